@@ -1,0 +1,64 @@
+"""Results kept on disk under a content key: computed once, whoever asks, in whatever process."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from filelock import FileLock
+
+T = TypeVar("T")
+
+
+def content_key(*parts: object) -> str:
+    """A short hash of the parts' text; equal parts give equal keys on every machine."""
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:20]
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_with(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Let ``write`` fill a whole file or nothing: a temporary name, flushed to disk, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write ``content`` as a whole file or not at all."""
+    write_with(path, lambda file: file.write(content))
+
+
+def cached(
+    path: Path, load: Callable[[Path], T], compute: Callable[[], Callable[[BinaryIO], object]]
+) -> T:
+    """Load ``path``, computing it first if nobody has; ``compute`` returns what writes the file.
+
+    Concurrent callers wait on a file lock instead of repeating the work.
+    """
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            if not path.exists():
+                write_with(path, compute())
+    return load(path)

@@ -1,0 +1,76 @@
+"""A calibrator turns what a tensor showed into its dynamic range; each rule is one file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from bench.calibration.statistics import LEAST_RANGE, Snapshot
+from bench.errors import DataError
+
+SILENT_AMAX = 1.0
+"""The range of a tensor that showed nothing to measure.
+
+A Q/DQ scale must be positive, where TensorRT's own cache would say 0. A tiny one would do as badly:
+engines multiply and divide scales, which overflows, and the first value at inference saturates. So
+the tensor keeps a plain range. ONNX Runtime likewise falls back to a scale of 1.
+"""
+
+
+class Calibrator(Protocol):
+    """A rule for the clipping threshold: a pure function of a snapshot, without state."""
+
+    @property
+    def name(self) -> str:
+        """What the rule is called in configuration and results, such as "percentile"."""
+        ...
+
+    @property
+    def params(self) -> str:
+        """Its parameters in a result row, such as "percentile=99.99"; "" if it has none."""
+        ...
+
+    def amax(self, snapshot: Snapshot) -> float:
+        """The clipping threshold of |x|, in the tensor's unit; 0.0 only if all was zero."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class DynamicRanges(Mapping[str, float]):
+    """The clipping threshold amax > 0 of each tensor by name: it is quantized on [-amax, amax].
+
+    Raises DataError for a threshold that is not finite and positive.
+    """
+
+    amax: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "amax", dict(self.amax))
+        for name, amax in self.amax.items():
+            if not (math.isfinite(amax) and amax > 0):
+                raise DataError(
+                    f"the dynamic range of tensor '{name}' is {amax}",
+                    "A range must be finite and above zero",
+                )
+
+    def __getitem__(self, name: str) -> float:
+        return self.amax[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.amax)
+
+    def __len__(self) -> int:
+        return len(self.amax)
+
+
+def find_ranges(calibrator: Calibrator, snapshots: Iterable[Snapshot]) -> DynamicRanges:
+    """Ask ``calibrator`` for the range of every tensor.
+
+    A tensor that showed nothing but zeros, or nothing above ``LEAST_RANGE`` (whose float32 scale
+    would be close to subnormal), gets ``SILENT_AMAX`` whatever the calibrator.
+    """
+    return DynamicRanges(
+        {s.name: calibrator.amax(s) if s.amax > LEAST_RANGE else SILENT_AMAX for s in snapshots}
+    )

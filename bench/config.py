@@ -1,0 +1,98 @@
+"""The shape of the configuration: what Hydra validates the YAML files and the command line against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass
+class PreprocessConfig:
+    """See ``bench.data.preprocess``; null takes the default, or the model's own size."""
+
+    fit: str | None = None
+    size: int | None = None
+    resize: int | None = None
+    crop: int | None = None
+    pad: int | None = None
+    color: str | None = None
+    scale: float | None = None
+    mean: list[float] | None = None
+    std: list[float] | None = None
+
+
+@dataclass
+class WeightsConfig:
+    """Weights for one dataset: a file, and how that training wants its images where it differs."""
+
+    file: str = MISSING
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+
+
+@dataclass
+class ModelConfig:
+    """An architecture, its head and preprocessing, and its weights for each dataset."""
+
+    name: str = MISSING
+    path: str | None = None
+    head: str = MISSING
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    weights: dict[str, WeightsConfig] = field(default_factory=dict)
+
+
+@dataclass
+class CalibrationConfig:
+    """The calibration set; see ``bench.run.CalibrationSet``."""
+
+    size: int = 64
+    seed: int = 0
+    preprocess: str = "same"
+
+
+@dataclass
+class EvaluationConfig:
+    """Validation images to use (null: all), and images per inference."""
+
+    images: int | None = None
+    batch_size: int = 1
+
+
+@dataclass
+class TimingConfig:
+    """Alternating rounds, and the seconds after which no further round starts (ten are certain)."""
+
+    rounds: int = 50
+    seconds: float = 3.0
+
+
+@dataclass
+class SweepConfig:
+    """Where rows, table and report go, and where intermediate results are kept."""
+
+    out: str = MISSING
+    cache: str = MISSING
+
+
+@dataclass
+class Config:
+    """The whole of it; the parts typed Any are instantiated from their ``_target_``."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    dataset: Any = MISSING
+    calibrator: Any = MISSING
+    plan: Any = MISSING
+    engine: Any = MISSING
+    placement: str = "explicit"
+    input_range: str = "calibrated"
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    timing: TimingConfig = field(default_factory=TimingConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+
+
+def register() -> None:
+    """Make the schema known to Hydra as ``schema``."""
+    ConfigStore.instance().store("schema", node=Config)

@@ -1,0 +1,130 @@
+"""COCO-style detection data: a folder of images and one JSON file of annotations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.cache import content_key, hash_file
+from bench.data.dataset import BoxTarget, Task
+from bench.data.files import FileSamples, list_images
+from bench.errors import ConfigError, DataError
+
+
+class CocoDataset:
+    """Validation images with boxes, and unlabelled calibration images from another folder.
+
+    Class indices follow the ascending category ids, as every COCO model does. Raises ConfigError if
+    a path is not given or the model is no detector, DataError if files are missing or do not match.
+    """
+
+    task: Task = "detection"
+
+    def __init__(
+        self,
+        task: Task,
+        images: str | None,
+        annotations: str | None,
+        calibration_images: str | None,
+        name: str = "coco",
+    ) -> None:
+        if task != "detection":
+            raise ConfigError(
+                f"dataset {name} is for detection, the model is for {task}",
+                "Use dataset=imagefolder, or a detector",
+            )
+        given = {
+            "images": images, "annotations": annotations, "calibration_images": calibration_images
+        }  # fmt: skip
+        missing = [f"dataset.{key}=PATH" for key, value in given.items() if not value]
+        if missing:
+            raise ConfigError(f"dataset={name} needs {', '.join(missing)}", "Add them to the command")
+        self.name = name
+        self._annotation_file = Path(str(annotations))
+        content = _read_annotations(self._annotation_file)
+        self._categories = {c["id"]: c["name"] for c in content["categories"]}
+        self._index = {key: i for i, key in enumerate(sorted(self._categories))}
+        self.class_names = tuple(self._categories[key] for key in self._index)
+        self.validation = self._match_images(Path(str(images)), content["images"])
+        self.boxes = self._collect_boxes(content)
+        self._calibration_folder = Path(str(calibration_images))
+
+    @cached_property
+    def calibration(self) -> FileSamples:
+        return list_images(self._calibration_folder, "dataset.calibration_images")
+
+    @property
+    def labels(self) -> Any:
+        raise NotImplementedError("a detection dataset has boxes, not labels")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return content_key(
+            hash_file(self._annotation_file),
+            self.validation.fingerprint,
+            self.calibration.fingerprint,
+        )
+
+    def _match_images(self, folder: Path, entries: Sequence[Mapping[str, Any]]) -> FileSamples:
+        if not folder.is_dir():
+            raise DataError(f"folder {folder} does not exist", "Check dataset.images")
+        names = tuple(entry["file_name"] for entry in entries)
+        absent = [name for name in names if not (folder / name).is_file()]
+        if absent:
+            raise DataError(
+                f"{len(absent)} of the {len(names)} images in {self._annotation_file} are not in "
+                f"{folder} (first: {absent[0]})",
+                "Check that dataset.images and dataset.annotations belong together",
+            )
+        return FileSamples(folder, names)
+
+    def _collect_boxes(self, content: Mapping[str, Any]) -> tuple[BoxTarget, ...]:
+        by_image: dict[int, list[Mapping[str, Any]]] = {e["id"]: [] for e in content["images"]}
+        for annotation in content["annotations"]:
+            if annotation["image_id"] not in by_image:
+                raise DataError(
+                    f"{self._annotation_file}: annotation {annotation.get('id')} belongs to image "
+                    f"{annotation['image_id']}, which the file does not list",
+                    "Export the annotations again",
+                )
+            if annotation["category_id"] not in self._index:
+                raise DataError(
+                    f"{self._annotation_file}: annotation {annotation.get('id')} has category "
+                    f"{annotation['category_id']}, which the file does not list",
+                    "Export the annotations again",
+                )
+            by_image[annotation["image_id"]].append(annotation)
+        return tuple(self._target(annotations) for annotations in by_image.values())
+
+    def _target(self, annotations: Sequence[Mapping[str, Any]]) -> BoxTarget:
+        boxes = np.array([a["bbox"] for a in annotations], np.float32).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        sides = boxes[:, 2:] - boxes[:, :2]
+        areas = [a.get("area", sides[i].prod()) for i, a in enumerate(annotations)]
+        return BoxTarget(
+            boxes,
+            np.array([self._index[a["category_id"]] for a in annotations], np.int64),
+            np.array(areas, np.float32),
+            np.array([bool(a.get("iscrowd", 0)) for a in annotations], np.bool_),
+        )
+
+
+def _read_annotations(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise DataError(f"annotation file {path} does not exist", "Check dataset.annotations")
+    try:
+        content = json.loads(path.read_text())
+        if not isinstance(content, dict) or not content["images"] or not content["categories"]:
+            raise KeyError("images")
+        content["annotations"]
+    except (ValueError, KeyError) as error:
+        raise DataError(
+            f"{path} is not a COCO annotation file (it needs images, annotations and categories)",
+            "Check dataset.annotations",
+        ) from error
+    return content

@@ -1,0 +1,73 @@
+"""What every dataset offers: labelled validation samples and unlabelled calibration samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Task = Literal["detection", "classification"]
+Image = npt.NDArray[np.uint8]
+"""Height x width x 3, RGB, uint8."""
+
+
+@dataclass(frozen=True)
+class BoxTarget:
+    """Ground truth of one image for detection.
+
+    ``boxes`` (n, 4) float32, x1 y1 x2 y2 in pixels of the original image; ``labels`` (n,) int64 class
+    indices (not COCO category ids); ``areas`` (n,) float32 in square pixels (COCO's size classes
+    use them); ``crowd`` (n,) bool, COCO's ``iscrowd``.
+    """
+
+    boxes: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+    areas: npt.NDArray[np.float32]
+    crowd: npt.NDArray[np.bool_]
+
+
+class Samples(Protocol):
+    """An ordered set of images, each loaded when asked for."""
+
+    def __len__(self) -> int: ...
+
+    def image(self, index: int) -> Image:
+        """Image ``index`` as height x width x 3 RGB uint8; raises DataError naming a broken file."""
+        ...
+
+    @property
+    def names(self) -> Sequence[str]:
+        """A stable name for each image (file path, or split and number), in order."""
+        ...
+
+
+class Dataset(Protocol):
+    """A named dataset with disjoint calibration and validation samples."""
+
+    name: str
+    task: Task
+    class_names: tuple[str, ...]
+
+    @property
+    def calibration(self) -> Samples: ...
+
+    @property
+    def validation(self) -> Samples: ...
+
+    @property
+    def boxes(self) -> Sequence[BoxTarget]:
+        """Ground truth of each validation image, in order (detection only)."""
+        ...
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """Class index of each validation image, in order (classification only)."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when any image or label of either split changes."""
+        ...

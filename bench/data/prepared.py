@@ -1,0 +1,88 @@
+"""Images decoded and fitted once, kept on disk, shared by every run that reads them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.cache import cached, content_key
+from bench.data.dataset import Samples
+from bench.data.preprocess import Fitting, Preprocess
+
+
+@dataclass(frozen=True)
+class PreparedImages:
+    """``pixels`` N x height x width x 3 uint8 (memory-mapped), and where each picture came to lie."""
+
+    pixels: npt.NDArray[np.uint8]
+    fittings: tuple[Fitting, ...]
+    preprocess: Preprocess
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def batch(self, start: int, size: int) -> npt.NDArray[np.float32]:
+        """Images ``start`` to ``start + size`` as network input, size x 3 x height x width float32.
+
+        Behind the last image the batch is filled up with copies of it.
+        """
+        rows = np.minimum(np.arange(start, start + size), len(self.pixels) - 1)
+        return self.preprocess.normalise(np.asarray(self.pixels[rows]))
+
+
+def prepare(
+    samples: Samples,
+    fingerprint: str,
+    order: Sequence[int],
+    preprocess: Preprocess,
+    folder: Path,
+) -> PreparedImages:
+    """Fit the images ``order`` of ``samples``; ``fingerprint`` tells the dataset's content apart.
+
+    Raises DataError for a file that is no image; nothing is kept then.
+    """
+    key = content_key(
+        fingerprint, ",".join(map(str, order)), preprocess.size, preprocess.fit, preprocess.pad,
+        preprocess.resize,
+    )  # fmt: skip
+
+    def compute() -> Callable[[BinaryIO], None]:
+        def fit(index: int) -> tuple[npt.NDArray[np.uint8], Fitting]:
+            return preprocess.place(samples.image(index))
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            fitted = list(pool.map(fit, order))
+        pixels = np.empty((len(order), *preprocess.size, 3), np.uint8)
+        for row, (image, _) in zip(pixels, fitted, strict=True):
+            row[:] = image
+        table = np.array([astuple(fitting) for _, fitting in fitted], np.float64)
+
+        def write(file: BinaryIO) -> None:
+            np.save(file, table)
+            np.save(file, pixels)
+
+        return write
+
+    def load(path: Path) -> PreparedImages:
+        with path.open("rb") as file:
+            table = np.load(file)
+            shape, offset = _array_header(file)
+        pixels = np.memmap(path, np.uint8, "r", offset, shape)
+        fittings = tuple(Fitting(*row[:4], int(row[4]), int(row[5])) for row in table.tolist())
+        return PreparedImages(pixels, fittings, preprocess)
+
+    return cached(folder / f"images-{key}.npy", load, compute)
+
+
+def _array_header(file: BinaryIO) -> tuple[tuple[int, ...], int]:
+    """Shape and offset of the npy array that starts here, so that it can be mapped in place."""
+    np.lib.format.read_magic(file)
+    shape, _, _ = np.lib.format.read_array_header_1_0(file)
+    return shape, file.tell()

@@ -1,0 +1,158 @@
+"""From a picture to a network's input, and from its boxes back to the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as Pil
+
+from bench.data.dataset import Image
+from bench.errors import ConfigError
+
+Fit = Literal["letterbox", "resize_crop", "stretch"]
+CalibrationFit = Literal["same", "stretch", "crop"]
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """Where a picture came to lie in the network's input: x_input = x_picture * scale_x + left."""
+
+    scale_x: float
+    scale_y: float
+    left: float
+    top: float
+    width: int
+    height: int
+
+    def to_picture(self, boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Map boxes (n, 4) x1 y1 x2 y2 from input pixels to the picture's, clipped to it."""
+        offset = np.array([self.left, self.top] * 2, np.float32)
+        scale = np.array([self.scale_x, self.scale_y] * 2, np.float32)
+        limit = np.array([self.width, self.height] * 2, np.float32)
+        return np.clip((boxes - offset) / scale, 0, limit).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a model wants its input: fit, colour order, then (pixel * scale - mean) / std, as NCHW.
+
+    ``size`` is the input's height and width. ``letterbox`` keeps the aspect ratio and pads with
+    ``pad`` on both sides (OpenCV bilinear, as the YOLO family does); ``stretch`` does not keep it;
+    ``resize_crop`` brings the shorter side to ``resize`` (null: to the input's own) and cuts out the
+    centre (Pillow bilinear, as torchvision's transforms do).
+    """
+
+    size: tuple[int, int]
+    fit: Fit = "letterbox"
+    pad: int = 114
+    resize: int | None = None
+    color: Literal["rgb", "bgr"] = "rgb"
+    scale: float = 1 / 255
+    mean: tuple[float, ...] = field(default=(0.0, 0.0, 0.0))
+    std: tuple[float, ...] = field(default=(1.0, 1.0, 1.0))
+
+    def __post_init__(self) -> None:
+        if self.fit not in ("letterbox", "resize_crop", "stretch"):
+            raise ConfigError(
+                f"model.preprocess.fit={self.fit} is unknown", "Use letterbox, resize_crop or stretch"
+            )
+        if self.color not in ("rgb", "bgr"):
+            raise ConfigError(f"model.preprocess.color={self.color} is unknown", "Use rgb or bgr")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ConfigError("model.preprocess.mean and std need three numbers, std above 0")
+
+    def for_calibration(self, how: CalibrationFit) -> Preprocess:
+        """The same, with calibration images fitted ``same``, ``stretch`` or ``crop``."""
+        if how == "same":
+            return self
+        if how == "stretch":
+            return replace(self, fit="stretch")
+        if how == "crop":
+            return replace(self, fit="resize_crop", resize=None)
+        raise ConfigError(
+            f"calibration.preprocess={how} is unknown", "Use same, stretch or crop"
+        )
+
+    def place(self, image: Image) -> tuple[Image, Fitting]:
+        """Fit one picture into ``size``: height x width x 3 uint8, and where it came to lie."""
+        if self.fit == "letterbox":
+            return self._letterbox(image)
+        if self.fit == "stretch":
+            return self._stretch(image)
+        return self._resize_crop(image)
+
+    def normalise(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """N x height x width x 3 uint8 RGB -> N x 3 x height x width float32, contiguous."""
+        values = np.arange(256, dtype=np.float64)[None, :] * self.scale
+        mean, std = np.array(self.mean)[:, None], np.array(self.std)[:, None]
+        lookup = ((values - mean) / std).astype(np.float32)
+        order = (0, 1, 2) if self.color == "rgb" else (2, 1, 0)
+        planes = [lookup[i][images[..., channel]] for i, channel in enumerate(order)]
+        return np.ascontiguousarray(np.stack(planes, axis=1))
+
+    def input_amax(self) -> float:
+        """The largest magnitude that any 8-bit picture can put into the network."""
+        ends = [(v * self.scale - m) / s for v in (0, 255) for m, s in zip(self.mean, self.std, strict=True)]
+        return max(abs(end) for end in ends)
+
+    def _letterbox(self, image: Image) -> tuple[Image, Fitting]:
+        (height, width), (rows, columns) = image.shape[:2], self.size
+        ratio = min(rows / height, columns / width)
+        new_width, new_height = round(width * ratio), round(height * ratio)
+        resized = image
+        if (new_width, new_height) != (width, height):
+            resized = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
+        left = round((columns - new_width) / 2 - 0.1)
+        top = round((rows - new_height) / 2 - 0.1)
+        canvas = np.full((rows, columns, 3), self.pad, np.uint8)
+        canvas[top : top + new_height, left : left + new_width] = resized
+        return canvas, Fitting(ratio, ratio, left, top, width, height)
+
+    def _stretch(self, image: Image) -> tuple[Image, Fitting]:
+        (height, width), (rows, columns) = image.shape[:2], self.size
+        resized = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_LINEAR)
+        return resized, Fitting(columns / width, rows / height, 0, 0, width, height)
+
+    def _resize_crop(self, image: Image) -> tuple[Image, Fitting]:
+        (height, width), (rows, columns) = image.shape[:2], self.size
+        ratio = (self.resize or max(self.size)) / min(height, width)
+        picture = Pil.fromarray(image)
+        if ratio != 1.0:
+            size = (max(columns, int(width * ratio)), max(rows, int(height * ratio)))
+            picture = picture.resize(size, Pil.Resampling.BILINEAR)
+        left, top = round((picture.width - columns) / 2), round((picture.height - rows) / 2)
+        cut = np.asarray(picture.crop((left, top, left + columns, top + rows)))
+        scale_x, scale_y = picture.width / width, picture.height / height
+        return cut, Fitting(scale_x, scale_y, -left, -top, width, height)
+
+
+def make_preprocess(
+    input_size: tuple[int, int],
+    *,
+    fit: Fit,
+    size: int | None = None,
+    resize: int | None = None,
+    crop: int | None = None,
+    pad: int = 114,
+    color: Literal["rgb", "bgr"] = "rgb",
+    scale: float = 1 / 255,
+    mean: Sequence[float] = (0.0, 0.0, 0.0),
+    std: Sequence[float] = (1.0, 1.0, 1.0),
+) -> Preprocess:
+    """``Preprocess`` from plain configuration values, for a network input of ``input_size``.
+
+    ``size`` and ``crop`` need not be given; raises ConfigError if one is and contradicts the model.
+    """
+    for key, value in (("size", size), ("crop", crop)):
+        if value is not None and (value, value) != input_size:
+            raise ConfigError(
+                f"model.preprocess.{key}={value} contradicts the model, whose input is "
+                f"{input_size[0]}x{input_size[1]}",
+                f"Leave model.preprocess.{key} away or give a model of that size",
+            )
+    return Preprocess(input_size, fit, pad, resize, color, scale, tuple(mean), tuple(std))

@@ -1,0 +1,67 @@
+"""The one seam between the harness and whatever runs a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a built engine really runs.
+
+    ``int8_nodes`` are the names of the ONNX nodes (convolutions and matrix products) that run in
+    INT8; ``int8_layers`` of ``layers`` counts the engine's own convolution and matrix layers.
+    """
+
+    int8_nodes: frozenset[str]
+    int8_layers: int
+    layers: int
+
+
+class Session(Protocol):
+    """A built network, ready to run; a context manager that gives its resources back."""
+
+    def run(self, batch: Array) -> Sequence[Array]:
+        """Outputs, in the ONNX file's order, for a batch (batch_size, 3, height, width)."""
+        ...
+
+    def describe(self) -> Description:
+        """Which nodes run in INT8; may build a profiled copy, so call it outside the clock."""
+        ...
+
+    def __enter__(self) -> Session: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class Engine(Protocol):
+    """What builds sessions; a frozen dataclass of its options."""
+
+    name: str
+    threads: int
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def options(self) -> str:
+        """Every option that can change a result, for the run key."""
+        ...
+
+    def build(self, model: onnx.ModelProto) -> Session:
+        """A session for a model with a fixed batch; raises EngineError if the engine refuses it."""
+        ...

@@ -1,0 +1,105 @@
+"""ONNX Runtime on the CPU: the FP32 baseline, and the accuracy cross-check for INT8.
+
+Its latency on a Q/DQ file says little: where an activation such as SiLU stands between a convolution
+and the next QuantizeLinear it runs that convolution in float.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from bench.engine.base import Array, Description
+from bench.errors import EngineError
+
+_INT8_OPS = frozenset({"QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger"})
+_FLOAT_OPS = frozenset({"Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"})
+
+
+@dataclass(frozen=True)
+class OnnxRuntime:
+    """``threads`` = 0 leaves the number of threads to ONNX Runtime."""
+
+    threads: int = 0
+    name: str = "onnxruntime"
+
+    @property
+    def version(self) -> str:
+        return str(ort.__version__)
+
+    @property
+    def options(self) -> str:
+        return f"threads={self.threads}"
+
+    def build(self, model: onnx.ModelProto) -> OnnxRuntimeSession:
+        return OnnxRuntimeSession(model, self._session_options())
+
+    def _session_options(self) -> ort.SessionOptions:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.log_severity_level = 3
+        # Threads that spin after a run would steal the clock of the engine timed next.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return options
+
+
+class OnnxRuntimeSession:
+    """An ``InferenceSession`` behind the harness's seam."""
+
+    def __init__(self, model: onnx.ModelProto, options: ort.SessionOptions) -> None:
+        self._options = options
+        self._content = model.SerializeToString()
+        self._session = self._open()
+        self._input = self._session.get_inputs()[0].name
+
+    def run(self, batch: Array) -> Sequence[Array]:
+        return [np.asarray(out) for out in self._session.run(None, {self._input: batch})]
+
+    def describe(self) -> Description:
+        """Read the optimized graph: a fused quantized operator is INT8, a float one is not."""
+        with tempfile.TemporaryDirectory() as folder:
+            self._options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
+            self._open()
+            nodes = onnx.load(self._options.optimized_model_filepath).graph.node
+            self._options.optimized_model_filepath = ""
+        int8 = [n for n in nodes if n.op_type in _INT8_OPS]
+        floats = [n for n in nodes if n.op_type in _FLOAT_OPS]
+        return Description(self._originals(int8), len(int8), len(int8) + len(floats))
+
+    def _originals(self, fused: Sequence[onnx.NodeProto]) -> frozenset[str]:
+        """Fused nodes keep neither name nor outputs, but read the quantized weights of one node."""
+        reader = {}
+        graph = onnx.load_from_string(self._content).graph
+        weights = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "DequantizeLinear"}
+        for node in graph.node:
+            for name in node.input:
+                if name in weights:
+                    reader[weights[name]] = node.name
+        return frozenset(reader[name] for node in fused for name in node.input if name in reader)
+
+    def _open(self) -> ort.InferenceSession:
+        try:
+            return ort.InferenceSession(
+                self._content, self._options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's own exceptions share no other base
+            reason = str(error).splitlines()[0]
+            raise EngineError(f"ONNX Runtime refuses the model ({reason})") from error
+
+    def __enter__(self) -> OnnxRuntimeSession:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        del self._session

@@ -1,0 +1,61 @@
+"""Provenance: what a result was measured on and with."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+
+_PACKAGES = ("numpy", "onnx", "onnxruntime", "openvino", "opencv-python-headless", "pycocotools")
+
+
+@lru_cache
+def hardware() -> str:
+    """Processor, cores and memory, on one line."""
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{_processor()}, {psutil.cpu_count()} cores, {memory:.0f} GiB"
+
+
+@lru_cache
+def software() -> str:
+    """System, Python and the packages that results depend on, with versions, on one line."""
+    parts = [f"{platform.system()} {platform.machine()}", f"Python {platform.python_version()}"]
+    for name in _PACKAGES:
+        try:
+            parts.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(parts)
+
+
+@lru_cache
+def git_commit() -> str:
+    """The commit of this harness, with '+' where the tree was changed; '' outside a checkout."""
+    root = Path(__file__).parent.parent
+    try:
+        commit = _git(root, "rev-parse", "--short=12", "HEAD")
+        return commit + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _git(root: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(root), *arguments], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def _processor() -> str:
+    """The model name and the instructions that INT8 lives on."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in text.splitlines() if "model name" in line]
+    flags = next((line for line in text.splitlines() if line.startswith("flags")), "").split()
+    int8 = [flag for flag in ("amx_int8", "avx512_vnni", "avx_vnni") if flag in flags]
+    return f"{names[0] if names else platform.machine()} ({', '.join(int8) or 'no VNNI'})"

@@ -1,0 +1,37 @@
+"""What a user did wrong, told in one line.
+
+``BenchError`` is the root: its message says what was wrong, where, and how to mend it. ``__main__``
+prints it as one line and exits with status 2. Anything else that escapes is a defect of ours and
+keeps its traceback.
+
+* ``ConfigError``  a value or a combination on the command line or in a YAML file
+* ``ModelError``   an ONNX file that is missing, broken, already quantized, or does not fit its head
+* ``DataError``    images, labels or annotations that are missing, broken or do not match
+* ``EngineError``  an engine that cannot build or run what it was given
+"""
+
+from __future__ import annotations
+
+
+class BenchError(Exception):
+    """A mistake the user can mend; ``str(error)`` is one complete line."""
+
+    def __init__(self, what: str, mend: str = "") -> None:
+        line = " ".join(f"{what}. {mend}".split()) if mend else " ".join(what.split())
+        super().__init__(line)
+
+
+class ConfigError(BenchError):
+    """A value or combination of values in the configuration."""
+
+
+class ModelError(BenchError):
+    """An ONNX model that cannot be used as asked."""
+
+
+class DataError(BenchError):
+    """Images, labels or annotations that cannot be used as asked."""
+
+
+class EngineError(BenchError):
+    """An engine that cannot build or run what it was given."""

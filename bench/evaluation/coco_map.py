@@ -1,0 +1,161 @@
+"""Detection accuracy by COCO's rules: pycocotools matches and scores, we only keep the record.
+
+``evaluate_boxes`` scores one detector on one set of images. Its ``MatchTable`` remembers which
+detection matched what, so that the mAP of any resample of these images follows without matching
+again: COCO matches within one image, so drawing images again changes counts, never matches.
+
+Source: T.-Y. Lin et al., Microsoft COCO: Common Objects in Context, 2014, and pycocotools'
+``COCOeval``, the reference implementation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools.coco import COCO  # type: ignore[import-untyped,unused-ignore]
+from pycocotools.cocoeval import COCOeval  # type: ignore[import-untyped,unused-ignore]
+
+from bench.data.dataset import BoxTarget
+from bench.errors import DataError, ModelError
+from bench.evaluation.matches import N_IOU, MatchTable
+from bench.model.detections import Detections
+
+
+@dataclass(frozen=True, eq=False)
+class DetectionScore:
+    """COCO's summary, all in [0, 1]; nan where there is no ground truth of that kind.
+
+    ``map50_95`` is the headline: precision averaged over IoU thresholds, recalls and classes.
+    ``map_small``, ``map_medium`` and ``map_large`` split the ground truth at areas of 32 x 32 and
+    96 x 96 pixels. ``ar100`` is the recall with at most 100 detections per image and class,
+    averaged over thresholds and classes.
+    """
+
+    map50_95: float
+    map50: float
+    map75: float
+    map_small: float
+    map_medium: float
+    map_large: float
+    ar100: float
+    matches: MatchTable
+
+
+def evaluate_boxes(
+    targets: Sequence[BoxTarget], detections: Sequence[Detections], n_classes: int
+) -> DetectionScore:
+    """Score the detections of each image against its ground truth with COCOeval.
+
+    A detection with a NaN or infinite coordinate is kept as an empty box, hence a false positive,
+    and a score that is not finite counts as 0: a broken engine scores badly, it does not crash, nor
+    does COCOeval take IoU = NaN for a match. Raises ValueError when the two sequences differ in
+    length, DataError for no images or for a label that is not in [0, n_classes), ModelError for
+    such a label in a detection.
+    """
+    if len(targets) != len(detections):
+        raise ValueError(f"{len(targets)} targets but {len(detections)} images with detections")
+    if not targets:
+        raise DataError("There is no image to evaluate", "Choose at least one validation image.")
+    for image, (target, found) in enumerate(zip(targets, detections, strict=True)):
+        if not _are_classes(target.labels, n_classes):
+            raise DataError(
+                f"A ground-truth label of image {image} is not in [0, {n_classes})",
+                "Check the annotations and the dataset's class names.",
+            )
+        if not _are_classes(found.labels, n_classes):
+            raise ModelError(
+                f"A detection in image {image} has a label that is not in [0, {n_classes})",
+                "Check that the model's head and the dataset have the same classes.",
+            )
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports progress by print
+        evaluator = COCOeval(
+            _coco(len(targets), n_classes, _target_annotations(targets)),
+            _coco(len(targets), n_classes, _detection_annotations(detections)),
+            iouType="bbox",
+        )
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+    # COCOeval says -1 where there is nothing to find.
+    ap, ap50, ap75, small, medium, large, _, _, ar100 = (
+        float(value) if value >= 0 else float("nan") for value in evaluator.stats[:9]
+    )
+    matches = _match_table(evaluator.evalImgs, len(targets), n_classes)
+    return DetectionScore(ap, ap50, ap75, small, medium, large, ar100, matches)
+
+
+def _are_classes(labels: npt.NDArray[np.int64], n_classes: int) -> bool:
+    return bool(((labels >= 0) & (labels < n_classes)).all())
+
+
+def _coco(n_images: int, n_classes: int, annotations: Iterator[dict[str, Any]]) -> Any:
+    coco = COCO()
+    coco.dataset = {
+        "images": [{"id": image} for image in range(n_images)],
+        "categories": [{"id": label} for label in range(n_classes)],
+        # Numbered from 1: COCOeval writes the matched id and reads 0 as unmatched.
+        "annotations": [{"id": number, **rest} for number, rest in enumerate(annotations, start=1)],
+    }
+    coco.createIndex()
+    return coco
+
+
+def _target_annotations(targets: Sequence[BoxTarget]) -> Iterator[dict[str, Any]]:
+    for image, target in enumerate(targets):
+        columns = (target.boxes, target.labels, target.areas, target.crowd)
+        for box, label, area, crowd in zip(*(c.tolist() for c in columns), strict=True):
+            yield _annotation(image, label, box) | {"area": area, "iscrowd": int(crowd)}
+
+
+def _detection_annotations(detections: Sequence[Detections]) -> Iterator[dict[str, Any]]:
+    for image, found in enumerate(detections):
+        boxes = np.where(np.isfinite(found.boxes).all(axis=1, keepdims=True), found.boxes, 0)
+        scores = np.where(np.isfinite(found.scores), found.scores, 0).astype(np.float32)
+        columns = (boxes, found.labels, scores)
+        for box, label, score in zip(*(c.tolist() for c in columns), strict=True):
+            annotation = _annotation(image, label, box) | {"score": score, "iscrowd": 0}
+            _, _, width, height = annotation["bbox"]
+            yield annotation | {"area": width * height}
+
+
+def _annotation(image: int, label: int, box: Sequence[float]) -> dict[str, Any]:
+    x1, y1, x2, y2 = box
+    return {"image_id": image, "category_id": label, "bbox": [x1, y1, x2 - x1, y2 - y1]}
+
+
+def _match_table(records: Sequence[Any], n_images: int, n_classes: int) -> MatchTable:
+    """Flatten ``COCOeval.evalImgs``: one record (or None) per class, area range and image."""
+    by_class = np.array(records, dtype=object).reshape(n_classes, -1, n_images)
+    positives = np.zeros((n_images, n_classes), dtype=np.int32)
+    columns = []
+    for label, of_images in enumerate(by_class[:, 0]):  # the first area range is "all"
+        seen = [record for record in of_images if record is not None]
+        for record in seen:
+            positives[record["image_id"], label] = np.count_nonzero(record["gtIgnore"] == 0)
+        columns.append(_ordered_columns(seen))
+    image, score, hit, ignored = (np.concatenate(column) for column in zip(*columns, strict=True))
+    class_start = np.cumsum([0, *(len(column[0]) for column in columns)], dtype=np.int64)
+    return MatchTable(image, score, hit, ignored, class_start, positives)
+
+
+def _ordered_columns(records: Sequence[Any]) -> tuple[npt.NDArray[Any], ...]:
+    """Image, score, hit and ignored of one class's detections, in the order of COCOeval."""
+    image = np.array([r["image_id"] for r in records for _ in r["dtIds"]], dtype=np.int32)
+    score = np.array([score for r in records for score in r["dtScores"]], dtype=np.float32)
+    none = np.zeros((N_IOU, 0), dtype=np.bool_)
+    matched = np.concatenate([none, *(r["dtMatches"] > 0 for r in records)], axis=1)
+    ignored = np.concatenate([none, *(r["dtIgnore"] > 0 for r in records)], axis=1)
+    order = np.argsort(-score, kind="mergesort")
+    columns = (image, score, _bits(matched & ~ignored), _bits(ignored))
+    return tuple(column[order] for column in columns)
+
+
+def _bits(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint16]:
+    """(N_IOU, n) bool to (n,) uint16, bit t from row t."""
+    return (2 ** np.arange(N_IOU) @ flags).astype(np.uint16)

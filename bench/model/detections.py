@@ -1,0 +1,21 @@
+"""What a detector says about one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Detections of one image, best score first.
+
+    ``boxes`` (n, 4) float32, x1 y1 x2 y2 in pixels of the original image; ``scores`` (n,) float32
+    in [0, 1]; ``labels`` (n,) int64 class indices.
+    """
+
+    boxes: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]

@@ -1,0 +1,37 @@
+"""YOLOv5: one output 1 x anchors x (5 + classes), decoded, objectness and classes after sigmoid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bench.errors import ModelError
+from bench.model.detections import Detections
+from bench.model.heads.base import Array, Candidates, Shape, grid, shown
+from bench.model.heads.suppression import Suppression
+from bench.model.heads.yolov8 import corners
+
+
+@dataclass(frozen=True)
+class YoloV5Head:
+    """Three anchors a cell; the score of a class is objectness times class."""
+
+    suppression: Suppression = field(default_factory=Suppression)
+    strides: tuple[int, ...] = (8, 16, 32)
+    task: Literal["detection"] = "detection"
+
+    def check(self, shapes: Sequence[Shape], input_size: tuple[int, int], n_classes: int) -> None:
+        cells = sum(rows * columns for rows, columns, _ in grid(input_size, self.strides))
+        expected = (1, 3 * cells, 5 + n_classes)
+        if list(shapes) != [expected]:
+            raise ModelError(
+                f"the model's outputs ({shown(shapes)}) do not fit head yolov5 with {n_classes} "
+                f"classes, which needs {shown([expected])}",
+                "Choose model.head to fit the model, and a dataset with the model's classes",
+            )
+
+    def decode(self, outputs: Sequence[Array]) -> Detections:
+        # Cells without an object cannot reach the score threshold: the product is at most one factor.
+        likely = outputs[0][outputs[0][:, 4] > self.suppression.score]
+        return self.suppression(Candidates(corners(likely[:, :4]), likely[:, 4:5] * likely[:, 5:]))

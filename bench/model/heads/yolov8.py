@@ -1,0 +1,42 @@
+"""YOLOv8 and YOLO11: one output 1 x (4 + classes) x anchors, decoded, scores after sigmoid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from bench.errors import ModelError
+from bench.model.detections import Detections
+from bench.model.heads.base import Array, Candidates, Shape, grid, shown
+from bench.model.heads.suppression import Suppression
+
+
+@dataclass(frozen=True)
+class YoloV8Head:
+    """Boxes as centre x, centre y, width, height in input pixels (Ultralytics' ONNX export)."""
+
+    suppression: Suppression = field(default_factory=Suppression)
+    strides: tuple[int, ...] = (8, 16, 32)
+    task: Literal["detection"] = "detection"
+
+    def check(self, shapes: Sequence[Shape], input_size: tuple[int, int], n_classes: int) -> None:
+        anchors = sum(rows * columns for rows, columns, _ in grid(input_size, self.strides))
+        expected = (1, 4 + n_classes, anchors)
+        if list(shapes) != [expected]:
+            raise ModelError(
+                f"the model's outputs ({shown(shapes)}) do not fit head yolov8 with {n_classes} "
+                f"classes, which needs {shown([expected])}",
+                "Choose model.head to fit the model, and a dataset with the model's classes",
+            )
+
+    def decode(self, outputs: Sequence[Array]) -> Detections:
+        return self.suppression(Candidates(corners(outputs[0][:4].T), outputs[0][4:].T))
+
+
+def corners(centred: Array) -> Array:
+    """Boxes (n, 4) from centre x, centre y, width, height to x1 y1 x2 y2."""
+    half = centred[:, 2:] / 2
+    return np.concatenate([centred[:, :2] - half, centred[:, :2] + half], axis=1)

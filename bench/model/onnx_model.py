@@ -1,0 +1,180 @@
+"""Loading an FP32 ONNX model, and refusing with one line what the harness cannot quantize."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx
+import onnxruntime as ort
+from google.protobuf.message import DecodeError
+from onnx import TensorProto, numpy_helper, version_converter
+
+from bench.cache import hash_file
+from bench.errors import ModelError
+
+OLDEST_OPSET = 13
+"""QuantizeLinear knows per-channel scales (``axis``) from opset 13 on."""
+
+_QUANTIZED_OPS = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger"}
+
+
+@dataclass(frozen=True)
+class OnnxModel:
+    """A checked FP32 model with one image input.
+
+    ``proto`` has a name on every node, no Constant nodes (they are initializers), opset 13 or
+    later, and inferred shapes for batch size 1. ``input_shape`` is (batch, channels, height, width),
+    with batch None where the file leaves it open.
+    """
+
+    path: Path
+    sha256: str
+    proto: onnx.ModelProto = field(compare=False, repr=False)
+    input_name: str
+    input_shape: tuple[int | None, int, int, int]
+    output_names: tuple[str, ...]
+
+    @property
+    def height(self) -> int:
+        return self.input_shape[2]
+
+    @property
+    def width(self) -> int:
+        return self.input_shape[3]
+
+
+def load_model(path: Path) -> OnnxModel:
+    """Read, check and normalise an ONNX file; raises ModelError for anything that cannot work."""
+    if not path.is_file():
+        raise ModelError(f"model file {path} does not exist", "Check model.path")
+    try:
+        proto = onnx.load(path)
+        onnx.checker.check_model(proto)
+    except (DecodeError, onnx.checker.ValidationError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(
+            f"{path} is not a valid ONNX model ({reason})", "Export it again, or fetch it whole"
+        ) from error
+    quantized = sorted({n.op_type for n in proto.graph.node} & _QUANTIZED_OPS)
+    if quantized:
+        raise ModelError(
+            f"{path} is already quantized (it contains {', '.join(quantized)})",
+            "Give the FP32 model that it was made from",
+        )
+    input_name, shape = _image_input(proto, path)
+    return OnnxModel(
+        path=path,
+        sha256=hash_file(path),
+        proto=_normalise(proto, input_name, path),
+        input_name=input_name,
+        input_shape=shape,
+        output_names=tuple(output.name for output in proto.graph.output),
+    )
+
+
+def with_batch(proto: onnx.ModelProto, input_name: str, batch: int) -> onnx.ModelProto:
+    """A copy whose input has a fixed batch size; shapes that follow from it are left to the engine."""
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(proto)
+    for value in fixed.graph.input:
+        if value.name == input_name:
+            value.type.tensor_type.shape.dim[0].dim_value = batch
+    for output in fixed.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    del fixed.graph.value_info[:]
+    return fixed
+
+
+def _image_input(
+    proto: onnx.ModelProto, path: Path
+) -> tuple[str, tuple[int | None, int, int, int]]:
+    weights = {initializer.name for initializer in proto.graph.initializer}
+    inputs = [value for value in proto.graph.input if value.name not in weights]
+    if len(inputs) != 1:
+        raise ModelError(
+            f"{path} has {len(inputs)} inputs ({', '.join(v.name for v in inputs)})",
+            "Only models with one image input can be benchmarked; export it so",
+        )
+    (value,) = inputs
+    tensor = value.type.tensor_type
+    dims = [d.dim_value or None for d in tensor.shape.dim]
+    if tensor.elem_type != TensorProto.FLOAT or len(dims) != 4 or dims[1] != 3:
+        shown = "x".join(str(d or "?") for d in dims)
+        kind = TensorProto.DataType.Name(tensor.elem_type)
+        raise ModelError(
+            f"input '{value.name}' of {path} is {kind} {shown}, not float32 Nx3xHxW",
+            "Export the model with a float32 RGB image input in NCHW order",
+        )
+    batch, channels, height, width = dims
+    if channels is None or height is None or width is None:
+        names = [d.dim_param or str(d.dim_value) for d in tensor.shape.dim]
+        raise ModelError(
+            f"input '{value.name}' of {path} leaves its shape open ({' x '.join(names)})",
+            "Only the batch may be open: export with a fixed height and width, or fix them with "
+            "'python -m onnxruntime.tools.make_dynamic_shape_fixed'",
+        )
+    return value.name, (batch, channels, height, width)
+
+
+def _normalise(proto: onnx.ModelProto, input_name: str, path: Path) -> onnx.ModelProto:
+    opset = next(o.version for o in proto.opset_import if o.domain in ("", "ai.onnx"))
+    if opset < OLDEST_OPSET:
+        try:
+            proto = version_converter.convert_version(proto, OLDEST_OPSET)
+        except RuntimeError as error:
+            raise ModelError(
+                f"{path} has opset {opset}, which could not be raised to {OLDEST_OPSET} ({error})",
+                f"Export it with opset {OLDEST_OPSET} or later",
+            ) from error
+    proto = _fold_constants(proto, path)
+    _constants_to_initializers(proto)
+    _name_nodes(proto)
+    proto = with_batch(proto, input_name, 1)
+    return onnx.shape_inference.infer_shapes(proto, data_prop=True)
+
+
+def _fold_constants(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """Fold constants and batch normalisations, by ONNX Runtime's basic (ONNX to ONNX) passes.
+
+    A batch normalisation left beside its convolution would hide the range that really reaches the
+    next one, and a shape computed at run time hides every shape behind it.
+    """
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 4
+    with tempfile.TemporaryDirectory() as folder:
+        options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
+        try:
+            ort.InferenceSession(
+                proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's own exceptions share no other base
+            raise ModelError(
+                f"ONNX Runtime cannot load {path} ({str(error).splitlines()[0]})",
+                "Export the model again, with standard ONNX operators",
+            ) from error
+        return onnx.load(options.optimized_model_filepath)
+
+
+def _constants_to_initializers(proto: onnx.ModelProto) -> None:
+    kept = []
+    for node in proto.graph.node:
+        value = next((a for a in node.attribute if a.name == "value"), None)
+        if node.op_type == "Constant" and value is not None:
+            tensor = numpy_helper.from_array(numpy_helper.to_array(value.t), node.output[0])
+            proto.graph.initializer.append(tensor)
+        else:
+            kept.append(node)
+    del proto.graph.node[:]
+    proto.graph.node.extend(kept)
+
+
+def _name_nodes(proto: onnx.ModelProto) -> None:
+    """Give every node a unique name: plans select by it."""
+    seen: set[str] = set()
+    for index, node in enumerate(proto.graph.node):
+        if not node.name or node.name in seen:
+            node.name = f"{node.name or node.op_type}_{index}"
+        seen.add(node.name)

@@ -1,0 +1,51 @@
+"""Which file holds a model's weights: the user's own, one carried in the package, or one to be put."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import ConfigError, ModelError
+
+CARRIED = Path(__file__).parent / "weights"
+_CARRIED_PREFIX = "carried:"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A file, and one phrase that tells a reader where it came from."""
+
+    path: Path
+    origin: str
+
+
+def find_weights(model: str, dataset: str, path: str | None, files: dict[str, str]) -> Weights:
+    """The file to use for ``model`` on ``dataset``; never another one in its stead.
+
+    ``path`` is the user's own file and goes first. ``files`` maps dataset to a file: 'carried:NAME'
+    lies in the package, any other name under ``$BENCH_MODELS`` (default ``models/``). Raises
+    ConfigError if there are no weights for the dataset, ModelError if the file is not there.
+    """
+    if path:
+        return Weights(Path(path), f"file {path}")
+    if dataset not in files:
+        known = ", ".join(sorted(files)) or "none"
+        raise ConfigError(
+            f"model {model} has no weights for dataset {dataset} (it has them for: {known})",
+            "Give model.path=FILE.onnx",
+        )
+    name = files[dataset]
+    if name.startswith(_CARRIED_PREFIX):
+        file = CARRIED / name.removeprefix(_CARRIED_PREFIX)
+        return Weights(file, f"carried for {dataset} ({file.name})")
+    file = Path(os.environ.get("BENCH_MODELS", "models")) / name
+    if not file.is_file():
+        raise ModelError(
+            f"the {dataset} weights of {model} are not at {file}",
+            f"Export them to ONNX and put the file there, or give model.path=FILE.onnx; "
+            f"the weights carried for shapes need no file (dataset=shapes)"
+            if any(f.startswith(_CARRIED_PREFIX) for f in files.values())
+            else "Export them to ONNX and put the file there, or give model.path=FILE.onnx",
+        )
+    return Weights(file, f"file {file}")

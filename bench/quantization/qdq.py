@@ -1,0 +1,175 @@
+"""The quantized artefact: one ONNX file with QuantizeLinear/DequantizeLinear pairs.
+
+TensorRT's semantics: int8, symmetric (zero point 0); activations per tensor with scale = amax / 127,
+weights per output channel with max |w| / 127, bias on the int32 grid of activation scale x weight
+scale (ONNX QuantizeLinear / DequantizeLinear; TensorRT developer guide, "Explicit Quantization").
+The bias is stored as float32 values that lie on that grid: TensorRT's parser refuses a
+DequantizeLinear of int32 (tried: TensorRT for RTX 1.7.1), and the values are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import NodeProto, helper, numpy_helper
+
+from bench.errors import ModelError
+from bench.model.graph import Graph, attribute
+from bench.model.onnx_model import OnnxModel
+from bench.quantization.plan import QuantizationPoints
+
+INT8_MAX = 127
+_INT32_MAX = 2**31 - 1
+_LEAST_SCALE = float(np.finfo(np.float32).tiny)
+
+
+def insert_qdq(
+    model: OnnxModel, graph: Graph, points: QuantizationPoints, amax: Mapping[str, float]
+) -> onnx.ModelProto:
+    """A copy of ``model`` with Q/DQ at ``points``; ``amax`` maps tensor name to clipping threshold.
+
+    Raises ModelError if a tensor that needs a range has none.
+    """
+    missing = [tensor for tensor in points.tensors if tensor not in amax]
+    if missing:
+        raise ModelError(f"no range was calibrated for {', '.join(missing[:3])}")
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.proto)
+    writer = _QdqWriter(graph)
+    for node in proto.graph.node:
+        writer.nodes.setdefault(node.name, node)
+    for tensor in points.tensors:
+        writer.quantize_activation(tensor, amax[tensor])
+    for edge in points.edges:
+        writer.nodes[edge.node].input[edge.index] = _dequantized(edge.tensor)
+    scales = {(edge.node, edge.index): writer.scales[edge.tensor] for edge in points.edges}
+    for name in points.weighted_nodes:
+        writer.quantize_weights(name, scales[name, 0])
+
+    ordered = [*writer.before_all]
+    ordered.extend(writer.after.get(model.input_name, []))
+    for node in proto.graph.node:
+        ordered.append(node)
+        for output in node.output:
+            ordered.extend(writer.after.get(output, []))
+    del proto.graph.node[:]
+    proto.graph.node.extend(ordered)
+    proto.graph.initializer.extend(writer.initializers)
+    _drop_unused_initializers(proto)
+    del proto.graph.value_info[:]
+    onnx.checker.check_model(proto)
+    return proto
+
+
+class _QdqWriter:
+    """Collects the nodes and initializers to add, each weight and activation once."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes: dict[str, NodeProto] = {}
+        self.before_all: list[NodeProto] = []
+        self.after: dict[str, list[NodeProto]] = {}
+        self.initializers: list[onnx.TensorProto] = []
+        self.scales: dict[str, float] = {}
+
+    def quantize_activation(self, tensor: str, amax: float) -> None:
+        scale = max(amax / INT8_MAX, _LEAST_SCALE)
+        self.scales[tensor] = scale
+        scale_name = self._add(f"{tensor}/scale", np.float32(scale))
+        zero_name = self._add(f"{tensor}/zero_point", np.int8(0))
+        self.after[tensor] = [
+            helper.make_node(
+                "QuantizeLinear",
+                [tensor, scale_name, zero_name],
+                [f"{tensor}/quantized"],
+                name=f"{tensor}/QuantizeLinear",
+            ),
+            helper.make_node(
+                "DequantizeLinear",
+                [f"{tensor}/quantized", scale_name, zero_name],
+                [_dequantized(tensor)],
+                name=f"{tensor}/DequantizeLinear",
+            ),
+        ]
+
+    def quantize_weights(self, name: str, input_scale: float) -> None:
+        """Weights per output channel, and the bias at the scale of the products."""
+        node = self.nodes[name]
+        weight = self.graph.weight(node.input[1])
+        axis = output_axis(node, weight.ndim)
+        bias = self._bias(node)
+        scales = weight_scales(weight, axis)
+        if bias is not None:
+            # A nearly dead channel would need a bias beyond int32: its weights take a coarser step.
+            scales = np.maximum(scales, np.abs(bias) / (input_scale * (_INT32_MAX - 1)))
+        scales = scales.astype(np.float32)
+        shape = [-1 if i == axis else 1 for i in range(weight.ndim)]
+        steps = np.rint(weight / scales.reshape(shape))
+        quantized = np.clip(steps, -INT8_MAX, INT8_MAX).astype(np.int8)
+        node.input[1] = self._dequantize(f"{name}/weight", quantized, scales, axis)
+        if bias is not None:
+            step = scales.astype(np.float64) * input_scale
+            on_grid = (np.rint(bias / step) * step).astype(np.float32)
+            node.input[2] = self._add(f"{name}/bias/on_grid", on_grid)
+
+    def _bias(self, node: NodeProto) -> npt.NDArray[np.float32] | None:
+        if len(node.input) < 3 or node.input[2] not in self.graph.weights:
+            return None
+        bias = self.graph.weight(node.input[2])
+        return bias if bias.ndim == 1 else None
+
+    def _dequantize(
+        self, name: str, values: npt.NDArray[Any], scales: npt.NDArray[np.float32], axis: int
+    ) -> str:
+        inputs = [
+            self._add(f"{name}/quantized", values),
+            self._add(f"{name}/scale", scales),
+            self._add(f"{name}/zero_point", np.zeros(scales.shape, values.dtype)),
+        ]
+        self.before_all.append(
+            helper.make_node(
+                "DequantizeLinear",
+                inputs,
+                [_dequantized(name)],
+                name=f"{name}/DequantizeLinear",
+                axis=axis,
+            )
+        )
+        return _dequantized(name)
+
+    def _add(self, name: str, values: npt.NDArray[Any] | np.generic) -> str:
+        self.initializers.append(numpy_helper.from_array(np.asarray(values), name))
+        return name
+
+
+def output_axis(node: NodeProto, ndim: int) -> int:
+    """The axis of a weight that counts output channels."""
+    if node.op_type == "Conv":
+        return 0
+    if node.op_type == "ConvTranspose":
+        return 1
+    if node.op_type == "Gemm" and attribute(node, "transB", 0):
+        return 0
+    return ndim - 1
+
+
+def weight_scales(weight: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float64]:
+    """max |w| / 127 along every axis but ``axis``; 1 for a channel of zeros, where any step serves."""
+    others = tuple(i for i in range(weight.ndim) if i != axis)
+    largest = np.abs(weight).max(axis=others).astype(np.float64)
+    return np.where(largest > 0, np.maximum(largest / INT8_MAX, _LEAST_SCALE), 1.0)
+
+
+def _dequantized(name: str) -> str:
+    return f"{name}/dequantized"
+
+
+def _drop_unused_initializers(proto: onnx.ModelProto) -> None:
+    used = {name for node in proto.graph.node for name in node.input}
+    kept = [tensor for tensor in proto.graph.initializer if tensor.name in used]
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend(kept)

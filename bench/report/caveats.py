@@ -1,0 +1,106 @@
+"""What a reader must know before believing a table: one small rule a caveat, each a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from bench.report.wording import GROUP, measured, plural
+
+FEW_IMAGES = 100
+CLIPPED = 0.95
+"""A calibrator rounds and leaves out stray extremes; below this share it cuts into the picture."""
+
+
+def find_caveats(tidied: pd.DataFrame) -> tuple[str, ...]:
+    """All that weakens the answer, the gravest first."""
+    rules = (
+        _skipped, _unmeasured, _strangers, _clipped, _few_images, _no_interval, _seeds,
+        _latency_notes, _machines,
+    )  # fmt: skip
+    return tuple(sentence for rule in rules for sentence in rule(tidied))
+
+
+def _skipped(rows: pd.DataFrame) -> Iterator[str]:
+    skipped = rows[rows["status"] == "skipped"]
+    for reason, same in skipped.groupby("error", sort=False):
+        reason = str(reason).strip().rstrip(".") or "no reason was recorded"
+        yield f"{plural(len(same), 'run')} of {len(rows)} skipped: {reason}."
+
+
+def _unmeasured(rows: pd.DataFrame) -> Iterator[str]:
+    ok = rows[rows["status"] == "ok"]
+    if missing := int(ok["delta"].isna().sum()):
+        yield f"{plural(missing, 'run')} finished without an accuracy and cannot be ranked."
+
+
+def _strangers(rows: pd.DataFrame) -> Iterator[str]:
+    """Rows of one group that were not measured against the same thing."""
+    for name, group in measured(rows).groupby(list(GROUP), sort=False):
+        for column, what in (
+            ("model_sha256", "model files"),
+            ("dataset_fingerprint", "sets of images"),
+            ("metric", "metrics"),
+            ("n_images", "numbers of validation images"),
+        ):
+            if (count := group[column].nunique()) > 1:
+                yield (
+                    f"{_name(name)} mixes rows of {count} different {what}: "
+                    "its rows should not be compared with each other."
+                )
+
+
+def _clipped(rows: pd.DataFrame) -> Iterator[str]:
+    clipped = rows[rows["input_amax"] < CLIPPED * rows["input_true_amax"]]
+    for (model, dataset, rule), same in clipped.groupby(["model", "dataset", "rule"], sort=False):
+        low, high = (
+            f"{value:.3f}" for value in (same["input_amax"].min(), same["input_amax"].max())
+        )
+        span = low if low == high else f"{low} to {high}"
+        yield (
+            f"{rule} clips the network input at {span} of {same['input_true_amax'].max():.3f} "
+            f"({model} on {dataset}, {plural(len(same), 'run')}): bright pixels are cut off. "
+            "Compare with input_range=declared."
+        )
+
+
+def _few_images(rows: pd.DataFrame) -> Iterator[str]:
+    few = rows[rows["n_images"] < FEW_IMAGES]
+    for name, same in few.groupby(list(GROUP), sort=False):
+        yield (
+            f"{_name(name)} was validated on {plural(int(same['n_images'].min()), 'image')} only: "
+            "the intervals are wide, and small differences mean nothing."
+        )
+
+
+def _no_interval(rows: pd.DataFrame) -> Iterator[str]:
+    ok = measured(rows)
+    if missing := int((ok["ci_low"].isna() | ok["ci_high"].isna()).sum()):
+        yield f"{plural(missing, 'run')} without an interval: their differences may be noise."
+
+
+def _seeds(rows: pd.DataFrame) -> Iterator[str]:
+    if (seeds := rows["calibration_seed"].nunique()) > 1:
+        yield f"{seeds} calibration seeds were run: the best row is also the luckiest of them."
+
+
+def _latency_notes(rows: pd.DataFrame) -> Iterator[str]:
+    noted = rows[rows["latency_note"] != ""]
+    for (engine, note), same in noted.groupby(["engine", "latency_note"], sort=False):
+        note = str(note).strip().rstrip(".")
+        yield f"The latency of {plural(len(same), 'run')} on {engine} says little: {note}."
+
+
+def _machines(rows: pd.DataFrame) -> Iterator[str]:
+    for name, group in measured(rows).groupby(list(GROUP), sort=False):
+        if (machines := group["hardware"].nunique()) > 1:
+            yield (
+                f"{_name(name)} was timed on {machines} different machines: "
+                "compare latencies only between rows of the same hardware."
+            )
+
+
+def _name(group: object) -> str:
+    model, dataset, engine = group if isinstance(group, tuple) else ("", "", "")
+    return f"{model} on {dataset}, {engine},"

@@ -1,0 +1,164 @@
+"""Charts of accuracy: against calibration size, and by calibrator and plan.
+
+Each takes the tidy, measured rows of one group (at least one).
+"""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+
+from bench.report.drawing import (
+    WIDTH,
+    Drawing,
+    Look,
+    legend_above,
+    metric_of,
+    panels,
+    rules_of,
+    unique,
+    wrap,
+)
+from bench.report.style import INK, ink_on, reference_line
+from bench.report.wording import MISSING, plural, signed
+
+LITTLE = 0.002
+"""A change of accuracy below this is told as none."""
+
+
+def accuracy_by_size(rows: pd.DataFrame, look: Look) -> Drawing:
+    """Accuracy against calibration size: a line a calibrator, a panel a plan."""
+    means = _mean_over_seeds(rows)
+    sizes = sorted(int(size) for size in means["calibration_size"].unique())
+    if len(sizes) == 1:
+        return _accuracy_at_one_size(rows, look)
+    settings = unique(rows["setting"])
+    figure, axes = panels(
+        [f"plan {name}" for name in settings], abreast=2 if len(settings) == 4 else 3, height=2.7
+    )
+    for panel, setting in zip(axes, settings, strict=True):
+        for rule in rules_of(rows):
+            line = means[(means["rule"] == rule) & (means["setting"] == setting)]
+            x, colour = line["calibration_size"], look.colours[rule]
+            panel.plot(x, line["int8"], color=colour, marker=look.markers[rule], label=rule)
+            low, high = line["fp32"] + line["ci_low"], line["fp32"] + line["ci_high"]
+            panel.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
+        reference_line(panel, float(means["fp32"].mean()))
+        panel.set_xscale("log", base=2)
+        panel.xaxis.set_major_locator(FixedLocator([float(size) for size in sizes]))
+        panel.xaxis.set_minor_locator(NullLocator())
+        panel.set_xticks(sizes, [str(size) for size in sizes])
+    figure.supxlabel("calibration images", fontsize=10)
+    figure.supylabel(f"INT8 {metric_of(rows)}", fontsize=10)
+    legend_above(figure, axes[0])
+    return Drawing(
+        figure,
+        _size_title(means, sizes[0], sizes[-1]),
+        f"{metric_of(rows)} of the INT8 model against the number of calibration images, a panel a "
+        "plan. Bands: 95 % interval of the difference to FP32 (paired bootstrap). Dashed: FP32.",
+    )
+
+
+def _accuracy_at_one_size(rows: pd.DataFrame, look: Look) -> Drawing:
+    """With a single size there is no line to draw: a dot a calibrator, with its interval."""
+    means = _mean_over_seeds(rows)
+    settings, rules = unique(rows["setting"]), rules_of(rows)[::-1]
+    figure, axes = panels(
+        [f"plan {name}" for name in settings], abreast=3, height=0.9 + 0.3 * len(rules)
+    )
+    for panel, setting in zip(axes, settings, strict=True):
+        for y, rule in enumerate(rules):
+            dot = means[(means["rule"] == rule) & (means["setting"] == setting)]
+            error = [(dot["delta"] - dot["ci_low"]).abs(), (dot["ci_high"] - dot["delta"]).abs()]
+            panel.errorbar(
+                dot["int8"], [y] * len(dot), xerr=np.nan_to_num(np.array(error)), capsize=3,
+                color=look.colours[rule], marker=look.markers[rule], linestyle="none",
+            )  # fmt: skip
+        reference_line(panel, float(means["fp32"].mean()), vertical=True)
+        panel.set_yticks(range(len(rules)), rules)
+        panel.set_ylim(-0.6, len(rules) - 0.4)
+        panel.xaxis.set_major_locator(MaxNLocator(5))
+    figure.supxlabel(f"INT8 {metric_of(rows)}", fontsize=10)
+    best = means.loc[means["delta"].idxmax()]
+    return Drawing(
+        figure,
+        f"At {plural(int(best['calibration_size']), 'calibration image')}, {best['rule']} with "
+        f"plan {best['setting']} stays closest to FP32 ({signed(float(best['delta']))})",
+        f"{metric_of(rows)} of the INT8 model by calibrator, a panel a plan. Bars: 95 % interval "
+        "of the difference to FP32 (paired bootstrap). Dashed: FP32.",
+    )
+
+
+def loss_map(rows: pd.DataFrame, look: Look) -> Drawing:
+    """Calibrator x plan at the largest size: the difference to FP32, written into each cell."""
+    size = int(rows["calibration_size"].max())
+    means = _mean_over_seeds(rows[rows["calibration_size"] == size])
+    grid = means.pivot(index="rule", columns="setting", values="delta")
+    grid = grid.loc[grid.mean(axis=1).sort_values(ascending=False, kind="stable").index]
+    grid = grid[[setting for setting in unique(rows["setting"]) if setting in grid]]
+    values = grid.to_numpy(dtype=float)
+    best = divmod(int(np.nanargmax(values)), values.shape[1])
+    winner = f"{grid.index[best[0]]} with plan {grid.columns[best[1]]}"
+
+    width = min(WIDTH, 2.2 + 1.6 * grid.shape[1])
+    figure = Figure(figsize=(width, 0.5 + 0.42 * len(grid)), layout="constrained")
+    axes = figure.add_subplot()
+    _draw_cells(axes, values, best)
+    axes.set_xticks(range(grid.shape[1]), [wrap(str(name), 20) for name in grid.columns])
+    axes.set_yticks(range(len(grid)), [str(name) for name in grid.index])
+    return Drawing(
+        figure,
+        f"At {plural(size, 'calibration image')}, {winner} loses least "
+        f"({signed(float(values[best]))})",
+        f"INT8 minus FP32 {metric_of(rows)} at the largest calibration size. Red is a loss, blue a "
+        "gain, the deeper the larger (relative to this table, by square root); framed is the best.",
+    )
+
+
+def _draw_cells(axes: Axes, values: npt.NDArray[np.float64], best: tuple[int, int]) -> None:
+    limit = max(float(np.nanmax(np.abs(values))), 1e-6)
+    colours = matplotlib.colormaps["RdBu"]
+    # By square root, since one bad calibrator must not bleach the others; the numbers are written
+    # in. The ends of the map are too dark to tell apart: use its middle.
+    shades = colours(0.5 + 0.43 * np.sign(values) * np.sqrt(np.abs(values) / limit))
+    shades[np.isnan(values)] = 0  # nothing measured: transparent
+    axes.imshow(shades, aspect="auto")
+    for (i, j), value in np.ndenumerate(values):
+        missing = math.isnan(value)
+        axes.text(
+            j, i, MISSING if missing else signed(float(value)), ha="center", va="center",
+            color=INK if missing else ink_on(shades[i, j]),
+            fontweight="bold" if (i, j) == best else "normal",
+        )  # fmt: skip
+    corner = (best[1] - 0.5, best[0] - 0.5)
+    frame = Rectangle(corner, 1, 1, fill=False, edgecolor="#111111", linewidth=2.2, clip_on=False)
+    axes.add_patch(frame)
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+
+
+def _mean_over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row a calibrator, setting and size; several seeds are averaged."""
+    keys = ["rule", "setting", "calibration_size"]
+    numbers = ["fp32", "int8", "delta", "ci_low", "ci_high"]
+    means: pd.DataFrame = rows.groupby(keys)[numbers].mean().reset_index()
+    return means
+
+
+def _size_title(means: pd.DataFrame, first: int, last: int) -> str:
+    change = means.groupby(["rule", "calibration_size"])["delta"].mean().unstack()
+    gain = (change[last] - change[first]).dropna()
+    if gain.empty or gain.abs().max() < LITTLE:
+        return f"From {first} to {last} images, no calibrator changes by {LITTLE:g} or more"
+    rule = gain.abs().idxmax()
+    amount = signed(float(gain[rule]))
+    return f"{rule} depends most on calibration size: {amount} from {first} to {last} images"

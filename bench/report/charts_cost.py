@@ -1,0 +1,152 @@
+"""Charts of what accuracy costs: latency, and the seconds of calibration.
+
+Each takes the tidy, measured rows of one group, and gives None when none of them was timed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from bench.report.drawing import (
+    WIDTH,
+    Drawing,
+    Look,
+    legend_above,
+    metric_of,
+    panels,
+    rules_of,
+    unique,
+    wrap,
+)
+from bench.report.style import INK, MARKERS, STAGES
+from bench.report.wording import plural
+
+Point = tuple[float, float]
+"""Latency in milliseconds an image, and accuracy."""
+
+
+def accuracy_by_latency(rows: pd.DataFrame, look: Look) -> Drawing | None:
+    """Accuracy against latency at the largest size, with FP32 and the Pareto front."""
+    rows = rows[rows["int8_latency_p50_ms"].notna()]
+    if rows.empty:
+        return None
+    # Latency does not depend on the number of calibration images: the others would only clutter.
+    size = int(rows["calibration_size"].max())
+    rows = rows[rows["calibration_size"] == size]
+    settings = unique(rows["setting"])
+    shapes = {setting: MARKERS[i % len(MARKERS)] for i, setting in enumerate(settings)}
+    figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    points = _points(rows, "int8_latency_p50_ms", "int8")
+    for (x, y), (_, row) in zip(points, rows.iterrows(), strict=True):
+        colour = look.colours[str(row["rule"])]
+        axes.plot(
+            x, y, linestyle="none", markersize=7, alpha=0.85,
+            marker=shapes[str(row["setting"])], color=colour,
+            markerfacecolor="none" if row["latency_note"] else colour,
+        )  # fmt: skip
+    front = pareto_front([*points, *_draw_fp32(axes, rows)])
+    x_front, y_front = zip(*front, strict=True)
+    axes.step(x_front, y_front, where="post", color=INK, alpha=0.45, linewidth=1.2, zorder=1.4)
+    axes.margins(x=0.14, y=0.14)
+    axes.set_xlabel("median latency (ms an image)")
+    axes.set_ylabel(metric_of(rows))
+    keys = [_key(rule, "o", look.colours[rule], filled=True) for rule in rules_of(rows)]
+    keys += [_key(wrap(f"plan {setting}", 28), shapes[setting], INK) for setting in settings]
+    keys.append(Line2D([], [], color=INK, alpha=0.45, linewidth=1.2, label="Pareto front"))
+    figure.legend(handles=keys, loc="outside right upper")
+    fast = int((rows["int8_latency_p50_ms"] < rows["fp32_latency_p50_ms"]).sum())
+    return Drawing(
+        figure,
+        f"{fast} of {plural(len(rows), 'INT8 run')} with {plural(size, 'calibration image')} "
+        f"{'is' if fast == 1 else 'are'} faster than FP32 on the same engine",
+        "Better is up and to the left. Colour is the calibrator, shape the plan, hollow a latency "
+        "that says little. No run beats the Pareto front in both accuracy and latency.",
+    )
+
+
+def pareto_front(points: Sequence[Point]) -> list[Point]:
+    """The points that no other beats in both: lower latency, higher accuracy.
+
+    >>> pareto_front([(2.0, 0.5), (1.0, 0.4), (3.0, 0.45)])
+    [(1.0, 0.4), (2.0, 0.5)]
+    """
+    front: list[Point] = []
+    for latency, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or accuracy > front[-1][1]:
+            front.append((latency, accuracy))
+    return front
+
+
+def calibration_cost(rows: pd.DataFrame, look: Look) -> Drawing | None:
+    """Seconds to collect, to find thresholds and to build: a bar a calibrator, a panel a size."""
+    stages = list(STAGES)
+    rows = rows[rows[stages].notna().any(axis=1)]
+    if rows.empty:
+        return None
+    means = rows.groupby(["calibration_size", "rule"])[stages].mean().fillna(0.0)
+    sizes, rules = sorted(rows["calibration_size"].unique()), rules_of(rows)[::-1]
+    titles = [plural(int(size), "image") for size in sizes]
+    figure, axes = panels(titles, abreast=5, height=0.6 + 0.27 * len(rules))
+    for panel, size in zip(axes, sizes, strict=True):
+        bars = means.loc[size].reindex(rules).fillna(0.0)
+        left = np.zeros(len(bars))
+        for stage, (name, colour) in STAGES.items():
+            panel.barh(rules, bars[stage], left=left, height=0.72, color=colour, label=name)
+            left += bars[stage].to_numpy()
+        for y, total in enumerate(left):
+            panel.annotate(
+                f"{total:.1f}", (total, y), xytext=(4, 0), textcoords="offset points",
+                va="center", fontsize=9,
+            )  # fmt: skip
+        panel.margins(x=0.3)
+        panel.grid(visible=False, axis="y")
+        panel.tick_params(axis="y", length=0)
+        panel.xaxis.set_major_locator(MaxNLocator(4))
+    figure.supxlabel("seconds", fontsize=10)
+    legend_above(figure, axes[0])
+    totals = means.sum()
+    name, share = STAGES[str(totals.idxmax())][0], float(totals.max() / (totals.sum() or 1.0))
+    return Drawing(
+        figure,
+        f"{name.capitalize()} takes {100 * share:.0f} % of the time that calibration costs",
+        "Seconds by calibrator, a panel a calibration size, mean over plans and seeds. One pass "
+        "collects for all calibrators and sizes of a sweep; each bar counts its own part of it.",
+    )
+
+
+def _points(rows: pd.DataFrame, latency: str, accuracy: str) -> list[Point]:
+    return list(zip(rows[latency] / rows["batch_size"], rows[accuracy], strict=True))
+
+
+def _draw_fp32(axes: Axes, rows: pd.DataFrame) -> list[Point]:
+    """FP32 on the same engine and as plain ONNX, where they were timed."""
+    drawn = []
+    for column, name, below in (
+        ("fp32_latency_p50_ms", "FP32, same engine", True),
+        ("baseline_latency_p50_ms", "FP32 ONNX baseline", False),
+    ):
+        x, y = (float(np.median(v)) for v in zip(*_points(rows, column, "fp32"), strict=True))
+        if math.isfinite(x):
+            drawn.append((x, y))
+            axes.plot(x, y, marker="*", markersize=11, color=INK, linestyle="none", zorder=3)
+            axes.annotate(
+                name, (x, y), xytext=(0, -18 if below else 9), textcoords="offset points",
+                ha="center",
+            )  # fmt: skip
+    return drawn
+
+
+def _key(label: str, marker: str, colour: str, *, filled: bool = False) -> Line2D:
+    face = colour if filled else "none"
+    return Line2D(
+        [], [], color=colour, marker=marker, markerfacecolor=face, linestyle="none", label=label
+    )

@@ -1,0 +1,94 @@
+"""The table in a terminal, and the answer in one sentence under it."""
+
+from __future__ import annotations
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from bench.report.summary import Summary, summarize
+from bench.report.wording import GROUP, MISSING, interval, known, plain, plural, signed, tidy
+
+NARROW = 110
+"""Columns of a terminal that cannot hold every column of the table."""
+
+
+def print_table(table: pd.DataFrame, console: Console) -> None:
+    """Print every row, best first and marked, then the winner or the tie, then the caveats."""
+    rows, summary = tidy(table), summarize(table)
+    for _, group in rows.groupby(list(GROUP), sort=False):
+        console.print(_view(group, summary, narrow=console.width < NARROW))
+    for answer in summary.answers:
+        console.print(Text(answer.sentence, style="bold"))
+    if not summary.answers:
+        runs = plural(summary.rows, "run")
+        console.print(Text(f"No answer: of {runs}, none was measured.", style="bold"))
+    for warning in summary.warnings:
+        console.print(Text(f"! {warning}", style="yellow"))
+
+
+def _view(rows: pd.DataFrame, summary: Summary, *, narrow: bool) -> Table:
+    first = rows.iloc[0]
+    view = Table(
+        title=escape(
+            f"{first['model']} on {first['dataset']}, {first['engine']}: {first['metric']}"
+        ),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    seeds = rows["calibration_seed"].nunique() > 1
+    cells = [_cells(row, seeds, narrow) for _, row in _best_first(rows, summary).iterrows()]
+    for name in cells[0]:
+        words = name in ("", "calibrator", "plan")
+        if words:
+            view.add_column(name, overflow="fold", min_width=len(name))
+        else:
+            view.add_column(name, justify="right", no_wrap=True)
+    for key, line in zip(_best_first(rows, summary)["run_key"], cells, strict=True):
+        best, tied = key in summary.best_keys, key in summary.tied_keys
+        mark = "★" if best else "≈" if tied else ""
+        style = "bold green" if best else None
+        view.add_row(*(Text(text) for text in (line | {"": mark}).values()), style=style)
+    view.caption = "★ recommended   ≈ cannot be told apart from the least loss by accuracy"
+    view.caption_justify = "left"
+    return view
+
+
+def _cells(row: pd.Series, seeds: bool, narrow: bool) -> dict[str, str]:
+    """What each column says of a row; a narrow terminal goes without some."""
+    latency, speedup = known(row["int8_latency_p50_ms"]), known(row["speedup"])
+    share, skipped = known(row["int8_mac_share"]), row["status"] == "skipped"
+    cells = {
+        "": "",
+        "calibrator": str(row["rule"]),
+        "size": plain(row["calibration_size"]),
+        "seed": plain(row["calibration_seed"]),
+        "plan": str(row["setting"]),
+        "FP32": _number(known(row["fp32"]), ".3f"),
+        "INT8": "skipped" if skipped else _number(known(row["int8"]), ".3f"),
+        "delta": signed(known(row["delta"])),
+        "95 % interval": interval(known(row["ci_low"]), known(row["ci_high"]), missing=MISSING),
+        "INT8 ms": _number(latency, ".1f") + ("*" if row["latency_note"] else ""),
+        "speed-up": _number(speedup, ".2f", "x"),
+        "INT8 MACs": _number(None if share is None else 100 * share, ".0f", " %"),
+    }
+    left_out = {"seed"} if not seeds else set()
+    if narrow:
+        left_out |= {"FP32", "INT8 ms", "INT8 MACs"}
+    return {name: text for name, text in cells.items() if name not in left_out}
+
+
+def _best_first(rows: pd.DataFrame, summary: Summary) -> pd.DataFrame:
+    best = [key not in summary.best_keys for key in rows["run_key"]]
+    return rows.assign(rank=best).sort_values(
+        ["rank", "delta"], ascending=[True, False], kind="stable"
+    )
+
+
+def _number(value: float | None, style: str, unit: str = "") -> str:
+    return MISSING if value is None else f"{value:{style}}{unit}"

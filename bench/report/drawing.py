@@ -1,0 +1,74 @@
+"""What every chart is made with: its frame, the look of the calibrators, the panels."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.report.wording import rule_order
+
+WIDTH = 10.4
+"""Inches: at the page's full width, text is then drawn at its own size."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour and marker of every calibrator in the table."""
+
+    colours: dict[str, str]
+    markers: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure, what to see in it, and how to read it."""
+
+    figure: Figure
+    title: str
+    reading: str
+
+
+def panels(titles: list[str], abreast: int, height: float) -> tuple[Figure, list[Axes]]:
+    """Axes for each title, on shared scales."""
+    columns = min(len(titles), abreast)
+    lines = math.ceil(len(titles) / columns)
+    columns = math.ceil(len(titles) / lines)
+    figure = Figure(figsize=(WIDTH, 0.6 + height * lines), layout="constrained")
+    grid: Any = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    axes = list(grid.flat)
+    for index in range(len(titles), len(axes)):
+        axes[index].set_visible(False)
+        # The panel above an empty place has to show the shared scale itself.
+        axes[index - columns].tick_params(labelbottom=True)
+    for panel, title in zip(axes, titles, strict=False):
+        panel.set_title(wrap(title, 110 // columns), loc="left", fontweight="bold")
+    return figure, axes[: len(titles)]
+
+
+def legend_above(figure: Figure, axes: Axes) -> None:
+    """One legend for all panels."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = math.ceil(len(labels) / math.ceil(len(labels) / 7))
+    figure.legend(handles, labels, loc="outside upper left", ncols=columns)
+
+
+def metric_of(rows: pd.DataFrame) -> str:
+    return str(rows["metric"].iloc[0]) or "metric"
+
+
+def rules_of(rows: pd.DataFrame) -> list[str]:
+    return sorted(unique(rows["rule"]), key=rule_order)
+
+
+def unique(values: pd.Series) -> list[str]:
+    return [str(value) for value in values.unique()]
+
+
+def wrap(text: str, width: int) -> str:
+    return "\n".join(textwrap.wrap(text, width)) or text

@@ -1,0 +1,141 @@
+"""The figures of a report: drawn from the table alone, the same bytes for the same table.
+
+A figure belongs to one (model, dataset, engine). On the page it is SVG whose ink follows the
+theme, for ``report.md`` a PNG file with its title written in.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from markupsafe import Markup, escape
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.image import imread, imsave
+
+from bench.cache import write_atomically
+from bench.report.charts_accuracy import accuracy_by_size, loss_map
+from bench.report.charts_cost import accuracy_by_latency, calibration_cost
+from bench.report.drawing import Drawing, Look
+from bench.report.style import INK, RC, rule_colours, rule_markers
+from bench.report.wording import GROUP, measured, tidy
+
+CHARTS: dict[str, Callable[[pd.DataFrame, Look], Drawing | None]] = {
+    "accuracy-by-size": accuracy_by_size,
+    "loss-map": loss_map,
+    "accuracy-by-latency": accuracy_by_latency,
+    "calibration-cost": calibration_cost,
+}
+LARGEST_SVG = 400_000
+"""Characters: a scatter of thousands of rows goes into the page as pixels instead."""
+
+_NO_DATE = {"Date": None, "Creator": None, "Format": None, "Type": None}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One figure of one group: its file's name, what to see, how to read it."""
+
+    name: str
+    group: str
+    title: str
+    reading: str
+    figure: Figure
+
+    @property
+    def label(self) -> str:
+        """What a screen reader says in the figure's place."""
+        return f"{self.group}: {self.title}. {self.reading}"
+
+
+def draw_charts(table: pd.DataFrame) -> tuple[Chart, ...]:
+    """Every figure that the table has numbers for, group by group."""
+    rows = measured(tidy(table))
+    look = Look(rule_colours(rows["rule"]), rule_markers(rows["rule"]))
+    return tuple(_draw(rows, look))
+
+
+def _draw(rows: pd.DataFrame, look: Look) -> Iterator[Chart]:
+    with matplotlib.rc_context(RC):
+        for number, (names, group) in enumerate(rows.groupby(list(GROUP), sort=False)):
+            model, dataset, engine = (str(name) for name in names)
+            # The number keeps apart two groups whose names differ only in what a file cannot carry.
+            slug = re.sub(r"[^A-Za-z0-9]+", "-", f"{model} {dataset} {engine}").strip("-")
+            for kind, draw in CHARTS.items():
+                if drawing := draw(group, look):
+                    yield Chart(
+                        name=f"{number + 1}-{slug}-{kind}",
+                        group=f"{model} on {dataset}, {engine}",
+                        title=drawing.title,
+                        reading=drawing.reading,
+                        figure=drawing.figure,
+                    )
+
+
+def to_svg(chart: Chart) -> str:
+    """The figure as an ``<svg>`` element to put into a page that may hold many."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context(RC):
+        FigureCanvasSVG(chart.figure)
+        chart.figure.savefig(buffer, format="svg", metadata=_NO_DATE)
+    svg = re.sub(r"<!--.*?-->", "", buffer.getvalue(), flags=re.DOTALL)
+    svg = re.sub(r"<[^>]+>", lambda tag: _tidy_tag(tag[0], chart.name), svg[svg.index("<svg") :])
+    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(chart.label)}"', 1)
+
+
+def _tidy_tag(tag: str, name: str) -> str:
+    tag = re.sub(r' xmlns(:xlink)?="[^"]*"', "", tag).replace("xlink:href", "href")
+    # Ids are unique within a figure only, and matplotlib numbers them alike in all.
+    tag = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", tag)
+    tag = re.sub(r"(\.\d\d)\d+", r"\1", tag)  # a hundredth of a point is enough
+    return tag.replace(INK, "currentColor")
+
+
+def to_png(chart: Chart, dpi: int = 150) -> bytes:
+    """The figure on white, with its title above."""
+    with matplotlib.rc_context(RC | {"figure.facecolor": "white"}):
+        # A figure of its own: no layout keeps a legend outside the axes clear of a title.
+        width = chart.figure.get_figwidth()
+        heading = Figure(figsize=(width, 0.62))
+        for y, text, weight in ((0.66, chart.title, "bold"), (0.22, chart.group, "normal")):
+            size = min(11.5, 11.5 * 13.5 * width / len(text))  # a long title has to fit
+            heading.text(0.008, y, text, va="center", fontsize=size, fontweight=weight)
+        pixels = np.vstack([_pixels(heading, dpi), _pixels(chart.figure, dpi)])
+    buffer = io.BytesIO()
+    imsave(buffer, pixels, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
+def _pixels(figure: Figure, dpi: int) -> npt.NDArray[np.float32]:
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
+    buffer.seek(0)
+    return np.asarray(imread(buffer), dtype=np.float32)
+
+
+def to_html(chart: Chart) -> Markup:
+    """SVG, or pixels where the SVG would be too large for a page."""
+    svg = to_svg(chart)
+    if len(svg) <= LARGEST_SVG:
+        return Markup(svg)
+    pixels = base64.b64encode(to_png(chart)).decode()
+    return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(chart.label, pixels)
+
+
+def write_png(charts: Sequence[Chart], folder: Path) -> list[Path]:
+    """Write ``<name>.png`` for each chart under ``folder``, atomically."""
+    paths = [folder / f"{chart.name}.png" for chart in charts]
+    for chart, path in zip(charts, paths, strict=True):
+        write_atomically(path, to_png(chart))
+    return paths

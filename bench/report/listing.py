@@ -1,0 +1,172 @@
+"""The rows as a listing: which columns first, what each cell says, which row is marked.
+
+Page, Markdown and terminal show the same listing; only its dress differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bench.report.summary import Summary
+from bench.report.wording import (
+    FURTHER,
+    GROUP,
+    MISSING,
+    TEXT,
+    cell,
+    heading,
+    interval,
+    known,
+    plain,
+    tidy,
+)
+from bench.results.row import COLUMNS
+
+KEY = ("calibrator", "calibration_size", "plan")
+RESULTS = (
+    "fp32", "int8", "delta", "ci_low", "int8_latency_p50_ms", "speedup", "int8_mac_share",
+)  # fmt: skip
+TOLD = {*GROUP, "metric", "calibrator_params", "ci_high", "error"}
+"""Columns that have no place of their own: the title or a neighbouring cell tells them."""
+PROVENANCE = (
+    "weights", "model_sha256", "dataset_fingerprint", "engine_version", "threads", "n_images",
+    "hardware", "environment", "git_commit", "started_at", "schema_version",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Head:
+    """One column's head."""
+
+    name: str
+    label: str
+    description: str
+    numeric: bool
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a cell says, and what it is sorted by; an empty key sorts last."""
+
+    text: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row: its mark is "best", "tie", "skipped" or nothing."""
+
+    mark: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Listing:
+    title: str
+    heads: tuple[Head, ...]
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One thing that is the same in every row, or its few values."""
+
+    head: Head
+    values: tuple[str, ...]
+
+
+def key_listings(table: pd.DataFrame, summary: Summary) -> tuple[Listing, ...]:
+    """For each group all its rows, in the columns that matter most; best first."""
+    rows = tidy(table)
+    columns = _key_columns(rows)
+    return tuple(
+        _listing(" ".join(filter(None, [_title(group), *group["metric"].unique()[:1]])), group,
+                 columns, summary)
+        for _, group in rows.groupby(list(GROUP), sort=False)
+    )  # fmt: skip
+
+
+def rest_listing(table: pd.DataFrame, summary: Summary) -> Listing:
+    """Every row in the columns that ``key_listings`` leave out and that are not alike in all."""
+    rows = tidy(table)
+    told = {*TOLD, *_key_columns(rows)} - set(GROUP)
+    rest = [name for name in COLUMNS if name not in told and rows[name].nunique(dropna=False) > 1]
+    return _listing("Remaining columns", rows, [*KEY, *rest], summary)
+
+
+def common_facts(table: pd.DataFrame) -> tuple[Fact, ...]:
+    """The columns that say the same in every row, but for what has a place of its own."""
+    rows = tidy(table)
+    shown = {*_key_columns(rows), *PROVENANCE, *TOLD}
+    alike = [
+        name for name in COLUMNS if name not in shown and rows[name].nunique(dropna=False) == 1
+    ]
+    return tuple(fact for name in alike if (fact := _fact(rows, name)).values)
+
+
+def environment_facts(table: pd.DataFrame) -> tuple[Fact, ...]:
+    """On what the runs were made."""
+    rows = tidy(table)
+    return tuple(fact for name in PROVENANCE if (fact := _fact(rows, name)).values)
+
+
+def _key_columns(rows: pd.DataFrame) -> list[str]:
+    varied = [name for name in ("calibration_seed", *FURTHER) if rows[name].nunique() > 1]
+    reason = ["status"] if (rows["status"] == "skipped").any() else []
+    return [*KEY, *varied, *RESULTS, *reason]
+
+
+def _listing(title: str, rows: pd.DataFrame, columns: Sequence[str], summary: Summary) -> Listing:
+    ranked = rows.assign(
+        group_rank=rows.groupby(list(GROUP), sort=False).ngroup(),
+        best_rank=[key not in summary.best_keys for key in rows["run_key"]],
+    ).sort_values(
+        ["group_rank", "best_rank", "delta"], ascending=[True, True, False], kind="stable"
+    )
+    lines = [
+        Line(_mark(row, summary), tuple(_cell(row, name) for name in columns))
+        for _, row in ranked.iterrows()
+    ]
+    return Listing(title, tuple(_head(name) for name in columns), tuple(lines))
+
+
+def _cell(row: pd.Series, name: str) -> Cell:
+    number = known(row[name])
+    match name:
+        case "calibrator":
+            return Cell(str(row["rule"]), str(row["rule"]))
+        case "ci_low":
+            text = interval(number, known(row["ci_high"]), missing=MISSING)
+        case "status" if row["status"] == "skipped":
+            return Cell(f"skipped: {row['error'] or 'no reason was recorded'}", "skipped")
+        case _:
+            text = cell(name, row[name])
+    return Cell(text, text if name in TEXT else "" if number is None else f"{number:.6g}")
+
+
+def _title(rows: pd.DataFrame) -> str:
+    model, dataset, engine = (rows[name].iloc[0] for name in GROUP)
+    return f"{model} on {dataset}, {engine}:"
+
+
+def _mark(row: pd.Series, summary: Summary) -> str:
+    if row["run_key"] in summary.best_keys:
+        return "best"
+    if row["status"] == "skipped":
+        return "skipped"
+    return "tie" if row["run_key"] in summary.tied_keys else ""
+
+
+def _head(name: str) -> Head:
+    label, description = heading(name), COLUMNS[name].description
+    if name == "ci_low":
+        label, description = "95 % interval", "95 % interval of delta (paired bootstrap)"
+    return Head(name, label, description, name not in TEXT)
+
+
+def _fact(rows: pd.DataFrame, name: str) -> Fact:
+    values = dict.fromkeys(plain(value) for value in rows[name].unique())
+    return Fact(_head(name), tuple(value for value in values if value))

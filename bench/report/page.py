@@ -1,0 +1,115 @@
+"""A table's report: one page that needs nothing else, the same in Markdown, and the figures."""
+
+from __future__ import annotations
+
+import re
+from itertools import groupby
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from bench.cache import write_atomically
+from bench.errors import DataError
+from bench.report.figures import Chart, draw_charts, to_html, write_png
+from bench.report.listing import common_facts, environment_facts, key_listings, rest_listing
+from bench.report.reproduce import reproduce_command
+from bench.report.summary import Summary, summarize
+from bench.report.wording import plural, signed
+from bench.results.row import COLUMNS
+from bench.results.table import read_table
+
+MOST_CELLS = 40_000
+"""The page stays under 5 MB: of a larger table it shows the key columns only."""
+
+
+def write_report(folder: Path) -> Path:
+    """Redraw ``report.html``, ``report.md`` and ``figures/*.png`` from ``folder/table.csv``.
+
+    Returns the page's path; raises DataError when there is no table to draw from.
+    """
+    table = _read(folder)
+    summary, charts = summarize(table), draw_charts(table)
+    write_atomically(folder / "report.html", render_html(table, summary, charts).encode())
+    write_atomically(folder / "report.md", render_markdown(table, summary, charts).encode())
+    write_png(charts, folder / "figures")
+    return folder / "report.html"
+
+
+def render_html(table: pd.DataFrame, summary: Summary, charts: tuple[Chart, ...]) -> str:
+    """The page, with the figures in it."""
+    rest = rest_listing(table, summary)
+    fits = len(rest.heads) * len(rest.lines) <= MOST_CELLS
+    return _render(
+        "report.html.j2",
+        table,
+        summary,
+        charts,
+        drawn={chart.name: to_html(chart) for chart in charts},
+        rest=rest if fits else None,
+        common=common_facts(table),
+        glossary=COLUMNS,
+    )
+
+
+def render_markdown(table: pd.DataFrame, summary: Summary, charts: tuple[Chart, ...]) -> str:
+    """The same report for a repository or a chat: the figures are files beside it."""
+    return _render("report.md.j2", table, summary, charts)
+
+
+def _read(folder: Path) -> pd.DataFrame:
+    try:
+        table = read_table(folder)
+    except ValueError as error:  # what pandas raises for a file that is no CSV
+        raise DataError(
+            f"{folder / 'table.csv'} is no table ({error})", "Run the sweep again"
+        ) from error
+    if table.empty:
+        raise DataError(f"{folder / 'table.csv'} has no rows", "Run the sweep first")
+    return table
+
+
+def _render(
+    template: str, table: pd.DataFrame, summary: Summary, charts: tuple[Chart, ...], **more: object
+) -> str:
+    names = {
+        name: list(table[name].astype(str).unique()) for name in ("model", "dataset", "engine")
+    }
+    return (
+        _templates()
+        .get_template(template)
+        .render(
+            names=names,
+            summary=summary,
+            groups=[
+                (name, list(own)) for name, own in groupby(charts, key=lambda chart: chart.group)
+            ],
+            listings=key_listings(table, summary),
+            environment=environment_facts(table),
+            command=reproduce_command(table),
+            **more,
+        )
+    )
+
+
+def _templates() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("bench.report", "."),
+        autoescape=select_autoescape(("html.j2",)),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"signed": signed, "plural": plural, "md": escape_markdown}
+    return environment
+
+
+def escape_markdown(text: object) -> str:
+    """Text that Markdown shows as it is, also inside a table.
+
+    >>> escape_markdown("a|b <script>")
+    'a\\\\|b &lt;script&gt;'
+    """
+    safe = str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\|`*\[\]])", r"\\\1", " ".join(safe.split()))

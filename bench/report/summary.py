@@ -1,0 +1,289 @@
+"""The answer as data: which run loses least, by how much, how sure, and what to beware of.
+
+``summarize(table)`` reads the table and nothing else. Rows are compared only within one
+(model, dataset, engine). The order of preference, where doubt falls on the careful side:
+
+1. The row with the highest ``delta`` (INT8 minus FP32) *measured* the least loss.
+2. Every row that differs from it by less than the noise of both is *tied*: the two 95 % intervals
+   are combined as if independent (root of the sum of squares). The same images are behind both, so
+   the true noise is smaller, and a tie is called rather too often than too seldom.
+3. Among the tied rows the fastest is recommended, then the one with the fewest calibration images,
+   then the least loss. A tied row with a wide interval may still be much worse, and speed must not
+   buy that: its own delta has to lie inside the least loss' interval, and where the least loss is
+   not proven to be one, its own must not be either.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bench.report.caveats import find_caveats
+from bench.report.wording import (
+    GROUP,
+    interval,
+    known,
+    measured,
+    plain,
+    plural,
+    rule_order,
+    tidy,
+)
+
+SAME_SPEED = 1.05
+"""Medians of the same model timed twice differ by about this; less is no reason to choose."""
+
+EFFECT_AXES = {
+    "rule": "calibrator",
+    "calibration_size": "calibration size",
+    "calibration_seed": "calibration seed",
+    "calibration_preprocess": "fitting of calibration images",
+    "input_range": "input range",
+    "plan": "plan",
+    "placement": "placement",
+    "batch_size": "batch size",
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """One measured row, as the answer speaks of it."""
+
+    run_key: str
+    rule: str
+    setting: str
+    size: int
+    seed: str
+    fp32: float | None
+    int8: float | None
+    delta: float
+    ci_low: float | None
+    ci_high: float | None
+    latency_ms: float | None
+    speedup: float | None
+    latency_note: str
+
+    @property
+    def name(self) -> str:
+        seed = f", seed {self.seed}" if self.seed else ""
+        return f"{self.rule}, {plural(self.size, 'calibration image')}{seed}, plan {self.setting}"
+
+    @property
+    def relative(self) -> float | None:
+        """The difference as a share of FP32; negative is a loss."""
+        return self.delta / self.fp32 if self.fp32 else None
+
+    @property
+    def change(self) -> str:
+        """The difference in words: "loses 0.004"."""
+        amount = f"{abs(self.delta):.3f}"
+        return f"{'gains' if self.delta > 0 else 'loses'} {amount}" if float(amount) else "loses no"
+
+    @property
+    def interval(self) -> str:
+        return interval(self.ci_low, self.ci_high)
+
+    @property
+    def verdict(self) -> str:
+        """What the interval allows to say about the loss."""
+        if self.ci_low is None or self.ci_high is None:
+            return "no interval: the difference may be noise"
+        if self.loses:
+            return "the interval excludes zero: a real loss"
+        if self.ci_low > 0:
+            return "the interval excludes zero: a real gain"
+        return "the interval includes zero: no loss is proven"
+
+    @property
+    def loses(self) -> bool:
+        """Whether the interval proves a loss."""
+        return self.ci_high is not None and self.ci_high < 0
+
+    def ties_with(self, least: Result) -> bool:
+        """Whether this loss may be no larger than the least; a missing interval counts as none."""
+        below = least.delta - (least.delta if least.ci_low is None else least.ci_low)
+        above = (self.delta if self.ci_high is None else self.ci_high) - self.delta
+        return least.delta - self.delta <= math.hypot(below, above)
+
+
+@dataclass(frozen=True)
+class CalibratorRange:
+    """One calibrator: its best row, and its best on the plan that suits it least."""
+
+    rule: str
+    best: Result
+    worst_plan: Result
+
+
+@dataclass(frozen=True)
+class AxisEffect:
+    """How far the mean delta moves along one swept axis, over all other axes."""
+
+    axis: str
+    spread: float
+    best: str
+    worst: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one (model, dataset, engine) says."""
+
+    model: str
+    dataset: str
+    engine: str
+    metric: str
+    n_images: int | None
+    best: Result
+    least: Result
+    ties: tuple[Result, ...]
+    rule: str
+    runner_up: Result | None
+    calibrators: tuple[CalibratorRange, ...]
+    effects: tuple[AxisEffect, ...]
+
+    @property
+    def group(self) -> str:
+        return f"{self.model} on {self.dataset}, {self.engine}"
+
+    @property
+    def sentence(self) -> str:
+        """The answer in one breath: what, how much, how sure, how fast."""
+        best = self.best
+        share = "" if best.relative is None else f", {100 * abs(best.relative):.1f} % of FP32"
+        speed = "" if best.speedup is None else f"; {best.speedup:.2f}x as fast as FP32"
+        return (
+            f"{self.group}, {best.name}: {best.change} {self.metric} "
+            f"(95 % interval {best.interval}{share}){speed}. {self.rule}"
+        )
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The whole table's answers, one a group, and its warnings."""
+
+    answers: tuple[Answer, ...]
+    warnings: tuple[str, ...]
+    rows: int
+    skipped: int
+
+    @property
+    def best_keys(self) -> frozenset[str]:
+        return frozenset(answer.best.run_key for answer in self.answers)
+
+    @property
+    def tied_keys(self) -> frozenset[str]:
+        return frozenset(tie.run_key for answer in self.answers for tie in answer.ties)
+
+
+def summarize(table: pd.DataFrame) -> Summary:
+    """The answers of a table, in the order in which its groups appear."""
+    tidied = tidy(table)
+    answers = [
+        _answer(rows) for _, rows in measured(tidied).groupby(list(GROUP), sort=False) if len(rows)
+    ]
+    skipped = int((tidied["status"] == "skipped").sum())
+    return Summary(tuple(answers), find_caveats(tidied), len(tidied), skipped)
+
+
+def _answer(rows: pd.DataFrame) -> Answer:
+    results = [_result(row, rows["calibration_seed"].nunique() > 1) for _, row in rows.iterrows()]
+    least = max(results, key=lambda result: result.delta)
+    ties = tuple(r for r in results if r is not least and r.ties_with(least))
+    one_machine = rows["hardware"].nunique() == 1
+    best, rule = _choose(least, ties, one_machine)
+    others = sorted((r for r in results if r is not best), key=lambda r: -r.delta)
+    # Another size of the winner is hardly a rival: the runner-up is another calibrator or plan.
+    rivals = [r for r in others if (r.rule, r.setting) != (best.rule, best.setting)] or others
+    first = rows.iloc[0]
+    images = known(rows["n_images"].min())
+    return Answer(
+        model=str(first["model"]),
+        dataset=str(first["dataset"]),
+        engine=str(first["engine"]),
+        metric=str(first["metric"]) or "metric",
+        n_images=None if images is None else int(images),
+        best=best,
+        least=least,
+        ties=tuple(r for r in (least, *ties) if r is not best),
+        rule=rule,
+        runner_up=rivals[0] if rivals else None,
+        calibrators=_calibrators(results),
+        effects=_effects(rows),
+    )
+
+
+def _result(row: pd.Series, seeds: bool) -> Result:
+    latency = known(row["int8_latency_p50_ms"])
+    return Result(
+        run_key=str(row["run_key"]),
+        rule=str(row["rule"]),
+        setting=str(row["setting"]),
+        size=int(row["calibration_size"]),
+        seed=plain(row["calibration_seed"]) if seeds else "",
+        fp32=known(row["fp32"]),
+        int8=known(row["int8"]),
+        delta=float(row["delta"]),
+        ci_low=known(row["ci_low"]),
+        ci_high=known(row["ci_high"]),
+        latency_ms=None if latency is None else latency / max(1.0, known(row["batch_size"]) or 1),
+        speedup=known(row["speedup"]),
+        latency_note=str(row["latency_note"]),
+    )
+
+
+def _choose(least: Result, ties: tuple[Result, ...], one_machine: bool) -> tuple[Result, str]:
+    """The row to recommend, and the rule that decided, as a sentence."""
+    if not ties:
+        return least, "No tie: no other row comes within the noise."
+    floor = least.delta if least.ci_low is None else least.ci_low
+    pool = [least, *(r for r in ties if r.delta >= floor and r.loses <= least.loses)]
+    reasons = []
+    # A latency that says little, or that another machine measured, must not decide.
+    if one_machine and all(r.latency_ms is not None and not r.latency_note for r in pool):
+        pool, decided = _keep_lowest(pool, lambda r: r.latency_ms or 0.0, SAME_SPEED)
+        reasons += ["speed"] * decided
+    pool, decided = _keep_lowest(pool, lambda r: r.size)
+    reasons += ["fewer calibration images"] * decided
+    reasons += ["the least loss"] * (len(pool) > 1 or not reasons)
+    rows = "1 other row" if len(ties) == 1 else f"{len(ties)} other rows"
+    best = max(pool, key=lambda r: r.delta)
+    return best, (
+        f"A tie: {rows} cannot be told apart by accuracy; {', then '.join(reasons)} decided."
+    )
+
+
+def _keep_lowest(
+    pool: list[Result], cost: Callable[[Result], float], slack: float = 1.0
+) -> tuple[list[Result], bool]:
+    """The results of (nearly) the lowest cost, and whether that excluded any."""
+    limit = min(map(cost, pool)) * slack
+    kept = [r for r in pool if cost(r) <= limit]
+    return kept, len(kept) < len(pool)
+
+
+def _calibrators(results: list[Result]) -> tuple[CalibratorRange, ...]:
+    ranges = []
+    for rule in sorted({r.rule for r in results}, key=rule_order):
+        own = [r for r in results if r.rule == rule]
+        per_plan = [
+            max((r for r in own if r.setting == setting), key=lambda r: r.delta)
+            for setting in dict.fromkeys(r.setting for r in own)
+        ]
+        low, high = (pick(per_plan, key=lambda r: r.delta) for pick in (min, max))
+        ranges.append(CalibratorRange(rule, best=high, worst_plan=low))
+    return tuple(sorted(ranges, key=lambda r: -r.best.delta))
+
+
+def _effects(rows: pd.DataFrame) -> tuple[AxisEffect, ...]:
+    effects = []
+    for column, axis in EFFECT_AXES.items():
+        means = rows.groupby(column)["delta"].mean().sort_values(kind="stable")
+        if len(means) > 1:
+            spread = float(means.iloc[-1] - means.iloc[0])
+            best, worst = plain(means.index[-1]), plain(means.index[0])
+            effects.append(AxisEffect(axis, spread, best, worst))
+    return tuple(sorted(effects, key=lambda effect: -effect.spread))

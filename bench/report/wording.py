@@ -1,0 +1,156 @@
+"""How the report says a row, a number and a column: one place for page, Markdown and terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pandas as pd
+
+from bench.results.row import COLUMNS, Row
+
+GROUP = ("model", "dataset", "engine")
+"""Only rows of one group are compared with each other."""
+
+TEXT = frozenset(
+    f.name for f in dataclasses.fields(Row) if "str" in str(f.type) or "Literal" in str(f.type)
+)
+
+MINUS = "\N{MINUS SIGN}"
+MISSING = "\N{EN DASH}"
+
+FURTHER = {
+    "placement": "{} placement",
+    "input_range": "{} input range",
+    "calibration_preprocess": "calibration images fitted: {}",
+    "batch_size": "batch {}",
+}
+"""Axes beside calibrator, size, seed and plan, and how a row's name tells them when they vary."""
+
+
+def tidy(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with settled types, whether it came from a CSV file or from rows, and two names.
+
+    ``rule`` is the calibrator with its parameters, ``setting`` the plan with whatever else was
+    swept, so that two rows of a group differ in rule, setting, size or seed.
+    """
+    tidied = table.reset_index(drop=True).copy()
+    for name in COLUMNS:
+        if name in TEXT:
+            tidied[name] = tidied[name].fillna("").astype(str)
+        else:
+            tidied[name] = pd.to_numeric(tidied[name], errors="coerce")
+    pairs = zip(tidied["calibrator"], tidied["calibrator_params"], strict=True)
+    tidied["rule"] = [rule_name(calibrator, params) for calibrator, params in pairs]
+    further = [name for name in FURTHER if tidied[name].nunique() > 1]
+    tidied["setting"] = [
+        ", ".join([str(row["plan"]), *(FURTHER[name].format(plain(row[name])) for name in further)])
+        for _, row in tidied.iterrows()
+    ]
+    return tidied
+
+
+def measured(tidied: pd.DataFrame) -> pd.DataFrame:
+    """The rows that have an accuracy to speak of."""
+    numbers = tidied[["fp32", "int8", "delta"]].notna().all(axis=1)
+    ok: pd.DataFrame = tidied[(tidied["status"] == "ok") & numbers]
+    return ok
+
+
+def rule_name(calibrator: str, params: str) -> str:
+    """The calibrator's name, with the parameters that make it another rule.
+
+    >>> rule_name("percentile", "percentile=99.99"), rule_name("mse", "")
+    ('percentile 99.99', 'mse')
+    """
+    return f"{calibrator} {params.removeprefix(calibrator + '=')}".strip()
+
+
+def rule_order(rule: str) -> tuple[str, float, str]:
+    """Sort key: by name, then by the number in the parameters (99.9 before 99.99)."""
+    name, _, params = rule.partition(" ")
+    try:
+        return name, float(params), params
+    except ValueError:
+        return name, -math.inf, params
+
+
+def plain(value: object) -> str:
+    """A value as its shortest text: a CSV turns a whole number beside a gap into a float."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.10g}"
+    return str(value)
+
+
+def known(value: object) -> float | None:
+    """A cell as a number, None where nothing was measured."""
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """A difference with its sign, and a true minus."""
+    if value is None:
+        return MISSING
+    text = f"{value:+.{digits}f}"
+    return text.replace("-", MINUS) if float(text) else f"{0:.{digits}f}"
+
+
+def interval(low: float | None, high: float | None, missing: str = "unknown") -> str:
+    """A 95 % interval in words."""
+    return missing if low is None or high is None else f"{signed(low)} to {signed(high)}"
+
+
+def plural(count: int, noun: str) -> str:
+    """
+    >>> plural(1, "row"), plural(2, "row")
+    ('1 row', '2 rows')
+    """
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def cell(name: str, value: object) -> str:
+    """One value of column ``name``, as a reader wants it: rounded to what can matter."""
+    number = known(value)
+    if name in TEXT:
+        return str(value)
+    if number is None:
+        return MISSING
+    if name in ("delta", "ci_low", "ci_high"):
+        return signed(number, 4)
+    if name.endswith("_share"):
+        return f"{100 * number:.1f} %"
+    if number == int(number) and not COLUMNS[name].better:
+        return f"{number:.0f}"
+    match COLUMNS[name].unit:
+        case "":
+            return f"{number:.4f}"
+        case "B" | "MB":
+            return f"{number:,.0f}"
+        case "1/s" | "dB":
+            return f"{number:.1f}"
+    return f"{number:.2f}"
+
+
+def heading(name: str) -> str:
+    """A column's name as a table head: the CSV's own name, readable, with its unit."""
+    unit = COLUMNS[name].unit
+    words = HEADINGS.get(name, name.replace("_", " "))
+    return f"{words} ({unit})" if unit and unit not in words.split() else words
+
+
+HEADINGS = {
+    "calibrator_params": "parameters",
+    "calibration_size": "size",
+    "calibration_seed": "seed",
+    "calibration_preprocess": "fitted",
+    "fp32": "FP32",
+    "int8": "INT8",
+    "ci_low": "95 % low",
+    "ci_high": "95 % high",
+    "n_images": "validated on",
+    "int8_latency_p50_ms": "INT8 latency",
+    "fp32_latency_p50_ms": "FP32 latency",
+    "baseline_latency_p50_ms": "ONNX FP32 latency",
+    "int8_mac_share": "INT8 MACs",
+    "sqnr_db": "SQNR",
+}

@@ -1,0 +1,164 @@
+"""The one schema of the results table: a run is one ``Row``, a column is data.
+
+Each field carries its ``Column``: what it says, its unit and which direction is better. Tables,
+plots and the report's page are generated from these; nothing else knows a column's meaning.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+SCHEMA_VERSION = 1
+Better = Literal["higher", "lower", None]
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one column of the table means."""
+
+    description: str
+    unit: str = ""
+    better: Better = None
+
+
+def column(
+    description: str, *, unit: str = "", better: Better = None, default: Any = dataclasses.MISSING
+) -> Any:
+    """A dataclass field that carries its ``Column``; without a default it must be given."""
+    meta = {"column": Column(description, unit, better)}
+    if default is dataclasses.MISSING:
+        return field(metadata=meta)
+    return field(default=default, metadata=meta)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run: what was asked, what was measured, and on what. Unmeasured values are None."""
+
+    run_key: str = column("hash of everything that can change the result")
+    status: Literal["ok", "skipped"] = column("ok, or skipped: the engine refused the combination")
+    error: str = column("why a run was skipped")
+
+    model: str = column("model name")
+    weights: str = column("where the weights came from")
+    model_sha256: str = column("SHA-256 of the FP32 ONNX file")
+    dataset: str = column("dataset name")
+    dataset_fingerprint: str = column("hash of the images and labels used")
+    task: str = column("detection or classification")
+    calibrator: str = column("rule that turns statistics into amax")
+    calibrator_params: str = column("parameters of the calibrator")
+    calibration_size: int = column("calibration images", unit="images")
+    calibration_seed: int = column("seed of the shuffle whose prefix is the calibration set")
+    calibration_preprocess: str = column("how calibration images were fitted: same, stretch, crop")
+    input_range: str = column("network input's range: calibrated or declared")
+    plan: str = column("precision plan: what stays in float")
+    placement: str = column("which tensors carry Q/DQ: explicit or implicit")
+    engine: str = column("what ran the INT8 model")
+    engine_version: str = column("version of the engine")
+    batch_size: int = column("images per inference", unit="images")
+    threads: int = column("threads per inference; 0 is the engine's own choice")
+
+    metric: str = column("name of the headline metric: mAP50-95 or Top-1")
+    fp32: float | None = column("FP32 ONNX baseline", better="higher", default=None)
+    int8: float | None = column("INT8", better="higher", default=None)
+    delta: float | None = column("INT8 minus FP32", better="higher", default=None)
+    ci_low: float | None = column("lower end of delta's 95 % interval (paired bootstrap)", default=None)
+    ci_high: float | None = column(
+        "upper end of delta's 95 % interval (paired bootstrap)", default=None
+    )
+    n_images: int | None = column("validation images", unit="images", default=None)
+    secondary_metric: str = column("name of the second metric: mAP50 or Top-5", default="")
+    secondary_fp32: float | None = column("second metric, FP32", better="higher", default=None)
+    secondary_int8: float | None = column("second metric, INT8", better="higher", default=None)
+    sqnr_db: float | None = column(
+        "signal to quantization noise of the raw outputs", unit="dB", better="higher", default=None
+    )
+    agreement_db: float | None = column(
+        "SQNR of the engine's outputs against ONNX Runtime's on the same Q/DQ file",
+        unit="dB",
+        better="higher",
+        default=None,
+    )
+    input_amax: float | None = column("amax of the network's input", default=None)
+    input_true_amax: float | None = column("largest input that preprocessing can make", default=None)
+
+    int8_latency_p50_ms: float | None = column("INT8, median", unit="ms", better="lower", default=None)
+    int8_latency_p90_ms: float | None = column("INT8", unit="ms", better="lower", default=None)
+    int8_latency_p99_ms: float | None = column("INT8", unit="ms", better="lower", default=None)
+    fp32_latency_p50_ms: float | None = column(
+        "FP32 on the same engine, median", unit="ms", better="lower", default=None
+    )
+    fp32_latency_p90_ms: float | None = column(
+        "FP32 on the same engine", unit="ms", better="lower", default=None
+    )
+    fp32_latency_p99_ms: float | None = column(
+        "FP32 on the same engine", unit="ms", better="lower", default=None
+    )
+    baseline_latency_p50_ms: float | None = column(
+        "FP32 ONNX baseline (ONNX Runtime), median", unit="ms", better="lower", default=None
+    )
+    baseline_latency_p90_ms: float | None = column(
+        "FP32 ONNX baseline", unit="ms", better="lower", default=None
+    )
+    baseline_latency_p99_ms: float | None = column(
+        "FP32 ONNX baseline", unit="ms", better="lower", default=None
+    )
+    latency_rounds: int | None = column("alternating rounds timed", default=None)
+    speedup: float | None = column(
+        "FP32 over INT8 on the same engine, medians", unit="x", better="higher", default=None
+    )
+    speedup_baseline: float | None = column(
+        "FP32 ONNX baseline over INT8, medians", unit="x", better="higher", default=None
+    )
+    throughput: float | None = column(
+        "INT8 images a second at this batch size", unit="1/s", better="higher", default=None
+    )
+    int8_mac_share: float | None = column(
+        "share of multiply-accumulates the engine really ran in INT8", better="higher", default=None
+    )
+    planned_mac_share: float | None = column(
+        "share of multiply-accumulates the plan quantizes", default=None
+    )
+    latency_note: str = column("why the latency says little, if it does", default="")
+
+    collect_s: float | None = column(
+        "FP32 pass with statistics over this calibration set", unit="s", better="lower", default=None
+    )
+    threshold_s: float | None = column(
+        "finding every amax from the statistics", unit="s", better="lower", default=None
+    )
+    build_s: float | None = column(
+        "inserting Q/DQ and building the engine", unit="s", better="lower", default=None
+    )
+    engine_bytes: int | None = column("size of the Q/DQ artefact", unit="B", better="lower", default=None)
+    peak_memory_mb: float | None = column(
+        "peak resident memory of the process during the run", unit="MB", better="lower", default=None
+    )
+
+    hardware: str = column("processor, cores and memory", default="")
+    environment: str = column("versions of Python and the packages that matter", default="")
+    git_commit: str = column("commit of this harness", default="")
+    started_at: str = column("start of the run, UTC", default="")
+    run_s: float | None = column("the whole run", unit="s", default=None)
+    schema_version: int = column("version of this schema", default=SCHEMA_VERSION)
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Row:
+        """Raises ``TypeError`` when the values were written with another schema."""
+        return cls(**values)
+
+
+COLUMNS: dict[str, Column] = {f.name: f.metadata["column"] for f in dataclasses.fields(Row)}
+
+
+def run_key(**everything: object) -> str:
+    """A hash of all that can change a result; the schema's version is part of it."""
+    text = json.dumps({"schema": SCHEMA_VERSION, **everything}, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,47 @@
+"""Where finished runs are kept: one JSON file a run, written atomically, never changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.cache import write_atomically
+from bench.errors import DataError
+from bench.results.row import Row
+
+
+@dataclass(frozen=True)
+class RowStore:
+    """The rows of one sweep under ``folder/rows``.
+
+    A file holds the row and the raw values behind its medians, so that a figure can be redrawn or
+    doubted later. Killing a sweep loses at most the run in flight.
+    """
+
+    folder: Path
+
+    def path(self, key: str) -> Path:
+        return self.folder / "rows" / f"{key}.json"
+
+    def has(self, key: str) -> bool:
+        return self.path(key).is_file()
+
+    def add(self, row: Row, raw: Mapping[str, Sequence[float]]) -> None:
+        text = json.dumps({"row": row.to_json(), "raw": dict(raw)}, indent=1)
+        write_atomically(self.path(row.run_key), text.encode())
+
+    def rows(self) -> list[Row]:
+        """Every finished run, in the order of its start; raises DataError for a file of no row."""
+        rows = [self._read(path) for path in sorted((self.folder / "rows").glob("*.json"))]
+        return sorted(rows, key=lambda row: (row.started_at, row.run_key))
+
+    @staticmethod
+    def _read(path: Path) -> Row:
+        try:
+            return Row.from_json(json.loads(path.read_text())["row"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path} is not a row of this version ({error})", "Move it away and run again"
+            ) from error

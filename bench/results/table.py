@@ -1,0 +1,51 @@
+"""The results table: rows as a data frame, as CSV and as Parquet."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from bench.cache import write_atomically
+from bench.errors import DataError
+from bench.results.row import COLUMNS, Row
+
+AXES = (
+    "model", "dataset", "calibrator", "calibrator_params", "calibration_size", "calibration_seed",
+    "calibration_preprocess", "input_range", "plan", "placement", "engine", "batch_size",
+)  # fmt: skip
+"""The columns that say what was asked; all others say what was found."""
+
+
+def make_table(rows: Sequence[Row]) -> pd.DataFrame:
+    """One line a row, one column a field of ``Row``, in the schema's order."""
+    return pd.DataFrame([dataclasses.asdict(row) for row in rows], columns=list(COLUMNS))
+
+
+def write_table(table: pd.DataFrame, folder: Path) -> None:
+    """Write ``table.csv`` and ``table.parquet`` under ``folder``."""
+    write_atomically(folder / "table.csv", table.to_csv(index=False).encode())
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    write_atomically(folder / "table.parquet", buffer.getvalue())
+
+
+def read_table(folder: Path) -> pd.DataFrame:
+    """Read ``folder/table.csv``; raises DataError if it is missing or not such a table."""
+    path = folder / "table.csv"
+    if not path.is_file():
+        raise DataError(f"{path} does not exist", "Run a sweep first, or name its folder")
+    table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    missing = [name for name in COLUMNS if name not in table]
+    if missing:
+        raise DataError(f"{path} lacks the columns {', '.join(missing)}", "Run the sweep again")
+    text = [name for name, kind in _TEXT_COLUMNS.items() if kind]
+    table[text] = table[text].fillna("")
+    return table
+
+
+_TEXT_COLUMNS = {f.name: "str" in str(f.type) or "Literal" in str(f.type)
+                 for f in dataclasses.fields(Row)}  # fmt: skip

@@ -1,0 +1,413 @@
+"""One run, in order: calibrate, quantize, build, evaluate, time, and make the row.
+
+This module alone knows the whole way. It receives objects, never configuration.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from bench import environment
+from bench.cache import cached, content_key, write_with
+from bench.calibration.calibrator import Calibrator, find_ranges
+from bench.calibration.collector import Calibration, Collector
+from bench.data.dataset import Dataset
+from bench.data.prepared import PreparedImages, prepare
+from bench.data.preprocess import CalibrationFit, Preprocess
+from bench.engine.base import Engine, Session
+from bench.engine.onnxrt import OnnxRuntime
+from bench.errors import ConfigError, EngineError
+from bench.evaluation.fidelity import Sqnr
+from bench.evaluation.task import (
+    ClassificationTask,
+    DetectionTask,
+    Evidence,
+    Score,
+    Task,
+    compare,
+)
+from bench.model.graph import Graph
+from bench.model.heads.base import Head
+from bench.model.onnx_model import OnnxModel, with_batch
+from bench.quantization.plan import Placement, PrecisionPlan, QuantizationPoints, place
+from bench.quantization.qdq import insert_qdq
+from bench.results.row import Row, run_key
+from bench.results.store import RowStore
+from bench.timing import Latency, measure_in_turn, peak_memory, stopwatch
+
+SQNR_IMAGES = 16
+AGREEMENT_IMAGES = 4
+LOW_INT8_SHARE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network with what belongs to it: where it came from, its head, its preprocessing."""
+
+    name: str
+    weights: str
+    network: OnnxModel
+    head: Head
+    preprocess: Preprocess
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """Which calibration images, how fitted, and whose word counts for the network's input."""
+
+    size: int
+    seed: int = 0
+    preprocess: CalibrationFit = "same"
+    input_range: Literal["calibrated", "declared"] = "calibrated"
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ConfigError(f"calibration.size={self.size} is below 1")
+        if self.input_range not in ("calibrated", "declared"):
+            raise ConfigError(
+                f"calibration.input_range={self.input_range} is unknown",
+                "Use calibrated or declared",
+            )
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How much is measured: validation images (None for all) and timing."""
+
+    images: int | None
+    batch_size: int
+    rounds: int
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Everything that one row depends on."""
+
+    model: Model
+    dataset: Dataset
+    calibrator: Calibrator
+    calibration: CalibrationSet
+    plan: PrecisionPlan
+    placement: Placement
+    engine: Engine
+    protocol: Protocol
+    cache: Path
+
+    @property
+    def baseline_engine(self) -> OnnxRuntime:
+        return OnnxRuntime(threads=self.engine.threads)
+
+    @property
+    def n_images(self) -> int:
+        return min(self.protocol.images or math.inf, len(self.dataset.validation))  # type: ignore[return-value]
+
+    @property
+    def key(self) -> str:
+        """The run's key: equal for runs that must give the same result."""
+        return run_key(
+            model=self.model.network.sha256,
+            name=self.model.name,
+            head=self.model.head,
+            preprocess=self.model.preprocess,
+            dataset=(self.dataset.name, self.dataset.fingerprint, self.n_images),
+            calibrator=(self.calibrator.name, self.calibrator.params),
+            calibration=self.calibration,
+            plan=self.plan,
+            placement=self.placement,
+            engine=(self.engine.name, self.engine.version, self.engine.options),
+            baseline=self.baseline_engine.version,
+            protocol=self.protocol,
+        )
+
+    def check(self) -> None:
+        """Raise ConfigError or ModelError for what cannot work, before anything is computed."""
+        available = len(self.dataset.calibration)
+        if self.calibration.size > available:
+            raise ConfigError(
+                f"calibration.size={self.calibration.size} is more than the {available} "
+                f"calibration images of dataset {self.dataset.name}",
+                "Ask for fewer, or give more images",
+            )
+        batch = self.model.network.input_shape[0]
+        if batch is not None and batch != self.protocol.batch_size:
+            raise ConfigError(
+                f"model {self.model.name} has a fixed batch of {batch}, "
+                f"not batch_size={self.protocol.batch_size}",
+                f"Use batch_size={batch}, or export the model with an open batch",
+            )
+        graph = Graph(self.model.network)
+        shapes = [graph.shape(name) for name in graph.output_names]
+        network = self.model.network
+        self.model.head.check(
+            shapes, (network.height, network.width), len(self.dataset.class_names)
+        )
+
+
+def execute(run: Run, store: RowStore) -> Row:
+    """Make the run's row and store it; an engine that refuses makes a skipped row.
+
+    Raises BenchError for bad input; nothing is stored then.
+    """
+    started = datetime.now(timezone.utc).isoformat(timespec="microseconds")
+    run.check()
+    with stopwatch() as whole, peak_memory() as memory:
+        try:
+            measured, raw = _measure(run, store)
+            status: dict[str, Any] = {"status": "ok", "error": ""}
+        except EngineError as error:
+            measured, raw = {}, {}
+            status = {"status": "skipped", "error": str(error)}
+    row = Row(
+        **_asked(run),
+        **status,
+        **measured,
+        started_at=started,
+        run_s=whole.seconds,
+        peak_memory_mb=memory.megabytes,
+    )
+    store.add(row, raw)
+    return row
+
+
+def _asked(run: Run) -> dict[str, Any]:
+    return {
+        "run_key": run.key,
+        "model": run.model.name,
+        "weights": run.model.weights,
+        "model_sha256": run.model.network.sha256,
+        "dataset": run.dataset.name,
+        "dataset_fingerprint": run.dataset.fingerprint,
+        "task": run.dataset.task,
+        "calibrator": run.calibrator.name,
+        "calibrator_params": run.calibrator.params,
+        "calibration_size": run.calibration.size,
+        "calibration_seed": run.calibration.seed,
+        "calibration_preprocess": run.calibration.preprocess,
+        "input_range": run.calibration.input_range,
+        "plan": run.plan.name,
+        "placement": run.placement,
+        "engine": run.engine.name,
+        "engine_version": run.engine.version,
+        "batch_size": run.protocol.batch_size,
+        "threads": run.engine.threads,
+        "metric": _task(run).metric,
+        "secondary_metric": _task(run).secondary_metric,
+        "hardware": environment.hardware(),
+        "environment": environment.software(),
+        "git_commit": environment.git_commit(),
+    }
+
+
+def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Sequence[float]]]:
+    graph = Graph(run.model.network)
+    points = place(run.plan, run.placement, graph)
+    calibration = _calibrate(run, graph)
+    with stopwatch() as threshold:
+        needed = [s for s in calibration.snapshots if s.name in set(points.tensors)]
+        amax = dict(find_ranges(run.calibrator, needed))
+    if run.calibration.input_range == "declared":
+        amax[run.model.network.input_name] = run.model.preprocess.input_amax()
+
+    images = _validation_images(run)
+    baseline, baseline_score = _baseline(run, images)
+    batch = run.protocol.batch_size
+    with stopwatch() as build:
+        quantized = insert_qdq(run.model.network, graph, points, amax)
+        fixed = with_batch(quantized, run.model.network.input_name, batch)
+        session = run.engine.build(fixed)
+    with session:
+        evidence = _evaluate(run, session, images)
+        score = _task(run).score(evidence.predictions)
+        interval = compare(baseline_score, score)
+        latencies = _time(run, session, images)
+        described = session.describe()
+        agreement = _agreement(run, fixed, evidence, images)
+    write_with(
+        store.folder / "predictions" / f"{run.key}.npz",
+        lambda file: np.savez_compressed(file, **_task(run).pack(evidence.predictions)),
+    )
+    share = _int8_mac_share(graph, described.int8_nodes)
+    sqnr = _sqnr(baseline.outputs, evidence.outputs)
+    medians = {name: latency.percentile_ms(50) for name, latency in latencies.items()}
+    measured = {
+        "fp32": baseline_score.value,
+        "int8": score.value,
+        "delta": interval.estimate,
+        "ci_low": interval.low,
+        "ci_high": interval.high,
+        "n_images": len(images),
+        "secondary_fp32": baseline_score.secondary,
+        "secondary_int8": score.secondary,
+        "sqnr_db": sqnr,
+        "agreement_db": agreement,
+        "input_amax": amax.get(run.model.network.input_name),
+        "input_true_amax": run.model.preprocess.input_amax(),
+        **{
+            f"{name}_latency_p{percent}_ms": latency.percentile_ms(percent)
+            for name, latency in latencies.items()
+            for percent in (50, 90, 99)
+        },
+        "latency_rounds": len(latencies["int8"].nanoseconds),
+        "speedup": medians["fp32"] / medians["int8"],
+        "speedup_baseline": medians["baseline"] / medians["int8"],
+        "throughput": batch * 1e9 / float(np.mean(latencies["int8"].nanoseconds)),
+        "int8_mac_share": share,
+        "planned_mac_share": points.mac_share(graph),
+        "latency_note": _latency_note(share, run.engine.name),
+        "collect_s": calibration.seconds,
+        "threshold_s": threshold.seconds,
+        "build_s": build.seconds,
+        "engine_bytes": fixed.ByteSize(),
+    }
+    raw = {f"{name}_ns": latency.nanoseconds for name, latency in latencies.items()}
+    return measured, raw
+
+
+def _calibrate(run: Run, graph: Graph) -> Calibration:
+    """Statistics of every tensor that any plan of this placement may quantize."""
+    everything = place(PrecisionPlan("all"), run.placement, graph)
+    how = run.calibration
+    rng = np.random.default_rng(how.seed)
+    order = rng.permutation(len(run.dataset.calibration))
+    preprocess = run.model.preprocess.for_calibration(how.preprocess)
+
+    def image(index: int) -> npt.NDArray[np.float32]:
+        fitted, _ = preprocess.place(run.dataset.calibration.image(int(order[index])))
+        return preprocess.normalise(fitted[None])
+
+    collector = Collector(
+        run.model.network,
+        everything.tensors,
+        image,
+        content_key(run.dataset.name, run.dataset.fingerprint, how.seed, preprocess),
+        run.cache,
+    )
+    return collector.collect(how.size, time.perf_counter)
+
+
+def _validation_images(run: Run) -> PreparedImages:
+    fingerprint = content_key(run.dataset.name, run.dataset.fingerprint)
+    order = range(run.n_images)
+    return prepare(run.dataset.validation, fingerprint, order, run.model.preprocess, run.cache)
+
+
+def _task(run: Run) -> Task[Any]:
+    head = run.model.head
+    if head.task == "detection":
+        targets = run.dataset.boxes[: run.n_images]
+        return DetectionTask(head, targets, len(run.dataset.class_names))
+    return ClassificationTask(head, run.dataset.labels[: run.n_images])
+
+
+def _evaluate(run: Run, session: Session, images: PreparedImages) -> Evidence[Any]:
+    task, size = _task(run), run.protocol.batch_size
+    predictions, kept = [], []
+    for start in range(0, len(images), size):
+        outputs = session.run(images.batch(start, size))
+        for offset in range(min(size, len(images) - start)):
+            own = [output[offset] for output in outputs]
+            predictions.append(task.predict(own, images.fittings[start + offset]))
+            if len(kept) < SQNR_IMAGES:
+                kept.append([np.array(output) for output in own])
+    return Evidence(predictions, kept)
+
+
+def _baseline(run: Run, images: PreparedImages) -> tuple[Evidence[Any], Score]:
+    """The FP32 ONNX file in ONNX Runtime, on the same images: once a sweep, kept on disk."""
+    task, engine = _task(run), run.baseline_engine
+    key = content_key(
+        run.model.network.sha256, run.model.head, run.model.preprocess, engine.version,
+        run.dataset.name, run.dataset.fingerprint, len(images), run.protocol.batch_size,
+    )  # fmt: skip
+
+    def compute() -> Callable[[BinaryIO], None]:
+        with engine.build(_fp32(run)) as session:
+            evidence = _evaluate(run, session, images)
+        return partial(evidence.save, task=task)
+
+    path = run.cache / f"baseline-{key}.npz"
+    evidence = cached(path, partial(Evidence.load, task=task), compute)
+    return evidence, _remember_score(path, lambda: task.score(evidence.predictions))
+
+
+_scores: dict[Path, Score] = {}
+
+
+def _remember_score(path: Path, score: Callable[[], Score]) -> Score:
+    """A process compares many runs with one baseline: its bootstrap is worth keeping."""
+    if path not in _scores:
+        _scores[path] = score()
+    return _scores[path]
+
+
+def _fp32(run: Run) -> onnx.ModelProto:
+    network = run.model.network
+    return with_batch(network.proto, network.input_name, run.protocol.batch_size)
+
+
+def _time(run: Run, session: Session, images: PreparedImages) -> dict[str, Latency]:
+    batch = images.batch(0, run.protocol.batch_size)
+    same = _reference_session(run.engine, run.model.network, run.protocol.batch_size)
+    other = _reference_session(run.baseline_engine, run.model.network, run.protocol.batch_size)
+    systems = {
+        "int8": lambda: session.run(batch),
+        "fp32": lambda: same.run(batch),
+        "baseline": lambda: other.run(batch),
+    }
+    return measure_in_turn(systems, rounds=run.protocol.rounds, seconds=run.protocol.seconds)
+
+
+# Every run of a sweep is timed beside the same two FP32 sessions; building them anew is waste.
+@lru_cache(maxsize=2)
+def _reference_session(engine: Engine, network: OnnxModel, batch: int) -> Session:
+    return engine.build(with_batch(network.proto, network.input_name, batch))
+
+
+def _agreement(
+    run: Run, quantized: onnx.ModelProto, evidence: Evidence[Any], images: PreparedImages
+) -> float:
+    """SQNR of the engine's outputs against ONNX Runtime's on the very same Q/DQ file.
+
+    Both round alike but for a last bit here and there; much less than the SQNR against FP32 means
+    that the engine computes something else than it was given.
+    """
+    sqnr, size = Sqnr(), run.protocol.batch_size
+    count = min(AGREEMENT_IMAGES, len(evidence.outputs))
+    with run.baseline_engine.build(quantized) as session:
+        for start in range(0, count, size):
+            outputs = session.run(images.batch(start, size))
+            for offset in range(min(size, count - start)):
+                sqnr.update([o[offset] for o in outputs], evidence.outputs[start + offset])
+    return sqnr.decibels()
+
+
+def _sqnr(reference: Sequence[Sequence[Any]], actual: Sequence[Sequence[Any]]) -> float:
+    sqnr = Sqnr()
+    for expected, found in zip(reference, actual, strict=True):
+        sqnr.update(expected, found)
+    return sqnr.decibels()
+
+
+def _int8_mac_share(graph: Graph, int8_nodes: frozenset[str]) -> float:
+    known = int8_nodes & set(graph.compute)
+    return sum(map(graph.macs, known)) / sum(map(graph.macs, graph.compute))
+
+
+def _latency_note(share: float, engine: str) -> str:
+    if share >= LOW_INT8_SHARE:
+        return ""
+    return f"{engine} ran only {share:.0%} of the multiply-accumulates in INT8"
+
+

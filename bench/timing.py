@@ -1,0 +1,97 @@
+"""Latency, measured fairly: several systems in turn, in one process, raw nanoseconds kept."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+
+Clock = Callable[[], int]
+
+
+@dataclass(frozen=True)
+class Latency:
+    """One system's raw times of one inference call, in nanoseconds, in the order they were taken."""
+
+    nanoseconds: tuple[int, ...]
+
+    def percentile_ms(self, percent: float) -> float:
+        return float(np.percentile(self.nanoseconds, percent)) / 1e6
+
+
+def measure_in_turn(
+    systems: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int,
+    seconds: float,
+    warmup: int = 3,
+    clock: Clock = time.perf_counter_ns,
+) -> dict[str, Latency]:
+    """Time every system once a round, so that a drift of the machine's speed hits all alike.
+
+    The order turns by one each round. Stops after ``rounds`` rounds, or after ``seconds`` once at
+    least ten are done. The scope of the clock is one call: input in memory to outputs in memory.
+    """
+    names = list(systems)
+    for name in names:
+        for _ in range(warmup):
+            systems[name]()
+    times: dict[str, list[int]] = {name: [] for name in names}
+    begin = clock()
+    for done in range(rounds):
+        if done >= 10 and clock() - begin > seconds * 1e9:
+            break
+        for name in names[done % len(names) :] + names[: done % len(names)]:
+            start = clock()
+            systems[name]()
+            times[name].append(clock() - start)
+    return {name: Latency(tuple(values)) for name, values in times.items()}
+
+
+@dataclass
+class Stopwatch:
+    """Seconds spent in a ``with`` block, known when it ends."""
+
+    seconds: float = 0.0
+
+
+@contextmanager
+def stopwatch(clock: Clock = time.perf_counter_ns) -> Iterator[Stopwatch]:
+    watch = Stopwatch()
+    start = clock()
+    try:
+        yield watch
+    finally:
+        watch.seconds = (clock() - start) / 1e9
+
+
+@dataclass
+class PeakMemory:
+    """Peak resident memory of this process in a ``with`` block, in MB (10^6 bytes)."""
+
+    megabytes: float = 0.0
+
+
+@contextmanager
+def peak_memory(interval: float = 0.02) -> Iterator[PeakMemory]:
+    """Sample the resident memory in a thread; a peak shorter than ``interval`` may be missed."""
+    peak, process, ended = PeakMemory(), psutil.Process(), threading.Event()
+
+    def sample() -> None:
+        while True:
+            peak.megabytes = max(peak.megabytes, process.memory_info().rss / 1e6)
+            if ended.wait(interval):
+                return
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        ended.set()
+        thread.join()
