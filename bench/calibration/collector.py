@@ -74,9 +74,9 @@ class Collector:
         return [int(path.stem.rsplit("-", 1)[1]) for path in paths]
 
     def _extend(self, start: Calibration, size: int, clock: Callable[[], float]) -> Calibration:
-        statistics = [TensorStatistics.continued(s) for s in start.snapshots] or [
-            TensorStatistics(name) for name in self.tensors
-        ]
+        statistics = [TensorStatistics(name) for name in self.tensors]
+        for one, snapshot in zip(statistics, start.snapshots, strict=False):  # none at the start
+            one.restore(snapshot)
         session = _open_with_outputs(self.model, self.tensors)
         begin, before = clock(), start.seconds
         reached = start

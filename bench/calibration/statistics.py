@@ -58,16 +58,6 @@ class TensorStatistics:
         # Positive and negative side; the last bin holds the value 2^e itself.
         self._counts: Counts = np.zeros((2, FINE + 1), np.int64)
 
-    @classmethod
-    def continued(cls, snapshot: Snapshot) -> TensorStatistics:
-        """Statistics that go on from ``snapshot`` as if they had never stopped."""
-        self = cls(snapshot.name)
-        if snapshot.count:
-            self._cover(snapshot.min, snapshot.max)
-            self._count = snapshot.count
-            self._counts = np.stack([snapshot.positive, snapshot.negative])
-        return self
-
     def update(self, values: npt.ArrayLike) -> None:
         """Add all ``values``, of any shape; other types than float32 are converted to it.
 

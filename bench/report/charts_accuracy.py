@@ -48,7 +48,9 @@ def accuracy_by_size(rows: pd.DataFrame, look: Look) -> Drawing:
         for rule in rules_of(rows):
             line = means[(means["rule"] == rule) & (means["setting"] == setting)]
             x, colour = line["calibration_size"], look.colours[rule]
-            panel.plot(x, line["int8"], color=colour, marker=look.markers[rule], label=rule)
+            panel.plot(
+                x, line["int8"], color=colour, marker=look.markers[rule], label=wrap(rule, 28)
+            )
             low, high = line["fp32"] + line["ci_low"], line["fp32"] + line["ci_high"]
             panel.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
         reference_line(panel, float(means["fp32"].mean()))
@@ -83,7 +85,7 @@ def _accuracy_at_one_size(rows: pd.DataFrame, look: Look) -> Drawing:
                 color=look.colours[rule], marker=look.markers[rule], linestyle="none",
             )  # fmt: skip
         reference_line(panel, float(means["fp32"].mean()), vertical=True)
-        panel.set_yticks(range(len(rules)), rules)
+        panel.set_yticks(range(len(rules)), [wrap(rule, 28) for rule in rules])
         panel.set_ylim(-0.6, len(rules) - 0.4)
         panel.xaxis.set_major_locator(MaxNLocator(5))
     figure.supxlabel(f"INT8 {metric_of(rows)}", fontsize=10)
@@ -113,7 +115,7 @@ def loss_map(rows: pd.DataFrame, look: Look) -> Drawing:
     axes = figure.add_subplot()
     _draw_cells(axes, values, best)
     axes.set_xticks(range(grid.shape[1]), [wrap(str(name), 20) for name in grid.columns])
-    axes.set_yticks(range(len(grid)), [str(name) for name in grid.index])
+    axes.set_yticks(range(len(grid)), [wrap(str(name), 28) for name in grid.index])
     return Drawing(
         figure,
         f"At {plural(size, 'calibration image')}, {winner} loses least "

@@ -59,7 +59,7 @@ def accuracy_by_latency(rows: pd.DataFrame, look: Look) -> Drawing | None:
     axes.margins(x=0.14, y=0.14)
     axes.set_xlabel("median latency (ms an image)")
     axes.set_ylabel(metric_of(rows))
-    keys = [_key(rule, "o", look.colours[rule], filled=True) for rule in rules_of(rows)]
+    keys = [_key(wrap(rule, 28), "o", look.colours[rule], filled=True) for rule in rules_of(rows)]
     keys += [_key(wrap(f"plan {setting}", 28), shapes[setting], INK) for setting in settings]
     keys.append(Line2D([], [], color=INK, alpha=0.45, linewidth=1.2, label="Pareto front"))
     figure.legend(handles=keys, loc="outside right upper")
@@ -98,13 +98,14 @@ def calibration_cost(rows: pd.DataFrame, look: Look) -> Drawing | None:
     figure, axes = panels(titles, abreast=5, height=0.6 + 0.27 * len(rules))
     for panel, size in zip(axes, sizes, strict=True):
         bars = means.loc[size].reindex(rules).fillna(0.0)
-        left = np.zeros(len(bars))
+        y, left = np.arange(len(bars)), np.zeros(len(bars))
         for stage, (name, colour) in STAGES.items():
-            panel.barh(rules, bars[stage], left=left, height=0.72, color=colour, label=name)
+            panel.barh(y, bars[stage], left=left, height=0.72, color=colour, label=name)
             left += bars[stage].to_numpy()
-        for y, total in enumerate(left):
+        panel.set_yticks(y, [wrap(rule, 28) for rule in rules])
+        for height, total in enumerate(left):
             panel.annotate(
-                f"{total:.1f}", (total, y), xytext=(4, 0), textcoords="offset points",
+                f"{total:.1f}", (total, height), xytext=(4, 0), textcoords="offset points",
                 va="center", fontsize=9,
             )  # fmt: skip
         panel.margins(x=0.3)

@@ -29,7 +29,7 @@ KEY = ("calibrator", "calibration_size", "plan")
 RESULTS = (
     "fp32", "int8", "delta", "ci_low", "int8_latency_p50_ms", "speedup", "int8_mac_share",
 )  # fmt: skip
-TOLD = {*GROUP, "metric", "calibrator_params", "ci_high", "error"}
+TOLD = {*GROUP, "metric", "calibrator_params", "ci_high", "status", "error"}
 """Columns that have no place of their own: the title or a neighbouring cell tells them."""
 PROVENANCE = (
     "weights", "model_sha256", "dataset_fingerprint", "engine_version", "threads", "n_images",
@@ -81,12 +81,13 @@ class Fact:
 def key_listings(table: pd.DataFrame, summary: Summary) -> tuple[Listing, ...]:
     """For each group all its rows, in the columns that matter most; best first."""
     rows = tidy(table)
-    columns = _key_columns(rows)
-    return tuple(
-        _listing(" ".join(filter(None, [_title(group), *group["metric"].unique()[:1]])), group,
-                 columns, summary)
-        for _, group in rows.groupby(list(GROUP), sort=False)
-    )  # fmt: skip
+    listings = []
+    for names, group in rows.groupby(list(GROUP), sort=False):
+        model, dataset, engine = names
+        title = f"{model} on {dataset}, {engine}: {group['metric'].iloc[0]}".rstrip(": ")
+        reason = ["status"] if (group["status"] == "skipped").any() else []
+        listings.append(_listing(title, group, [*_key_columns(rows), *reason], summary))
+    return tuple(listings)
 
 
 def rest_listing(table: pd.DataFrame, summary: Summary) -> Listing:
@@ -115,8 +116,7 @@ def environment_facts(table: pd.DataFrame) -> tuple[Fact, ...]:
 
 def _key_columns(rows: pd.DataFrame) -> list[str]:
     varied = [name for name in ("calibration_seed", *FURTHER) if rows[name].nunique() > 1]
-    reason = ["status"] if (rows["status"] == "skipped").any() else []
-    return [*KEY, *varied, *RESULTS, *reason]
+    return [*KEY, *varied, *RESULTS]
 
 
 def _listing(title: str, rows: pd.DataFrame, columns: Sequence[str], summary: Summary) -> Listing:
@@ -145,11 +145,6 @@ def _cell(row: pd.Series, name: str) -> Cell:
         case _:
             text = cell(name, row[name])
     return Cell(text, text if name in TEXT else "" if number is None else f"{number:.6g}")
-
-
-def _title(rows: pd.DataFrame) -> str:
-    model, dataset, engine = (rows[name].iloc[0] for name in GROUP)
-    return f"{model} on {dataset}, {engine}:"
 
 
 def _mark(row: pd.Series, summary: Summary) -> str:

@@ -22,7 +22,7 @@ MISSING = "\N{EN DASH}"
 FURTHER = {
     "placement": "{} placement",
     "input_range": "{} input range",
-    "calibration_preprocess": "calibration images fitted: {}",
+    "calibration_preprocess": "calibration fit {}",
     "batch_size": "batch {}",
 }
 """Axes beside calibrator, size, seed and plan, and how a row's name tells them when they vary."""

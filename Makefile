@@ -1,0 +1,72 @@
+# Every target makes what it needs: .venv with the pinned dependencies comes first.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# make sweep MODEL=yolov8n CALIBRATORS=minmax,entropy2 SIZES=8,64 ...
+MODEL ?= yolov8n
+DATASET ?= shapes
+CALIBRATORS ?= minmax,entropy2,percentile,mse
+SIZES ?= 8,64
+SEEDS ?= 0
+PLANS ?= all,float_first,float_head
+ENGINE ?= openvino
+LAUNCHER ?= basic
+OUT ?=
+# Files of your own
+MODEL_PATH ?=
+IMAGES ?=
+ANNOTATIONS ?=
+CALIBRATION_IMAGES ?=
+# Any further Hydra overrides
+EXTRA ?=
+
+given = $(if $(strip $(2)),$(1)=$(2))
+OVERRIDES = model=$(MODEL) dataset=$(DATASET) calibrator=$(CALIBRATORS) calibration.size=$(SIZES) \
+	calibration.seed=$(SEEDS) plan=$(PLANS) engine=$(ENGINE) hydra/launcher=$(LAUNCHER) \
+	$(call given,model.path,$(MODEL_PATH)) \
+	$(if $(filter imagefolder,$(DATASET)),\
+	$(call given,dataset.root,$(IMAGES)) $(call given,dataset.calibration_root,$(CALIBRATION_IMAGES)),\
+	$(call given,dataset.images,$(IMAGES)) $(call given,dataset.annotations,$(ANNOTATIONS)) \
+	$(call given,dataset.calibration_images,$(CALIBRATION_IMAGES))) \
+	$(call given,sweep.out,$(OUT)) $(EXTRA)
+
+.DEFAULT_GOAL := help
+.PHONY: help sweep report test lint format benchmark clean
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the pinned dependencies into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+sweep: $(VENV)/.installed ## Run a sweep and write its table and report (MODEL= CALIBRATORS= SIZES= PLANS= ...)
+	$(BIN)/python -m bench --multirun $(strip $(OVERRIDES))
+
+report: $(VENV)/.installed ## Redraw the report from a sweep's table (OUT=results/...)
+	$(BIN)/python scripts/report.py $(or $(OUT),results/$(MODEL)-$(DATASET))
+
+test: $(VENV)/.installed ## Run the tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed ## Check style, types and import floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+benchmark: $(VENV)/.installed ## Measure the harness's own speed
+	$(BIN)/python -m tests.benchmarks
+
+clean: ## Remove the virtual environment, caches and results (not results/reference)
+	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
+	find results -mindepth 1 -maxdepth 1 ! -name reference ! -name README.md -exec rm -rf {} +

@@ -1,0 +1,44 @@
+"""The table in a terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from bench.report.console import print_table
+from bench.results.table import make_table
+
+
+def printed(table, width=140):
+    console = Console(width=width, record=True, file=io.StringIO())
+    print_table(table, console)
+    return console.export_text()
+
+
+def test_names_the_winner_and_marks_it(sweep):
+    text = printed(sweep)
+    (best,) = [line for line in text.splitlines() if line.strip().startswith("★") and "mse" in line]
+    assert best.split()[:5] == ["★", "mse", "64", "float_head", "0.600"]
+    assert "1.70x" in best and "98 %" in best
+    assert "mse, 64 calibration images, plan float_head: loses 0.005" in " ".join(text.split())
+
+
+def test_says_when_nothing_was_measured(skip):
+    text = printed(make_table([skip()]))
+    assert "No answer: of 1 run, none was measured." in text
+    assert "1 run of 1 skipped: no depthwise layers." in text
+
+
+def test_markup_in_names_is_only_text(row):
+    assert "[red]x[/red]" in printed(make_table([row(model="[red]x[/red]", plan="[/]")]))
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_fits_the_terminal(row, width):
+    rows = [row(), row(calibrator="percentile", calibrator_params="percentile=99.999",
+                       plan="float_first_and_head", calibration_seed=1)]  # fmt: skip
+    text = printed(make_table(rows), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text.partition("recommended")[0] or width < 80

@@ -1,0 +1,192 @@
+"""The answer: the right row, honest ties, and what to beware of."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from bench.report.reproduce import reproduce_command
+from bench.report.summary import Answer, summarize
+from bench.results.table import make_table, read_table, write_table
+
+
+def only(table: pd.DataFrame) -> Answer:
+    (answer,) = summarize(table).answers
+    return answer
+
+
+def test_names_the_row_that_loses_least(sweep):
+    answer = only(sweep)
+    assert answer.best.name == "mse, 64 calibration images, plan float_head"
+    assert answer.best.delta == pytest.approx(-0.005125)
+    assert answer.best.relative == pytest.approx(-0.005125 / 0.6)
+    assert answer.best.speedup == 1.7
+    assert answer.ties == ()
+    assert "No tie" in answer.rule
+    assert answer.runner_up is not None
+    assert answer.runner_up.name == "minmax, 64 calibration images, plan float_head"
+    assert "loses 0.005 mAP50-95" in answer.sentence
+    assert "a real loss" in answer.best.verdict
+
+
+def test_what_matters_most_is_ordered_by_its_range(sweep):
+    effects = only(sweep).effects
+    assert [effect.axis for effect in effects] == ["calibrator", "plan", "calibration size"]
+    assert (effects[0].worst, effects[0].best) == ("entropy2", "mse")
+    assert effects[2].spread == pytest.approx(0.2 / 8 - 0.2 / 64)
+
+
+def test_each_calibrator_shows_its_best_and_its_range_over_plans(sweep):
+    ranges = only(sweep).calibrators
+    assert [own.rule for own in ranges] == ["mse", "minmax", "entropy2"]
+    entropy = ranges[-1]
+    assert (entropy.best.setting, entropy.worst_plan.setting) == ("float_head", "all")
+    assert entropy.best.size == entropy.worst_plan.size == 64
+
+
+def test_tie_goes_to_the_faster(row):
+    slow = row(calibrator="mse", delta=-0.010, int8_latency_p50_ms=30.0)
+    fast = row(calibrator="minmax", delta=-0.011, int8_latency_p50_ms=20.0)
+    answer = only(make_table([slow, fast]))
+    assert answer.best.run_key == fast.run_key
+    assert answer.least.run_key == slow.run_key
+    assert [tie.run_key for tie in answer.ties] == [slow.run_key]
+    assert "1 other row cannot be told apart by accuracy; speed decided" in answer.rule
+
+
+def test_tie_of_equal_speed_goes_to_fewer_images(row):
+    many = row(delta=-0.010, calibration_size=64, int8_latency_p50_ms=20.0)
+    few = row(delta=-0.011, calibration_size=8, int8_latency_p50_ms=20.4)
+    answer = only(make_table([many, few]))
+    assert answer.best.run_key == few.run_key
+    assert "fewer calibration images decided" in answer.rule
+
+
+def test_tie_in_all_goes_to_the_least_loss(row):
+    worse, better = row(delta=-0.012), row(calibrator="mse", delta=-0.010)
+    answer = only(make_table([worse, better]))
+    assert answer.best.run_key == better.run_key
+    assert "the least loss decided" in answer.rule
+
+
+@pytest.mark.parametrize(
+    "doubt",
+    [{"latency_note": "ran in float"}, {"hardware": "another"}, {"int8_latency_p50_ms": None}],
+)
+def test_a_latency_in_doubt_does_not_decide(row, doubt):
+    least = row(delta=-0.010, int8_latency_p50_ms=30.0)
+    fast = row(**{"delta": -0.011, "int8_latency_p50_ms": 10.0, "calibrator": "mse"} | doubt)
+    answer = only(make_table([least, fast]))
+    assert answer.best.run_key == least.run_key
+    assert "speed" not in answer.rule
+
+
+def test_speed_does_not_buy_a_loss_that_only_a_wide_interval_hides(row):
+    least = row(delta=-0.01, noise=0.005, int8_latency_p50_ms=30.0)
+    wild = row(calibrator="mse", delta=-0.10, noise=0.12, int8_latency_p50_ms=10.0)
+    answer = only(make_table([least, wild]))
+    assert answer.best.run_key == least.run_key
+    assert len(answer.ties) == 1
+
+
+def test_speed_does_not_buy_a_proven_loss(row):
+    least = row(delta=-0.002, noise=0.009, int8_latency_p50_ms=30.0)
+    proven = row(calibrator="mse", delta=-0.010, noise=0.005, int8_latency_p50_ms=10.0)
+    assert only(make_table([least, proven])).best.run_key == least.run_key
+
+
+def test_difference_beyond_the_noise_of_both_is_no_tie(row):
+    # The bare intervals overlap (-0.014..-0.006 and -0.021..-0.013), the difference is real.
+    table = make_table([row(delta=-0.010), row(delta=-0.017, calibrator="mse")])
+    assert only(table).ties == ()
+
+
+def test_rows_without_an_interval_do_not_tie(row):
+    bare = {"ci_low": None, "ci_high": None}
+    table = make_table([row(delta=-0.01, **bare), row(delta=-0.02, calibrator="mse", **bare)])
+    summary = summarize(table)
+    assert summary.answers[0].ties == ()
+    assert summary.answers[0].best.delta == -0.01
+    assert any("without an interval" in warning for warning in summary.warnings)
+
+
+def test_groups_are_answered_apart(row):
+    table = make_table(
+        [row(model=model, engine=engine) for model in "ab" for engine in ("ov", "ort")]
+    )
+    groups = [(answer.model, answer.engine) for answer in summarize(table).answers]
+    assert groups == [("a", "ov"), ("a", "ort"), ("b", "ov"), ("b", "ort")]
+
+
+def test_one_row_answers_without_rivals(row):
+    answer = only(make_table([row(delta=0.01)]))
+    assert answer.runner_up is None
+    assert answer.effects == ()
+    assert "gains 0.010" in answer.sentence
+    assert "a real gain" in answer.best.verdict
+
+
+def test_nothing_measured_gives_no_answer(row, skip):
+    summary = summarize(make_table([skip(), skip(plan="x", error="too old")]))
+    assert summary.answers == ()
+    assert summary.skipped == summary.rows == 2
+    assert summary.warnings == (
+        "1 run of 2 skipped: no depthwise layers.",
+        "1 run of 2 skipped: too old.",
+    )
+
+
+def test_further_axes_are_named_only_when_they_vary(row):
+    table = make_table([row(), row(input_range="declared", delta=-0.001, calibration_seed=3)])
+    assert only(table).best.name == (
+        "minmax, 64 calibration images, seed 3, plan all, declared input range"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "warning"),
+    [
+        ({"input_amax": 0.4475}, "minmax clips the network input at 0.448 of 1.000"),
+        ({"n_images": 50}, "validated on 50 images only"),
+        ({"latency_note": "12 % ran in INT8"}, "on openvino says little: 12 % ran in INT8."),
+        ({"dataset_fingerprint": "f2"}, "mixes rows of 2 different sets of images"),
+        ({"hardware": "another"}, "was timed on 2 different machines"),
+        ({"calibration_seed": 1}, "2 calibration seeds were run"),
+        ({"delta": None}, "1 run finished without an accuracy"),
+    ],
+)
+def test_beware(row, changes, warning):
+    table = make_table([row(), row(**changes)])
+    assert any(warning in found for found in summarize(table).warnings)
+
+
+def test_a_flawless_table_warns_of_nothing(sweep):
+    assert summarize(sweep).warnings == ()
+
+
+def test_the_same_from_rows_and_from_a_file(row, skip, tmp_path):
+    table = make_table([row(), row(calibrator="mse", delta=-0.02), skip()])
+    write_table(table, tmp_path)
+    from_rows, from_file = summarize(table), summarize(read_table(tmp_path))
+    assert from_file.answers[0].sentence == from_rows.answers[0].sentence
+    assert from_file.warnings == from_rows.warnings
+
+
+def test_reproduce_command_covers_the_axes(sweep):
+    assert reproduce_command(sweep) == (
+        "python -m bench --multirun model=yolov8n dataset=shapes calibrator=minmax,entropy2,mse "
+        "calibration.size=8,64 calibration.seed=0 calibration.preprocess=same "
+        "input_range=calibrated plan=all,float_head placement=explicit engine=openvino"
+    )
+
+
+def test_reproduce_command_gives_parameters_their_own_line(row):
+    rows = [row(), *(row(calibrator="percentile", calibrator_params=f"percentile={p}")
+                     for p in ("99.9", "99.99"))]  # fmt: skip
+    first, second = reproduce_command(make_table(rows)).splitlines()
+    assert "calibrator=minmax calibration" in first
+    assert "calibrator=percentile calibrator.percentile=99.9,99.99 " in second
+
+
+def test_reproduce_command_quotes_for_the_shell(row):
+    assert "model='a b;c'" in reproduce_command(make_table([row(model="a b;c")]))
