@@ -1,4 +1,4 @@
-"""The shape of the configuration: what Hydra validates the YAML files and the command line against."""
+"""The shape of the configuration, against which Hydra validates YAML files and command line."""
 
 from __future__ import annotations
 

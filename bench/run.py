@@ -36,11 +36,12 @@ from bench.evaluation.task import (
     Score,
     Task,
     compare,
+    save_arrays,
 )
 from bench.model.graph import Graph
 from bench.model.heads.base import Head
 from bench.model.onnx_model import OnnxModel, with_batch
-from bench.quantization.plan import Placement, PrecisionPlan, QuantizationPoints, place
+from bench.quantization.plan import Placement, PrecisionPlan, place
 from bench.quantization.qdq import insert_qdq
 from bench.results.row import Row, run_key
 from bench.results.store import RowStore
@@ -236,7 +237,7 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
         agreement = _agreement(run, fixed, evidence, images)
     write_with(
         store.folder / "predictions" / f"{run.key}.npz",
-        lambda file: np.savez_compressed(file, **_task(run).pack(evidence.predictions)),
+        lambda file: save_arrays(file, _task(run).pack(evidence.predictions)),
     )
     share = _int8_mac_share(graph, described.int8_nodes)
     sqnr = _sqnr(baseline.outputs, evidence.outputs)
@@ -271,7 +272,9 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
         "build_s": build.seconds,
         "engine_bytes": fixed.ByteSize(),
     }
-    raw = {f"{name}_ns": latency.nanoseconds for name, latency in latencies.items()}
+    raw: dict[str, Sequence[float]] = {
+        f"{name}_ns": latency.nanoseconds for name, latency in latencies.items()
+    }
     return measured, raw
 
 
@@ -313,7 +316,8 @@ def _task(run: Run) -> Task[Any]:
 
 def _evaluate(run: Run, session: Session, images: PreparedImages) -> Evidence[Any]:
     task, size = _task(run), run.protocol.batch_size
-    predictions, kept = [], []
+    predictions: list[Any] = []
+    kept: list[list[npt.NDArray[np.float32]]] = []
     for start in range(0, len(images), size):
         outputs = session.run(images.batch(start, size))
         for offset in range(min(size, len(images) - start)):
@@ -409,5 +413,3 @@ def _latency_note(share: float, engine: str) -> str:
     if share >= LOW_INT8_SHARE:
         return ""
     return f"{engine} ran only {share:.0%} of the multiply-accumulates in INT8"
-
-

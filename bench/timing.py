@@ -16,7 +16,7 @@ Clock = Callable[[], int]
 
 @dataclass(frozen=True)
 class Latency:
-    """One system's raw times of one inference call, in nanoseconds, in the order they were taken."""
+    """One system's raw times of one inference call, nanoseconds, in the order taken."""
 
     nanoseconds: tuple[int, ...]
 

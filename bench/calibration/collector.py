@@ -53,7 +53,7 @@ class Collector:
     folder: Path
 
     def collect(self, size: int, clock: Callable[[], float]) -> Calibration:
-        """Statistics over the first ``size`` inputs; raises DataError for a non-finite activation."""
+        """Statistics over the first ``size`` inputs; DataError for a non-finite activation."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / f".statistics-{self._key}.lock"):
             have = max((s for s in self._sizes() if s <= size), default=0)

@@ -43,7 +43,9 @@ class CocoDataset:
         }  # fmt: skip
         missing = [f"dataset.{key}=PATH" for key, value in given.items() if not value]
         if missing:
-            raise ConfigError(f"dataset={name} needs {', '.join(missing)}", "Add them to the command")
+            raise ConfigError(
+                f"dataset={name} needs {', '.join(missing)}", "Add them to the command"
+            )
         self.name = name
         self._annotation_file = Path(str(annotations))
         content = _read_annotations(self._annotation_file)

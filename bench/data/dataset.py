@@ -18,9 +18,9 @@ Image = npt.NDArray[np.uint8]
 class BoxTarget:
     """Ground truth of one image for detection.
 
-    ``boxes`` (n, 4) float32, x1 y1 x2 y2 in pixels of the original image; ``labels`` (n,) int64 class
-    indices (not COCO category ids); ``areas`` (n,) float32 in square pixels (COCO's size classes
-    use them); ``crowd`` (n,) bool, COCO's ``iscrowd``.
+    ``boxes`` (n, 4) float32, x1 y1 x2 y2 in pixels of the original image; ``labels`` (n,) int64
+    class indices (not COCO category ids); ``areas`` (n,) float32 in square pixels (for COCO's
+    size classes); ``crowd`` (n,) bool, COCO's ``iscrowd``.
     """
 
     boxes: npt.NDArray[np.float32]
@@ -35,7 +35,7 @@ class Samples(Protocol):
     def __len__(self) -> int: ...
 
     def image(self, index: int) -> Image:
-        """Image ``index`` as height x width x 3 RGB uint8; raises DataError naming a broken file."""
+        """Image ``index``, height x width x 3 RGB uint8; raises DataError naming a broken file."""
         ...
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +40,7 @@ class FileSamples:
     @property
     def fingerprint(self) -> str:
         """Names, sizes and times of change: cheap, and different after any edit."""
-        stats = (os.stat(self.root / name) for name in self.names)
+        stats = ((self.root / name).stat() for name in self.names)
         facts = (f"{s.st_size}:{s.st_mtime_ns}" for s in stats)
         return content_key(*self.names, *facts)
 

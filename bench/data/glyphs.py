@@ -29,9 +29,7 @@ def _regular(corners: int, inner: float = 1.0) -> Outline:
     count = corners if inner == 1.0 else 2 * corners
     radii = (0.5 if i % 2 == 0 or inner == 1.0 else 0.5 * inner for i in range(count))
     turns = (2 * math.pi * i / count - math.pi / 2 for i in range(count))
-    return tuple(
-        (r * math.cos(a), r * math.sin(a)) for r, a in zip(radii, turns, strict=True)
-    )
+    return tuple((r * math.cos(a), r * math.sin(a)) for r, a in zip(radii, turns, strict=True))
 
 
 def _heart(steps: int = 48) -> Outline:
@@ -67,9 +65,7 @@ GLYPHS: dict[str, tuple[Outline, Outline | None]] = {
 """Class name -> (outline, hole); the order is the class index."""
 
 
-def glyph_mask(
-    name: str, size: int, degrees: float, stretch: float
-) -> npt.NDArray[np.uint8]:
+def glyph_mask(name: str, size: int, degrees: float, stretch: float) -> npt.NDArray[np.uint8]:
     """Coverage of one glyph: a square uint8 array (0 outside, 255 inside), cropped to the glyph.
 
     ``size`` is the diameter of the unit square in pixels, ``stretch`` the ratio of the glyph's

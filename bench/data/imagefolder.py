@@ -19,7 +19,7 @@ class ImageFolderDataset:
     """Validation images in ``root/CLASS/``, calibration images anywhere under another folder.
 
     Class indices follow the alphabetical order of the folders. Raises ConfigError if a path is not
-    given or the model is no classifier, DataError if folders are missing or images lie outside them.
+    given or the model is no classifier, DataError if folders are missing or an image lies outside.
     """
 
     task: Task = "classification"
@@ -39,7 +39,9 @@ class ImageFolderDataset:
         given = {"root": root, "calibration_root": calibration_root}
         missing = [f"dataset.{key}=PATH" for key, value in given.items() if not value]
         if missing:
-            raise ConfigError(f"dataset={name} needs {', '.join(missing)}", "Add them to the command")
+            raise ConfigError(
+                f"dataset={name} needs {', '.join(missing)}", "Add them to the command"
+            )
         self.name = name
         folder = Path(str(root))
         self.validation = list_images(folder, "dataset.root")

@@ -19,7 +19,7 @@ from bench.data.preprocess import Fitting, Preprocess
 
 @dataclass(frozen=True)
 class PreparedImages:
-    """``pixels`` N x height x width x 3 uint8 (memory-mapped), and where each picture came to lie."""
+    """``pixels`` N x height x width x 3 uint8 (memory-mapped), and where each picture lies."""
 
     pixels: npt.NDArray[np.uint8]
     fittings: tuple[Fitting, ...]
@@ -75,7 +75,10 @@ def prepare(
             table = np.load(file)
             shape, offset = _array_header(file)
         pixels = np.memmap(path, np.uint8, "r", offset, shape)
-        fittings = tuple(Fitting(*row[:4], int(row[4]), int(row[5])) for row in table.tolist())
+        fittings = tuple(
+            Fitting(sx, sy, left, top, int(width), int(height))
+            for sx, sy, left, top, width, height in table.tolist()
+        )
         return PreparedImages(pixels, fittings, preprocess)
 
     return cached(folder / f"images-{key}.npy", load, compute)
@@ -83,6 +86,6 @@ def prepare(
 
 def _array_header(file: BinaryIO) -> tuple[tuple[int, ...], int]:
     """Shape and offset of the npy array that starts here, so that it can be mapped in place."""
-    np.lib.format.read_magic(file)
-    shape, _, _ = np.lib.format.read_array_header_1_0(file)
+    np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
+    shape, _, _ = np.lib.format.read_array_header_1_0(file)  # type: ignore[no-untyped-call]
     return shape, file.tell()

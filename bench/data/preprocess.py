@@ -41,10 +41,10 @@ class Fitting:
 class Preprocess:
     """How a model wants its input: fit, colour order, then (pixel * scale - mean) / std, as NCHW.
 
-    ``size`` is the input's height and width. ``letterbox`` keeps the aspect ratio and pads with
-    ``pad`` on both sides (OpenCV bilinear, as the YOLO family does); ``stretch`` does not keep it;
-    ``resize_crop`` brings the shorter side to ``resize`` (null: to the input's own) and cuts out the
-    centre (Pillow bilinear, as torchvision's transforms do).
+    ``size`` is the input's height and width. ``letterbox`` keeps the aspect ratio and pads both
+    sides with ``pad`` (OpenCV bilinear, as the YOLO family does); ``stretch`` does not keep it;
+    ``resize_crop`` brings the shorter side to ``resize`` (null: to the input's own) and cuts out
+    the centre (Pillow bilinear, as torchvision's transforms do).
     """
 
     size: tuple[int, int]
@@ -59,7 +59,8 @@ class Preprocess:
     def __post_init__(self) -> None:
         if self.fit not in ("letterbox", "resize_crop", "stretch"):
             raise ConfigError(
-                f"model.preprocess.fit={self.fit} is unknown", "Use letterbox, resize_crop or stretch"
+                f"model.preprocess.fit={self.fit} is unknown",
+                "Use letterbox, resize_crop or stretch",
             )
         if self.color not in ("rgb", "bgr"):
             raise ConfigError(f"model.preprocess.color={self.color} is unknown", "Use rgb or bgr")
@@ -74,9 +75,7 @@ class Preprocess:
             return replace(self, fit="stretch")
         if how == "crop":
             return replace(self, fit="resize_crop", resize=None)
-        raise ConfigError(
-            f"calibration.preprocess={how} is unknown", "Use same, stretch or crop"
-        )
+        raise ConfigError(f"calibration.preprocess={how} is unknown", "Use same, stretch or crop")
 
     def place(self, image: Image) -> tuple[Image, Fitting]:
         """Fit one picture into ``size``: height x width x 3 uint8, and where it came to lie."""
@@ -97,7 +96,11 @@ class Preprocess:
 
     def input_amax(self) -> float:
         """The largest magnitude that any 8-bit picture can put into the network."""
-        ends = [(v * self.scale - m) / s for v in (0, 255) for m, s in zip(self.mean, self.std, strict=True)]
+        ends = [
+            (v * self.scale - m) / s
+            for v in (0, 255)
+            for m, s in zip(self.mean, self.std, strict=True)
+        ]
         return max(abs(end) for end in ends)
 
     def _letterbox(self, image: Image) -> tuple[Image, Fitting]:

@@ -193,9 +193,7 @@ def _visible_box(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _expose(
-    rng: np.random.Generator, canvas: Pixels, domain: Domain, outlier: bool
-) -> Pixels:
+def _expose(rng: np.random.Generator, canvas: Pixels, domain: Domain, outlier: bool) -> Pixels:
     """Light, sensor noise and, for an outlier frame, over-exposure or saturated pixels."""
     height, width, _ = canvas.shape
     light = canvas.astype(np.int32)

@@ -45,9 +45,7 @@ class ShapeSamples:
         return _scene(split_seed(self.split, index), self.domain, self.outlier)
 
     def picture(self, index: int) -> tuple[Image, int]:
-        return draw_picture(
-            split_seed(self.split, index), domain=self.domain, outlier=self.outlier
-        )
+        return draw_picture(split_seed(self.split, index), domain=self.domain, outlier=self.outlier)
 
 
 # An image and its boxes are asked for one after the other: the last few scenes serve both.
@@ -59,8 +57,8 @@ def _scene(seed: int, domain: Domain | None, outlier: bool | None) -> Scene:
 class ShapesDataset:
     """Disjoint calibration and validation splits, each with its own domain and share of outliers.
 
-    ``*_domain`` and ``*_outlier`` select frames: null leaves the natural mixture. Raises ConfigError
-    for an unknown domain or a count below 1.
+    ``*_domain`` and ``*_outlier`` select frames: null leaves the natural mixture. Raises
+    ConfigError for an unknown domain or a count below 1.
     """
 
     name = "shapes"
@@ -104,14 +102,15 @@ class ShapesDataset:
 
     def annotations(self) -> str:
         """Ground truth of the validation split as COCO JSON (detection)."""
-        images, annotations = [], []
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
         for index, target in enumerate(self.boxes):
             height, width, _ = self.validation.image(index).shape
             name = f"{self.validation.names[index]}.png"
             images.append({"id": index, "file_name": name, "height": height, "width": width})
             for box, label, area in zip(target.boxes, target.labels, target.areas, strict=True):
                 x1, y1, x2, y2 = (float(v) for v in box)
-                annotation: dict[str, Any] = {
+                annotation = {
                     "id": len(annotations) + 1,
                     "image_id": index,
                     "category_id": int(label) + 1,
@@ -121,9 +120,7 @@ class ShapesDataset:
                 }
                 annotations.append(annotation)
         categories = [{"id": i + 1, "name": name} for i, name in enumerate(CLASSES)]
-        return json.dumps(
-            {"images": images, "annotations": annotations, "categories": categories}
-        )
+        return json.dumps({"images": images, "annotations": annotations, "categories": categories})
 
 
 def _target(scene: Scene) -> BoxTarget:

@@ -51,8 +51,13 @@ class Session(Protocol):
 class Engine(Protocol):
     """What builds sessions; a frozen dataclass of its options."""
 
-    name: str
-    threads: int
+    def __hash__(self) -> int: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def threads(self) -> int: ...
 
     @property
     def version(self) -> str: ...

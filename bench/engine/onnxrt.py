@@ -1,7 +1,7 @@
 """ONNX Runtime on the CPU: the FP32 baseline, and the accuracy cross-check for INT8.
 
-Its latency on a Q/DQ file says little: where an activation such as SiLU stands between a convolution
-and the next QuantizeLinear it runs that convolution in float.
+Its latency on a Q/DQ file says little: where an activation such as SiLU stands between a
+convolution and the next QuantizeLinear it runs that convolution in float.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from bench.engine.base import Array, Description
 from bench.errors import EngineError
 
 _INT8_OPS = frozenset({"QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger"})
-_FLOAT_OPS = frozenset({"Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"})
+_FLOAT_OPS = frozenset(
+    {"Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"}
+)
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,9 @@ def guard_concatenations(model: onnx.ModelProto) -> onnx.ModelProto:
         source = producers.get(node.input[0]) if node.op_type == "QuantizeLinear" else None
         if source is not None and source.op_type == "Concat":
             guard = f"{node.input[0]}/guarded"
-            nodes.append(helper.make_node("Max", [node.input[0], "guard/lowest"], [guard], name=guard))
+            nodes.append(
+                helper.make_node("Max", [node.input[0], "guard/lowest"], [guard], name=guard)
+            )
             node.input[0] = guard
         nodes.append(node)
     if len(nodes) == len(guarded.graph.node):
@@ -116,6 +118,6 @@ def guard_concatenations(model: onnx.ModelProto) -> onnx.ModelProto:
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del guarded.graph.node[:]
     guarded.graph.node.extend(copies)
-    lowest = numpy_helper.from_array(np.finfo(np.float32).min, "guard/lowest")
+    lowest = numpy_helper.from_array(np.array(np.finfo(np.float32).min), "guard/lowest")
     guarded.graph.initializer.append(lowest)
     return guarded

@@ -54,8 +54,11 @@ def compare(baseline: Score, candidate: Score) -> Interval:
 class Task(Protocol[Prediction]):
     """How outputs become predictions, and predictions a score."""
 
-    metric: str
-    secondary_metric: str
+    @property
+    def metric(self) -> str: ...
+
+    @property
+    def secondary_metric(self) -> str: ...
 
     def predict(self, outputs: Sequence[Array], fitting: Fitting) -> Prediction:
         """One image's prediction from its outputs, the batch axis cut off."""
@@ -150,7 +153,7 @@ class Evidence(Generic[Prediction]):
             for i, row in enumerate(self.outputs)
             for j, output in enumerate(row)
         }
-        np.savez_compressed(file, **task.pack(self.predictions), **outputs)
+        save_arrays(file, {**task.pack(self.predictions), **outputs})
 
     @classmethod
     def load(cls, path: Path, task: Task[Prediction]) -> Evidence[Prediction]:
@@ -162,3 +165,9 @@ class Evidence(Generic[Prediction]):
                     rows.setdefault(int(row), {})[int(index)] = arrays[name]
             outputs = [[row[j] for j in sorted(row)] for _, row in sorted(rows.items())]
             return cls(task.unpack(arrays), outputs)
+
+
+def save_arrays(file: BinaryIO, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write named arrays as one compressed npz file."""
+    save: Any = np.savez_compressed  # its stub takes every keyword for ``allow_pickle``
+    save(file, **arrays)

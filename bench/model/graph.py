@@ -19,7 +19,17 @@ COMPUTE_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """The operators that carry multiply-accumulates, hence what INT8 is for."""
 
 _MOVING_OPS = frozenset(
-    {"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Split", "Slice", "Identity", "Flatten", "Concat"}
+    {
+        "Transpose",
+        "Reshape",
+        "Squeeze",
+        "Unsqueeze",
+        "Split",
+        "Slice",
+        "Identity",
+        "Flatten",
+        "Concat",
+    }
 )
 
 
@@ -39,8 +49,7 @@ class Graph:
                 consumers[name].append(node)
         self.consumers = dict(consumers)
         self._types: dict[str, onnx.TypeProto.Tensor] = {
-            v.name: v.type.tensor_type
-            for v in (*graph.value_info, *graph.input, *graph.output)
+            v.name: v.type.tensor_type for v in (*graph.value_info, *graph.input, *graph.output)
         }
 
     def weight(self, name: str) -> npt.NDArray[np.float32]:

@@ -17,7 +17,13 @@ from bench.errors import ModelError
 OLDEST_OPSET = 13
 """QuantizeLinear knows per-channel scales (``axis``) from opset 13 on."""
 
-_QUANTIZED_OPS = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger"}
+_QUANTIZED_OPS = {
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "QLinearConv",
+    "QLinearMatMul",
+    "ConvInteger",
+}
 
 
 @dataclass(frozen=True)
@@ -25,8 +31,8 @@ class OnnxModel:
     """A checked FP32 model with one image input.
 
     ``proto`` has a name on every node, no Constant nodes (they are initializers), opset 13 or
-    later, and inferred shapes for batch size 1. ``input_shape`` is (batch, channels, height, width),
-    with batch None where the file leaves it open.
+    later, and inferred shapes for batch size 1. ``input_shape`` is (batch, channels, height,
+    width), with batch None where the file leaves it open.
     """
 
     path: Path
@@ -75,7 +81,7 @@ def load_model(path: Path) -> OnnxModel:
 
 
 def with_batch(proto: onnx.ModelProto, input_name: str, batch: int) -> onnx.ModelProto:
-    """A copy whose input has a fixed batch size; shapes that follow from it are left to the engine."""
+    """A copy whose input has a fixed batch size; what follows from it is left to the engine."""
     fixed = onnx.ModelProto()
     fixed.CopyFrom(proto)
     for value in fixed.graph.input:

@@ -1,4 +1,4 @@
-"""Which file holds a model's weights: the user's own, one carried in the package, or one to be put."""
+"""Which file holds a model's weights: the user's own, one carried here, or one to be put."""
 
 from __future__ import annotations
 
@@ -41,11 +41,10 @@ def find_weights(model: str, dataset: str, path: str | None, files: dict[str, st
         return Weights(file, f"carried for {dataset} ({file.name})")
     file = Path(os.environ.get("BENCH_MODELS", "models")) / name
     if not file.is_file():
+        carried = [name for name, f in files.items() if f.startswith(_CARRIED_PREFIX)]
+        instead = f", or use dataset={carried[0]}, whose weights are carried" if carried else ""
         raise ModelError(
             f"the {dataset} weights of {model} are not at {file}",
-            f"Export them to ONNX and put the file there, or give model.path=FILE.onnx; "
-            f"the weights carried for shapes need no file (dataset=shapes)"
-            if any(f.startswith(_CARRIED_PREFIX) for f in files.values())
-            else "Export them to ONNX and put the file there, or give model.path=FILE.onnx",
+            f"Export them to ONNX and put the file there, give model.path=FILE.onnx{instead}",
         )
     return Weights(file, f"file {file}")

@@ -58,7 +58,7 @@ class Edge:
 
 @dataclass(frozen=True)
 class QuantizationPoints:
-    """A plan applied to one graph: activation edges that carry Q/DQ, and nodes with INT8 weights."""
+    """A plan applied to one graph: activation edges with Q/DQ, and nodes with INT8 weights."""
 
     edges: tuple[Edge, ...]
     weighted_nodes: tuple[str, ...]

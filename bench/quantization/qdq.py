@@ -1,6 +1,6 @@
 """The quantized artefact: one ONNX file with QuantizeLinear/DequantizeLinear pairs.
 
-TensorRT's semantics: int8, symmetric (zero point 0); activations per tensor with scale = amax / 127,
+TensorRT's semantics: int8, symmetric (zero point 0); activations per tensor, scale = amax / 127,
 weights per output channel with max |w| / 127, bias on the int32 grid of activation scale x weight
 scale (ONNX QuantizeLinear / DequantizeLinear; TensorRT developer guide, "Explicit Quantization").
 The bias is stored as float32 values that lie on that grid: TensorRT's parser refuses a
@@ -102,11 +102,11 @@ class _QdqWriter:
         weight = self.graph.weight(node.input[1])
         axis = output_axis(node, weight.ndim)
         bias = self._bias(node)
-        scales = weight_scales(weight, axis)
+        wanted = weight_scales(weight, axis)
         if bias is not None:
             # A nearly dead channel would need a bias beyond int32: its weights take a coarser step.
-            scales = np.maximum(scales, np.abs(bias) / (input_scale * (_INT32_MAX - 1)))
-        scales = scales.astype(np.float32)
+            wanted = np.maximum(wanted, np.abs(bias) / (input_scale * (_INT32_MAX - 1)))
+        scales = wanted.astype(np.float32)
         shape = [-1 if i == axis else 1 for i in range(weight.ndim)]
         steps = np.rint(weight / scales.reshape(shape))
         quantized = np.clip(steps, -INT8_MAX, INT8_MAX).astype(np.int8)
@@ -158,7 +158,7 @@ def output_axis(node: NodeProto, ndim: int) -> int:
 
 
 def weight_scales(weight: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float64]:
-    """max |w| / 127 along every axis but ``axis``; 1 for a channel of zeros, where any step serves."""
+    """max |w| / 127 along every axis but ``axis``; 1 for a channel of zeros: any step serves."""
     others = tuple(i for i in range(weight.ndim) if i != axis)
     largest = np.abs(weight).max(axis=others).astype(np.float64)
     return np.where(largest > 0, np.maximum(largest / INT8_MAX, _LEAST_SCALE), 1.0)

@@ -65,7 +65,8 @@ def accuracy_by_size(rows: pd.DataFrame, look: Look) -> Drawing:
         figure,
         _size_title(means, sizes[0], sizes[-1]),
         f"{metric_of(rows)} of the INT8 model against the number of calibration images, a panel a "
-        "plan. Bands: 95 % interval of the difference to FP32 (paired bootstrap). Dashed: FP32.",
+        "plan. Bands: 95 % interval of the difference to FP32 (paired bootstrap). Dashed: FP32."
+        + _seeds(rows),
     )
 
 
@@ -95,7 +96,7 @@ def _accuracy_at_one_size(rows: pd.DataFrame, look: Look) -> Drawing:
         f"At {plural(int(best['calibration_size']), 'calibration image')}, {best['rule']} with "
         f"plan {best['setting']} stays closest to FP32 ({signed(float(best['delta']))})",
         f"{metric_of(rows)} of the INT8 model by calibrator, a panel a plan. Bars: 95 % interval "
-        "of the difference to FP32 (paired bootstrap). Dashed: FP32.",
+        "of the difference to FP32 (paired bootstrap). Dashed: FP32." + _seeds(rows),
     )
 
 
@@ -114,7 +115,7 @@ def loss_map(rows: pd.DataFrame, look: Look) -> Drawing:
     figure = Figure(figsize=(width, 0.5 + 0.42 * len(grid)), layout="constrained")
     axes = figure.add_subplot()
     _draw_cells(axes, values, best)
-    axes.set_xticks(range(grid.shape[1]), [wrap(str(name), 20) for name in grid.columns])
+    axes.set_xticks(range(grid.shape[1]), [wrap(str(name), 22) for name in grid.columns])
     axes.set_yticks(range(len(grid)), [wrap(str(name), 28) for name in grid.index])
     return Drawing(
         figure,
@@ -154,6 +155,11 @@ def _mean_over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     numbers = ["fp32", "int8", "delta", "ci_low", "ci_high"]
     means: pd.DataFrame = rows.groupby(keys)[numbers].mean().reset_index()
     return means
+
+
+def _seeds(rows: pd.DataFrame) -> str:
+    seeds = rows["calibration_seed"].nunique()
+    return f" All are means over {seeds} seeds." if seeds > 1 else ""
 
 
 def _size_title(means: pd.DataFrame, first: int, last: int) -> str:

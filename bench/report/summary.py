@@ -195,6 +195,8 @@ def _answer(rows: pd.DataFrame) -> Answer:
     ties = tuple(r for r in results if r is not least and r.ties_with(least))
     one_machine = rows["hardware"].nunique() == 1
     best, rule = _choose(least, ties, one_machine)
+    if len(results) == 1:
+        rule = "It is the only row measured."
     others = sorted((r for r in results if r is not best), key=lambda r: -r.delta)
     # Another size of the winner is hardly a rival: the runner-up is another calibrator or plan.
     rivals = [r for r in others if (r.rule, r.setting) != (best.rule, best.setting)] or others

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from numbers import Real
 
 import pandas as pd
 
@@ -84,7 +85,7 @@ def plain(value: object) -> str:
 
 def known(value: object) -> float | None:
     """A cell as a number, None where nothing was measured."""
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+    return float(value) if isinstance(value, Real) and math.isfinite(value) else None
 
 
 def signed(value: float | None, digits: int = 3) -> str:

@@ -66,7 +66,9 @@ class Row:
     fp32: float | None = column("FP32 ONNX baseline", better="higher", default=None)
     int8: float | None = column("INT8", better="higher", default=None)
     delta: float | None = column("INT8 minus FP32", better="higher", default=None)
-    ci_low: float | None = column("lower end of delta's 95 % interval (paired bootstrap)", default=None)
+    ci_low: float | None = column(
+        "lower end of delta's 95 % interval (paired bootstrap)", default=None
+    )
     ci_high: float | None = column(
         "upper end of delta's 95 % interval (paired bootstrap)", default=None
     )
@@ -84,9 +86,13 @@ class Row:
         default=None,
     )
     input_amax: float | None = column("amax of the network's input", default=None)
-    input_true_amax: float | None = column("largest input that preprocessing can make", default=None)
+    input_true_amax: float | None = column(
+        "largest input that preprocessing can make", default=None
+    )
 
-    int8_latency_p50_ms: float | None = column("INT8, median", unit="ms", better="lower", default=None)
+    int8_latency_p50_ms: float | None = column(
+        "INT8, median", unit="ms", better="lower", default=None
+    )
     int8_latency_p90_ms: float | None = column("INT8", unit="ms", better="lower", default=None)
     int8_latency_p99_ms: float | None = column("INT8", unit="ms", better="lower", default=None)
     fp32_latency_p50_ms: float | None = column(
@@ -126,7 +132,10 @@ class Row:
     latency_note: str = column("why the latency says little, if it does", default="")
 
     collect_s: float | None = column(
-        "FP32 pass with statistics over this calibration set", unit="s", better="lower", default=None
+        "FP32 pass with statistics over this calibration set",
+        unit="s",
+        better="lower",
+        default=None,
     )
     threshold_s: float | None = column(
         "finding every amax from the statistics", unit="s", better="lower", default=None
@@ -134,9 +143,14 @@ class Row:
     build_s: float | None = column(
         "inserting Q/DQ and building the engine", unit="s", better="lower", default=None
     )
-    engine_bytes: int | None = column("size of the Q/DQ artefact", unit="B", better="lower", default=None)
+    engine_bytes: int | None = column(
+        "size of the Q/DQ artefact", unit="B", better="lower", default=None
+    )
     peak_memory_mb: float | None = column(
-        "peak resident memory of the process during the run", unit="MB", better="lower", default=None
+        "peak resident memory of the process during the run",
+        unit="MB",
+        better="lower",
+        default=None,
     )
 
     hardware: str = column("processor, cores and memory", default="")

@@ -65,9 +65,7 @@ class ConvReLU6(nn.Sequential):
 
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int = 1):
         super().__init__()
-        self.conv = nn.Conv2d(
-            c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False
-        )
+        self.conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False)
         self.bn = nn.BatchNorm2d(c_out)
         self.act = nn.ReLU6(inplace=True)
 

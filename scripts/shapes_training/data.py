@@ -93,9 +93,7 @@ def render(kind: str, split: str, count: int, cache: Path, processes: int) -> Re
     if not labels_path.exists():
         part = cache / f"{stem}.{os.getpid()}.part.npy"
         np.lib.format.open_memmap(part, "w+", np.uint8, (count, size, size, 3)).flush()
-        jobs = [
-            (str(part), kind, split, at, min(at + 50, count)) for at in range(0, count, 50)
-        ]
+        jobs = [(str(part), kind, split, at, min(at + 50, count)) for at in range(0, count, 50)]
         labels: list[list[list[float]]] = [[] for _ in range(count)]
         with multiprocessing.Pool(processes) as pool:
             done = pool.imap_unordered(_draw_range, jobs)

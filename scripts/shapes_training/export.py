@@ -10,6 +10,7 @@ import copy
 import hashlib
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def folded(model: nn.Module) -> nn.Module:
     model = copy.deepcopy(model).cpu().float().eval().to(memory_format=torch.contiguous_format)
     for parent in list(model.modules()):
         children = list(parent.named_children())
-        for (conv_name, conv), (bn_name, bn) in zip(children, children[1:], strict=False):
+        for (conv_name, conv), (bn_name, bn) in pairwise(children):
             if isinstance(conv, nn.Conv2d) and isinstance(bn, nn.BatchNorm2d):
                 setattr(parent, conv_name, fuse_conv_bn_eval(conv, bn))
                 setattr(parent, bn_name, nn.Identity())

@@ -91,7 +91,7 @@ class Trainer:
     def log(self, text: str) -> None:
         line = f"{time.strftime('%H:%M:%S')} {text}"
         print(line, flush=True)
-        with open(self.run_dir / "log.txt", "a") as file:
+        with (self.run_dir / "log.txt").open("a") as file:
             file.write(line + "\n")
 
     def save(self) -> None:

@@ -67,14 +67,12 @@ class _Base:
         kind = "scenes" if name == "yolov8n" else "pictures"
         self.name, self.device = name, device
         self.train = render(kind, "train", images, cache, threads)
-        self.validation = render(
-            kind, "validation", RECIPES[name].metric_images, cache, threads
-        )
+        self.validation = render(kind, "validation", RECIPES[name].metric_images, cache, threads)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16)
 
-    def _batches(self, images: int, step: int = 50):  # noqa: ANN202 - a plain generator
+    def _batches(self, images: int, step: int = 50):
         for at in range(0, min(images, len(self.validation)), step):
             rows = np.arange(at, min(at + step, images, len(self.validation)))
             yield batch(self.validation, rows, None, self.device)

@@ -123,9 +123,7 @@ class Detect(nn.Module):
             # About five objects in a 640x640 image, spread evenly over classes and cells.
             cls[-1].bias.data[:] = math.log(5 / classes / (640 / stride) ** 2)
 
-    def forward(
-        self, features: list[Tensor], grid: tuple[Tensor, Tensor] | None = None
-    ) -> Tensor:
+    def forward(self, features: list[Tensor], grid: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Raw predictions, (N, 4 * REG_MAX + classes, anchors), strides in order.
 
         With a grid of cell centres and strides, `decode` is applied to them.

@@ -21,6 +21,7 @@ def test_names_the_row_that_loses_least(sweep):
     assert answer.best.delta == pytest.approx(-0.005125)
     assert answer.best.relative == pytest.approx(-0.005125 / 0.6)
     assert answer.best.speedup == 1.7
+    assert answer.n_images == 400
     assert answer.ties == ()
     assert "No tie" in answer.rule
     assert answer.runner_up is not None

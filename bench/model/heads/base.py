@@ -17,7 +17,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Candidates:
-    """Boxes before suppression: ``boxes`` (n, 4) x1 y1 x2 y2 in input pixels, ``scores`` (n, nc)."""
+    """Boxes before suppression: ``boxes`` (n, 4) x1 y1 x2 y2, input pixels; ``scores`` (n, nc)."""
 
     boxes: Array
     scores: Array

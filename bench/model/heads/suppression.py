@@ -15,8 +15,8 @@ from bench.model.heads.base import Candidates, no_detections
 class Suppression:
     """Class-aware non-maximum suppression (OpenCV's ``NMSBoxesBatched``).
 
-    ``several_labels`` lets one box carry every class above ``score``, as Ultralytics' and YOLOv5's
-    validators do; otherwise only its best class counts, as YOLOX's does. At most ``most_candidates``
+    ``several_labels`` lets one box carry every class above ``score``, as Ultralytics' validator
+    does; otherwise only its best class counts, as YOLOX's does. At most ``most_candidates``
     of the best scored go in and ``most_detections`` come out.
     """
 
@@ -44,11 +44,13 @@ class Suppression:
         rows, labels, scores = rows[best], labels[best], scores[best]
         boxes = candidates.boxes[rows].astype(np.float64)
         corners = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-        kept = cv2.dnn.NMSBoxesBatched(
+        found = cv2.dnn.NMSBoxesBatched(
             corners.tolist(), scores.tolist(), labels.tolist(), self.score, self.iou
         )
-        kept = np.asarray(kept, np.int64).reshape(-1)
-        kept = kept[np.argsort(-scores[kept], kind="stable")][: self.most_detections]
+        alive = np.asarray(found, np.int64).reshape(-1)
+        kept = alive[np.argsort(-scores[alive], kind="stable")][: self.most_detections]
         return Detections(
-            boxes[kept].astype(np.float32), scores[kept].astype(np.float32), labels[kept].astype(np.int64)
+            boxes[kept].astype(np.float32),
+            scores[kept].astype(np.float32),
+            labels[kept].astype(np.int64),
         )

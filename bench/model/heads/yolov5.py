@@ -32,6 +32,6 @@ class YoloV5Head:
             )
 
     def decode(self, outputs: Sequence[Array]) -> Detections:
-        # Cells without an object cannot reach the score threshold: the product is at most one factor.
+        # Cells without an object cannot reach the threshold: a product is at most one factor.
         likely = outputs[0][outputs[0][:, 4] > self.suppression.score]
         return self.suppression(Candidates(corners(likely[:, :4]), likely[:, 4:5] * likely[:, 5:]))

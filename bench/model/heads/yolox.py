@@ -1,4 +1,4 @@
-"""YOLOX: one raw map per stride, 1 x (5 + classes) x rows x columns, neither sigmoid nor grid applied."""
+"""YOLOX: one raw map per stride, 1 x (5 + classes) x rows x columns, before sigmoid and grid."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from bench.model.heads.suppression import Suppression
 
 @dataclass(frozen=True)
 class YoloXHead:
-    """Per cell of stride s: centre = (t_xy + grid) s, size = exp(t_wh) s, score = sigmoid(objectness)
-    sigmoid(class) (Ge et al., "YOLOX", arXiv 2107.08430, section 2.1)."""
+    """Per cell of stride s: centre = (t_xy + grid) s, size = exp(t_wh) s, score =
+    sigmoid(objectness) sigmoid(class). Ge et al., "YOLOX", arXiv 2107.08430, section 2.1."""
 
     suppression: Suppression = field(
         default_factory=lambda: Suppression(iou=0.65, several_labels=False)
@@ -58,4 +58,4 @@ class YoloXHead:
 
 
 def _sigmoid(x: Array) -> Array:
-    return 1 / (1 + np.exp(-np.clip(x, -60, 60)))
+    return np.float32(1) / (np.float32(1) + np.exp(-np.clip(x, -60, 60)))
