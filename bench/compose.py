@@ -17,7 +17,7 @@ from bench.errors import BenchError, ConfigError
 from bench.model.heads.base import Head
 from bench.model.onnx_model import OnnxModel, load_model
 from bench.model.zoo import find_weights
-from bench.run import CalibrationSet, Model, Protocol, Run
+from bench.spec import CalibrationSet, Model, Protocol, Run
 
 CONF = Path(__file__).parent.parent / "conf"
 

@@ -45,7 +45,7 @@ class ModelConfig:
 
 @dataclass
 class CalibrationConfig:
-    """The calibration set; see ``bench.run.CalibrationSet``."""
+    """The calibration set; see ``bench.spec.CalibrationSet``."""
 
     size: int = 64
     seed: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -86,15 +86,13 @@ class ShapesDataset:
             "calibration", calibration_images, task, calibration_domain, calibration_outlier
         )
 
-    @cached_property
+    @property
     def boxes(self) -> tuple[BoxTarget, ...]:
-        scenes = (self.validation.scene(index) for index in range(len(self.validation)))
-        return tuple(_target(scene) for scene in scenes)
+        return _boxes(self.validation)
 
-    @cached_property
+    @property
     def labels(self) -> npt.NDArray[np.int64]:
-        pictures = (self.validation.picture(index) for index in range(len(self.validation)))
-        return np.array([label for _, label in pictures], np.int64)
+        return _labels(self.validation)
 
     @property
     def fingerprint(self) -> str:
@@ -121,6 +119,18 @@ class ShapesDataset:
                 annotations.append(annotation)
         categories = [{"id": i + 1, "name": name} for i, name in enumerate(CLASSES)]
         return json.dumps({"images": images, "annotations": annotations, "categories": categories})
+
+
+# Every run of a sweep makes its own dataset object; the ground truth is drawn once a process.
+@lru_cache(maxsize=4)
+def _boxes(samples: ShapeSamples) -> tuple[BoxTarget, ...]:
+    return tuple(_target(samples.scene(index)) for index in range(len(samples)))
+
+
+@lru_cache(maxsize=4)
+def _labels(samples: ShapeSamples) -> npt.NDArray[np.int64]:
+    labels = [samples.picture(index)[1] for index in range(len(samples))]
+    return np.array(labels, np.int64)
 
 
 def _target(scene: Scene) -> BoxTarget:

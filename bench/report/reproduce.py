@@ -17,6 +17,7 @@ OVERRIDES = {
     "plan": "plan",
     "placement": "placement",
     "engine": "engine",
+    "batch_size": "evaluation.batch_size",
 }
 """Columns and the Hydra overrides that sweep them; model, dataset and calibrator come first."""
 
@@ -35,8 +36,9 @@ def reproduce_command(table: pd.DataFrame) -> str:
     end = [_sweep(override, rows[name]) for name, override in OVERRIDES.items()]
     bare = rows["calibrator_params"] == ""
     calibrators = [_sweep("calibrator", rows[bare]["calibrator"])] if bare.any() else []
-    for name, own in rows[~bare].groupby("calibrator", sort=False):
-        calibrators.append(f"calibrator={name} {_parameters(own['calibrator_params'])}")
+    for _, own in rows[~bare].groupby("calibrator", sort=False):
+        name = _sweep("calibrator", own["calibrator"])
+        calibrators.append(f"{name} {_parameters(own['calibrator_params'])}")
     return "\n".join(" ".join([*start, calibrator, *end]) for calibrator in calibrators)
 
 

@@ -21,7 +21,8 @@ def test_names_the_winner_and_marks_it(sweep):
     text = printed(sweep)
     (best,) = [line for line in text.splitlines() if line.strip().startswith("★") and "mse" in line]
     assert best.split()[:5] == ["★", "mse", "64", "float_head", "0.600"]
-    assert "1.70x" in best and "98 %" in best
+    assert "1.70x" in best
+    assert "98 %" in best
     assert "mse, 64 calibration images, plan float_head: loses 0.005" in " ".join(text.split())
 
 

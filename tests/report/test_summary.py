@@ -177,7 +177,8 @@ def test_reproduce_command_covers_the_axes(sweep):
     assert reproduce_command(sweep) == (
         "python -m bench --multirun model=yolov8n dataset=shapes calibrator=minmax,entropy2,mse "
         "calibration.size=8,64 calibration.seed=0 calibration.preprocess=same "
-        "input_range=calibrated plan=all,float_head placement=explicit engine=openvino"
+        "input_range=calibrated plan=all,float_head placement=explicit engine=openvino "
+        "evaluation.batch_size=1"
     )
 
 
