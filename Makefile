@@ -65,7 +65,7 @@ format: $(VENV)/.installed ## Format the code
 	$(BIN)/ruff format .
 
 benchmark: $(VENV)/.installed ## Measure the harness's own speed
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks $(EXTRA)
 
 clean: ## Remove the virtual environment, caches and results (not results/reference)
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
