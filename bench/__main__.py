@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import NoReturn, cast
@@ -30,7 +31,7 @@ def job(config: DictConfig) -> None:
         _announce(f"{run.model.name}: weights {run.model.weights}")
         store = RowStore(Path(config.sweep.out))
         if not store.has(run.key):
-            execute(run, store)
+            execute(run, store, shlex.join(HydraConfig.get().overrides.task))
     except (BenchError, OmegaConfBaseException) as error:
         _fail(error)
     (Path(HydraConfig.get().runtime.output_dir) / MARK).write_text(run.key + "\n")

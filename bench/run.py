@@ -47,8 +47,10 @@ AGREEMENT_IMAGES = 4
 LOW_INT8_SHARE = 0.5
 
 
-def execute(run: Run, store: RowStore) -> Row:
+def execute(run: Run, store: RowStore, overrides: str = "") -> Row:
     """Make the run's row and store it; an engine that refuses makes a skipped row.
+
+    ``overrides`` is what was typed, so that the row can say how to make it again.
 
     Raises BenchError for bad input; nothing is stored then.
     """
@@ -65,6 +67,7 @@ def execute(run: Run, store: RowStore) -> Row:
         **_asked(run),
         **status,
         **measured,
+        overrides=overrides,
         started_at=started,
         run_s=whole.seconds,
         peak_memory_mb=memory.megabytes,

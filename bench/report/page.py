@@ -58,12 +58,7 @@ def render_markdown(table: pd.DataFrame, summary: Summary, charts: tuple[Chart, 
 
 
 def _read(folder: Path) -> pd.DataFrame:
-    try:
-        table = read_table(folder)
-    except ValueError as error:  # what pandas raises for a file that is no CSV
-        raise DataError(
-            f"{folder / 'table.csv'} is no table ({error})", "Run the sweep again"
-        ) from error
+    table = read_table(folder)
     if table.empty:
         raise DataError(f"{folder / 'table.csv'} has no rows", "Run the sweep first")
     return table

@@ -158,6 +158,7 @@ class Row:
     git_commit: str = column("commit of this harness", default="")
     started_at: str = column("start of the run, UTC", default="")
     run_s: float | None = column("the whole run", unit="s", default=None)
+    overrides: str = column("what was typed for this run: Hydra overrides", default="")
     schema_version: int = column("version of this schema", default=SCHEMA_VERSION)
 
     def to_json(self) -> dict[str, Any]:

@@ -38,11 +38,20 @@ def read_table(folder: Path) -> pd.DataFrame:
     path = folder / "table.csv"
     if not path.is_file():
         raise DataError(f"{path} does not exist", "Run a sweep first, or name its folder")
-    table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    text = [name for name, kind in _TEXT_COLUMNS.items() if kind]
+    try:
+        table = pd.read_csv(
+            path,
+            dtype=dict.fromkeys(text, "str"),
+            keep_default_na=False,
+            na_values=[""],
+            float_precision="round_trip",
+        )
+    except ValueError as error:  # what pandas raises for a file that is no CSV
+        raise DataError(f"{path} is no table ({error})", "Run the sweep again") from error
     missing = [name for name in COLUMNS if name not in table]
     if missing:
         raise DataError(f"{path} lacks the columns {', '.join(missing)}", "Run the sweep again")
-    text = [name for name, kind in _TEXT_COLUMNS.items() if kind]
     table[text] = table[text].fillna("")
     return table
 

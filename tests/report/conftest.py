@@ -35,7 +35,9 @@ def make_row(**changes: Any) -> Row:
         "hardware": "a machine", "environment": "Python 3.11", "git_commit": "abc1234",
         "started_at": "2026-01-01T00:00:00Z",
     }  # fmt: skip
-    return Row(**(values | changes))
+    asked = values | changes
+    typed = f"model={asked['model']} calibrator={asked['calibrator']} plan={asked['plan']}"
+    return Row(**({"overrides": typed} | asked))
 
 
 def make_skip(**changes: Any) -> Row:
