@@ -2,60 +2,63 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
-import shlex
 import sys
-from pathlib import Path
-from typing import NoReturn, cast
+from typing import NoReturn
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
+from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
-from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from bench.compose import build_run, one_line
-from bench.config import Config, register
-from bench.errors import BenchError
-from bench.results.store import RowStore
-from bench.run import execute
-from bench.sweep import MARK
-
-_announced: set[str] = set()
-
-
-def job(config: DictConfig) -> None:
-    """One run of a sweep, unless its row is there already."""
-    try:
-        run = build_run(cast(Config, config))
-        _announce(f"{run.model.name}: weights {run.model.weights}")
-        store = RowStore(Path(config.sweep.out))
-        if not store.has(run.key):
-            execute(run, store, shlex.join(HydraConfig.get().overrides.task))
-    except (BenchError, OmegaConfBaseException) as error:
-        _fail(error)
-    (Path(HydraConfig.get().runtime.output_dir) / MARK).write_text(run.key + "\n")
+from bench.compose import CONF
+from bench.config import register
+from bench.errors import BenchError, ConfigError
+from bench.explain import one_line
+from bench.sweep import conclude, end_progress, job
 
 
 def main() -> None:
-    """The command line; exit status 2 says that something was asked that cannot be."""
+    """The command line. Exit status 2: what was asked cannot be; 130: interrupted."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here whole, and leave as one line
     register()
     try:
-        hydra.main(version_base="1.3", config_path="../conf", config_name="config")(job)()
-    except (BenchError, HydraException, OmegaConfBaseException) as error:
-        _fail(error)
+        _check_options()
+        try:
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
+        finally:
+            end_progress()
+        conclude()
+    except (BenchError, HydraException, OmegaConfBaseException, OSError) as error:
+        _leave(one_line(error), 2)
+    except SystemExit as stop:
+        if isinstance(stop.code, str):  # a job's error, see bench.sweep.job
+            _leave(stop.code, 2)
+        raise
+    except KeyboardInterrupt:
+        _leave("interrupted. Finished runs are kept; the same command goes on from there", 130)
 
 
-def _announce(line: str) -> None:
-    if line not in _announced:
-        _announced.add(line)
-        print(line, file=sys.stderr)
+def _check_options() -> None:
+    """Options that begin with a dash, before Hydra answers a misspelt one with a page.
+
+    Hydra takes them before or behind all overrides; --multirun may also stand between.
+    """
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda given: given not in ("--multirun", "-m"))
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            get_args_parser().parse_args()
+    except SystemExit as error:
+        reason = said.getvalue().strip().rpartition("error: ")[2]
+        raise ConfigError(reason, "python -m bench --hydra-help lists the options") from error
 
 
-def _fail(error: BaseException) -> NoReturn:
-    print(f"error: {one_line(error)}", file=sys.stderr)
-    raise SystemExit(2)
+def _leave(line: str, status: int) -> NoReturn:
+    print(f"error: {line}", file=sys.stderr)
+    raise SystemExit(status)
 
 
 if __name__ == "__main__":

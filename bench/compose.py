@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from bench.config import Config
+from bench.config import Config, ModelConfig
 from bench.data.preprocess import make_preprocess
 from bench.errors import BenchError, ConfigError
 from bench.model.heads.base import Head
 from bench.model.onnx_model import OnnxModel, load_model
-from bench.model.zoo import find_weights
+from bench.model.zoo import Weights, find_weights
 from bench.spec import CalibrationSet, Model, Protocol, Run
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -24,7 +26,11 @@ CONF = Path(__file__).parent.parent / "conf"
 
 def build_run(config: Config) -> Run:
     """Every object of one run; raises BenchError for what does not fit."""
-    head, convention = _head(config.model.head)
+    named = not OmegaConf.is_missing(config.model, "head")
+    head, convention = _head(config.model.head if named else "")
+    if config.dataset.get("name") in config.model.weights:
+        # Which weights are missing comes before which images.
+        _find_weights(config.model, config.dataset.name)
     dataset = create(config.dataset, "dataset", task=head.task)
     return Run(
         model=_model(config, head, convention, dataset.name),
@@ -52,9 +58,10 @@ def build_run(config: Config) -> Run:
 def create(node: Any, part: str, **given: Any) -> Any:
     """Instantiate a node from its ``_target_``; what goes wrong becomes one line."""
     try:
+        _check_options(node, part, given)
         return instantiate(node, _convert_="all", **given)
-    except InstantiationException as error:
-        cause = error.__cause__
+    except (InstantiationException, ImportError) as error:
+        cause: BaseException | None = error
         while cause is not None and not isinstance(cause, BenchError):
             cause = cause.__cause__
         if isinstance(cause, BenchError):
@@ -63,25 +70,84 @@ def create(node: Any, part: str, **given: Any) -> Any:
         raise ConfigError(f"{part} cannot be created ({reason})", f"Check conf/{part}") from error
 
 
+def _check_options(node: Any, part: str, given: Mapping[str, Any]) -> None:
+    """Raise ConfigError for an option that the target does not take, or not with that value."""
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        raise ConfigError(f"{part} is not given", f"Add {part}=NAME; conf/{part} lists the names")
+    target = get_class(node["_target_"])
+    kinds = get_type_hints(target.__init__)  # type: ignore[misc]
+    known = [name for name in signature(target).parameters if name not in given]
+    for name, value in node.items():
+        key = str(name)
+        if key == "_target_":
+            continue
+        if key not in known:
+            mend = f"There is {', '.join(known)}" if known else "It takes none"
+            raise ConfigError(f"{part} {target.__name__} has no option '{key}'", mend)
+        if not _fits(value, kinds.get(key)):
+            shown = "null" if value is None else value
+            raise ConfigError(
+                f"{part}.{key}={shown} is not {_told(kinds[key])}", "Change or drop it"
+            )
+
+
+_PLAIN = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    type(None): "null",
+}
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value can be of this kind; a kind that is not plain checks its values itself."""
+    if get_origin(kind) in (Union, UnionType):
+        return any(_fits(value, one) for one in get_args(kind))
+    if get_origin(kind) is tuple:
+        return isinstance(value, ListConfig)
+    if kind not in _PLAIN:
+        return True
+    if kind is str:  # a folder may be called 2017
+        return isinstance(value, (str, int, float))
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
+def _told(kind: Any) -> str:
+    """A kind in words: 'a whole number or null'."""
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    return " or ".join(
+        "a list, such as [first]" if get_origin(one) is tuple else _PLAIN.get(one, str(one))
+        for one in kinds
+    )
+
+
 def _head(name: str) -> tuple[Head, dict[str, Any]]:
     """The head, and the preprocessing that models of its kind are usually trained with."""
     path = CONF / "head" / f"{name}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
-        raise ConfigError(f"model.head={name} is unknown", f"Use one of {known}")
+        what = f"={name} is unknown" if name else " is not given"
+        raise ConfigError(f"model.head{what}", f"Use model.head= with one of {known}")
     content: Any = OmegaConf.load(path)
     return create(content.head, "head"), _given(content.preprocess)
 
 
 def _model(config: Config, head: Head, convention: dict[str, Any], dataset: str) -> Model:
     spec = config.model
-    files = {name: weights.file for name, weights in spec.weights.items()}
-    weights = find_weights(spec.name, dataset, spec.path, files)
+    weights = _find_weights(spec, dataset)
     network = _load(weights.path, weights.path.stat().st_mtime_ns if weights.path.exists() else 0)
     own = _given(spec.weights[dataset].preprocess) if dataset in spec.weights else {}
     options = convention | own | _given(spec.preprocess)
     preprocess = make_preprocess((network.height, network.width), **options)
     return Model(spec.name, weights.origin, network, head, preprocess)
+
+
+def _find_weights(spec: ModelConfig, dataset: str) -> Weights:
+    files = {name: weights.file for name, weights in spec.weights.items()}
+    return find_weights(spec.name, dataset, spec.path, files)
 
 
 @lru_cache(maxsize=4)
@@ -94,10 +160,3 @@ def _given(node: Any) -> dict[str, Any]:
     """The options that are set; null means not given."""
     values: Any = OmegaConf.to_container(node) if isinstance(node, DictConfig) else dict(node)
     return {key: value for key, value in values.items() if value is not None}
-
-
-def one_line(error: BaseException) -> str:
-    """Hydra's and OmegaConf's messages, which span lines, as one."""
-    if isinstance(error, OmegaConfBaseException) and error.full_key:
-        return f"{error.full_key}: {str(error).splitlines()[0]}"
-    return " ".join(str(error).split())

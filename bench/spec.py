@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +11,7 @@ from bench.data.dataset import Dataset
 from bench.data.preprocess import CalibrationFit, Preprocess
 from bench.engine.base import Engine
 from bench.engine.onnxrt import OnnxRuntime
-from bench.errors import ConfigError
+from bench.errors import ConfigError, ModelError
 from bench.model.graph import Graph
 from bench.model.heads.base import Head
 from bench.model.onnx_model import OnnxModel
@@ -41,10 +41,14 @@ class CalibrationSet:
 
     def __post_init__(self) -> None:
         if self.size < 1:
-            raise ConfigError(f"calibration.size={self.size} is below 1")
+            raise ConfigError(
+                f"calibration.size={self.size} is below 1", "Ask for one image at least"
+            )
+        if self.seed < 0:
+            raise ConfigError(f"calibration.seed={self.seed} is below 0", "Use 0 or more")
         if self.input_range not in ("calibrated", "declared"):
             raise ConfigError(
-                f"calibration.input_range={self.input_range} is unknown",
+                f"input_range={self.input_range} is unknown",
                 "Use calibrated or declared",
             )
 
@@ -66,7 +70,7 @@ class Protocol:
         }
         for key, value in counts.items():
             if value is not None and value < 1:
-                raise ConfigError(f"{key}={value} is below 1")
+                raise ConfigError(f"{key}={value} is below 1", "Use 1 or more")
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +111,7 @@ class Run:
             placement=self.placement,
             engine=(self.engine.name, self.engine.version, self.engine.options),
             baseline=self.baseline_engine.version,
-            protocol=self.protocol,
+            protocol=replace(self.protocol, images=None),  # the dataset's part says how many
         )
 
     def check(self) -> None:
@@ -123,10 +127,19 @@ class Run:
         if batch is not None and batch != self.protocol.batch_size:
             raise ConfigError(
                 f"model {self.model.name} has a fixed batch of {batch}, "
-                f"not batch_size={self.protocol.batch_size}",
-                f"Use batch_size={batch}, or export the model with an open batch",
+                f"not evaluation.batch_size={self.protocol.batch_size}",
+                f"Use evaluation.batch_size={batch}, or export the model with an open batch",
+            )
+        if self.engine.threads < 0:
+            raise ConfigError(
+                f"engine.threads={self.engine.threads} is below 0", "Use 0 for all cores, or more"
             )
         graph = Graph(self.model.network)
+        if not graph.compute:
+            raise ModelError(
+                f"model {self.model.name} has no Conv, Gemm or MatMul: nothing to quantize",
+                "Check model.path",
+            )
         shapes = [graph.shape(name) for name in graph.output_names]
         network = self.model.network
         self.model.head.check(

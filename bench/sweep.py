@@ -1,58 +1,130 @@
-"""What surrounds a sweep: a progress bar while it runs, the table and the report at its end.
+"""A sweep as Hydra sees it: the job that makes a row, the progress bar, and the conclusion.
 
-A Hydra callback, so that it works with every launcher: it watches the marks that finished runs
-leave in their job folders, and reads the rows from the store.
+The bar is a Hydra callback, so that it works with every launcher: it counts the marks that finished
+runs leave in their job folders.
 """
 
 from __future__ import annotations
 
 import math
+import shlex
+import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from bench.compose import build_run
+from bench.config import Config
+from bench.errors import BenchError
+from bench.explain import one_line
 from bench.report.console import print_table
 from bench.report.page import write_report
 from bench.results.store import RowStore
 from bench.results.table import make_table, write_table
+from bench.run import execute
 
 MARK = "run_key"
 """The file by which a job says that its row is in the store."""
 
+_announced: set[str] = set()
+_bars: list[ProgressBar] = []
+_finished: list[Path] = []
 
-class SweepReport(Callback):
-    """Progress, then ``table.csv``, ``table.parquet``, ``report.html`` and the printed answer."""
 
-    def __init__(self) -> None:
-        self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
+def job(config: DictConfig) -> None:
+    """One run of a sweep, unless its row is there already.
+
+    Bad input ends the whole sweep, with SystemExit and the line to print: any other exception Hydra
+    would keep until every job has run.
+    """
+    try:
+        run = build_run(cast(Config, config))
+        _announce(f"{run.model.name}: weights {run.model.weights}")
+        store = RowStore(Path(config.sweep.out))
+        if not store.has(run.key):
+            execute(run, store, shlex.join(HydraConfig.get().overrides.task))
+    except (BenchError, OmegaConfBaseException, OSError) as error:
+        raise SystemExit(one_line(error)) from error
+    (Path(HydraConfig.get().runtime.output_dir) / MARK).write_text(run.key + "\n")
+
+
+def conclude() -> None:
+    """Write the tables and reports of what has finished in this process, and print both."""
+    while _finished:
+        folder = _finished.pop()
+        table = make_table(RowStore(folder).rows())
+        if table.empty:
+            continue
+        write_table(table, folder)
+        report = write_report(folder)
+        console = Console()
+        print_table(table, console)
+        console.print(f"Table: {folder / 'table.csv'}   Report: {report}", soft_wrap=True)
+
+
+def end_progress() -> None:
+    """Take the bar down, if there is one: what is printed next has the terminal for itself."""
+    while _bars:
+        _bars.pop().stop()
+
+
+class SweepWatch(Callback):
+    """Shows progress, and remembers the folder whose runs have finished.
+
+    Hydra makes warnings of what goes wrong in here, so the conclusion waits until it is left. It
+    also sends this object to the launcher's processes: it holds nothing.
+    """
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
-        counts = (len(list(o.sweep_string_iterator())) for o in overrides if o.is_sweep_override())
-        jobs = Path(config.hydra.sweep.dir)
-        self._thread = threading.Thread(
-            target=self._watch, args=(jobs, math.prod(counts), time.time()), daemon=True
-        )
-        self._thread.start()
+        parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+        swept = [override for override in parsed if override.is_sweep_override()]
+        apart = _apart({override.key_or_group for override in swept}, config)
+        if apart:
+            raise SystemExit(
+                f"a sweep over {' and '.join(apart)} needs one folder for all its rows. "
+                "Add sweep.out=FOLDER"
+            )
+        total = math.prod(len(list(override.sweep_string_iterator())) for override in swept)
+        _bars.append(ProgressBar(Path(config.hydra.sweep.dir), total))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
-        conclude(Path(config.sweep.out))
+        _finished.append(Path(config.sweep.out))
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
-        conclude(Path(config.sweep.out))
+        _finished.append(Path(config.sweep.out))
 
-    def _watch(self, jobs: Path, total: int, start: float) -> None:
+
+def _apart(swept: set[str], config: DictConfig) -> list[str]:
+    """The swept keys that would send runs to folders of their own, each with its own table."""
+    keys = {"sweep.out"}
+    if OmegaConf.is_interpolation(config.sweep, "out"):
+        keys |= {"model", "model.name", "dataset", "dataset.name"}
+    return sorted(keys & swept)
+
+
+class ProgressBar:
+    """Counts marks under ``jobs``, from a thread, until it is stopped."""
+
+    def __init__(self, jobs: Path, total: int) -> None:
+        self._jobs, self._total, self._start = jobs, total, time.time()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -60,23 +132,17 @@ class SweepReport(Callback):
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=Console(stderr=True)) as progress:
-            task = progress.add_task("runs", total=total)
+            task = progress.add_task("runs", total=self._total)
             while True:
                 ended = self._ended.wait(0.3)
-                marks = list(jobs.glob(f"*/{MARK}"))
-                fresh = sum(mark.stat().st_mtime >= start - 1 for mark in marks)
+                marks = list(self._jobs.glob(f"*/{MARK}"))
+                fresh = sum(mark.stat().st_mtime >= self._start - 1 for mark in marks)
                 progress.update(task, completed=fresh)
                 if ended:
                     return
 
 
-def conclude(out: Path) -> None:
-    """Write the table and the report from the rows in the store, print both."""
-    table = make_table(RowStore(out).rows())
-    if table.empty:
-        return
-    write_table(table, out)
-    report = write_report(out)
-    console = Console()
-    print_table(table, console)
-    console.print(f"Table: {out / 'table.csv'}   Report: {report}", soft_wrap=True)
+def _announce(line: str) -> None:
+    if line not in _announced:
+        _announced.add(line)
+        print(line, file=sys.stderr)

@@ -74,12 +74,12 @@ class Sketch:
             self.nodes,
             "tiny",
             [images],
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+            [onnx.ValueInfoProto(name=name) for name in outputs],
             self.weights,
         )
         opsets = [helper.make_opsetid("", opset)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
-        model = onnx.shape_inference.infer_shapes(model)  # the outputs' shapes, as exporters write
+        model = onnx.shape_inference.infer_shapes(model)  # types of the outputs
         del model.graph.value_info[:]
         return model
 

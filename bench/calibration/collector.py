@@ -94,7 +94,8 @@ class Collector:
 
     def _run(self, session: ort.InferenceSession, image: Array) -> Sequence[Array]:
         wanted = [name for name in self.tensors if name != self.model.input_name]
-        found = dict(zip(wanted, session.run(wanted, {self.model.input_name: image}), strict=True))
+        values = session.run(wanted, {self.model.input_name: image}) if wanted else []
+        found = dict(zip(wanted, values, strict=True))
         found[self.model.input_name] = image
         return [found[name] for name in self.tensors]
 

@@ -49,11 +49,18 @@ class CocoDataset:
         self.name = name
         self._annotation_file = Path(str(annotations))
         content = _read_annotations(self._annotation_file)
-        self._categories = {c["id"]: c["name"] for c in content["categories"]}
-        self._index = {key: i for i, key in enumerate(sorted(self._categories))}
-        self.class_names = tuple(self._categories[key] for key in self._index)
-        self.validation = self._match_images(Path(str(images)), content["images"])
-        self.boxes = self._collect_boxes(content)
+        try:
+            self._categories = {c["id"]: c["name"] for c in content["categories"]}
+            self._index = {key: i for i, key in enumerate(sorted(self._categories))}
+            self.class_names = tuple(self._categories[key] for key in self._index)
+            self.validation = self._match_images(Path(str(images)), content["images"])
+            self.boxes = self._collect_boxes(content)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"an entry of {self._annotation_file} lacks a field, or has one of another kind "
+                f"({type(error).__name__}: {error})",
+                "Export the annotations again",
+            ) from error
         self._calibration_folder = Path(str(calibration_images))
 
     @cached_property
@@ -87,6 +94,11 @@ class CocoDataset:
 
     def _collect_boxes(self, content: Mapping[str, Any]) -> tuple[BoxTarget, ...]:
         by_image: dict[int, list[Mapping[str, Any]]] = {e["id"]: [] for e in content["images"]}
+        if len(by_image) < len(content["images"]):
+            raise DataError(
+                f"{self._annotation_file} lists two images under one id",
+                "Export the annotations again",
+            )
         for annotation in content["annotations"]:
             if annotation["image_id"] not in by_image:
                 raise DataError(
@@ -104,7 +116,7 @@ class CocoDataset:
         return tuple(self._target(annotations) for annotations in by_image.values())
 
     def _target(self, annotations: Sequence[Mapping[str, Any]]) -> BoxTarget:
-        boxes = np.array([a["bbox"] for a in annotations], np.float32).reshape(-1, 4)
+        boxes = np.array([a["bbox"] for a in annotations], np.float32).reshape(len(annotations), 4)
         boxes[:, 2:] += boxes[:, :2]
         sides = boxes[:, 2:] - boxes[:, :2]
         areas = [a.get("area", sides[i].prod()) for i, a in enumerate(annotations)]
@@ -120,10 +132,11 @@ def _read_annotations(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise DataError(f"annotation file {path} does not exist", "Check dataset.annotations")
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_bytes())
         if not isinstance(content, dict) or not content["images"] or not content["categories"]:
             raise KeyError("images")
-        content["annotations"]
+        if not content["annotations"]:
+            raise KeyError("annotations")
     except (ValueError, KeyError) as error:
         raise DataError(
             f"{path} is not a COCO annotation file (it needs images, annotations and categories)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -64,6 +65,18 @@ class Preprocess:
             )
         if self.color not in ("rgb", "bgr"):
             raise ConfigError(f"model.preprocess.color={self.color} is unknown", "Use rgb or bgr")
+        if not 0 <= self.pad <= 255:
+            raise ConfigError(f"model.preprocess.pad={self.pad} is no pixel", "Use 0 to 255")
+        if self.fit == "resize_crop" and self.resize and self.resize < max(self.size):
+            raise ConfigError(
+                f"model.preprocess.resize={self.resize} is below the input's "
+                f"{self.size[0]}x{self.size[1]}, which is cut out of it",
+                f"Use {max(self.size)} or more",
+            )
+        if not 0 < self.scale < math.inf:
+            raise ConfigError(
+                f"model.preprocess.scale={self.scale} is not possible", "Use a number above 0"
+            )
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise ConfigError("model.preprocess.mean and std need three numbers, std above 0")
 
@@ -106,7 +119,7 @@ class Preprocess:
     def _letterbox(self, image: Image) -> tuple[Image, Fitting]:
         (height, width), (rows, columns) = image.shape[:2], self.size
         ratio = min(rows / height, columns / width)
-        new_width, new_height = round(width * ratio), round(height * ratio)
+        new_width, new_height = max(round(width * ratio), 1), max(round(height * ratio), 1)
         resized = image
         if (new_width, new_height) != (width, height):
             resized = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
@@ -123,10 +136,10 @@ class Preprocess:
 
     def _resize_crop(self, image: Image) -> tuple[Image, Fitting]:
         (height, width), (rows, columns) = image.shape[:2], self.size
-        ratio = (self.resize or max(self.size)) / min(height, width)
+        short, side = min(height, width), self.resize or max(self.size)
         picture = Pil.fromarray(image)
-        if ratio != 1.0:
-            size = (max(columns, int(width * ratio)), max(rows, int(height * ratio)))
+        if short != side:
+            size = (side * width // short, side * height // short)
             picture = picture.resize(size, Pil.Resampling.BILINEAR)
         left, top = round((picture.width - columns) / 2), round((picture.height - rows) / 2)
         cut = np.asarray(picture.crop((left, top, left + columns, top + rows)))

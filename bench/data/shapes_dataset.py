@@ -61,7 +61,6 @@ class ShapesDataset:
     ConfigError for an unknown domain or a count below 1.
     """
 
-    name = "shapes"
     class_names = CLASSES
 
     def __init__(
@@ -72,6 +71,7 @@ class ShapesDataset:
         validation_domain: Domain | None = None,
         calibration_domain: Domain | None = None,
         calibration_outlier: bool | None = None,
+        name: str = "shapes",
     ) -> None:
         for domain in (validation_domain, calibration_domain):
             if domain is not None and domain not in DOMAINS:
@@ -80,6 +80,7 @@ class ShapesDataset:
                 )
         if validation_images < 1 or calibration_images < 1:
             raise ConfigError("dataset shapes needs at least one image in each split")
+        self.name = name
         self.task = task
         self.validation = ShapeSamples("validation", validation_images, task, validation_domain)
         self.calibration = ShapeSamples(

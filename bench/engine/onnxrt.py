@@ -19,7 +19,16 @@ import onnxruntime as ort
 from bench.engine.base import Array, Description
 from bench.errors import EngineError
 
-_INT8_OPS = frozenset({"QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger"})
+_INT8_OPS = frozenset(
+    {
+        "QLinearConv",
+        "QLinearMatMul",
+        "QGemm",
+        "ConvInteger",
+        "MatMulInteger",
+        "MatMulIntegerToFloat",
+    }
+)
 _FLOAT_OPS = frozenset(
     {"Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"}
 )
@@ -76,15 +85,28 @@ class OnnxRuntimeSession:
         return Description(self._originals(int8), len(int8), len(int8) + len(floats))
 
     def _originals(self, fused: Sequence[onnx.NodeProto]) -> frozenset[str]:
-        """Fused nodes keep neither name nor outputs, but read the quantized weights of one node."""
-        reader = {}
+        """Fused nodes keep no name, but read the quantized weights of one node.
+
+        A product of two activations has none; it makes that node's output, or its quantized one.
+        """
         graph = onnx.load_from_string(self._content).graph
-        weights = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "DequantizeLinear"}
+        weights = {initializer.name for initializer in graph.initializer}
+        stored = {
+            node.output[0]: node.input[0]
+            for node in graph.node
+            if node.op_type == "DequantizeLinear" and node.input[0] in weights
+        }
+        reader, maker = {}, {}
         for node in graph.node:
-            for name in node.input:
-                if name in weights:
-                    reader[weights[name]] = node.name
-        return frozenset(reader[name] for node in fused for name in node.input if name in reader)
+            if node.op_type in _FLOAT_OPS:
+                own = [stored[name] for name in node.input if name in stored]
+                reader.update(dict.fromkeys(own, node.name))
+                maker.update({} if own else dict.fromkeys(node.output, node.name))
+            elif node.op_type == "QuantizeLinear" and node.input[0] in maker:
+                maker[node.output[0]] = maker[node.input[0]]
+        found = {reader[name] for node in fused for name in node.input if name in reader}
+        found |= {maker[name] for node in fused for name in node.output if name in maker}
+        return frozenset(found)
 
     def _open(self) -> ort.InferenceSession:
         try:

@@ -6,7 +6,7 @@ TensorRT does. Float layers run in FP32, whatever the processor offers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -17,9 +17,15 @@ from onnx import helper, numpy_helper
 
 from bench.engine.base import Array, Description
 from bench.errors import EngineError
+from bench.model.graph import COMPUTE_OPS
 
 _LAYERS = frozenset({"Convolution", "FullyConnected", "MatMul", "Deconvolution"})
 _INT8 = frozenset({"i8", "u8"})
+_SUFFIXES = ("_original", "/DequantizationMultiply", "/WithoutBiases")
+"""What OpenVINO appends when it cuts a bias or a scale off a product, from the last on."""
+_ELEMENTWISE = frozenset(
+    {"Relu", "Clip", "LeakyRelu", "PRelu", "Sigmoid", "Mul", "Add", "Sub", "Div"}
+)
 
 
 @dataclass(frozen=True)
@@ -47,17 +53,19 @@ class OpenVino:
         core = ov.Core()
         try:
             content = guard_concatenations(model).SerializeToString()
-            return OpenVinoSession(core.compile_model(core.read_model(content), "CPU", settings))
+            compiled = core.compile_model(core.read_model(content), "CPU", settings)
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:300]
             raise EngineError(f"OpenVINO refuses the model ({reason})") from error
+        return OpenVinoSession(compiled, _names(model))
 
 
 class OpenVinoSession:
-    """A compiled model behind the harness's seam."""
+    """A compiled model behind the harness's seam; ``names`` leads from its layers' to ours."""
 
-    def __init__(self, compiled: ov.CompiledModel) -> None:
+    def __init__(self, compiled: ov.CompiledModel, names: Mapping[str, str]) -> None:
         self._compiled = compiled
+        self._names = names
         self._request = compiled.create_infer_request()
 
     def run(self, batch: Array) -> Sequence[Array]:
@@ -74,10 +82,17 @@ class OpenVinoSession:
             layers += 1
             if info["runtimePrecision"].astype(str) in _INT8:
                 int8 += 1
-                int8_nodes.update(info["originalLayersNames"].astype(str).split(","))
-        # A fused bias or activation hides the convolution behind a suffixed name.
-        plain = {name.removesuffix("/WithoutBiases") for name in int8_nodes}
-        return Description(frozenset(plain), int8, layers)
+                int8_nodes.update(self._originals(info["originalLayersNames"].astype(str)))
+        return Description(frozenset(int8_nodes), int8, layers)
+
+    def _originals(self, fused: str) -> Iterator[str]:
+        """The convolutions and matrix products among the operations that one layer stands for."""
+        for name in fused.split(","):
+            plain = name
+            for suffix in _SUFFIXES:
+                plain = plain.removesuffix(suffix)
+            if plain in self._names:
+                yield self._names[plain]
 
     def __enter__(self) -> OpenVinoSession:
         return self
@@ -91,22 +106,33 @@ class OpenVinoSession:
         del self._request, self._compiled
 
 
+def _names(model: onnx.ModelProto) -> dict[str, str]:
+    """What OpenVINO calls a product -> our name: that one, or its output's where the net ends."""
+    products = [node for node in model.graph.node if node.op_type in COMPUTE_OPS]
+    by_output = {name: node.name for node in products for name in node.output}
+    return by_output | {node.name: node.name for node in products}
+
+
 def guard_concatenations(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Put Max(x, lowest) between every Concat and the QuantizeLinear behind it.
+    """Put Max(x, lowest) before every QuantizeLinear behind a Concat, elementwise steps between.
 
     Processors without AMX run signed activations as uint8 with zero point 128. OpenVINO (2024.6 to
     2026.4.1, tried) moves a QuantizeLinear from behind a Concat before it, and the convolution that
     follows then computes with a wrong zero point: 8 dB instead of 140 dB against ONNX Runtime on a
-    three-layer graph, no detection at all on YOLOv8. An operator it does not move quantization
-    across keeps the two apart; it changes no value, and is fused into the quantization.
+    three-layer graph, no detection at all on YOLOv8. So it does with a Relu, or a Mul or Add with a
+    constant, between the two. An operator it does not move quantization across keeps them apart; it
+    changes no value, and is fused into the quantization.
     """
-    producers = {output: node for node in model.graph.node for output in node.output}
+    concatenated: set[str] = set()
     guarded = onnx.ModelProto()
     guarded.CopyFrom(model)
     nodes: list[onnx.NodeProto] = []
     for node in guarded.graph.node:
-        source = producers.get(node.input[0]) if node.op_type == "QuantizeLinear" else None
-        if source is not None and source.op_type == "Concat":
+        if node.op_type == "Concat" or (
+            node.op_type in _ELEMENTWISE and concatenated.intersection(node.input)
+        ):
+            concatenated.update(node.output)
+        if node.op_type == "QuantizeLinear" and node.input[0] in concatenated:
             guard = f"{node.input[0]}/guarded"
             nodes.append(
                 helper.make_node("Max", [node.input[0], "guard/lowest"], [guard], name=guard)

@@ -11,11 +11,14 @@ import onnxruntime as ort
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, numpy_helper, version_converter
 
-from bench.cache import hash_file
+from bench.cache import content_key, hash_file
 from bench.errors import ModelError
 
 OLDEST_OPSET = 13
 """QuantizeLinear knows per-channel scales (``axis``) from opset 13 on."""
+
+OLDEST_IR = 4
+"""The first ONNX file format in which weights are not inputs."""
 
 _QUANTIZED_OPS = {
     "QuantizeLinear",
@@ -54,9 +57,12 @@ class OnnxModel:
 def load_model(path: Path) -> OnnxModel:
     """Read, check and normalise an ONNX file; raises ModelError for anything that cannot work."""
     if not path.is_file():
-        raise ModelError(f"model file {path} does not exist", "Check model.path")
+        what = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise ModelError(f"model file {path} {what}", "Check model.path")
     try:
-        proto = onnx.load(path)
+        proto = onnx.load(path, format="protobuf", load_external_data=False)
+        sha256 = _hash_with_weights(path, proto)
+        onnx.load_external_data_for_model(proto, str(path.parent))
         onnx.checker.check_model(proto)
     except (DecodeError, onnx.checker.ValidationError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -72,7 +78,7 @@ def load_model(path: Path) -> OnnxModel:
     input_name, shape = _image_input(proto, path)
     return OnnxModel(
         path=path,
-        sha256=hash_file(path),
+        sha256=sha256,
         proto=_normalise(proto, input_name, path),
         input_name=input_name,
         input_shape=shape,
@@ -91,6 +97,19 @@ def with_batch(proto: onnx.ModelProto, input_name: str, batch: int) -> onnx.Mode
         output.type.tensor_type.ClearField("shape")
     del fixed.graph.value_info[:]
     return fixed
+
+
+def _hash_with_weights(path: Path, proto: onnx.ModelProto) -> str:
+    """SHA-256 of the file; where weights lie in files beside it, of their hashes too."""
+    beside = {
+        entry.value
+        for tensor in proto.graph.initializer
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    files = [path, *(path.parent / name for name in sorted(beside))]
+    hashes = [hash_file(file) for file in files]
+    return hashes[0] if len(hashes) == 1 else content_key(*hashes)
 
 
 def _image_input(
@@ -125,6 +144,8 @@ def _image_input(
 
 
 def _normalise(proto: onnx.ModelProto, input_name: str, path: Path) -> onnx.ModelProto:
+    _free_weights(proto)
+    _name_nodes(proto)  # ONNX Runtime refuses two nodes of one name
     opset = next(o.version for o in proto.opset_import if o.domain in ("", "ai.onnx"))
     if opset < OLDEST_OPSET:
         try:
@@ -139,6 +160,18 @@ def _normalise(proto: onnx.ModelProto, input_name: str, path: Path) -> onnx.Mode
     _name_nodes(proto)
     proto = with_batch(proto, input_name, 1)
     return onnx.shape_inference.infer_shapes(proto, data_prop=True)
+
+
+def _free_weights(proto: onnx.ModelProto) -> None:
+    """Take the weights from the list of inputs, where ONNX before IR version 4 wanted them.
+
+    A weight that a caller may replace is no constant: nothing would be folded into it.
+    """
+    weights = {initializer.name for initializer in proto.graph.initializer}
+    inputs = [value for value in proto.graph.input if value.name not in weights]
+    del proto.graph.input[:]
+    proto.graph.input.extend(inputs)
+    proto.ir_version = max(proto.ir_version, OLDEST_IR)
 
 
 def _fold_constants(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:

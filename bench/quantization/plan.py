@@ -40,7 +40,13 @@ class PrecisionPlan:
         if kind == "op" and argument:
             return frozenset(n for n, node in graph.nodes.items() if node.op_type == argument)
         if kind == "name" and argument:
-            return frozenset(name for name in graph.nodes if re.search(argument, name))
+            try:
+                return frozenset(name for name in graph.nodes if re.search(argument, name))
+            except re.error as error:
+                raise ConfigError(
+                    f"plan '{self.name}': '{argument}' is no regular expression ({error})",
+                    "Mend the selector, for instance with a backslash before a special character",
+                ) from error
         raise ConfigError(
             f"plan '{self.name}' has an unknown selector '{selector}'",
             "Use first, head, depthwise, op:TYPE or name:REGEX",
@@ -89,7 +95,7 @@ def place(plan: PrecisionPlan, placement: Placement, graph: Graph) -> Quantizati
     elif placement == "implicit":
         candidates = list(graph.nodes)
     else:
-        raise ConfigError(f"unknown placement '{placement}'", "Use explicit or implicit")
+        raise ConfigError(f"placement={placement} is unknown", "Use explicit or implicit")
     edges = tuple(
         Edge(name, index, tensor)
         for name in candidates

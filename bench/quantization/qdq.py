@@ -77,7 +77,7 @@ class _QdqWriter:
         self.scales: dict[str, float] = {}
 
     def quantize_activation(self, tensor: str, amax: float) -> None:
-        scale = max(amax / INT8_MAX, _LEAST_SCALE)
+        scale = float(np.float32(max(amax / INT8_MAX, _LEAST_SCALE)))  # as it is stored
         self.scales[tensor] = scale
         scale_name = self._add(f"{tensor}/scale", np.float32(scale))
         zero_name = self._add(f"{tensor}/zero_point", np.int8(0))
@@ -168,8 +168,18 @@ def _dequantized(name: str) -> str:
     return f"{name}/dequantized"
 
 
+def _read_names(graph: onnx.GraphProto) -> set[str]:
+    """The tensors that nodes read, those in the branches of an If or the body of a Loop as well."""
+    names = {name for node in graph.node for name in node.input}
+    for node in graph.node:
+        for inner in node.attribute:
+            if inner.type == onnx.AttributeProto.GRAPH:
+                names |= _read_names(inner.g)
+    return names
+
+
 def _drop_unused_initializers(proto: onnx.ModelProto) -> None:
-    used = {name for node in proto.graph.node for name in node.input}
+    used = _read_names(proto.graph)
     kept = [tensor for tensor in proto.graph.initializer if tensor.name in used]
     del proto.graph.initializer[:]
     proto.graph.initializer.extend(kept)

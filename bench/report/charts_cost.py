@@ -35,7 +35,7 @@ Point = tuple[float, float]
 
 def accuracy_by_latency(rows: pd.DataFrame, look: Look) -> Drawing | None:
     """Accuracy against latency at the largest size, with FP32 and the Pareto front."""
-    rows = rows[rows["int8_latency_p50_ms"].notna()]
+    rows = rows[rows["int8_ms"].notna()]
     if rows.empty:
         return None
     # Latency does not depend on the number of calibration images: the others would only clutter.
@@ -45,7 +45,7 @@ def accuracy_by_latency(rows: pd.DataFrame, look: Look) -> Drawing | None:
     shapes = {setting: MARKERS[i % len(MARKERS)] for i, setting in enumerate(settings)}
     figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
     axes = figure.add_subplot()
-    points = _points(rows, "int8_latency_p50_ms", "int8")
+    points = _points(rows, "int8_ms", "int8")
     for (x, y), (_, row) in zip(points, rows.iterrows(), strict=True):
         colour = look.colours[str(row["rule"])]
         axes.plot(
@@ -58,19 +58,20 @@ def accuracy_by_latency(rows: pd.DataFrame, look: Look) -> Drawing | None:
     if front := pareto_front([*sound, *_draw_fp32(axes, rows)]):
         axes.step(*zip(*front, strict=True), where="post", color=INK, alpha=0.45, linewidth=1.2)
     axes.margins(x=0.14, y=0.14)
-    axes.set_xlabel("median latency (ms an image)")
+    axes.set_xlabel("median latency (ms an image), each run scaled to one FP32 latency")
     axes.set_ylabel(metric_of(rows))
     keys = [_key(wrap(rule, 28), "o", look.colours[rule], filled=True) for rule in rules_of(rows)]
     keys += [_key(wrap(f"plan {setting}", 28), shapes[setting], INK) for setting in settings]
     keys.append(Line2D([], [], color=INK, alpha=0.45, linewidth=1.2, label="Pareto front"))
     figure.legend(handles=keys, loc="outside right upper")
-    fast = int((rows["int8_latency_p50_ms"] < rows["fp32_latency_p50_ms"]).sum())
+    fast = int((rows["int8_ms"] < rows["fp32_ms"]).sum())
     return Drawing(
         figure,
         f"{fast} of {plural(len(rows), 'INT8 run')} with {plural(size, 'calibration image')} "
         f"{'is' if fast == 1 else 'are'} faster than FP32 on the same engine",
         "Better is up and to the left. Colour is the calibrator, shape the plan, hollow a latency "
-        "that says little. Nothing beats the Pareto front in both accuracy and latency.",
+        "that says little. Nothing beats the Pareto front in both accuracy and latency. The "
+        "machine's speed drifts between runs: each run is scaled by its own FP32 latency.",
     )
 
 
@@ -126,15 +127,15 @@ def calibration_cost(rows: pd.DataFrame, look: Look) -> Drawing | None:
 
 
 def _points(rows: pd.DataFrame, latency: str, accuracy: str) -> list[Point]:
-    return list(zip(rows[latency] / rows["batch_size"], rows[accuracy], strict=True))
+    return list(zip(rows[latency], rows[accuracy], strict=True))
 
 
 def _draw_fp32(axes: Axes, rows: pd.DataFrame) -> list[Point]:
     """FP32 on the same engine and as plain ONNX, where they were timed."""
     drawn = []
     for column, name, below in (
-        ("fp32_latency_p50_ms", "FP32, same engine", False),
-        ("baseline_latency_p50_ms", "FP32 ONNX baseline", True),
+        ("fp32_ms", "FP32, same engine", False),
+        ("baseline_ms", "FP32 ONNX baseline", True),
     ):
         x, y = (float(np.median(v)) for v in zip(*_points(rows, column, "fp32"), strict=True))
         if math.isfinite(x):

@@ -219,7 +219,7 @@ def _answer(rows: pd.DataFrame) -> Answer:
 
 
 def _result(row: pd.Series, seeds: bool) -> Result:
-    latency = known(row["int8_latency_p50_ms"])
+    latency = known(row["int8_ms"])
     return Result(
         run_key=str(row["run_key"]),
         rule=str(row["rule"]),
@@ -231,7 +231,7 @@ def _result(row: pd.Series, seeds: bool) -> Result:
         delta=float(row["delta"]),
         ci_low=known(row["ci_low"]),
         ci_high=known(row["ci_high"]),
-        latency_ms=None if latency is None else latency / max(1.0, known(row["batch_size"]) or 1),
+        latency_ms=latency,
         speedup=known(row["speedup"]),
         latency_note=str(row["latency_note"]),
     )

@@ -32,7 +32,8 @@ FURTHER = {
 def tidy(table: pd.DataFrame) -> pd.DataFrame:
     """The table with settled types, whether it came from a CSV file or from rows, and two names.
 
-    ``rule`` is the calibrator with its parameters, ``setting`` the plan with whatever else was
+    ``rule`` is the calibrator with its parameters where the table has several (and always with a
+    percentile's), ``setting`` the plan with whatever else was
     swept, so that two rows of a group differ in rule, setting, size or seed.
     """
     tidied = table.reset_index(drop=True).copy()
@@ -41,8 +42,12 @@ def tidy(table: pd.DataFrame) -> pd.DataFrame:
             tidied[name] = tidied[name].fillna("").astype(str)
         else:
             tidied[name] = pd.to_numeric(tidied[name], errors="coerce")
-    pairs = zip(tidied["calibrator"], tidied["calibrator_params"], strict=True)
+    variants = tidied.groupby("calibrator")["calibrator_params"].transform("nunique")
+    told = (variants > 1) | (tidied["calibrator"] == "percentile")
+    params = tidied["calibrator_params"].where(told, "")
+    pairs = zip(tidied["calibrator"], params, strict=True)
     tidied["rule"] = [rule_name(calibrator, params) for calibrator, params in pairs]
+    tidied = _drift_free(tidied)
     further = [name for name in FURTHER if tidied[name].nunique() > 1]
     tidied["setting"] = [
         ", ".join([str(row["plan"]), *(FURTHER[name].format(plain(row[name])) for name in further)])
@@ -56,6 +61,24 @@ def measured(tidied: pd.DataFrame) -> pd.DataFrame:
     numbers = tidied[["fp32", "int8", "delta"]].notna().all(axis=1)
     ok: pd.DataFrame = tidied[(tidied["status"] == "ok") & numbers]
     return ok
+
+
+def _drift_free(tidied: pd.DataFrame) -> pd.DataFrame:
+    """Add ``int8_ms``, ``fp32_ms`` and ``baseline_ms``: latency an image, comparable between runs.
+
+    Within a run the three were timed in turn, but the machine's speed drifts from run to run. So
+    each run's latencies are scaled to the median FP32 latency of its group on the same engine.
+    """
+    timed = tidied.assign(
+        **{
+            f"{name}_ms": tidied[f"{name}_latency_p50_ms"] / tidied["batch_size"]
+            for name in ("int8", "fp32", "baseline")
+        }
+    )
+    typical = timed.groupby(list(GROUP))["fp32_ms"].transform("median")
+    drift = (typical / timed["fp32_ms"]).fillna(1.0)
+    scaled = {name: timed[name] * drift for name in ("int8_ms", "fp32_ms", "baseline_ms")}
+    return timed.assign(**scaled)
 
 
 def rule_name(calibrator: str, params: str) -> str:

@@ -167,7 +167,10 @@ class Row:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Row:
         """Raises ``TypeError`` when the values were written with another schema."""
-        return cls(**values)
+        row = cls(**values)
+        if row.schema_version != SCHEMA_VERSION:
+            raise TypeError(f"schema version {row.schema_version}, not {SCHEMA_VERSION}")
+        return row
 
 
 COLUMNS: dict[str, Column] = {f.name: f.metadata["column"] for f in dataclasses.fields(Row)}

@@ -43,7 +43,9 @@ class Suppression:
         best = np.argsort(-scores, kind="stable")[: self.most_candidates]
         rows, labels, scores = rows[best], labels[best], scores[best]
         boxes = candidates.boxes[rows].astype(np.float64)
-        corners = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+        # OpenCV keeps the classes apart by shifting them past the largest coordinate, from 0 on.
+        origin = boxes[:, :2] - min(boxes.min(), 0.0)
+        corners = np.concatenate([origin, boxes[:, 2:] - boxes[:, :2]], axis=1)
         found = cv2.dnn.NMSBoxesBatched(
             corners.tolist(), scores.tolist(), labels.tolist(), self.score, self.iou
         )

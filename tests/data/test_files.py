@@ -1,0 +1,84 @@
+"""Images in files: found in order, decoded as RGB, named when they are broken."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image as Pil
+
+from bench.data.files import FileSamples, list_images
+from bench.errors import DataError
+
+
+def test_every_image_below_a_folder_in_order(tmp_path, write_picture):
+    for name in ("b/2.png", "a.jpg", "b/10.PNG", "c.bmp"):
+        write_picture(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "folder.png").mkdir()
+    found = list_images(tmp_path, "dataset.images")
+    assert found.names == ("a.jpg", "b/10.PNG", "b/2.png", "c.bmp")
+    assert len(found) == 4
+
+
+def test_pixels_as_rgb(tmp_path, write_picture):
+    pixels = write_picture(tmp_path / "a.png")
+    np.testing.assert_array_equal(FileSamples(tmp_path, ("a.png",)).image(0), pixels)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "CMYK"])
+def test_other_modes_become_rgb(tmp_path, mode):
+    suffix = "tif" if mode == "CMYK" else "png"
+    Pil.new(mode, (5, 4), 1).save(tmp_path / f"a.{suffix}")
+    image = FileSamples(tmp_path, (f"a.{suffix}",)).image(0)
+    assert image.shape == (4, 5, 3)
+    assert image.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no picture at all", b"\x89PNG\r\n\x1a\n\0\0"], ids=["empty", "text", "header"]
+)
+def test_a_broken_image_is_named(tmp_path, content):
+    path = tmp_path / "sub" / "broken.png"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    samples = list_images(tmp_path, "dataset.images")
+    with pytest.raises(DataError) as caught:
+        samples.image(0)
+    text = str(caught.value)
+    assert str(path) in text
+    assert "Remove or replace the file" in text
+    assert "\n" not in text
+
+
+def test_a_truncated_image_is_named(tmp_path, write_picture):
+    write_picture(tmp_path / "half.png", size=(200, 200))
+    content = (tmp_path / "half.png").read_bytes()
+    (tmp_path / "half.png").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=r"half\.png cannot be read as an image"):
+        FileSamples(tmp_path, ("half.png",)).image(0)
+
+
+def test_fingerprint_changes_with_any_edit(tmp_path, write_picture):
+    write_picture(tmp_path / "a.png")
+    write_picture(tmp_path / "b.png")
+    samples = list_images(tmp_path, "x")
+    before = samples.fingerprint
+    assert list_images(tmp_path, "x").fingerprint == before
+    stat = (tmp_path / "a.png").stat()
+    os.utime(tmp_path / "a.png", ns=(stat.st_atime_ns, stat.st_mtime_ns + 1_000_000))
+    touched = samples.fingerprint
+    assert touched != before
+    (tmp_path / "b.png").rename(tmp_path / "c.png")
+    assert list_images(tmp_path, "x").fingerprint not in (before, touched)
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_folders_without_images(tmp_path, empty):
+    folder = tmp_path / "images"
+    if empty:
+        folder.mkdir()
+    expected = "contains no image files" if empty else "does not exist"
+    with pytest.raises(DataError, match=rf"{folder} {expected}\. Check dataset\.images"):
+        list_images(folder, "dataset.images")

@@ -1,0 +1,107 @@
+"""Prepared images: the same as fitting them directly, once, whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bench.data.dataset import Image
+from bench.data.prepared import prepare
+from bench.data.preprocess import Preprocess
+from bench.errors import DataError
+
+PREPROCESS = Preprocess((24, 32), color="bgr", mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
+
+
+class Counting:
+    """Noise of several sizes; counts how often an image is asked for."""
+
+    def __init__(self, broken: int | None = None) -> None:
+        self.asked: list[int] = []
+        self.broken = broken
+
+    def __len__(self) -> int:
+        return 7
+
+    @property
+    def names(self) -> Sequence[str]:
+        return tuple(map(str, range(7)))
+
+    def image(self, index: int) -> Image:
+        self.asked.append(index)
+        if index == self.broken:
+            raise DataError(f"image {index} is broken")
+        rng = np.random.default_rng(index)
+        return rng.integers(0, 256, (20 + index, 50 - 3 * index, 3), dtype=np.uint8)
+
+
+def test_content_is_that_of_direct_preprocessing(tmp_path):
+    order = [3, 0, 6, 1]
+    images = prepare(Counting(), "f", order, PREPROCESS, tmp_path)
+    assert len(images) == 4
+    assert isinstance(images.pixels, np.memmap)
+    for row, index in enumerate(order):
+        placed, fitting = PREPROCESS.place(Counting().image(index))
+        np.testing.assert_array_equal(images.pixels[row], placed)
+        assert images.fittings[row] == fitting
+        assert isinstance(images.fittings[row].width, int)
+        expected = PREPROCESS.normalise(placed[None])
+        np.testing.assert_array_equal(images.batch(row, 1), expected)
+
+
+def test_a_second_call_touches_no_sample(tmp_path):
+    samples = Counting()
+    first = prepare(samples, "f", range(5), PREPROCESS, tmp_path)
+    assert sorted(samples.asked) == [0, 1, 2, 3, 4]
+    again = prepare(samples, "f", range(5), PREPROCESS, tmp_path)
+    assert len(samples.asked) == 5
+    np.testing.assert_array_equal(first.pixels, again.pixels)
+    assert first.fittings == again.fittings
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fingerprint": "other"},
+        {"order": [0, 1, 2, 4]},
+        {"order": [1, 0, 2, 3]},
+        {"preprocess": replace(PREPROCESS, fit="stretch")},
+        {"preprocess": replace(PREPROCESS, pad=0)},
+        {"preprocess": replace(PREPROCESS, size=(32, 24))},
+        {"preprocess": replace(PREPROCESS, fit="resize_crop", resize=40)},
+    ],
+)
+def test_other_pixels_are_prepared_anew(tmp_path, change):
+    plain = {"fingerprint": "f", "order": [0, 1, 2, 3], "preprocess": PREPROCESS}
+    prepare(Counting(), **plain, folder=tmp_path)
+    samples = Counting()
+    prepare(samples, **(plain | change), folder=tmp_path)
+    assert len(samples.asked) == 4
+
+
+def test_other_values_of_the_same_pixels_are_not(tmp_path):
+    """Colour order and normalisation come after what is stored."""
+    prepare(Counting(), "f", [0, 1], PREPROCESS, tmp_path)
+    samples, other = Counting(), replace(PREPROCESS, color="rgb", mean=(0.0, 0.0, 0.0))
+    images = prepare(samples, "f", [0, 1], other, tmp_path)
+    assert samples.asked == []
+    np.testing.assert_array_equal(images.batch(0, 2), other.normalise(images.pixels))
+
+
+def test_a_batch_is_filled_up_with_copies_of_the_last_image(tmp_path):
+    images = prepare(Counting(), "f", range(5), PREPROCESS, tmp_path)
+    batch = images.batch(3, 4)
+    assert batch.shape == (4, 3, 24, 32)
+    assert batch.dtype == np.float32
+    np.testing.assert_array_equal(batch[:2], PREPROCESS.normalise(images.pixels[3:5]))
+    np.testing.assert_array_equal(batch[2], batch[1])
+    np.testing.assert_array_equal(batch[3], batch[1])
+
+
+def test_a_broken_image_leaves_nothing(tmp_path):
+    with pytest.raises(DataError, match="image 2 is broken"):
+        prepare(Counting(broken=2), "f", range(5), PREPROCESS, tmp_path)
+    assert not [path for path in tmp_path.iterdir() if path.suffix == ".npy"]

@@ -1,0 +1,111 @@
+"""The command line run from a test."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+QUICK = ("calibration.size=4", "timing.rounds=3", "timing.seconds=0")
+"""What keeps a run short, unless the test says otherwise."""
+
+
+def wait_for(happened: Callable[[], object], seconds: float = 60) -> None:
+    """Return as soon as it has happened; fail if it does not."""
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command left: its exit status, and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def errors(self) -> list[str]:
+        return [line for line in self.err.splitlines() if line.startswith("error:")]
+
+    @property
+    def one_line(self) -> str:
+        """The error, if it was told in one line and nothing else was said but what always is."""
+        (line,) = self.errors
+        others = [o for o in self.err.splitlines() if o and o != line]
+        assert all(": weights " in other or other.startswith("runs ") for other in others), self.err
+        assert "Traceback" not in self.out
+        return line
+
+
+@dataclass(frozen=True)
+class Bench:
+    """``bench(*overrides)`` runs ``python -m bench`` in this process, with short runs.
+
+    FILES in an override stands for the folder of models and images.
+    """
+
+    out: Path
+    cache: Path
+    files: Path = Path()
+
+    def __call__(self, *overrides: str) -> Ended:
+        said, complained, before = io.StringIO(), io.StringIO(), sys.argv
+        status: Any = 0
+        sys.argv = ["bench", *self.arguments(*overrides)]
+        try:
+            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complained):
+                main()
+        except SystemExit as stop:
+            status = stop.code
+        finally:
+            sys.argv = before
+        return Ended(status, said.getvalue(), complained.getvalue())
+
+    def arguments(self, *overrides: str) -> list[str]:
+        default = (*QUICK, f"sweep.out={self.out}", f"sweep.cache={self.cache}")
+        taken = {override.partition("=")[0] for override in overrides}
+        given = [o for o in default if o.partition("=")[0] not in taken]
+        return [*given, *(o.replace("FILES", str(self.files)) for o in overrides)]
+
+    def start(self, *overrides: str) -> subprocess.Popen[str]:
+        """The same in a process of its own, not waited for."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "bench", *self.arguments(*overrides)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    @property
+    def rows(self) -> list[Path]:
+        return sorted((self.out / "rows").glob("*.json"))
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The rows, by run key."""
+        rows = [json.loads(path.read_text())["row"] for path in self.rows]
+        return pd.DataFrame(rows).set_index("run_key").sort_index()
+
+    @property
+    def left_nothing(self) -> bool:
+        """Neither a row, nor a part of one, nor a table."""
+        rows = self.out / "rows"
+        whole = list(rows.iterdir()) if rows.exists() else []
+        return not whole and not list(self.out.glob("table.*"))

@@ -1,0 +1,316 @@
+"""Bad input: one line that says what, where and how to mend it, status 2, and nothing left."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.command import Bench, Ended, wait_for
+
+DETECTOR = ["model=custom", "model.head=yolov8"]
+CLASSIFIER = ["model=custom", "model.head=classifier", "model.preprocess.fit=stretch"]
+SHAPES = ["dataset.validation_images=6", "dataset.calibration_images=6"]
+CUSTOM = [*CLASSIFIER, "model.path=FILES/classifier.onnx", *SHAPES]
+FOLDER = [*CLASSIFIER, "model.path=FILES/two_classes.onnx", "dataset=imagefolder"]
+COCO = [*DETECTOR, "model.path=FILES/two_class_detector.onnx", "dataset=coco"]
+
+
+def folder(name: str, **changed: str) -> list[str]:
+    places = {"root": f"FILES/{name}/val", "calibration_root": f"FILES/{name}/calib"} | changed
+    return [*FOLDER, *(f"dataset.{key}={value}" for key, value in places.items())]
+
+
+def coco(name: str = "coco", annotations: str = "annotations", **changed: str) -> list[str]:
+    places = {
+        "images": f"FILES/{name}/val",
+        "annotations": f"FILES/{name}/{annotations}.json",
+        "calibration_images": f"FILES/{name}/calib",
+    } | changed
+    return [*COCO, *(f"dataset.{key}={value}" for key, value in places.items())]
+
+
+def model(name: str, *more: str) -> list[str]:
+    return [*CLASSIFIER, *SHAPES, f"model.path=FILES/{name}.onnx", *more]
+
+
+# What is asked, and what the line must say: what, where, and the mend.
+CASES: dict[str, tuple[list[str], list[str]]] = {
+    # models
+    "missing model": (model("missing"), ["missing.onnx does not exist", "model.path"]),
+    "model is a folder": (
+        [*CLASSIFIER, *SHAPES, "model.path=FILES/coco"], ["coco is a folder", "model.path"]
+    ),
+    "text as model": (model("text"), ["text.onnx is not a valid ONNX model", "Export it again"]),
+    "half a model": (model("cut"), ["cut.onnx is not a valid ONNX model", "Export it again"]),
+    "empty model": (model("empty"), ["empty.onnx is not a valid ONNX model", "Export it again"]),
+    "quantized model": (model("quantized"), ["already quantized", "Give the FP32 model"]),
+    "open shape": (model("open"), ["shape open", "height x width", "export with a fixed"]),
+    "two inputs": (model("two_inputs"), ["has 2 inputs (images, more)", "one image input"]),
+    "grey input": (model("grey"), ["?x1x64x64, not float32 Nx3xHxW", "Export"]),
+    "no layers": (model("without_layers"), ["no Conv, Gemm or MatMul", "nothing to quantize"]),
+    "fixed batch": (model("fixed_batch"), ["fixed batch of 4", "Use evaluation.batch_size=4"]),
+    "no path": ([*CLASSIFIER, *SHAPES], ["model custom has no weights", "model.path=FILE.onnx"]),
+    "no head": (["model=custom", "model.path=FILES/classifier.onnx"], ["model.head", "yolov8"]),
+    "wrong classes": (
+        [*model("two_classes")], ["(1x2) do not fit head classifier with 10 classes", "1x10"]
+    ),
+    "wrong head": (
+        [*DETECTOR, *SHAPES, "model.path=FILES/classifier.onnx"],
+        ["(1x10) do not fit head yolov8", "1x14x84", "model.head"],
+    ),
+    "wrong detector": (
+        [*DETECTOR, *SHAPES, "model.path=FILES/detector.onnx", "model.head=yolox"],
+        ["do not fit head yolox", "model.head"],
+    ),
+    "no weights for coco": (
+        ["model=yolov8n", "dataset=coco"], ["models/yolov8n_coco.onnx", "put the file there"]
+    ),
+    "no weights for coco, with images": (
+        ["model=yolov8n", *coco()[len(COCO) - 1 :]], ["models/yolov8n_coco.onnx", "model.path"]
+    ),
+    "no weights for a folder": (
+        ["model=resnet18", *folder("folder")[len(FOLDER) - 1 :]], ["models/resnet18_imagenet.onnx"]
+    ),
+    "detector on a folder": (
+        [*DETECTOR, "model.path=FILES/detector.onnx", *folder("folder")[len(FOLDER) - 1 :]],
+        ["imagefolder is for classification, the model is for detection", "dataset=coco"],
+    ),
+    "classifier on boxes": (
+        [*CLASSIFIER, "model.path=FILES/classifier.onnx", *coco()[len(COCO) - 1 :]],
+        ["coco is for detection, the model is for classification", "dataset=imagefolder"],
+    ),
+    # images
+    "no paths": (COCO, ["dataset.images=PATH, dataset.annotations=PATH", "Add them"]),
+    "one path": (coco(calibration_images=""), ["needs dataset.calibration_images=PATH"]),
+    "no folders": (FOLDER, ["dataset.root=PATH, dataset.calibration_root=PATH", "Add them"]),
+    "missing root": (folder("nowhere"), ["nowhere/val does not exist", "Check dataset.root"]),
+    "missing calibration root": (
+        folder("folder", calibration_root="FILES/nowhere"), ["nowhere", "dataset.calibration_root"]
+    ),
+    "empty root": (folder("folder", root="FILES/empty"), ["contains no image", "dataset.root"]),
+    "no classes": (folder("folder", root="FILES/coco/val"), ["0.png lies in", "after its class"]),
+    "missing images": (coco(images="FILES/nowhere"), ["nowhere does not exist", "dataset.images"]),
+    "missing annotations": (coco(annotations="nothing"), ["nothing.json does not exist"]),
+    "missing calibration images": (
+        coco(calibration_images="FILES/nowhere"), ["nowhere", "dataset.calibration_images"]
+    ),
+    "no image to calibrate on": (
+        [*folder("broken_calibration"), "calibration.size=6"],
+        ["calib/a/1.png cannot be read as an image", "Remove or replace"],
+    ),
+    "no image to validate on": (
+        folder("broken_validation"),
+        ["val/b/2.png cannot be read as an image", "Remove or replace"],
+    ),
+    "no image among COCO's": (
+        coco("broken_coco"), ["val/3.png cannot be read as an image", "Remove or replace"]
+    ),
+    # annotations
+    "half a JSON file": (coco(annotations="cut"), ["cut.json is not a COCO", "Check dataset"]),
+    "JSON of another kind": (coco(annotations="list"), ["list.json is not a COCO", "categories"]),
+    "an image as annotations": (
+        [*coco(), "dataset.annotations=FILES/coco/val/0.png"],
+        ["0.png is not a COCO annotation file"],
+    ),
+    "annotations without images": (coco(annotations="no_images"), ["no_images.json"]),
+    "annotations without boxes": (coco(annotations="no_boxes"), ["no_boxes.json", "annotations"]),
+    "annotations of other images": (
+        coco(annotations="other_images"), ["1 of the 7 images", "first: 7.png", "belong together"]
+    ),
+    "annotation of an unknown image": (
+        coco(annotations="unknown_image"), ["annotation 0", "image 99", "does not list"]
+    ),
+    "annotation of an unknown category": (
+        coco(annotations="unknown_category"), ["annotation 0", "category 99", "does not list"]
+    ),
+    "three numbers as box": (coco(annotations="short_box"), ["short_box.json", "Export the"]),
+    "a word in a box": (coco(annotations="words_in_box"), ["words_in_box.json", "'wide'"]),
+    "no box": (coco(annotations="without_box"), ["without_box.json", "bbox"]),
+    "an image listed twice": (coco(annotations="twice"), ["lists two images under one id"]),
+    "an image without a name": (coco(annotations="nameless"), ["nameless.json", "file_name"]),
+    # calibration
+    "unknown calibrator": (
+        [*CUSTOM, "calibrator=entropy"], ["calibrator=entropy is unknown", "entropy2, minmax, mse"]
+    ),
+    "size above the set": (
+        [*CUSTOM, "calibration.size=7"], ["calibration.size=7", "the 6 calibration images", "fewer"]
+    ),
+    "size zero": ([*CUSTOM, "calibration.size=0"], ["calibration.size=0 is below 1"]),
+    "negative seed": ([*CUSTOM, "calibration.seed=-1"], ["calibration.seed=-1 is below 0"]),
+    "unknown calibration fit": (
+        [*CUSTOM, "calibration.preprocess=crap"], ["calibration.preprocess=crap", "stretch or crop"]
+    ),
+    "unknown input range": (
+        [*CUSTOM, "input_range=known"], ["input_range=known", "calibrated or declared"]
+    ),
+    "percentile out of range": (
+        [*CUSTOM, "calibrator=percentile", "calibrator.percentile=101"],
+        ["percentile=101 is out of range", "<= 100"],
+    ),
+    "percentile in words": (
+        [*CUSTOM, "calibrator=percentile", "calibrator.percentile=most"],
+        ["calibrator.percentile=most is not a number"],
+    ),
+    # plan and engine
+    "unknown plan": ([*CUSTOM, "plan=none"], ["plan=none is unknown", "all, float_depthwise"]),
+    "unknown placement": (
+        [*CUSTOM, "placement=here"], ["placement=here is unknown", "explicit or implicit"]
+    ),
+    "unknown selector": (
+        [*CUSTOM, "plan.float_selectors=[last]"], ["selector 'last'", "first, head, depthwise"]
+    ),
+    "broken pattern": (
+        [*CUSTOM, "plan.float_selectors=['name:(']"],
+        ["'(' is no regular expression", "Mend the selector"],
+    ),
+    "selectors that are none": (
+        [*CUSTOM, "plan.float_selectors=first"],
+        ["plan.float_selectors=first is not a list", "[first]"],
+    ),
+    "everything in float": (
+        [*CUSTOM, "plan.float_selectors=['op:Conv','op:Gemm']"],
+        ["keeps every layer", "Choose a plan"],
+    ),
+    "unknown engine": ([*CUSTOM, "engine=tvm"], ["engine=tvm", "onnxruntime, openvino"]),
+    "threads in words": ([*CUSTOM, "engine.threads=all"], ["engine.threads=all", "whole number"]),
+    "negative threads": ([*CUSTOM, "engine.threads=-1"], ["engine.threads=-1 is below 0"]),
+    # preprocessing
+    "unknown fit": (
+        [*CUSTOM, "model.preprocess.fit=squeeze"], ["model.preprocess.fit=squeeze", "letterbox"]
+    ),
+    "unknown colour": ([*CUSTOM, "model.preprocess.color=cmyk"], ["color=cmyk", "rgb or bgr"]),
+    "two means": ([*CUSTOM, "model.preprocess.mean=[0,0]"], ["mean", "three numbers"]),
+    "size that contradicts": (
+        [*CUSTOM, "model.preprocess.size=640"], ["size=640 contradicts the model", "64x64"]
+    ),
+    "grey beyond white": ([*CUSTOM, "model.preprocess.pad=256"], ["preprocess.pad=256", "255"]),
+    "no scale": ([*CUSTOM, "model.preprocess.scale=0"], ["model.preprocess.scale=0", "above 0"]),
+    # names and types
+    "unknown model": (["model=yolov9"], ["model=yolov9 is unknown", "resnet18, yolov8n"]),
+    "unknown dataset": (["dataset=voc"], ["dataset=voc is unknown", "imagefolder, shapes"]),
+    "unknown head": ([*CUSTOM, "model.head=ssd"], ["model.head=ssd is unknown", "yolov5"]),
+    "unknown domain": (
+        [*CUSTOM, "dataset.validation_domain=dusk"], ["'dusk'", "day, night, glare"]
+    ),
+    "misspelt group": (["calibratr=minmax"], ["option calibratr is unknown", "calibrator?"]),
+    "misspelt option": (
+        [*CUSTOM, "calibration.sise=3"], ["calibration.sise is unknown", "mean calibration.size?"]
+    ),
+    "misspelt option of a dataset": (
+        [*CUSTOM, "dataset.validaton_images=3"], ["mean dataset.validation_images?"]
+    ),
+    "added option of a dataset": (
+        [*CUSTOM, "+dataset.validaton_images=3"],
+        ["no option 'validaton_images'", "validation_images"],
+    ),
+    "option of another calibrator": (
+        [*CUSTOM, "calibrator.percentile=3"], ["calibrator.percentile is unknown"]
+    ),
+    "word for a number": (
+        [*CUSTOM, "calibration.size=abc"], ["calibration.size=abc is not a whole number"]
+    ),
+    "fraction for a number": (
+        [*CUSTOM, "evaluation.batch_size=1.5"], ["batch_size=1.5 is not a whole number"]
+    ),
+    "null for a number": ([*CUSTOM, "calibration.size=null"], ["calibration.size=null"]),
+    "word in a dataset": (
+        [*CUSTOM, "dataset.calibration_images=many"],
+        ["dataset.calibration_images=many is not a whole number"],
+    ),
+    "no images": ([*CUSTOM, "evaluation.images=0"], ["evaluation.images=0 is below 1"]),
+    "no batch": ([*CUSTOM, "evaluation.batch_size=0"], ["evaluation.batch_size=0 is below 1"]),
+    "no rounds": ([*CUSTOM, "timing.rounds=0"], ["timing.rounds=0 is below 1"]),
+    "several without multirun": (
+        [*CUSTOM, "calibration.size=4,8"], ["calibration.size=4,8 names several", "--multirun"]
+    ),
+    "no override": ([*CUSTOM, "minmax"], ["'minmax' cannot be read", "KEY=VALUE"]),
+    "unknown flag": ([*CUSTOM, "--multi-run"], ["--multi-run", "--hydra-help"]),
+    "unknown launcher": (
+        [*CUSTOM, "hydra/launcher=slurm"], ["hydra/launcher=slurm is unknown", "basic, joblib"]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "told"), CASES.values(), ids=CASES)
+def test_bad_input_is_one_line(asked: list[str], told: list[str], bench: Bench) -> None:
+    ended = bench(*asked)
+    assert ended.status == 2, ended.err
+    assert not [part for part in told if part not in ended.one_line], ended.one_line
+    assert bench.left_nothing
+
+
+def test_a_bad_value_in_a_sweep_is_told_before_anything_runs(bench: Bench) -> None:
+    ended = bench("--multirun", *CUSTOM, "calibrator=minmax,entropy")
+    assert ended.status == 2
+    assert "calibrator=entropy is unknown. Use one of entropy2, minmax, mse" in ended.one_line
+    assert bench.left_nothing
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_a_bad_run_ends_the_sweep_and_finished_rows_stay(launcher: str, bench: Bench) -> None:
+    processes = ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
+    chosen = [*CUSTOM, f"hydra/launcher={launcher}", *processes]
+    assert bench("--multirun", *chosen, "calibration.size=2,4").status == 0
+    finished = {path: path.stat().st_mtime_ns for path in bench.rows}
+    (bench.out / "table.csv").unlink()
+
+    ended = bench("--multirun", *chosen, "calibration.size=2,4,7")
+    assert ended.status == 2
+    assert "calibration.size=7 is more than the 6 calibration images" in ended.one_line
+    assert {path: path.stat().st_mtime_ns for path in bench.rows} == finished
+    assert not (bench.out / "table.csv").exists()
+
+
+def test_a_sweep_over_models_needs_one_folder(bench: Bench) -> None:
+    ended = bench(
+        "--multirun", "model=resnet18,mobilenetv2", f"sweep.out={bench.out}/${{model.name}}"
+    )
+    assert "a sweep over model needs one folder" in ended.one_line
+    assert "sweep.out=FOLDER" in ended.one_line
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, bench: Bench) -> None:
+    (tmp_path / "file").write_text("")
+    ended = bench(*CUSTOM, f"sweep.out={tmp_path}/file/out")
+    assert ended.status == 2
+    assert f"{tmp_path}/file" in ended.one_line
+    assert "Check sweep.out" in ended.one_line
+
+
+def test_a_row_of_another_version_is_one_line(bench: Bench) -> None:
+    assert bench(*CUSTOM).status == 0
+    (row,) = bench.rows
+    row.write_text("{}")
+    ended = bench(*CUSTOM)
+    assert ended.status == 2
+    assert f"{row} is not a row of this version" in ended.one_line
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (["calibration.sise=3"], "Did you mean calibration.size?"),
+        (["model.path=FILES/text.onnx"], "is not a valid ONNX model"),
+        (["--multirun", "calibration.size=4,7", "hydra/launcher=joblib"], "calibration.size=7"),
+    ],
+    ids=["composition", "run", "worker"],
+)
+def test_the_same_from_a_shell(asked: list[str], told: str, bench: Bench) -> None:
+    process = bench.start(*CUSTOM, *asked)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 2, err
+    assert told in Ended(2, out, err).one_line
+
+
+def test_an_interrupt_is_one_line_and_keeps_whole_rows(bench: Bench) -> None:
+    slow = [*CUSTOM, "timing.rounds=1000000", "timing.seconds=1"]
+    process = bench.start("--multirun", *slow, "calibration.seed=range(20)")
+    wait_for(lambda: bench.rows)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "interrupted" in Ended(130, out, err).one_line
+    assert 1 <= len(bench.table) < 20

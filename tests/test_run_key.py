@@ -1,0 +1,131 @@
+"""Runs that must give the same result have one key; whatever can change it changes the key."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hydra import compose, initialize_config_dir
+from PIL import Image as Pil
+
+from bench.compose import CONF, build_run
+from bench.config import register
+from bench.engine.ov import OpenVino
+from bench.results import row
+
+Key = Callable[..., str]
+CHANGES = {
+    "calibrator": "calibrator=mse",
+    "calibrator's parameter": "calibrator.levels=64",
+    "calibration size": "calibration.size=8",
+    "calibration seed": "calibration.seed=1",
+    "calibration fit": "calibration.preprocess=crop",
+    "input range": "input_range=declared",
+    "plan": "plan=float_first",
+    "selectors": "plan.float_selectors=['op:Gemm']",
+    "placement": "placement=implicit",
+    "engine": "engine=onnxruntime",
+    "threads": "engine.threads=1",
+    "batch": "evaluation.batch_size=2",
+    "images evaluated": "evaluation.images=5",
+    "images of the dataset": "dataset.validation_images=7",
+    "images to calibrate on": "dataset.calibration_images=9",
+    "domain validated": "dataset.validation_domain=night",
+    "domain calibrated": "dataset.calibration_domain=day",
+    "outliers": "dataset.calibration_outlier=true",
+    "timing rounds": "timing.rounds=11",
+    "timing seconds": "timing.seconds=0.5",
+    "model's name": "model.name=mine",
+    "model's fit": "model.preprocess.fit=letterbox",
+    "model's mean": "model.preprocess.mean=[0,0,0]",
+    "model's colours": "model.preprocess.color=bgr",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, build: Callable[..., onnx.ModelProto]) -> Path:
+    folder = tmp_path_factory.mktemp("key")
+    onnx.save(build("classifier"), folder / "model.onnx")
+    onnx.save(build("residual"), folder / "other.onnx")
+    shutil.copy(folder / "model.onnx", folder / "copy.onnx")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def key(folder: Path) -> Iterator[Key]:
+    """``key(*overrides)``: the key of a run of a tiny classifier on shapes."""
+    register()
+    default = [
+        "model=custom", f"model.path={folder}/model.onnx", "model.head=classifier",
+        "calibrator=entropy2", "dataset.validation_images=6", "dataset.calibration_images=8",
+    ]  # fmt: skip
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield lambda *overrides: build_run(compose("config", [*default, *overrides])).key
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_every_axis_changes_the_key(change: str, key: Key) -> None:
+    assert key(change) != key()
+
+
+def test_no_two_changes_give_one_key(key: Key) -> None:
+    keys = [key(), *(key(change) for change in CHANGES.values())]
+    assert len(set(keys)) == len(keys)
+
+
+def test_another_model_changes_the_key_and_a_copy_does_not(folder: Path, key: Key) -> None:
+    assert key(f"model.path={folder}/other.onnx") != key()
+    assert key(f"model.path={folder}/copy.onnx") == key()
+
+
+def test_a_model_overwritten_in_place_is_another_one(folder: Path, key: Key) -> None:
+    """A process keeps the models that it loaded; it must not keep one that has changed."""
+    own = folder / "own.onnx"
+    shutil.copy(folder / "model.onnx", own)
+    before = key(f"model.path={own}")
+    shutil.copy(folder / "other.onnx", own)
+    os.utime(own, (0, 0))
+    assert key(f"model.path={own}") != before
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["sweep.out=elsewhere", "sweep.cache=elsewhere", "evaluation.images=6", "evaluation.images=60"],
+)
+def test_what_cannot_change_the_result_leaves_the_key(override: str, key: Key) -> None:
+    assert key(override) == key()
+
+
+def test_another_version_of_the_engine_or_the_schema_changes_the_key(
+    key: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {key()}
+    monkeypatch.setattr(OpenVino, "version", "2020.1")
+    keys.add(key())
+    monkeypatch.setattr(row, "SCHEMA_VERSION", row.SCHEMA_VERSION + 1)
+    keys.add(key())
+    assert len(keys) == 3
+
+
+def test_an_edited_image_changes_the_key(tmp_path: Path, folder: Path, key: Key) -> None:
+    for name in ("val/a/1.png", "val/b/2.png", "calib/3.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        Pil.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / name)
+    places = [f"dataset.root={tmp_path}/val", f"dataset.calibration_root={tmp_path}/calib"]
+
+    def now() -> str:
+        typed = ["model=custom", "model.head=classifier", f"model.path={folder}/model.onnx"]
+        return build_run(compose("config", [*typed, "dataset=imagefolder", *places])).key
+
+    keys = [now(), now()]
+    assert keys[0] == keys[1]
+    for name in ("val/b/2.png", "calib/3.png"):
+        Pil.fromarray(np.full((8, 8, 3), 9, np.uint8)).save(tmp_path / name)
+        os.utime(tmp_path / name, (1, 1))
+        keys.append(now())
+    assert len(set(keys)) == 3
