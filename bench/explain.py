@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Sequence
 
-from hydra.errors import MissingConfigException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import (
     ConfigAttributeError,
@@ -28,15 +28,21 @@ def one_line(error: BaseException) -> str:
             f"'{error.override}' cannot be read. Write KEY=VALUE, and a value with special "
             f"characters in quotes of its own: KEY='\"a, b\"'"
         )
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    behind = error.__cause__ or error.__context__  # Hydra's errors carry OmegaConf's
+    hydras = isinstance(error, HydraException) and isinstance(behind, OmegaConfBaseException)
+    cause = behind if hydras and behind else error
+    file = re.match(r"In '(.*)': \w+ raised while composing", str(error))
+    if file and cause is not error:
+        return f"conf/{file[1]}.yaml: {one_line(cause)}"
     if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and cause.full_key:
         return _unknown_option(cause)
-    if isinstance(cause, ValidationError) and cause.full_key:
+    if isinstance(cause, ValidationError):
         return _bad_value(cause)
     if isinstance(cause, MissingMandatoryValue):
         return f"{cause.full_key} is not given. Add {cause.full_key}=VALUE to the command"
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'a file'}: {error.strerror}. Check sweep.out and sweep.cache"
+        where = f"{error.filename}: " if error.filename else "cannot write: "
+        return f"{where}{error.strerror}. Check the paths given, sweep.out and sweep.cache too"
     several = re.match(
         r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)'(?: |$)", str(error), re.M
     )
@@ -54,32 +60,32 @@ def _unknown_choice(choice: str, options: Sequence[str]) -> str:
 
 
 def _unknown_option(error: OmegaConfBaseException) -> str:
-    key = str(error.full_key)
+    key, parent = str(error.full_key), error.parent_node
     where, _, name = key.rpartition(".")
-    parent = error.parent_node
-    known = (
-        [str(k) for k in parent if k not in ("_target_", "hydra")]
-        if isinstance(parent, DictConfig)
-        else []
-    )
+    known = [str(k) for k in parent if k != "_target_"] if isinstance(parent, DictConfig) else []
     near = difflib.get_close_matches(name, known, n=1)
-    prefix = f"{where}." if where else ""
-    mend = f"Did you mean {prefix}{near[0]}? " if near else ""
-    if known:
-        mend += f"There is {', '.join(prefix + k for k in known)}"
+    if near:
+        mend = f"Did you mean {where}{'.' if where else ''}{near[0]}?"
+    elif known:
+        mend = f"{where or 'The command'} has {', '.join(k for k in known if k != 'hydra')}"
     else:
-        mend += f"{where}, as chosen, has none"
+        mend = f"{where}, as chosen, has no options"
     return f"option {key} is unknown. {mend}"
 
 
 def _bad_value(error: OmegaConfBaseException) -> str:
-    key, words = error.full_key, str(error).splitlines()[0]
-    shown = "null" if error.value is None else error.value
-    kind = re.search(r"could not be converted to (\w+)", words)
-    if kind:
-        return f"{key}={shown} is not {_KINDS.get(kind[1], kind[1])}. Change or drop it"
+    words = str(error).splitlines()[0]
+    key = error.full_key or _after("full_key: ", str(error))
+    given = re.match(r"Value '(.*)' of type .* could not be converted to (\w+)", words)
+    if given:
+        return f"{key}={given[1]} is not {_KINDS.get(given[2], given[2])}. Change or drop it"
     if "is not Optional" in words:
         return f"{key}=null is not possible. Give it a value"
     if "Invalid type assigned" in words:
-        return f"{key}={shown} is not possible. Set its options one by one: {key}.OPTION=VALUE"
-    return f"{key}={shown} is not possible ({words})"
+        return f"{key} is no single value. Set its options: {key}.OPTION=VALUE"
+    return f"{key} is not possible ({words})"
+
+
+def _after(mark: str, text: str) -> str:
+    found = re.search(re.escape(mark) + r"(\S+)", text)
+    return found[1] if found else "a value"

@@ -112,7 +112,7 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
     with stopwatch() as threshold:
         needed = [s for s in calibration.snapshots if s.name in set(points.tensors)]
         amax = dict(find_ranges(run.calibrator, needed))
-    if run.calibration.input_range == "declared":
+    if run.calibration.input_range == "declared" and run.model.network.input_name in amax:
         amax[run.model.network.input_name] = run.model.preprocess.input_amax()
 
     images = _validation_images(run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,10 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from bench.model.graph import Graph
 from bench.model.onnx_model import OnnxModel, load_model
+from bench.quantization.plan import PrecisionPlan, QuantizationPoints, place
+from bench.quantization.qdq import insert_qdq
 
 Array = npt.NDArray[np.float32]
 SIDE = 16
@@ -27,7 +30,9 @@ class Sketch:
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
 
-    def op(self, kind: str, *inputs: str, name: str = "", outputs: int = 1, **attributes: Any) -> Any:
+    def op(
+        self, kind: str, *inputs: str, name: str = "", outputs: int = 1, **attributes: Any
+    ) -> Any:
         name = name or f"{kind.lower()}{len(self.nodes)}"
         made = [f"{name}_out"] if outputs == 1 else [f"{name}_out{i}" for i in range(outputs)]
         self.nodes.append(helper.make_node(kind, inputs, made, name=name, **attributes))
@@ -222,7 +227,7 @@ def sketch() -> type[Sketch]:
 
 @pytest.fixture(scope="session")
 def build() -> Callable[..., onnx.ModelProto]:
-    """``build(name, **options)``: a tiny model as exported; see ``Sketch.model`` for the options."""
+    """``build(name, **options)``: a tiny model as exported; the options are ``Sketch.model``'s."""
     return lambda name, **options: BUILDERS[name](**options)
 
 
@@ -265,7 +270,7 @@ def run_onnx(proto: onnx.ModelProto, batch: Array, optimized: bool = True) -> li
 
 @pytest.fixture(scope="session")
 def run_in_onnxruntime() -> Callable[..., list[Array]]:
-    """``run(proto, batch, optimized=True)``: outputs of ONNX Runtime, apart from ``bench.engine``."""
+    """``run(proto, batch, optimized=True)``: ONNX Runtime's outputs, apart from ``bench.engine``."""
     return run_onnx
 
 
@@ -293,3 +298,58 @@ def sqnr() -> Callable[[list[Array], list[Array]], float]:
         return float(min(ratios))
 
     return worst
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A model, what was decided about it, and what came out."""
+
+    model: OnnxModel
+    graph: Graph
+    points: QuantizationPoints
+    amax: dict[str, float]
+    proto: onnx.ModelProto
+
+    def node(self, name: str) -> onnx.NodeProto:
+        return next(node for node in self.proto.graph.node if node.name == name)
+
+    def producer(self, tensor: str) -> onnx.NodeProto:
+        return next(node for node in self.proto.graph.node if tensor in node.output)
+
+    def stored(self, name: str) -> np.ndarray[Any, Any]:
+        found = next(t for t in self.proto.graph.initializer if t.name == name)
+        return numpy_helper.to_array(found)
+
+    def dequantize(self, tensor: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+        """What a DequantizeLinear of a weight reads: int8 values, scales, zero points, axis."""
+        node = self.producer(tensor)
+        assert node.op_type == "DequantizeLinear"
+        values, scales, zeros = (self.stored(name) for name in node.input)
+        return values, scales, zeros, next(a.i for a in node.attribute if a.name == "axis")
+
+
+@pytest.fixture(scope="session")
+def quantize(run_in_onnxruntime, images) -> Callable[..., Quantized]:
+    """``quantize(model, plan=(), placement="explicit")`` with minmax ranges of four images."""
+
+    def make(
+        model: OnnxModel, plan: tuple[str, ...] = (), placement: Any = "explicit"
+    ) -> Quantized:
+        graph = Graph(model)
+        points = place(PrecisionPlan("test", plan), placement, graph)
+        proto = onnx.ModelProto()
+        proto.CopyFrom(model.proto)
+        del proto.graph.output[:]
+        proto.graph.output.extend(
+            onnx.ValueInfoProto(name=name) for name in points.tensors if name != "images"
+        )
+        amax = dict.fromkeys(points.tensors, 0.0)
+        for seed in range(4):
+            x = images(seed=seed)
+            found = run_in_onnxruntime(proto, x) if proto.graph.output else []
+            values = dict(zip([o.name for o in proto.graph.output], found, strict=True))
+            values["images"] = x
+            amax = {name: max(a, float(np.abs(values[name]).max())) for name, a in amax.items()}
+        return Quantized(model, graph, points, amax, insert_qdq(model, graph, points, amax))
+
+    return make

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from hydra import compose, initialize_config_dir
 from PIL import Image as Pil
 
-from bench.compose import CONF, build_run
-from bench.config import register
+from bench.compose import build_run
 from bench.engine.ov import OpenVino
 from bench.results import row
+from tests.composing import composed
 
 Key = Callable[..., str]
 CHANGES = {
@@ -57,15 +56,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory, build: Callable[..., onnx.M
 
 
 @pytest.fixture(scope="module")
-def key(folder: Path) -> Iterator[Key]:
+def key(folder: Path) -> Key:
     """``key(*overrides)``: the key of a run of a tiny classifier on shapes."""
-    register()
     default = [
         "model=custom", f"model.path={folder}/model.onnx", "model.head=classifier",
         "calibrator=entropy2", "dataset.validation_images=6", "dataset.calibration_images=8",
     ]  # fmt: skip
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        yield lambda *overrides: build_run(compose("config", [*default, *overrides])).key
+    return lambda *overrides: build_run(composed(*default, *overrides)).key
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
@@ -120,7 +117,7 @@ def test_an_edited_image_changes_the_key(tmp_path: Path, folder: Path, key: Key)
 
     def now() -> str:
         typed = ["model=custom", "model.head=classifier", f"model.path={folder}/model.onnx"]
-        return build_run(compose("config", [*typed, "dataset=imagefolder", *places])).key
+        return build_run(composed(*typed, "dataset=imagefolder", *places)).key
 
     keys = [now(), now()]
     assert keys[0] == keys[1]

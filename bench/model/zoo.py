@@ -38,6 +38,11 @@ def find_weights(model: str, dataset: str, path: str | None, files: dict[str, st
     name = files[dataset]
     if name.startswith(_CARRIED_PREFIX):
         file = CARRIED / name.removeprefix(_CARRIED_PREFIX)
+        if not file.is_file():
+            raise ModelError(
+                f"the {dataset} weights of {model}, {file}, are missing",
+                f"Fetch the project again, or train them: python scripts/train_shapes.py {model}",
+            )
         return Weights(file, f"carried for {dataset} ({file.name})")
     file = Path(os.environ.get("BENCH_MODELS", "models")) / name
     if not file.is_file():

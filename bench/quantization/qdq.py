@@ -23,7 +23,7 @@ from bench.model.onnx_model import OnnxModel
 from bench.quantization.plan import QuantizationPoints
 
 INT8_MAX = 127
-_INT32_MAX = 2**31 - 1
+_LARGEST_BIAS = 2**30  # half of int32: the sum of the products needs room beside it
 _LEAST_SCALE = float(np.finfo(np.float32).tiny)
 
 
@@ -105,7 +105,7 @@ class _QdqWriter:
         wanted = weight_scales(weight, axis)
         if bias is not None:
             # A nearly dead channel would need a bias beyond int32: its weights take a coarser step.
-            wanted = np.maximum(wanted, np.abs(bias) / (input_scale * (_INT32_MAX - 1)))
+            wanted = np.maximum(wanted, np.abs(bias) / (input_scale * _LARGEST_BIAS))
         scales = wanted.astype(np.float32)
         shape = [-1 if i == axis else 1 for i in range(weight.ndim)]
         steps = np.rint(weight / scales.reshape(shape))

@@ -126,7 +126,9 @@ def test_paths_that_are_not_there(place, key):
 
 def test_calibration_folder_that_is_not_there(place):
     data = place.open(calibration_images="/nowhere")
-    with pytest.raises(DataError, match=r"/nowhere does not exist\. Check dataset\.calibration_ima"):
+    with pytest.raises(
+        DataError, match=r"/nowhere does not exist\. Check dataset\.calibration_ima"
+    ):
         _ = data.calibration
 
 

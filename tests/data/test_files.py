@@ -37,7 +37,9 @@ def test_other_modes_become_rgb(tmp_path, mode):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no picture at all", b"\x89PNG\r\n\x1a\n\0\0"], ids=["empty", "text", "header"]
+    "content",
+    [b"", b"no picture at all", b"\x89PNG\r\n\x1a\n\0\0"],
+    ids=["empty", "text", "header"],
 )
 def test_a_broken_image_is_named(tmp_path, content):
     path = tmp_path / "sub" / "broken.png"

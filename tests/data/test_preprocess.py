@@ -132,7 +132,7 @@ def torchvision(image: np.ndarray, resize: int, crop: int) -> np.ndarray:
         size = (resize, longer) if width <= height else (longer, resize)
         picture = picture.resize(size, Pil.Resampling.BILINEAR)
     width, height = picture.size
-    top, left = int(round((height - crop) / 2.0)), int(round((width - crop) / 2.0))
+    top, left = round((height - crop) / 2.0), round((width - crop) / 2.0)
     return np.asarray(picture.crop((left, top, left + crop, top + crop)))
 
 

@@ -52,9 +52,7 @@ def test_pictures_with_their_labels_in_order():
 
 
 def test_domains_and_outliers_are_chosen_for_each_split():
-    data = dataset(
-        validation_domain="night", calibration_domain="glare", calibration_outlier=False
-    )
+    data = dataset(validation_domain="night", calibration_domain="glare", calibration_outlier=False)
     assert {data.validation.scene(i).domain for i in range(4)} == {"night"}
     kinds = {(s.domain, s.outlier) for s in map(data.calibration.scene, range(6))}
     assert kinds == {("glare", False)}

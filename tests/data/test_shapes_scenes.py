@@ -192,10 +192,13 @@ def test_outliers_are_over_exposed_or_have_saturated_pixels():
 
 def test_splits_never_meet():
     last = 9_999_999
-    ranges = [(split_seed(s, 0), split_seed(s, last)) for s in ("train", "calibration")]
-    ranges.append((split_seed("validation", 0), split_seed("validation", last)))
-    for (_, end), (start, _) in zip(ranges, ranges[1:], strict=False):
-        assert end < start
+    first, second, third = (
+        range(split_seed(split, 0), split_seed(split, last) + 1)
+        for split in ("train", "calibration", "validation")
+    )
+    assert len(first) == len(second) == len(third) == last + 1
+    assert first.stop <= second.start
+    assert second.stop <= third.start
     for outside in (-1, last + 1):
         with pytest.raises(ValueError, match="outside"):
             split_seed("train", outside)

@@ -277,7 +277,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, bench: Benc
     ended = bench(*CUSTOM, f"sweep.out={tmp_path}/file/out")
     assert ended.status == 2
     assert f"{tmp_path}/file" in ended.one_line
-    assert "Check sweep.out" in ended.one_line
+    assert "sweep.out" in ended.one_line
 
 
 def test_a_row_of_another_version_is_one_line(bench: Bench) -> None:

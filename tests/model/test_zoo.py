@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import ConfigError, ModelError
-from bench.model.zoo import CARRIED, find_weights
+from bench.model.zoo import find_weights
 
 FILES = {"shapes": "carried:net_shapes.onnx", "coco": "net_coco.onnx"}
 
@@ -18,9 +18,14 @@ def test_a_file_of_ones_own_goes_first():
     assert "mine.onnx" in found.origin
 
 
-def test_carried_weights():
+def test_carried_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.model.zoo.CARRIED", tmp_path)
+    with pytest.raises(ModelError, match=r"net_shapes\.onnx.* missing") as caught:
+        find_weights("net", "shapes", None, FILES)
+    assert "\n" not in str(caught.value)
+    (tmp_path / "net_shapes.onnx").touch()
     found = find_weights("net", "shapes", None, FILES)
-    assert found.path == CARRIED / "net_shapes.onnx"
+    assert found.path == tmp_path / "net_shapes.onnx"
     assert "carried for shapes" in found.origin
 
 

@@ -156,29 +156,28 @@ def test_a_silent_tensor_gets_a_scale_that_can_be_divided_by(tiny, amax):
             assert np.isfinite(scales).all()
 
 
-@given(
-    st.lists(st.floats(-50, 50, width=32), min_size=768, max_size=768),
-    st.floats(0.01, 100),
-)
-@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0.01, 100), st.floats(0.1, 10))
+@settings(max_examples=20, deadline=None)
 def test_quantization_error_is_half_a_step_and_clipping(
-    sketch, load, run_in_onnxruntime, values, amax
+    sketch, load, run_in_onnxruntime, seed, amax, spread
 ):
-    """What ONNX Runtime makes of a pair is what 'clip to [-amax, amax], round to 255 steps' says."""
+    """A pair clips to [-amax, amax] and rounds to 255 steps, as ONNX Runtime runs it."""
     g = sketch()
     identity = g.const(np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1), "identity")
     model = load(g.model(g.op("Conv", "images", identity, name="conv"), batch=1))
     graph = Graph(model)
     points = place(PrecisionPlan("all"), "explicit", graph)
     proto = insert_qdq(model, graph, points, {"images": amax})
-    x = np.array(values, np.float32).reshape(1, 3, 16, 16)
+    x = np.random.default_rng(seed).normal(0, amax * spread / 3, (1, 3, 16, 16)).astype(np.float32)
+    x.flat[:4] = amax, -amax, 0, 2 * amax
     (found,) = run_in_onnxruntime(proto, x, optimized=False)
     step = amax / 127
     inside = np.abs(x) <= amax
-    assert np.abs(found - x)[inside].max(initial=0) <= step / 2 * (1 + 1e-3) + 1e-6
-    assert np.abs(found).max() <= amax * (128 / 127) * (1 + 1e-5)
-    high = x > amax + step
-    np.testing.assert_allclose(found[high], amax, rtol=1e-3)
+    assert np.abs(found - x)[inside].max() <= step / 2 * (1 + 1e-3)
+    np.testing.assert_allclose(found[x > amax], amax, rtol=1e-4)
+    below = found[x < -amax]
+    assert (below <= -amax * (1 - 1e-4)).all()
+    assert (below >= -amax - step * (1 + 1e-3)).all()  # int8 has one step more on this side
 
 
 # --- weights --------------------------------------------------------------------------------------
@@ -298,7 +297,7 @@ def test_a_plan_in_float_loses_less(tiny, quantize, images, run_in_onnxruntime, 
     expected = run_in_onnxruntime(model.proto, x)
     noise = [
         sqnr(expected, run_in_onnxruntime(quantize(model, plan).proto, x))
-        for plan in ((), ("first",), ("op:Conv", "name:^never$")[1:], ("name:stem|left|right|fuse",))
+        for plan in ((), ("first",), ("name:^never$",), ("name:stem|left|right|fuse",))
     ]
     assert noise[1] > noise[0]
     assert noise[2] == noise[0]

@@ -1,0 +1,87 @@
+"""The row: one schema, told as data, and a key that changes with anything."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.results.row import COLUMNS, SCHEMA_VERSION, Column, Row, run_key
+
+PROMISED = [
+    "model", "dataset", "calibrator", "calibrator_params", "calibration_size",
+    "calibration_seed", "plan", "placement", "engine", "engine_version", "metric", "fp32",
+    "int8", "delta", "ci_low", "ci_high", "n_images", "int8_latency_p50_ms",
+    "fp32_latency_p50_ms", "baseline_latency_p50_ms", "speedup", "int8_mac_share", "sqnr_db",
+    "collect_s", "threshold_s", "build_s", "engine_bytes", "peak_memory_mb", "status", "error",
+    "run_key",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_round_trip_through_json(full_row, measured):
+    row = full_row(measured=measured)
+    assert Row.from_json(json.loads(json.dumps(row.to_json()))) == row
+
+
+def test_the_columns_promised_to_users_are_there():
+    assert set(PROMISED) <= set(COLUMNS)
+
+
+def test_every_column_says_what_it_means():
+    assert list(COLUMNS) == [field.name for field in dataclasses.fields(Row)]
+    for name, column in COLUMNS.items():
+        assert isinstance(column, Column)
+        assert column.description, name
+        assert column.better in ("higher", "lower", None)
+    assert COLUMNS["int8"].better == "higher"
+    assert COLUMNS["int8_latency_p50_ms"] == Column("INT8, median", "ms", "lower")
+
+
+def test_a_row_is_immutable(full_row):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        full_row().int8 = 1.0
+
+
+def test_values_of_another_schema(full_row):
+    values = full_row().to_json()
+    with pytest.raises(TypeError, match="colour"):
+        Row.from_json(values | {"colour": "red"})
+    with pytest.raises(TypeError, match="run_key"):
+        Row.from_json({k: v for k, v in values.items() if k != "run_key"})
+    with pytest.raises(TypeError, match=f"schema version {SCHEMA_VERSION + 1}"):
+        Row.from_json(values | {"schema_version": SCHEMA_VERSION + 1})
+
+
+def test_run_key_changes_with_anything():
+    plain = {"model": "a", "size": 8, "plan": ("first", "head"), "path": Path("x"), "seed": None}
+    others = [
+        plain | {"model": "b"},
+        plain | {"size": 9},
+        plain | {"size": "8"},
+        plain | {"plan": ("head", "first")},
+        plain | {"path": Path("y")},
+        plain | {"seed": 0},
+        plain | {"more": 1},
+        {k: v for k, v in plain.items() if k != "seed"},
+    ]
+    keys = {run_key(**everything) for everything in (plain, *others)}
+    assert len(keys) == 1 + len(others)
+    assert all(len(key) == 16 and int(key, 16) >= 0 for key in keys)
+
+
+def test_run_key_does_not_depend_on_the_order_of_names():
+    assert run_key(a=1, b=2) == run_key(b=2, a=1)
+
+
+def test_run_key_is_the_same_on_every_machine(monkeypatch):
+    monkeypatch.setattr("bench.results.row.SCHEMA_VERSION", 1)
+    assert run_key(a=1, b=("x", 2.5)) == "42bbc30c5b8b83dc"
+
+
+def test_run_key_changes_with_the_schema(monkeypatch):
+    before = run_key(a=1)
+    monkeypatch.setattr("bench.results.row.SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    assert run_key(a=1) != before

@@ -1,0 +1,87 @@
+"""The table: as CSV and as Parquet it says what the rows say."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from bench.errors import DataError
+from bench.results.row import COLUMNS
+from bench.results.table import AXES, make_table, read_table, write_table
+
+
+@pytest.fixture
+def table(full_row) -> pd.DataFrame:
+    return make_table(
+        [
+            full_row(run_key="a", int8=0.1 + 0.2),
+            full_row(run_key="b", measured=False, status="skipped", error='no, "really"\nnot'),
+        ]
+    )
+
+
+def test_one_line_a_row_one_column_a_field(table):
+    assert list(table.columns) == list(COLUMNS)
+    assert list(table["run_key"]) == ["a", "b"]
+    assert set(AXES) <= set(COLUMNS)
+    assert list(make_table([]).columns) == list(COLUMNS)
+
+
+def test_round_trip_through_csv(tmp_path, table):
+    write_table(table, tmp_path)
+    found = read_table(tmp_path)
+    pd.testing.assert_frame_equal(found, table, check_dtype=False)
+    assert found["int8"][0] == 0.1 + 0.2  # to the last bit
+    assert pd.isna(found["int8"][1])
+
+
+def test_round_trip_through_parquet(tmp_path, table):
+    write_table(table, tmp_path)
+    found = pd.read_parquet(tmp_path / "table.parquet")
+    pd.testing.assert_frame_equal(found, table, check_dtype=False)
+
+
+def test_texts_that_look_like_numbers_stay_texts(tmp_path, full_row):
+    """A key may be all digits, and a version end in a zero."""
+    texts = {
+        "run_key": "1234567890123456",
+        "git_commit": "12e456789012",
+        "engine_version": "1.20",
+        "calibrator_params": "",
+        "plan": "nan",
+        "model": "None",
+        "error": "NA",
+    }
+    write_table(make_table([full_row(**texts)]), tmp_path)
+    for found in (read_table(tmp_path), pd.read_parquet(tmp_path / "table.parquet")):
+        assert {name: found[name][0] for name in texts} == texts
+
+
+def test_empty_texts_are_empty_and_not_missing(tmp_path, full_row):
+    write_table(make_table([full_row(error="", latency_note="")]), tmp_path)
+    found = read_table(tmp_path)
+    assert (found["error"][0], found["latency_note"][0]) == ("", "")
+
+
+def test_a_missing_table(tmp_path):
+    with pytest.raises(DataError, match=r"table\.csv does not exist\. Run a sweep first"):
+        read_table(tmp_path / "nowhere")
+
+
+def test_a_table_that_lacks_columns(tmp_path, table):
+    table.drop(columns=["int8", "plan"]).to_csv(tmp_path / "table.csv", index=False)
+    with pytest.raises(DataError, match="lacks the columns plan, int8"):
+        read_table(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff\xfe\x00\x01\x80" * 20, b'a,b\n"1,2\n3', b"a\n1\n2,3,4\n"],
+    ids=["empty", "binary", "open quote", "ragged"],
+)
+def test_a_file_that_is_no_table(tmp_path, content):
+    (tmp_path / "table.csv").write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read_table(tmp_path)
+    assert str(tmp_path / "table.csv") in str(caught.value)
+    assert "\n" not in str(caught.value)

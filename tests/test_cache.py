@@ -1,0 +1,126 @@
+"""The cache: computed once, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from bench.cache import cached, content_key, hash_file, write_atomically, write_with
+
+
+def test_content_key():
+    assert content_key("a", 1, None) == content_key("a", 1, None)
+    different = [("a", "b"), ("ab",), ("b", "a"), ("a", "b", ""), ("a", 1), ("a", 2), ()]
+    assert len({content_key(*parts) for parts in different}) == len(different)
+    assert content_key("a", "b") == hashlib.sha256(b"a\0b").hexdigest()[:20]
+
+
+def test_hash_file(tmp_path):
+    content = bytes(range(256)) * 5000  # more than one block
+    (tmp_path / "file").write_bytes(content)
+    assert hash_file(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+# --- atomic writing -------------------------------------------------------------------------------
+
+
+def test_write_atomically_makes_folders_and_replaces(tmp_path):
+    path = tmp_path / "some" / "where" / "file.txt"
+    write_atomically(path, b"old")
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_write_that_fails_leaves_the_old_content(tmp_path, error):
+    path = tmp_path / "file.txt"
+    write_atomically(path, b"old")
+
+    def write(file: BinaryIO) -> None:
+        file.write(b"half of the ne")
+        raise error
+
+    with pytest.raises(error):
+        write_with(path, write)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_readers_see_the_old_file_until_the_new_one_is_whole(tmp_path):
+    path = tmp_path / "file.txt"
+    write_atomically(path, b"old")
+    seen = []
+
+    def write(file: BinaryIO) -> None:
+        file.write(b"new")
+        file.flush()
+        seen.append(path.read_bytes())
+
+    write_with(path, write)
+    assert seen == [b"old"]
+    assert path.read_bytes() == b"new"
+
+
+# --- computing once -------------------------------------------------------------------------------
+
+
+def writes(content: bytes) -> Callable[[BinaryIO], object]:
+    return lambda file: file.write(content)
+
+
+def test_four_threads_compute_once(tmp_path):
+    path, calls, found = tmp_path / "deep" / "value", [], []
+    started = threading.Barrier(4)
+
+    def compute() -> Callable[[BinaryIO], object]:
+        calls.append(threading.get_ident())
+        time.sleep(0.05)
+        return writes(b"value")
+
+    def work() -> None:
+        started.wait()
+        found.append(cached(path, Path.read_bytes, compute))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [b"value"] * 4
+    assert len(calls) == 1
+
+
+def test_what_is_there_is_not_computed(tmp_path):
+    path = tmp_path / "value"
+    path.write_bytes(b"there")
+
+    def compute() -> Callable[[BinaryIO], object]:
+        raise AssertionError("computed again")
+
+    assert cached(path, Path.read_bytes, compute) == b"there"
+
+
+@pytest.mark.parametrize("stage", ["compute", "write"])
+def test_a_failure_leaves_no_file_and_can_be_repeated(tmp_path, stage):
+    path = tmp_path / "value"
+
+    def fail(file: BinaryIO | None = None) -> Callable[[BinaryIO], object]:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        cached(path, Path.read_bytes, fail if stage == "compute" else lambda: fail)
+    assert not path.exists()
+    assert cached(path, Path.read_bytes, lambda: writes(b"later")) == b"later"
+
+
+def test_a_lock_left_by_a_killed_process_stops_nobody(tmp_path):
+    path = tmp_path / "value"
+    path.with_name(".value.lock").touch()
+    assert cached(path, Path.read_bytes, lambda: writes(b"value")) == b"value"

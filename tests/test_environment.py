@@ -1,0 +1,72 @@
+"""Provenance: one line each, and nothing said where nothing is known."""
+
+from __future__ import annotations
+
+import platform
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from bench import environment
+
+
+def test_hardware_is_one_line():
+    line = environment.hardware()
+    assert re.fullmatch(r"[^\n]+ \([^\n]+\), \d+ cores, \d+ GiB", line)
+    assert environment.hardware() == line
+
+
+def test_software_names_versions():
+    line = environment.software()
+    assert "\n" not in line
+    parts = line.split(", ")
+    assert f"Python {platform.python_version()}" in parts
+    assert f"numpy {np.__version__}" in parts
+    assert f"onnx {onnx.__version__}" in parts
+
+
+def test_a_package_that_is_not_installed_is_left_out(monkeypatch):
+    monkeypatch.setattr(environment, "_PACKAGES", ("numpy", "no-such-package-at-all"))
+    line = environment.software.__wrapped__()
+    assert line.endswith(f"numpy {np.__version__}")
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
+    command = ["git", "-C", str(folder), *identity, *arguments]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch) -> Path:
+    """A repository of which ``environment`` believes that it lies in it."""
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "bench" / "environment.py"))
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "code.py").write_text("one = 1\n")
+    return tmp_path
+
+
+def test_git_commit_and_whether_the_tree_was_changed(checkout):
+    git(checkout, "init", "-q")
+    git(checkout, "add", ".")
+    git(checkout, "commit", "-q", "-m", "first")
+    clean = environment.git_commit.__wrapped__()
+    assert re.fullmatch(r"[0-9a-f]{12}", clean)
+    (checkout / "untracked.txt").write_text("results of a run\n")
+    assert environment.git_commit.__wrapped__() == clean
+    (checkout / "bench" / "code.py").write_text("one = 2\n")
+    assert environment.git_commit.__wrapped__() == clean + "+"
+
+
+def test_outside_a_checkout_nothing_is_said(checkout, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(checkout.parent))
+    assert environment.git_commit.__wrapped__() == ""
+
+
+def test_without_git_nothing_is_said(checkout, monkeypatch):
+    monkeypatch.setenv("PATH", str(checkout))
+    assert environment.git_commit.__wrapped__() == ""
