@@ -270,7 +270,7 @@ def run_onnx(proto: onnx.ModelProto, batch: Array, optimized: bool = True) -> li
 
 @pytest.fixture(scope="session")
 def run_in_onnxruntime() -> Callable[..., list[Array]]:
-    """``run(proto, batch, optimized=True)``: ONNX Runtime's outputs, apart from ``bench.engine``."""
+    """``run(proto, batch, optimized=True)``: ONNX Runtime's outputs, without ``bench``."""
     return run_onnx
 
 

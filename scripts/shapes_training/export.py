@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 OPSET = 17
-TOLERANCE = 1e-4
+TOLERANCE = 1e-3
 
 
 def folded(model: nn.Module) -> nn.Module:

@@ -185,7 +185,7 @@ def test_onnxruntime_finds_the_same_accuracy_and_says_that_its_latency_means_lit
     (expected,) = (row for _, row in table.iterrows())
     assert found["fp32"] == expected["fp32"]
     assert abs(found["int8"] - expected["int8"]) <= 2 / 64
-    assert found["sqnr_db"] == pytest.approx(expected["sqnr_db"], abs=1)
+    assert found["sqnr_db"] == pytest.approx(expected["sqnr_db"], abs=3)
     assert found["engine_bytes"] == expected["engine_bytes"]
     assert found["agreement_db"] == np.inf  # it is compared with itself
 
