@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from bench.calibration.statistics import LEAST_RANGE, Snapshot
+from bench.calibration.histogram import LEAST_RANGE
+from bench.calibration.statistics import Snapshot
 from bench.errors import DataError
 
 SILENT_AMAX = 1.0

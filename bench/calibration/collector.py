@@ -23,7 +23,7 @@ from bench.cache import content_key, write_with
 from bench.calibration.statistics import Snapshot, TensorStatistics
 from bench.model.onnx_model import OnnxModel
 
-FORMAT = 1
+FORMAT = 2
 """To be raised with every change to what the statistics are."""
 
 Array = npt.NDArray[np.float32]

@@ -1,112 +1,179 @@
-"""Clip where the quantized distribution tells least apart from the true one: NVIDIA's KL search."""
+"""Clip where the quantized distribution tells least apart from the true one: the KL search.
+
+"Entropy calibration" names several algorithms. All keep the first bins of a histogram, add what
+lies beyond to the last of them (the *reference*), merge the same bins without what lies beyond into
+levels and spread each level evenly over its non-empty bins (the *quantized* distribution), and take
+the number of bins with the least Kullback-Leibler divergence between the two. They differ in:
+
+|                | tensorrt                 | modelopt             | onnxruntime                   |
+|----------------|--------------------------|----------------------|-------------------------------|
+| histogram of   | abs(x), to nearest bin   | abs(x), floor        | x on [-max, max], floor       |
+| bins           | 2048                     | 2048                 | 128                           |
+| bin 0          | discarded                | copied from bin 1    | kept                          |
+| levels         | 127 up to the middle of  | 128 over the kept    | 128 of so many whole bins, as |
+|                | the last bin kept        | bins                 | fit; the last takes the rest  |
+| fewest bins    | 128                      | 128                  | 64 on each side               |
+| empty bins     | infinite where only the quantized is empty  || smoothed by 0.0001            |
+| equal minima   | the last                 | the last             | the first                     |
+| threshold      | the last bin's end       | the last bin's end   | the last bin's end, <= max    |
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from bench.calibration.kernels import compiled
-from bench.calibration.statistics import Counts, Snapshot, check_bins
+from bench.calibration.divergence import divergences, smooth_divergence
+from bench.calibration.histogram import Counts, check_bins
+from bench.calibration.statistics import Snapshot
 from bench.errors import ConfigError
 
 _TIE = 1e-12  # nats
 
 
 @dataclass(frozen=True)
-class Entropy2:
-    """The threshold with the least Kullback-Leibler divergence, as ``IInt8EntropyCalibrator2``.
+class _Entropy:
+    """What both calibrators are; ``bins`` and ``levels`` of None are the variant's own.
 
-    S. Migacz, "8-bit Inference with TensorRT", GTC 2017, in the form of NVIDIA ModelOpt's
-    ``_compute_amax_entropy`` (modelopt/torch/quantization/calib/histogram.py): for i from
-    ``levels`` to the number of bins, the *reference* is the first i bins with all that lies beyond
-    added to the last of them; the *quantized* distribution is the same bins without what lies
-    beyond, merged into ``levels`` levels, each spread evenly over its non-empty bins. Before the
-    search, bin 0 is set to bin 1 (zeros cost nothing to quantize). Where the reference has mass and
-    the quantized one has none the divergence is infinite; of equal minima the last wins.
-
-    Unlike ModelOpt the search runs on *nearest* bins and yields the upper edge of the last bin
-    kept, (i - 1 + 0.5) * max|x| / bins. That is what the caches written by TensorRT hold: 2048.5 /
-    2048 of the maximum where nothing is clipped (half a bin above it), and 916.5 / 2048 for images
-    with letterbox bars, whose grey, 114/255 = 915.6/2048, is then the last bin kept.
-
-    Raises ConfigError unless 2 <= levels <= bins <= MOST_BINS.
+    Raises ConfigError for an unknown variant and unless 2 <= levels <= bins <= MOST_BINS.
     """
 
-    bins: int = 2048
-    levels: int = 128
-    name: ClassVar[str] = "entropy2"
+    variant: Literal["tensorrt", "modelopt", "onnxruntime"] = "tensorrt"
+    bins: int | None = None
+    levels: int | None = None
+    name: ClassVar[str]
 
     def __post_init__(self) -> None:
-        check_bins(self.bins)
-        if not 2 <= self.levels <= self.bins:
-            raise ConfigError(f"levels={self.levels} is out of range", f"Use 2 to bins={self.bins}")
+        if self.variant not in VARIANTS:
+            raise ConfigError(
+                f"{self.name}'s variant={self.variant} is unknown", f"Use {' or '.join(VARIANTS)}"
+            )
+        bins, levels = self._size
+        check_bins(bins)
+        if not 2 <= levels <= bins:
+            raise ConfigError(f"levels={levels} is out of range", f"Use 2 to bins={bins}")
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        own = VARIANTS[self.variant]
+        bins = own.bins if self.bins is None else self.bins
+        return bins, own.levels if self.levels is None else self.levels
 
     @property
     def params(self) -> str:
-        return f"bins={self.bins},levels={self.levels}"
+        bins, levels = self._size
+        return f"bins={bins},levels={levels},variant={self.variant}"
 
     def amax(self, snapshot: Snapshot) -> float:
-        """The best upper edge, at most half a bin above ``snapshot.amax``."""
-        magnitudes = snapshot.magnitudes(self.bins)
-        counts = magnitudes.counts.copy()  # ModelOpt writes into the histogram others read later
-        counts[0] = counts[1]
-        found = _divergences(counts, self.levels)
-        # Ties are real (a sparse histogram quantizes without loss at several i), and the sums below
-        # are good to 1e-13: what lies within ten times that of the minimum is one with it.
-        last = int(np.flatnonzero(found <= found.min() + _TIE)[-1])
-        return magnitudes.upper_edge(last + self.levels - 1)
+        """The end of the last bin kept; ``tensorrt`` ends up to half a bin above the maximum."""
+        return VARIANTS[self.variant].threshold(snapshot, *self._size)
 
 
-@compiled
-def _divergences(counts: Counts, levels: int) -> npt.NDArray[np.float64]:
-    """KL(reference || quantized) in nats when the first i bins are kept, i = levels .. counts.size.
+class Entropy(_Entropy):
+    """The threshold with the least divergence, as TensorRT's ``IInt8EntropyCalibrator``.
 
-    With p_b the share of bin b and t the share beyond the i bins kept, which goes to the last, and
-    with q_b the quantized share before it is normalised by its sum Q = 1 - t,
-
-        KL = sum r_b log r_b - sum r_b log q_b + log Q,   r_b = p_b, but r_(i-1) = p_(i-1) + t.
-
-    Prefix sums of p log p, of counts and of non-empty bins give the first sum at once and the
-    second one level by level, where q_b is constant: O(bins * levels) for all i together.
+    NVIDIA publishes one search for both of its entropy calibrators. What its developer guide (8.x)
+    tells apart is *when* they look: this one after layer fusion. So tensors inside a fused layer,
+    such as a convolution's output in front of its ReLU, get no range of their own (NVIDIA/TensorRT
+    issue 747), its cache only fits the fusions of one platform and version, and its result may
+    depend on the batch size. ``kCALIBRATE_BEFORE_FUSION`` overrides that.
     """
-    size = counts.size
-    total = counts.sum()
-    mass = np.zeros(size + 1, np.int64)
-    occupied = np.zeros(size + 1, np.int64)
-    p_log_p = np.zeros(size + 1)
-    lost = 0.0  # to rounding (Kahan): over 2049 terms it would come close to the width of a tie
-    for b in range(size):
-        mass[b + 1] = mass[b] + counts[b]
-        occupied[b + 1] = occupied[b] + (counts[b] > 0)
-        term = _x_log_x(counts[b] / total) - lost
-        p_log_p[b + 1] = p_log_p[b] + term
-        lost = (p_log_p[b + 1] - p_log_p[b]) - term
-    found = np.full(size - levels + 1, np.inf)
-    for kept in range(levels, size + 1):
-        tail = (total - mass[kept]) / total
-        last = counts[kept - 1] / total
-        if mass[kept] == 0 or (last == 0 and tail > 0):
-            continue
-        cross = 0.0
-        log_q = 0.0
-        begin = 0
-        for level in range(1, levels + 1):
-            # As np.digitize(range(kept), np.linspace(0, kept, levels + 1)), rounding included.
-            end = kept if level == levels else int(np.ceil(level * (kept / levels)))
-            if mass[end] > mass[begin]:
-                share = (mass[end] - mass[begin]) / total
-                log_q = np.log(share / (occupied[end] - occupied[begin]))
-                cross += share * log_q
-            begin = end
-        cross += tail * log_q  # if there is a tail, the last bin is occupied: this is its level
-        reference = p_log_p[kept] - _x_log_x(last) + _x_log_x(last + tail)
-        found[kept - levels] = reference - cross + np.log(mass[kept] / total)
-    return found
+
+    name: ClassVar[str] = "entropy"
+    after_fusion: ClassVar[bool] = True
 
 
-@compiled
-def _x_log_x(x: float) -> float:
-    return x * np.log(x) if x > 0 else 0.0
+class Entropy2(_Entropy):
+    """The threshold with the least divergence, as TensorRT's ``IInt8EntropyCalibrator2``.
+
+    The search is that of ``Entropy``, but it looks before layer fusion: every tensor of the network
+    gets a range, and the cache is portable. NVIDIA recommends it for CNNs; DLA requires it.
+    """
+
+    name: ClassVar[str] = "entropy2"
+    after_fusion: ClassVar[bool] = False
+
+
+def _tensorrt(snapshot: Snapshot, bins: int, levels: int) -> float:
+    """As NVIDIA describes TensorRT for MLPerf (mlcommons/inference, "example writeup.adoc").
+
+    The caches that TensorRT wrote decide what the description leaves open:
+
+    - Values go to the nearest bin, and the "centre of the best bin" is (i + 0.5) * width, that
+      bin's end: 2048.5/2048 of the maximum where nothing is clipped, 916.5/2048 for images whose
+      letterbox bars, 114/255 = 915.6/2048, are in the last bin kept. (Floor bins with the slides'
+      threshold, (bins kept + 0.5) * width, would give the same two: only TensorRT itself can tell.)
+    - The tail is in the reference only. Taken by the word, the coarse histogram would hold it too:
+      clipping would cost nothing, and plain images would end at 1012.5/2048, not at 2048.5.
+    - "For each bin": from the first that leaves a level one bin. Below that nothing is quantized;
+      the first occupied bin alone, all else clipped into it, would always win with a divergence of
+      zero. With 127 levels that is 128 bins, the start of NVIDIA's GTC 2017 slides.
+    - Not told: ties, and empty bins ("minor modifications"). Both are as in NVIDIA's ModelOpt; of
+      thresholds that the divergence can't tell apart the last clips least.
+
+    The grid is not TensorRT's. Its 2048 bins cover the first batch, and are widened to twice as
+    often as a later batch needs it; ours end at the observed maximum, as there if the first batch
+    holds it (NVIDIA advises one large batch). Otherwise its bins are up to twice as wide, and it
+    may choose a threshold beyond the maximum, where levels and bins happen to align: in the public
+    calib_yolov4-int8-608.cache ranges of tanh, which is at most 1, are 1.0083 and even 1.04.
+    """
+    magnitudes = snapshot.magnitudes(bins)
+    counts = magnitudes.counts.copy()
+    counts[0] = 0
+    kept = _last_minimum(counts, levels, levels + 1, 1)
+    return magnitudes.upper_edge(kept - 1)
+
+
+def _modelopt(snapshot: Snapshot, bins: int, levels: int) -> float:
+    """NVIDIA ModelOpt's ``_compute_amax_entropy`` (modelopt/torch/quantization/calib/histogram.py).
+
+    The divergence of nothing but empty bins is infinite here. There it is NaN, which its argmin
+    takes for the minimum: a tensor without small values is clipped at 2047/2048 or below.
+    """
+    magnitudes = snapshot.floor_magnitudes(bins)
+    counts = magnitudes.counts.copy()  # ModelOpt used to write into what others read later
+    counts[0] = counts[1]
+    kept = _last_minimum(counts, levels, levels, 0)
+    return min(magnitudes.upper_edge(kept - 1), snapshot.amax)
+
+
+def _onnxruntime(snapshot: Snapshot, bins: int, levels: int) -> float:
+    """onnxruntime 1.23's ``HistogramCollector.get_entropy_threshold``.
+
+    With its defaults of 128 bins and 128 levels there is one candidate, the whole range: it is
+    MinMax, and ``quantize_static`` offers no way to change that (issue 9597). With more bins the
+    rule's own roundings are kept: whole numbers in the quantized bins, none in the rest that fills
+    no level, float32. Its range is [low, high]; the threshold is the larger magnitude. 2048 bins
+    take some 60 ms a tensor.
+    """
+    counts = snapshot.signed_counts(bins)
+    middle = bins // 2
+    fewest = levels // 2  # on each side of the middle, which itself belongs to the right one
+    ranges = [(middle - i, min(middle + i + 1, bins)) for i in range(fewest, middle + 1)]
+    start, end = ranges[int(np.argmin([smooth_divergence(counts, *r, levels) for r in ranges]))]
+    low, high = ((2 * edge / bins - 1) * snapshot.amax for edge in (start, end))
+    return max(abs(max(low, snapshot.min)), abs(min(high, snapshot.max)))
+
+
+class _Variant(NamedTuple):
+    bins: int
+    levels: int
+    threshold: Callable[[Snapshot, int, int], float]
+
+
+VARIANTS = {
+    "tensorrt": _Variant(2048, 127, _tensorrt),
+    "modelopt": _Variant(2048, 128, _modelopt),
+    "onnxruntime": _Variant(128, 128, _onnxruntime),
+}
+
+
+def _last_minimum(counts: Counts, levels: int, fewest: int, inset: int) -> int:
+    """How many bins to keep; for ``fewest`` and ``inset`` see ``divergences``."""
+    found = divergences(counts, levels, fewest, inset)
+    # Ties are real (a sparse histogram quantizes without loss at several i), and the sums are good
+    # to 1e-13: what lies within ten times that of the minimum is one with it.
+    return fewest + int(np.flatnonzero(found <= found.min() + _TIE)[-1])

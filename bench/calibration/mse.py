@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from bench.calibration.histogram import Counts, check_bins
 from bench.calibration.kernels import compiled
-from bench.calibration.statistics import Counts, Snapshot, check_bins
+from bench.calibration.statistics import Snapshot
 from bench.errors import ConfigError
 
 

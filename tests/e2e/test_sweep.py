@@ -109,7 +109,7 @@ def test_rows_are_finite_and_agree_with_themselves(
     for kind, median in medians.items():
         assert (median <= table[f"{kind}_latency_p90_ms"]).all()
         assert (table[f"{kind}_latency_p90_ms"] <= table[f"{kind}_latency_p99_ms"]).all()
-    assert (table["agreement_db"] > 20).all()  # what computed with a wrong zero point had 8
+    assert (table["agreement_db"] > 25).all()  # what computed with a wrong zero point had 8
     assert (table["sqnr_db"] > 0).all()
     assert table["fp32"].nunique() == 1
 
