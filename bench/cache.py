@@ -49,6 +49,12 @@ def write_atomically(path: Path, content: bytes) -> None:
     write_with(path, lambda file: file.write(content))
 
 
+def only_one(path: Path) -> FileLock:
+    """A lock that one process at a time can hold, on a file that is made if it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path)
+
+
 def cached(
     path: Path, load: Callable[[Path], T], compute: Callable[[], Callable[[BinaryIO], object]]
 ) -> T:
@@ -57,8 +63,7 @@ def cached(
     Concurrent callers wait on a file lock instead of repeating the work.
     """
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(f".{path.name}.lock")):
+        with only_one(path.with_name(f".{path.name}.lock")):
             if not path.exists():
                 write_with(path, compute())
     return load(path)

@@ -5,8 +5,9 @@ This module alone knows the whole way. It receives objects, never configuration.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import lru_cache, partial
 from pathlib import Path
@@ -66,7 +67,7 @@ def execute(run: Run, store: RowStore, overrides: str = "") -> Row:
     row = Row(
         **_asked(run),
         **status,
-        **measured,
+        **_finite(measured),
         overrides=overrides,
         started_at=started,
         run_s=whole.seconds,
@@ -74,6 +75,14 @@ def execute(run: Run, store: RowStore, overrides: str = "") -> Row:
     )
     store.add(row, raw)
     return row
+
+
+def _finite(measured: Mapping[str, Any]) -> dict[str, Any]:
+    """The measured values, None for what is not a number or infinite: JSON knows neither."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in measured.items()
+    }
 
 
 def _asked(run: Run) -> dict[str, Any]:

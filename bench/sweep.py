@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from bench.cache import only_one
 from bench.compose import build_run
 from bench.config import Config
 from bench.errors import BenchError
@@ -50,8 +51,9 @@ def job(config: DictConfig) -> None:
         run = build_run(cast(Config, config))
         _announce(f"{run.model.name}: weights {run.model.weights}")
         store = RowStore(Path(config.sweep.out))
-        if not store.has(run.key):
-            execute(run, store, shlex.join(HydraConfig.get().overrides.task))
+        with only_one(run.cache / f".run-{run.key}.lock"):  # two sweeps may share a run
+            if not store.has(run.key):
+                execute(run, store, shlex.join(HydraConfig.get().overrides.task))
     except (BenchError, OmegaConfBaseException, OSError) as error:
         raise SystemExit(one_line(error)) from error
     (Path(HydraConfig.get().runtime.output_dir) / MARK).write_text(run.key + "\n")

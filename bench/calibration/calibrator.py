@@ -21,7 +21,10 @@ the tensor keeps a plain range. ONNX Runtime likewise falls back to a scale of 1
 
 
 class Calibrator(Protocol):
-    """A rule for the clipping threshold: a pure function of a snapshot, without state."""
+    """A rule for the clipping threshold: a pure function of a snapshot, without state.
+
+    A rule of TensorRT's that looks after layer fusion also has ``after_fusion = True``.
+    """
 
     @property
     def name(self) -> str:
@@ -36,6 +39,11 @@ class Calibrator(Protocol):
     def amax(self, snapshot: Snapshot) -> float:
         """The clipping threshold of |x|, in the tensor's unit; 0.0 only if all was zero."""
         ...
+
+
+def after_fusion(calibrator: Calibrator) -> bool:
+    """Whether tensors inside a fused layer get no range; False unless the rule says so."""
+    return bool(getattr(calibrator, "after_fusion", False))
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,9 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime as ort
-from filelock import FileLock
 
-from bench.cache import content_key, write_with
+from bench.cache import content_key, only_one, write_with
 from bench.calibration.statistics import Snapshot, TensorStatistics
 from bench.model.onnx_model import OnnxModel
 
@@ -54,8 +53,7 @@ class Collector:
 
     def collect(self, size: int, clock: Callable[[], float]) -> Calibration:
         """Statistics over the first ``size`` inputs; DataError for a non-finite activation."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / f".statistics-{self._key}.lock"):
+        with only_one(self.folder / f".statistics-{self._key}.lock"):
             have = max((s for s in self._sizes() if s <= size), default=0)
             start = self._load(have) if have else Calibration(0, (), 0.0)
             return start if have == size else self._extend(start, size, clock)

@@ -104,21 +104,24 @@ def _tensorrt(snapshot: Snapshot, bins: int, levels: int) -> float:
 
     - Values go to the nearest bin, and the "centre of the best bin" is (i + 0.5) * width, that
       bin's end: 2048.5/2048 of the maximum where nothing is clipped, 916.5/2048 for images whose
-      letterbox bars, 114/255 = 915.6/2048, are in the last bin kept. (Floor bins with the slides'
-      threshold, (bins kept + 0.5) * width, would give the same two: only TensorRT itself can tell.)
-    - The tail is in the reference only. Taken by the word, the coarse histogram would hold it too:
-      clipping would cost nothing, and plain images would end at 1012.5/2048, not at 2048.5.
-    - "For each bin": from the first that leaves a level one bin. Below that nothing is quantized;
-      the first occupied bin alone, all else clipped into it, would always win with a divergence of
-      zero. With 127 levels that is 128 bins, the start of NVIDIA's GTC 2017 slides.
+      letterbox bars, 114/255 = 915.6/2048, are in the last bin kept. (Floor bins and a threshold of
+      (bins kept + 0.5) * width, as in S. Migacz' GTC 2017 slides, would give the same two numbers:
+      only TensorRT itself can tell.)
+    - The tail is in the reference only, as on the slides. Taken by the word, the coarse histogram
+      would hold it too: clipping would cost next to nothing, and plain photographs would end at
+      1012.5/2048 instead of 2048.5.
+    - "For each bin" begins where every level has a bin of its own, with 127 levels at 128 bins, as
+      on the slides. Below that nothing is quantized: the first occupied bin, with all else clipped
+      into it, would always win with a divergence of zero.
     - Not told: ties, and empty bins ("minor modifications"). Both are as in NVIDIA's ModelOpt; of
       thresholds that the divergence can't tell apart the last clips least.
 
-    The grid is not TensorRT's. Its 2048 bins cover the first batch, and are widened to twice as
-    often as a later batch needs it; ours end at the observed maximum, as there if the first batch
-    holds it (NVIDIA advises one large batch). Otherwise its bins are up to twice as wide, and it
-    may choose a threshold beyond the maximum, where levels and bins happen to align: in the public
-    calib_yolov4-int8-608.cache ranges of tanh, which is at most 1, are 1.0083 and even 1.04.
+    TensorRT's range is that of the first batch, doubled until later batches fit; ours ends at the
+    observed maximum, as there if the first batch holds it (NVIDIA advises one large batch).
+    Otherwise its bins are up to twice as wide, and it may choose a threshold beyond the maximum,
+    where levels and bins happen to align: in the public calib_yolov4-int8-608.cache ranges of tanh,
+    which is at most 1, are 2048.5/2048, 1024.5/1024, 1032.5/1024 and even 1064.5/1024. So the bins
+    are 2048 and become wider, not 1024 and more as the description has it.
     """
     magnitudes = snapshot.magnitudes(bins)
     counts = magnitudes.counts.copy()
@@ -131,7 +134,7 @@ def _modelopt(snapshot: Snapshot, bins: int, levels: int) -> float:
     """NVIDIA ModelOpt's ``_compute_amax_entropy`` (modelopt/torch/quantization/calib/histogram.py).
 
     The divergence of nothing but empty bins is infinite here. There it is NaN, which its argmin
-    takes for the minimum: a tensor without small values is clipped at 2047/2048 or below.
+    takes for the minimum: a tensor whose first 128 bins are empty is clipped below all its values.
     """
     magnitudes = snapshot.floor_magnitudes(bins)
     counts = magnitudes.counts.copy()  # ModelOpt used to write into what others read later

@@ -18,10 +18,11 @@ from bench.errors import ConfigError
 class Mse:
     """The bin centre that, as threshold, minimises the squared error of INT8 fake quantization.
 
-    The rule of NVIDIA pytorch-quantization and ModelOpt (``_compute_amax_mse``): every bin centre
-    is quantized (scale = amax / 127, round half to even, clipped at 127) and its squared error
-    weighted by its count; candidates are the bin centres from ``start_bin`` on; the first minimum
-    wins. The last candidate is the largest value seen, so nothing is clipped unless that pays.
+    The *symmetric* rule: the range is [-amax, amax] with zero point 0, chosen on |x|, as NVIDIA's
+    pytorch-quantization and ModelOpt do (``_compute_amax_mse``). Every bin centre is quantized
+    (scale = amax / 127, round half to even, clipped at 127) and its squared error weighted by its
+    count; candidates are the bin centres from ``start_bin`` on; the first minimum wins. The last
+    candidate is the largest value seen, so nothing is clipped unless that pays.
 
     Raises ConfigError unless 1 <= start_bin <= bins <= MOST_BINS.
     """

@@ -8,8 +8,8 @@ larger value raises e, and bins are merged in pairs until the range fits. A bin 
 (floor), so two neighbours make exactly one bin of the coarser grid, and since a power of two scales
 every edge without rounding, the counts are those of one pass over all values, bit for bit.
 
-Only the extremes of each image, for rules that follow their course, have an order: eight bytes an
-image and tensor, bounded by the calibration set (5000 images and 350 tensors: 14 MB).
+Only the extremes of each image, for rules that follow their course, have an order and grow: eight
+bytes an image and tensor (14 MB for 5000 images and 350 tensors).
 """
 
 from __future__ import annotations
@@ -80,11 +80,7 @@ class TensorStatistics:
         fill(x, np.float32(FINE * 2.0**-self._exponent), self._counts)
 
     def merge(self, other: TensorStatistics) -> None:
-        """Add what ``other`` saw of the same tensor; ``other`` stays as it is.
-
-        Its images count as later ones: parts that are merged in the order of their images make one
-        pass over all, bit for bit; in another order all but the extremes' order is the same.
-        """
+        """Add what ``other``, left as it is, saw of the same tensor: images that come later."""
         self.restore(other.snapshot())
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -106,9 +102,9 @@ class TensorStatistics:
         """What was seen up to now, as an immutable value."""
         positive, negative = self._counts.copy()
         low, high = (self._low, self._high) if self._count else (0.0, 0.0)
-        course = np.array(self._extremes, np.float32).reshape(-1, 2)
+        pairs = np.array(self._extremes, np.float32).reshape(-1, 2)
         return Snapshot(
-            self.name, self._count, low, high, self._exponent, positive, negative, course
+            self.name, self._count, low, high, self._exponent, positive, negative, pairs
         )
 
     def _cover(self, low: float, high: float) -> None:
@@ -124,8 +120,8 @@ class Snapshot:
 
     ``count`` values between ``min`` and ``max`` (all zero where nothing was seen). ``positive``
     counts the values from zero up, ``negative`` those below: (FINE + 1,) int64 each, where bin i
-    holds i * w <= |x| < (i + 1) * w with w = 2^exponent / FINE. ``extremes`` (images, 2) float32
-    are the lowest and highest value of each image, in order.
+    holds i * w <= |x| < (i + 1) * w with w = 2^exponent / FINE. ``extremes`` (images, 2) float32:
+    the lowest and the highest value of each image, in order.
     """
 
     name: str
@@ -138,8 +134,8 @@ class Snapshot:
     extremes: npt.NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        for array_ in (self.positive, self.negative, self.extremes):
-            array_.setflags(write=False)
+        for own in (self.positive, self.negative, self.extremes):
+            own.setflags(write=False)
 
     @property
     def amax(self) -> float:
@@ -149,9 +145,8 @@ class Snapshot:
     def magnitudes(self, bins: int = 2048) -> Magnitudes:
         """The histogram of |x| on the grid of TensorRT's caches: ``bins`` + 1 bins up to amax.
 
-        A value goes to the nearest multiple of amax / bins. Where amax is a power of two the edges
-        lie on fine edges and the counts are exact; elsewhere ``regrid`` shares out the fine bins
-        that an edge cuts. Raises ConfigError if ``bins`` is not within 1 .. MOST_BINS.
+        A value goes to the nearest multiple of amax / bins, to the bit where amax is a power of two
+        (see ``regrid``). Raises ConfigError if ``bins`` is not within 1 .. MOST_BINS.
         """
         return self._magnitudes(bins, 0.5)
 
@@ -161,9 +156,9 @@ class Snapshot:
 
     def _magnitudes(self, bins: int, shift: float) -> Magnitudes:
         check_bins(bins)
-        width = (self.amax or 2.0**self.exponent) / bins  # of zeros the grid may be any
-        upper_edges = np.arange(1 - shift, bins) * (width / 2.0**self.exponent * FINE)
-        counts = regrid(self.positive + self.negative, upper_edges)
+        width = (self.amax or 2.0**self.exponent) / bins  # of zeros any grid will do
+        ends = np.arange(1 - shift, bins, dtype=np.float64) * (width / 2.0**self.exponent * FINE)
+        counts = regrid(self.positive + self.negative, ends)
         return Magnitudes(counts, self.amax / bins, shift)
 
     def signed_counts(self, bins: int) -> Counts:
@@ -172,9 +167,9 @@ class Snapshot:
         A negative value that lies on an edge to the last bit counts to the bin beyond it.
         """
         check_bins(bins)
-        fine = np.concatenate((self.negative[::-1], self.positive))
-        inner_edges = (np.arange(1, bins) / bins * 2 - 1) * self.amax
-        return regrid(fine, inner_edges / 2.0**self.exponent * FINE + (FINE + 1))
+        scale = self.amax / 2.0**self.exponent * FINE
+        inner_edges = (np.arange(1, bins) / bins * 2 - 1) * scale + (FINE + 1)
+        return regrid(np.concatenate((self.negative[::-1], self.positive)), inner_edges)
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """This snapshot as arrays for ``np.savez``: trailing zeros cut, counts in few bytes."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
+
+from onnx import NodeProto
 
 from bench.errors import ConfigError
 from bench.model.graph import Graph
@@ -24,7 +27,10 @@ class PrecisionPlan:
     float_selectors: tuple[str, ...] = ()
 
     def float_nodes(self, graph: Graph) -> frozenset[str]:
-        """Names of the nodes kept in float; raises ConfigError for an unknown selector."""
+        """Names of the nodes kept in float.
+
+        Raises ConfigError for an unknown selector, and for an ``op:`` or ``name:`` without a match.
+        """
         return frozenset(
             node for selector in self.float_selectors for node in self._select(selector, graph)
         )
@@ -38,19 +44,31 @@ class PrecisionPlan:
         if kind == "depthwise":
             return graph.depthwise
         if kind == "op" and argument:
-            return frozenset(n for n, node in graph.nodes.items() if node.op_type == argument)
+            return self._matching(selector, lambda node: node.op_type == argument, graph)
         if kind == "name" and argument:
             try:
-                return frozenset(name for name in graph.nodes if re.search(argument, name))
+                pattern = re.compile(argument)
             except re.error as error:
                 raise ConfigError(
                     f"plan '{self.name}': '{argument}' is no regular expression ({error})",
                     "Mend the selector, for instance with a backslash before a special character",
                 ) from error
+            return self._matching(selector, lambda node: bool(pattern.search(node.name)), graph)
         raise ConfigError(
             f"plan '{self.name}' has an unknown selector '{selector}'",
             "Use first, head, depthwise, op:TYPE or name:REGEX",
         )
+
+    def _matching(
+        self, selector: str, wanted: Callable[[NodeProto], bool], graph: Graph
+    ) -> frozenset[str]:
+        names = frozenset(name for name, node in graph.nodes.items() if wanted(node))
+        if not names:
+            raise ConfigError(
+                f"plan '{self.name}': selector '{selector}' matches no node of this model",
+                "Check the operator type or name against the ONNX file",
+            )
+        return names
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import io
 import pickle
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bench.calibration.statistics import FINE, MOST_BINS, Snapshot, TensorStatistics
+from bench.calibration.histogram import FINE, MOST_BINS
+from bench.calibration.statistics import Snapshot, TensorStatistics
 from bench.errors import ConfigError, DataError
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -28,8 +30,13 @@ def look(*batches: np.ndarray) -> Snapshot:
     return seen(*batches).snapshot()
 
 
-def bits(snapshot: Snapshot) -> dict[str, bytes]:
+def all_bits(snapshot: Snapshot) -> dict[str, bytes]:
     return {key: array.tobytes() for key, array in snapshot.to_arrays().items()}
+
+
+def bits(snapshot: Snapshot) -> dict[str, bytes]:
+    """All but the course of the extremes, which alone depends on what one update was."""
+    return {key: value for key, value in all_bits(snapshot).items() if key != "extremes"}
 
 
 def folded(snapshot: Snapshot) -> np.ndarray:
@@ -65,6 +72,7 @@ def test_statistics_continue_from_a_stored_snapshot(first: np.ndarray, second: n
     continued = TensorStatistics("x")
     continued.restore(Snapshot.from_arrays(look(first).to_arrays()))
     continued.update(second)
+    assert all_bits(continued.snapshot()) == all_bits(look(first, second))
     assert bits(continued.snapshot()) == bits(look(np.append(first, second)))
 
 
@@ -100,6 +108,29 @@ def test_powers_of_two_lose_nothing(power: int) -> None:
     np.testing.assert_array_equal(scaled.positive, plain.positive)
     np.testing.assert_array_equal(scaled.negative, plain.negative)
     np.testing.assert_array_equal(scaled.magnitudes().counts, plain.magnitudes().counts)
+
+
+# --- the extremes of each image, in their order ---------------------------------------------------
+
+
+@settings(deadline=None)
+@given(st.lists(tensors, max_size=8), st.integers(0, 8))
+def test_extremes_are_those_of_each_update_that_saw_something(
+    images: list[np.ndarray], cut: int
+) -> None:
+    expected = [(image.min(), image.max()) for image in images if image.size]
+    snapshot = look(*images)
+    assert snapshot.extremes.dtype == np.float32
+    np.testing.assert_array_equal(snapshot.extremes, np.reshape(expected, (-1, 2)))
+    merged = seen(*images[:cut])
+    merged.merge(seen(*images[cut:]))
+    assert all_bits(merged.snapshot()) == all_bits(snapshot)
+
+
+def test_extremes_follow_the_order_of_merging() -> None:
+    late = seen(np.array([3.0, -1.0], np.float32))
+    late.merge(seen(np.array([2.0], np.float32), np.array([5.0], np.float32)))
+    assert late.snapshot().extremes.tolist() == [[-1, 3], [2, 2], [5, 5]]
 
 
 # --- what comes in --------------------------------------------------------------------------------
@@ -144,10 +175,13 @@ def test_statistics_of_different_tensors_do_not_mix() -> None:
 def test_a_snapshot_is_immutable_and_keeps_its_moment() -> None:
     statistics = seen(np.array([1.0, -2.0], np.float32))
     snapshot = statistics.snapshot()
-    before = bits(snapshot)
+    before = all_bits(snapshot)
     statistics.update(np.array([100.0], np.float32))
-    assert bits(snapshot) == before
-    for array in (snapshot.positive, snapshot.negative, snapshot.magnitudes().counts):
+    assert all_bits(snapshot) == before
+    arrays = (
+        snapshot.positive, snapshot.negative, snapshot.extremes, snapshot.magnitudes().counts
+    )  # fmt: skip
+    for array in arrays:
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
     with pytest.raises(AttributeError):
@@ -164,7 +198,7 @@ def test_a_snapshot_survives_npz_and_pickle(values: np.ndarray) -> None:
     with np.load(file, allow_pickle=False) as arrays:
         loaded = Snapshot.from_arrays(arrays)
     for copy in (loaded, pickle.loads(pickle.dumps(snapshot))):
-        assert bits(copy) == bits(snapshot)
+        assert all_bits(copy) == all_bits(snapshot)
         assert copy.positive.dtype == np.int64
         assert (copy.name, copy.count, copy.min, copy.max, copy.exponent) == (
             ("x", snapshot.count, snapshot.min, snapshot.max, snapshot.exponent)
@@ -172,9 +206,10 @@ def test_a_snapshot_survives_npz_and_pickle(values: np.ndarray) -> None:
 
 
 def test_large_counts_survive_npz() -> None:
-    statistics = seen(np.zeros(1, np.float32))
-    for _ in range(40):
-        statistics.merge(statistics)
+    one = look(np.zeros(1, np.float32))
+    many = replace(one, count=2**40, positive=one.positive * 2**40)
+    statistics = seen()
+    statistics.restore(many)
     loaded = Snapshot.from_arrays(statistics.snapshot().to_arrays())
     assert loaded.positive[0] == loaded.count == 2**40
 
@@ -185,6 +220,11 @@ def test_large_counts_survive_npz() -> None:
 def nearest_bins(values: np.ndarray, bins: int) -> np.ndarray:
     magnitudes = np.abs(values.astype(np.float64))
     return np.bincount(np.floor(magnitudes * bins / magnitudes.max() + 0.5).astype(int))
+
+
+def floor_bins(values: np.ndarray, bins: int) -> np.ndarray:
+    magnitudes = np.abs(values.astype(np.float64))
+    return np.histogram(magnitudes, bins, range=(0, magnitudes.max()))[0]
 
 
 @settings(deadline=None)
@@ -199,9 +239,13 @@ def test_magnitudes_are_exact_when_the_maximum_is_a_power_of_two(
     values[:1000] = generator.integers(0, 2 * bins, 1000) / (2 * bins)  # on centres and on edges
     values[-1] = -1.0
     values = np.ldexp(values, power)
-    magnitudes = look(values).magnitudes(bins)
-    np.testing.assert_array_equal(magnitudes.counts, nearest_bins(values, bins))
-    assert magnitudes.width == 2.0**power / bins
+    snapshot = look(values)
+    for found, exact in (
+        (snapshot.magnitudes(bins), nearest_bins(values, bins)),
+        (snapshot.floor_magnitudes(bins), floor_bins(values, bins)),
+    ):
+        np.testing.assert_array_equal(found.counts, exact)
+        assert found.width == 2.0**power / bins
 
 
 @settings(deadline=None)
@@ -210,17 +254,19 @@ def test_magnitudes_misplace_no_more_than_the_bins_an_edge_cuts(
     values: np.ndarray, bins: int
 ) -> None:
     snapshot = look(values)
-    magnitudes = snapshot.magnitudes(bins)
-    exact = nearest_bins(values, bins)
-    edges = (np.arange(bins) + 0.5) * snapshot.amax / bins / (2.0**snapshot.exponent / FINE)
-    cut = folded(snapshot)[edges.astype(int)]
-    misplaced = np.abs(np.cumsum(magnitudes.counts) - np.cumsum(exact))
-    assert (misplaced[:-1] <= cut).all()
-    assert (magnitudes.counts >= 0).all()
-    assert magnitudes.counts.sum() == snapshot.count
-    largest = np.abs(values) == np.abs(values).max()
-    assert magnitudes.counts[bins] >= largest.sum()
-    assert magnitudes.counts[0] >= (values == 0).sum()
+    for magnitudes, exact in (
+        (snapshot.magnitudes(bins), nearest_bins(values, bins)),
+        (snapshot.floor_magnitudes(bins), floor_bins(values, bins)),
+    ):
+        upper = [magnitudes.upper_edge(index) for index in range(exact.size - 1)]
+        cut = folded(snapshot)[(np.array(upper) / (2.0**snapshot.exponent / FINE)).astype(int)]
+        misplaced = np.abs(np.cumsum(magnitudes.counts) - np.cumsum(exact))
+        assert (misplaced[:-1] <= cut).all()
+        assert (magnitudes.counts >= 0).all()
+        assert magnitudes.counts.sum() == snapshot.count
+        largest = np.abs(values) == np.abs(values).max()
+        assert magnitudes.counts[-1] >= largest.sum()
+        assert magnitudes.counts[0] >= (values == 0).sum()
 
 
 def test_magnitudes_of_a_smooth_tensor_stay_smooth() -> None:
@@ -235,9 +281,37 @@ def test_the_edges_of_magnitudes() -> None:
     assert magnitudes.upper_edge(0) == 0.25
     assert magnitudes.upper_edge(6) == 3.25
     assert magnitudes.counts.tolist() == [0, 0, 0, 0, 0, 0, 1]
+    floor = look(np.array([3.0], np.float32)).floor_magnitudes(6)
+    assert floor.width == 0.5
+    assert floor.upper_edge(0) == 0.5
+    assert floor.upper_edge(5) == 3.0
+    assert floor.counts.tolist() == [0, 0, 0, 0, 0, 1]
 
 
 @pytest.mark.parametrize("bins", [0, -1, MOST_BINS + 1])
 def test_too_many_or_too_few_bins_are_refused(bins: int) -> None:
     with pytest.raises(ConfigError, match=rf"bins={bins} is out of range"):
         look(np.ones(1, np.float32)).magnitudes(bins)
+    with pytest.raises(ConfigError, match=rf"bins={bins} is out of range"):
+        look(np.ones(1, np.float32)).signed_counts(bins)
+
+
+# --- the histogram of x ---------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(-100, 100), st.sampled_from([2, 128, 129, 2048]))
+def test_signed_counts_are_a_histogram_of_the_values(seed: int, power: int, bins: int) -> None:
+    values = np.random.default_rng(seed).uniform(-0.9, 1, 3000).astype(np.float32)
+    values[:4] = -1.0, 1.0, 0.0, 1.0
+    values[np.isin(values, np.arange(-bins + 1, 0) / bins)] = 0.0  # see the test below
+    tolerance = folded(look(values)).max() if bins % 2 else 0  # odd: edges cut fine bins
+    counts = look(np.ldexp(values, power)).signed_counts(bins)
+    expected = np.histogram(values.astype(np.float64), bins, range=(-1, 1))[0]
+    assert np.abs(np.cumsum(counts) - np.cumsum(expected)).max() <= tolerance
+    assert counts.sum() == values.size
+
+
+def test_an_edge_belongs_to_the_bin_beyond_it() -> None:
+    values = np.array([-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0], np.float32)
+    assert look(values).signed_counts(4).tolist() == [2, 1, 2, 2]

@@ -133,7 +133,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "an image without a name": (coco(annotations="nameless"), ["nameless.json", "file_name"]),
     # calibration
     "unknown calibrator": (
-        [*CUSTOM, "calibrator=entropy"], ["calibrator=entropy is unknown", "entropy2, minmax, mse"]
+        [*CUSTOM, "calibrator=kl"], ["calibrator=kl is unknown", "legacy, minmax, moving_average"]
     ),
     "size above the set": (
         [*CUSTOM, "calibration.size=7"], ["calibration.size=7", "the 6 calibration images", "fewer"]
@@ -243,9 +243,9 @@ def test_bad_input_is_one_line(asked: list[str], told: list[str], bench: Bench) 
 
 
 def test_a_bad_value_in_a_sweep_is_told_before_anything_runs(bench: Bench) -> None:
-    ended = bench("--multirun", *CUSTOM, "calibrator=minmax,entropy")
+    ended = bench("--multirun", *CUSTOM, "calibrator=minmax,kl")
     assert ended.status == 2
-    assert "calibrator=entropy is unknown. Use one of entropy2, minmax, mse" in ended.one_line
+    assert "calibrator=kl is unknown. Use one of entropy, entropy2," in ended.one_line
     assert bench.left_nothing
 
 

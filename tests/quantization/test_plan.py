@@ -34,13 +34,19 @@ def plan(*selectors: str) -> PrecisionPlan:
         ("depthwise", ["depthwise"], {"depthwise"}),
         ("classifier", ["depthwise"], set()),
         ("residual", ["op:Relu"], {"relu0", "relu1", "relu2"}),
-        ("residual", ["op:Rel"], set()),
         ("residual", ["name:block"], {"block1", "block2"}),
         ("residual", ["name:^relu[12]$", "first"], {"relu1", "relu2", "stem"}),
     ],
 )
 def test_selectors(graph, name, selectors, kept):
     assert plan(*selectors).float_nodes(graph(name)) == kept
+
+
+@pytest.mark.parametrize("selector", ["op:Rel", "name:^blok"])
+def test_a_selector_of_ones_own_that_matches_nothing_is_refused(graph, selector):
+    with pytest.raises(ConfigError, match=r"matches no node of this model\. Check") as error:
+        plan(selector).float_nodes(graph("residual"))
+    assert selector in str(error.value)
 
 
 @pytest.mark.parametrize("selector", ["last", "firsts", "", "op:", "name:", "op", "name"])

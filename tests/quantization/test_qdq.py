@@ -297,11 +297,10 @@ def test_a_plan_in_float_loses_less(tiny, quantize, images, run_in_onnxruntime, 
     expected = run_in_onnxruntime(model.proto, x)
     noise = [
         sqnr(expected, run_in_onnxruntime(quantize(model, plan).proto, x))
-        for plan in ((), ("first",), ("name:^never$",), ("name:stem|left|right|fuse",))
+        for plan in ((), ("first",), ("name:stem|left|right|fuse",))
     ]
     assert noise[1] > noise[0]
-    assert noise[2] == noise[0]
-    assert noise[3] > noise[1]
+    assert noise[2] > noise[1]
 
 
 def test_any_batch_can_be_fixed_afterwards(tiny, quantize, images, run_in_onnxruntime):
