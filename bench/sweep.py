@@ -51,9 +51,10 @@ def job(config: DictConfig) -> None:
         run = build_run(cast(Config, config))
         _announce(f"{run.model.name}: weights {run.model.weights}")
         store = RowStore(Path(config.sweep.out))
-        with only_one(run.cache / f".run-{run.key}.lock"):  # two sweeps may share a run
-            if not store.has(run.key):
-                execute(run, store, shlex.join(HydraConfig.get().overrides.task))
+        if not store.has(run.key):
+            with only_one(run.cache / f".run-{run.key}.lock"):
+                if not store.has(run.key):  # another process may have made it meanwhile
+                    execute(run, store, shlex.join(HydraConfig.get().overrides.task))
     except (BenchError, OmegaConfBaseException, OSError) as error:
         raise SystemExit(one_line(error)) from error
     (Path(HydraConfig.get().runtime.output_dir) / MARK).write_text(run.key + "\n")
