@@ -155,7 +155,9 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         ["calibrator.percentile=most is not a number"],
     ),
     # plan and engine
-    "unknown plan": ([*CUSTOM, "plan=none"], ["plan=none is unknown", "all, custom, float_depthwise"]),
+    "unknown plan": (
+        [*CUSTOM, "plan=none"], ["plan=none is unknown", "all, custom, float_depthwise"]
+    ),
     "unknown placement": (
         [*CUSTOM, "placement=here"], ["placement=here is unknown", "explicit or implicit"]
     ),
