@@ -70,6 +70,7 @@ class ShapesDataset:
         calibration_images: int,
         validation_domain: Domain | None = None,
         calibration_domain: Domain | None = None,
+        validation_outlier: bool | None = None,
         calibration_outlier: bool | None = None,
         name: str = "shapes",
     ) -> None:
@@ -82,7 +83,9 @@ class ShapesDataset:
             raise ConfigError("dataset shapes needs at least one image in each split")
         self.name = name
         self.task = task
-        self.validation = ShapeSamples("validation", validation_images, task, validation_domain)
+        self.validation = ShapeSamples(
+            "validation", validation_images, task, validation_domain, validation_outlier
+        )
         self.calibration = ShapeSamples(
             "calibration", calibration_images, task, calibration_domain, calibration_outlier
         )
