@@ -32,8 +32,10 @@ def test_the_card_belongs_to_the_file(name: str) -> None:
     assert card["metric_value"] >= (0.5 if name == "yolov8n" else 0.9)
 
 
-@pytest.mark.parametrize(("name", "images", "least"), [("yolov8n", 48, 0.6), ("resnet18", 200, 0.95),
-                                                       ("mobilenetv2", 200, 0.95)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "images", "least"),
+    [("yolov8n", 48, 0.6), ("resnet18", 200, 0.95), ("mobilenetv2", 200, 0.95)],
+)
 def test_fp32_is_as_good_as_the_card_says(name, images, least, tmp_path) -> None:
     run = build_run(composed(f"model={name}", f"dataset.validation_images={images}"))
     samples, model = run.dataset.validation, run.model
