@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from bench.errors import ModelError
 from bench.model.detections import Detections
 
 Array = npt.NDArray[np.float32]
@@ -55,6 +56,18 @@ Head = DetectionHead | ClassifierHead
 def shown(shapes: Sequence[Shape]) -> str:
     """Output shapes as a user writes them: '1x84x8400'."""
     return ", ".join("x".join(map(str, shape)) for shape in shapes)
+
+
+def require_outputs(
+    head: str, shapes: Sequence[Shape], expected: Sequence[Shape], n_classes: int
+) -> None:
+    """Raise ModelError unless the model's output shapes are the expected ones."""
+    if list(shapes) != list(expected):
+        raise ModelError(
+            f"the model's outputs ({shown(shapes)}) do not fit head {head} with {n_classes} "
+            f"classes, which needs {shown(expected)}",
+            "Choose model.head to fit the model, and a dataset with the model's classes",
+        )
 
 
 def grid(size: tuple[int, int], strides: Sequence[int]) -> list[tuple[int, int, int]]:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.errors import ModelError
-from bench.model.heads.base import Array, Shape, shown
+from bench.model.heads.base import Array, Shape, require_outputs
 
 
 @dataclass(frozen=True)
@@ -17,12 +16,7 @@ class Classifier:
     task: Literal["classification"] = "classification"
 
     def check(self, shapes: Sequence[Shape], input_size: tuple[int, int], n_classes: int) -> None:
-        if list(shapes) != [(1, n_classes)]:
-            raise ModelError(
-                f"the model's outputs ({shown(shapes)}) do not fit head classifier with "
-                f"{n_classes} classes, which needs {shown([(1, n_classes)])}",
-                "Choose model.head to fit the model, and a dataset with the model's classes",
-            )
+        require_outputs("classifier", shapes, [(1, n_classes)], n_classes)
 
     def logits(self, outputs: Sequence[Array]) -> Array:
         return outputs[0]

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bench.errors import ModelError
 from bench.model.detections import Detections
-from bench.model.heads.base import Array, Candidates, Shape, grid, shown
+from bench.model.heads.base import Array, Candidates, Shape, grid, require_outputs
 from bench.model.heads.suppression import Suppression
 from bench.model.heads.yolov8 import corners
 
@@ -24,12 +23,7 @@ class YoloV5Head:
     def check(self, shapes: Sequence[Shape], input_size: tuple[int, int], n_classes: int) -> None:
         cells = sum(rows * columns for rows, columns, _ in grid(input_size, self.strides))
         expected = (1, 3 * cells, 5 + n_classes)
-        if list(shapes) != [expected]:
-            raise ModelError(
-                f"the model's outputs ({shown(shapes)}) do not fit head yolov5 with {n_classes} "
-                f"classes, which needs {shown([expected])}",
-                "Choose model.head to fit the model, and a dataset with the model's classes",
-            )
+        require_outputs("yolov5", shapes, [expected], n_classes)
 
     def decode(self, outputs: Sequence[Array]) -> Detections:
         # Cells without an object cannot reach the threshold: a product is at most one factor.

@@ -8,9 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from bench.errors import ModelError
 from bench.model.detections import Detections
-from bench.model.heads.base import Array, Candidates, Shape, grid, shown
+from bench.model.heads.base import Array, Candidates, Shape, grid, require_outputs
 from bench.model.heads.suppression import Suppression
 
 
@@ -25,12 +24,7 @@ class YoloV8Head:
     def check(self, shapes: Sequence[Shape], input_size: tuple[int, int], n_classes: int) -> None:
         anchors = sum(rows * columns for rows, columns, _ in grid(input_size, self.strides))
         expected = (1, 4 + n_classes, anchors)
-        if list(shapes) != [expected]:
-            raise ModelError(
-                f"the model's outputs ({shown(shapes)}) do not fit head yolov8 with {n_classes} "
-                f"classes, which needs {shown([expected])}",
-                "Choose model.head to fit the model, and a dataset with the model's classes",
-            )
+        require_outputs("yolov8", shapes, [expected], n_classes)
 
     def decode(self, outputs: Sequence[Array]) -> Detections:
         return self.suppression(Candidates(corners(outputs[0][:4].T), outputs[0][4:].T))

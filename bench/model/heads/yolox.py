@@ -8,9 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from bench.errors import ModelError
 from bench.model.detections import Detections
-from bench.model.heads.base import Array, Candidates, Shape, grid, shown
+from bench.model.heads.base import Array, Candidates, Shape, grid, require_outputs
 from bench.model.heads.suppression import Suppression
 
 
@@ -28,12 +27,7 @@ class YoloXHead:
     def check(self, shapes: Sequence[Shape], input_size: tuple[int, int], n_classes: int) -> None:
         maps = grid(input_size, self.strides)
         expected = [(1, 5 + n_classes, rows, columns) for rows, columns, _ in maps]
-        if list(shapes) != expected:
-            raise ModelError(
-                f"the model's outputs ({shown(shapes)}) do not fit head yolox with {n_classes} "
-                f"classes, which needs {shown(expected)}",
-                "Choose model.head to fit the model, and a dataset with the model's classes",
-            )
+        require_outputs("yolox", shapes, expected, n_classes)
 
     def decode(self, outputs: Sequence[Array]) -> Detections:
         decoded = [
