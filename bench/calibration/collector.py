@@ -78,13 +78,17 @@ class Collector:
         session = _open_with_outputs(self.model, self.tensors)
         begin, before = clock(), start.seconds
         reached = start
-        with ThreadPoolExecutor() as pool:
+        # The statistics of one image are taken while the network runs on the next.
+        with ThreadPoolExecutor(max_workers=1) as worker:
+            taken = worker.submit(_update, [], [])
             for index in range(start.size, size):
                 values = self._run(session, self.image(index))
-                list(pool.map(TensorStatistics.update, statistics, values))
+                taken.result()
+                taken = worker.submit(_update, statistics, values)
                 # Powers of two are kept in passing: a smaller size asked for later starts there.
                 done = index + 1
                 if done == size or (done >= 8 and done & (done - 1) == 0):
+                    taken.result()
                     snapshots = tuple(one.snapshot() for one in statistics)
                     reached = Calibration(done, snapshots, before + clock() - begin)
                     self._save(reached)
@@ -114,6 +118,11 @@ class Collector:
             return Calibration(size, tuple(snapshots), float(arrays["seconds"]))
 
 
+def _update(statistics: Sequence[TensorStatistics], values: Sequence[Array]) -> None:
+    for one, array in zip(statistics, values, strict=True):
+        one.update(array)
+
+
 def _open_with_outputs(model: OnnxModel, tensors: Sequence[str]) -> ort.InferenceSession:
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
@@ -123,6 +132,8 @@ def _open_with_outputs(model: OnnxModel, tensors: Sequence[str]) -> ort.Inferenc
     )
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    # Threads that spin between two layers would take the core that the statistics need.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(
         proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
