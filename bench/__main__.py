@@ -35,9 +35,11 @@ def main() -> None:
         _leave(one_line(error), 2)
     except SystemExit as stop:
         if isinstance(stop.code, str):  # a job's error, see bench.sweep.job
+            _conclude_what_there_is()
             _leave(stop.code, 2)
         raise
     except KeyboardInterrupt:
+        _conclude_what_there_is()
         _leave("interrupted. Finished runs are kept; the same command goes on from there", 130)
 
 
@@ -54,6 +56,12 @@ def _check_options() -> None:
     except SystemExit as error:
         reason = said.getvalue().strip().rpartition("error: ")[2]
         raise ConfigError(reason, "python -m bench --hydra-help lists the options") from error
+
+
+def _conclude_what_there_is() -> None:
+    """A sweep that ends early has its finished runs in the table all the same."""
+    with contextlib.suppress(BenchError, OSError):  # one error is told already
+        conclude()
 
 
 def _leave(line: str, status: int) -> NoReturn:

@@ -11,11 +11,14 @@ import shlex
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -54,10 +57,19 @@ def job(config: DictConfig) -> None:
         if not store.has(run.key):
             with only_one(run.cache / f".run-{run.key}.lock"):
                 if not store.has(run.key):  # another process may have made it meanwhile
-                    execute(run, store, shlex.join(HydraConfig.get().overrides.task))
+                    overrides = HydraConfig.get().overrides.task
+                    execute(run, store, shlex.join(overrides), _company())
     except (BenchError, OmegaConfBaseException, OSError) as error:
         raise SystemExit(one_line(error)) from error
     (Path(HydraConfig.get().runtime.output_dir) / MARK).write_text(run.key + "\n")
+
+
+def _company() -> str:
+    """What a latency has to say where the launcher runs jobs side by side."""
+    launcher = HydraConfig.get().launcher
+    if launcher["_target_"].endswith("BasicLauncher") or launcher.get("n_jobs") == 1:
+        return ""
+    return "other runs of the sweep shared the machine"
 
 
 def conclude() -> None:
@@ -81,7 +93,7 @@ def end_progress() -> None:
 
 
 class SweepWatch(Callback):
-    """Shows progress, and remembers the folder whose runs have finished.
+    """Shows progress, and remembers the folder whose finished runs are to be concluded.
 
     Hydra makes warnings of what goes wrong in here, so the conclusion waits until it is left. It
     also sends this object to the launcher's processes: it holds nothing.
@@ -96,14 +108,19 @@ class SweepWatch(Callback):
                 f"a sweep over {' and '.join(apart)} needs one folder for all its rows. "
                 "Add sweep.out=FOLDER"
             )
-        total = math.prod(len(list(override.sweep_string_iterator())) for override in swept)
-        _bars.append(ProgressBar(Path(config.hydra.sweep.dir), total))
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         _finished.append(Path(config.sweep.out))
+        _bars.append(ProgressBar(Path(config.hydra.sweep.dir), _count(swept)))
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         _finished.append(Path(config.sweep.out))
+
+
+def _count(swept: Sequence[Override]) -> int | None:
+    """How many runs these overrides ask for; None where a glob leaves that to Hydra."""
+    try:
+        return math.prod(len(list(override.sweep_string_iterator())) for override in swept)
+    except HydraException:
+        return None
 
 
 def _apart(swept: set[str], config: DictConfig) -> list[str]:
@@ -117,7 +134,7 @@ def _apart(swept: set[str], config: DictConfig) -> list[str]:
 class ProgressBar:
     """Counts marks under ``jobs``, from a thread, until it is stopped."""
 
-    def __init__(self, jobs: Path, total: int) -> None:
+    def __init__(self, jobs: Path, total: int | None) -> None:
         self._jobs, self._total, self._start = jobs, total, time.time()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)

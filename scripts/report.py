@@ -23,8 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = parser.parse_args(arguments).folder
     try:
         print(write_report(folder))
-    except BenchError as error:
-        print(error, file=sys.stderr)
+    except (BenchError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -79,7 +79,8 @@ class Entropy(_Entropy):
     tells apart is *when* they look: this one after layer fusion. So tensors inside a fused layer,
     such as a convolution's output in front of its ReLU, get no range of their own (NVIDIA/TensorRT
     issue 747), its cache only fits the fusions of one platform and version, and its result may
-    depend on the batch size. ``kCALIBRATE_BEFORE_FUSION`` overrides that.
+    depend on the batch size. ``kCALIBRATE_BEFORE_FUSION`` overrides that. Here both give the same
+    thresholds: which tensors carry Q/DQ is the placement's word, and it knows no fusion yet.
     """
 
     name: ClassVar[str] = "entropy"

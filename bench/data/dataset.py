@@ -43,6 +43,11 @@ class Samples(Protocol):
         """A stable name for each image (file path, or split and number), in order."""
         ...
 
+    @property
+    def fingerprint(self) -> str:
+        """Changes when any of these images changes."""
+        ...
+
 
 class Dataset(Protocol):
     """A named dataset with disjoint calibration and validation samples."""

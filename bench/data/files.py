@@ -39,7 +39,7 @@ class FileSamples:
 
     @property
     def fingerprint(self) -> str:
-        """Names, sizes and times of change: cheap, and different after any edit."""
+        """Names, sizes and times of change: cheap, and different after any usual edit or copy."""
         stats = ((self.root / name).stat() for name in self.names)
         facts = (f"{s.st_size}:{s.st_mtime_ns}" for s in stats)
         return content_key(*self.names, *facts)

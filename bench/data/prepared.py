@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -57,23 +58,25 @@ def prepare(
         def fit(index: int) -> tuple[npt.NDArray[np.uint8], Fitting]:
             return preprocess.place(samples.image(index))
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            fitted = list(pool.map(fit, order))
-        pixels = np.empty((len(order), *preprocess.size, 3), np.uint8)
-        for row, (image, _) in zip(pixels, fitted, strict=True):
-            row[:] = image
-        table = np.array([astuple(fitting) for _, fitting in fitted], np.float64)
-
         def write(file: BinaryIO) -> None:
-            np.save(file, table)
-            np.save(file, pixels)
+            shape = (len(order), *preprocess.size, 3)
+            np.lib.format.write_array_header_1_0(  # type: ignore[no-untyped-call]
+                file, {"descr": "|u1", "fortran_order": False, "shape": shape}
+            )
+            fittings = []
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                for image, fitting in pool.map(fit, order):  # written as they come, never all held
+                    file.write(np.ascontiguousarray(image).tobytes())
+                    fittings.append(astuple(fitting))
+            np.save(file, np.array(fittings, np.float64))
 
         return write
 
     def load(path: Path) -> PreparedImages:
         with path.open("rb") as file:
-            table = np.load(file)
             shape, offset = _array_header(file)
+            file.seek(offset + math.prod(shape))
+            table = np.load(file)
         pixels = np.memmap(path, np.uint8, "r", offset, shape)
         fittings = tuple(
             Fitting(sx, sy, left, top, int(width), int(height))
@@ -81,7 +84,7 @@ def prepare(
         )
         return PreparedImages(pixels, fittings, preprocess)
 
-    return cached(folder / f"images-{key}.npy", load, compute)
+    return cached(folder / f"pixels-{key}.npy", load, compute)
 
 
 def _array_header(file: BinaryIO) -> tuple[tuple[int, ...], int]:

@@ -36,6 +36,10 @@ class ShapeSamples:
     def names(self) -> tuple[str, ...]:
         return tuple(f"{self.split}-{index:06d}" for index in range(self.count))
 
+    @property
+    def fingerprint(self) -> str:
+        return content_key(GENERATOR_VERSION, self)
+
     def image(self, index: int) -> Image:
         if self.task == "detection":
             return self.scene(index).image
@@ -100,7 +104,7 @@ class ShapesDataset:
 
     @property
     def fingerprint(self) -> str:
-        return content_key(GENERATOR_VERSION, self.validation, self.calibration)
+        return content_key(self.validation.fingerprint, self.calibration.fingerprint)
 
     def annotations(self) -> str:
         """Ground truth of the validation split as COCO JSON (detection)."""

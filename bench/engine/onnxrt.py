@@ -71,7 +71,12 @@ class OnnxRuntimeSession:
         self._input = self._session.get_inputs()[0].name
 
     def run(self, batch: Array) -> Sequence[Array]:
-        return [np.asarray(out) for out in self._session.run(None, {self._input: batch})]
+        session = self._session
+        try:
+            return [np.asarray(out) for out in session.run(None, {self._input: batch})]
+        except Exception as error:  # ONNX Runtime's own exceptions share no other base
+            reason = str(error).splitlines()[0]
+            raise EngineError(f"ONNX Runtime cannot run the model ({reason})") from error
 
     def describe(self) -> Description:
         """Read the optimized graph: a fused quantized operator is INT8, a float one is not."""

@@ -69,7 +69,11 @@ class OpenVinoSession:
         self._request = compiled.create_infer_request()
 
     def run(self, batch: Array) -> Sequence[Array]:
-        self._request.infer([batch], share_inputs=True)
+        try:
+            self._request.infer([batch], share_inputs=True)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:300]
+            raise EngineError(f"OpenVINO cannot run the model ({reason})") from error
         return [np.array(output.data) for output in self._request.output_tensors]
 
     def describe(self) -> Description:

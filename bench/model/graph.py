@@ -135,6 +135,11 @@ class Graph:
             and self.shape(node.input[0]) == self.shape(node.input[1])
         )
 
+    def is_grouped_transposed(self, name: str) -> bool:
+        """A ConvTranspose in groups: its weight counts the output channels of one group only."""
+        node = self.nodes[name]
+        return node.op_type == "ConvTranspose" and attribute(node, "group", 1) > 1
+
     def macs(self, name: str) -> int:
         """Multiply-accumulates of one compute node for one image."""
         node = self.nodes[name]

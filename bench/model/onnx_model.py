@@ -150,7 +150,7 @@ def _normalise(proto: onnx.ModelProto, input_name: str, path: Path) -> onnx.Mode
     if opset < OLDEST_OPSET:
         try:
             proto = version_converter.convert_version(proto, OLDEST_OPSET)
-        except RuntimeError as error:
+        except (RuntimeError, version_converter.ConvertError) as error:
             raise ModelError(
                 f"{path} has opset {opset}, which could not be raised to {OLDEST_OPSET} ({error})",
                 f"Export it with opset {OLDEST_OPSET} or later",

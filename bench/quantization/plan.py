@@ -105,6 +105,7 @@ def place(plan: PrecisionPlan, placement: Placement, graph: Graph) -> Quantizati
     ``explicit``: at the activation inputs of Conv, ConvTranspose, Gemm and MatMul and at both sides
     of a residual Add (TensorRT developer guide, "Q/DQ Layer-Placement Recommendations").
     ``implicit``: at every activation, as TensorRT up to 10 does with a calibrator.
+    A grouped ConvTranspose stays in float: its weights have no axis of output channels.
     Raises ConfigError for an unknown placement and for a plan that leaves nothing quantized.
     """
     kept = plan.float_nodes(graph)
@@ -117,7 +118,7 @@ def place(plan: PrecisionPlan, placement: Placement, graph: Graph) -> Quantizati
     edges = tuple(
         Edge(name, index, tensor)
         for name in candidates
-        if name not in kept
+        if name not in kept and not graph.is_grouped_transposed(name)
         for index, tensor in enumerate(graph.nodes[name].input)
         if graph.is_activation(tensor)
     )
@@ -129,6 +130,8 @@ def place(plan: PrecisionPlan, placement: Placement, graph: Graph) -> Quantizati
     weighted = tuple(
         name
         for name in graph.compute
-        if name not in kept and graph.nodes[name].input[1] in graph.weights
+        if name not in kept
+        and not graph.is_grouped_transposed(name)
+        and graph.nodes[name].input[1] in graph.weights
     )
     return QuantizationPoints(edges, weighted)

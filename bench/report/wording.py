@@ -23,6 +23,7 @@ MISSING = "\N{EN DASH}"
 FURTHER = {
     "placement": "{} placement",
     "input_range": "{} input range",
+    "calibration_fingerprint": "calibration images {}",
     "calibration_preprocess": "calibration fit {}",
     "batch_size": "batch {}",
 }

@@ -47,7 +47,7 @@ class Row:
     weights: str = column("where the weights came from")
     model_sha256: str = column("SHA-256 of the FP32 ONNX file")
     dataset: str = column("dataset name")
-    dataset_fingerprint: str = column("hash of the images and labels used")
+    dataset_fingerprint: str = column("hash of the validation images")
     task: str = column("detection or classification")
     calibrator: str = column("rule that turns statistics into amax")
     calibrator_params: str = column("parameters of the calibrator")
@@ -158,6 +158,7 @@ class Row:
     git_commit: str = column("commit of this harness", default="")
     started_at: str = column("start of the run, UTC", default="")
     run_s: float | None = column("the whole run", unit="s", default=None)
+    calibration_fingerprint: str = column("hash of all calibration images", default="")
     overrides: str = column("what was typed for this run: Hydra overrides", default="")
     schema_version: int = column("version of this schema", default=SCHEMA_VERSION)
 
