@@ -138,7 +138,7 @@ def _modelopt(snapshot: Snapshot, bins: int, levels: int) -> float:
     takes for the minimum: a tensor whose first 128 bins are empty is clipped below all its values.
     """
     magnitudes = snapshot.floor_magnitudes(bins)
-    counts = magnitudes.counts.copy()  # ModelOpt used to write into what others read later
+    counts = magnitudes.counts.copy()  # ModelOpt writes into what others read later
     counts[0] = counts[1]
     kept = _last_minimum(counts, levels, levels, 0)
     return min(magnitudes.upper_edge(kept - 1), snapshot.amax)

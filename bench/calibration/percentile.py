@@ -18,9 +18,10 @@ class Percentile:
     """The threshold below which ``percentile`` percent of all |x| lie, to one of 2048 bins.
 
     The rule of NVIDIA pytorch-quantization and ModelOpt (``_compute_amax_percentile``): the first
-    bin at which the cumulated share reaches the percentile. The threshold is that bin's *upper*
-    edge, so that at least the share asked for is kept, but never above the largest value seen.
-    (ModelOpt takes the lower edge of a bin that begins there, and keeps less.)
+    bin at which the cumulated share reaches the percentile. It is the very same bin on the same
+    histogram (``scripts/parity_modelopt.py``: all 229 tensors of four networks). The threshold is
+    that bin's *upper* edge, so that at least the share asked for is kept, but never above the
+    largest value seen. ModelOpt and onnxruntime take the lower edge, one bin less, and keep less.
 
     Raises ConfigError unless 0 < percentile <= 100.
     """
