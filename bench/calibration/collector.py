@@ -3,26 +3,39 @@
 Calibration sets are nested prefixes of one seeded shuffle, and statistics can be continued: those
 of a size are kept on disk, and a larger size goes on from the largest that is there. So a sweep's
 sizes together cost one pass over the largest, in whatever processes they run.
+
+Every worker runs the network on an image of its own and adds what it finds to the statistics, which
+do not depend on the order: on two cores that takes two thirds of the time of one image on both. A
+tensor whose values are those of others (a concatenation, a transposition) is not looked at again:
+its statistics are theirs, joined.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 import onnxruntime as ort
 
 from bench.cache import content_key, only_one, write_with
-from bench.calibration.statistics import Snapshot, TensorStatistics
+from bench.calibration.archive import load_snapshots, save_snapshots
+from bench.calibration.statistics import Snapshot, TensorStatistics, joined
+from bench.calibration.tap import Tap, TappedNetwork
+from bench.model.graph import Graph
 from bench.model.onnx_model import OnnxModel
 
-FORMAT = 2
+MOST_WORKERS = 4
+"""Each holds every activation of one image: memory, which more of them would not repay."""
+
+FORMAT = 3
 """To be raised with every change to what the statistics are."""
 
 Array = npt.NDArray[np.float32]
@@ -30,11 +43,15 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What the tensors showed on the first ``size`` images, and the seconds that took."""
+    """What the tensors showed on the first ``size`` images, and the seconds that took.
+
+    ``looked_at`` are the snapshots that the others were made of, to go on from.
+    """
 
     size: int
     snapshots: tuple[Snapshot, ...]
     seconds: float
+    looked_at: tuple[Snapshot, ...]
 
 
 @dataclass(frozen=True)
@@ -55,7 +72,7 @@ class Collector:
         """Statistics over the first ``size`` inputs; DataError for a non-finite activation."""
         with only_one(self.folder / f".statistics-{self._key}.lock"):
             have = max((s for s in self._sizes() if s <= size), default=0)
-            start = self._load(have) if have else Calibration(0, (), 0.0)
+            start = self._load(have) if have else Calibration(0, (), 0.0, ())
             return start if have == size else self._extend(start, size, clock)
 
     @property
@@ -71,69 +88,74 @@ class Collector:
         paths = self.folder.glob(f"statistics-{self._key}-*.npz")
         return [int(path.stem.rsplit("-", 1)[1]) for path in paths]
 
+    @cached_property
+    def _parts(self) -> dict[str, tuple[str, ...]]:
+        """Of every tensor asked for: those that are looked at for its sake."""
+        graph = Graph(self.model)
+        return {name: graph.parts(name) for name in self.tensors}
+
     def _extend(self, start: Calibration, size: int, clock: Callable[[], float]) -> Calibration:
-        statistics = [TensorStatistics(name) for name in self.tensors]
-        for one, snapshot in zip(statistics, start.snapshots, strict=False):  # none at the start
-            one.restore(snapshot)
-        session = _open_with_outputs(self.model, self.tensors)
-        begin, before = clock(), start.seconds
-        reached = start
-        # The statistics of one image are taken while the network runs on the next.
-        with ThreadPoolExecutor(max_workers=1) as worker:
-            taken = worker.submit(_update, [], [])
-            for index in range(start.size, size):
-                values = self._run(session, self.image(index))
-                taken.result()
-                taken = worker.submit(_update, statistics, values)
-                # Powers of two are kept in passing: a smaller size asked for later starts there.
-                done = index + 1
-                if done == size or (done >= 8 and done & (done - 1) == 0):
-                    taken.result()
-                    snapshots = tuple(one.snapshot() for one in statistics)
-                    reached = Calibration(done, snapshots, before + clock() - begin)
-                    self._save(reached)
-        return reached
+        looked_at = tuple(dict.fromkeys(part for own in self._parts.values() for part in own))
+        statistics = {name: TensorStatistics(name) for name in looked_at}
+        for snapshot in start.looked_at:  # none at the start
+            statistics[snapshot.name].restore(snapshot)
+        cores = len(os.sched_getaffinity(0))
+        workers = min(cores, MOST_WORKERS, size - start.size)
+        network = TappedNetwork(self.model, looked_at, threads=cores // workers)
+        taps: SimpleQueue[Tap] = SimpleQueue()
+        for _ in range(workers):
+            taps.put(Tap(network))
 
-    def _run(self, session: ort.InferenceSession, image: Array) -> Sequence[Array]:
-        wanted = [name for name in self.tensors if name != self.model.input_name]
-        values = session.run(wanted, {self.model.input_name: image}) if wanted else []
-        found = dict(zip(wanted, values, strict=True))
-        found[self.model.input_name] = image
-        return [found[name] for name in self.tensors]
+        def take(index: int) -> None:
+            image = self.image(index)
+            with _borrowed(taps) as tap:
+                for name, values in tap.run(image):
+                    statistics[name].update(values, index)
 
-    def _save(self, calibration: Calibration) -> None:
-        arrays: dict[str, Any] = {"seconds": np.array(calibration.seconds)}
-        for index, snapshot in enumerate(calibration.snapshots):
-            for key, value in snapshot.to_arrays().items():
-                arrays[f"{index}/{key}"] = value
-        write_with(self._path(calibration.size), lambda file: np.savez(file, **arrays))
+        begin, reached, seen = clock(), start.size, start.looked_at
+        with ThreadPoolExecutor(workers) as pool:
+            # Some sizes are kept in passing: a smaller size asked for later starts there.
+            for done in _milestones(start.size, size):
+                for _ in pool.map(take, range(reached, done)):
+                    pass  # the first image that fails, in their order, raises here
+                seen = tuple(one.snapshot() for one in statistics.values())
+                seconds = start.seconds + clock() - begin
+                self._save(done, seen, seconds)
+                reached = done
+        return self._calibration(size, seen, seconds)
+
+    def _calibration(self, size: int, seen: tuple[Snapshot, ...], seconds: float) -> Calibration:
+        by_name = {snapshot.name: snapshot for snapshot in seen}
+        snapshots = (
+            by_name[name] if own == (name,) else joined(name, [by_name[part] for part in own])
+            for name, own in self._parts.items()
+        )
+        return Calibration(size, tuple(snapshots), seconds, seen)
+
+    def _save(self, size: int, seen: tuple[Snapshot, ...], seconds: float) -> None:
+        write_with(
+            self._path(size), lambda file: save_snapshots(file, seen, seconds=np.array(seconds))
+        )
 
     def _load(self, size: int) -> Calibration:
         with np.load(self._path(size)) as arrays:
-            snapshots = []
-            for index in range(len(self.tensors)):
-                prefix = f"{index}/"
-                own = {n[len(prefix) :]: arrays[n] for n in arrays.files if n.startswith(prefix)}
-                snapshots.append(Snapshot.from_arrays(own))
-            return Calibration(size, tuple(snapshots), float(arrays["seconds"]))
+            return self._calibration(size, load_snapshots(arrays), float(arrays["seconds"]))
 
 
-def _update(statistics: Sequence[TensorStatistics], values: Sequence[Array]) -> None:
-    for one, array in zip(statistics, values, strict=True):
-        one.update(array)
+def _milestones(start: int, size: int) -> Iterator[int]:
+    """8, 32, 128, ... between ``start`` and ``size``, and ``size``: to keep one takes a while."""
+    done = 8
+    while done < size:
+        if done > start:
+            yield done
+        done *= 4
+    yield size
 
 
-def _open_with_outputs(model: OnnxModel, tensors: Sequence[str]) -> ort.InferenceSession:
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.proto)
-    present = {model.input_name, *model.output_names}
-    proto.graph.output.extend(
-        onnx.ValueInfoProto(name=name) for name in tensors if name not in present
-    )
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    # Threads that spin between two layers would take the core that the statistics need.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(
-        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+@contextmanager
+def _borrowed(taps: SimpleQueue[Tap]) -> Iterator[Tap]:
+    tap = taps.get()
+    try:
+        yield tap
+    finally:
+        taps.put(tap)

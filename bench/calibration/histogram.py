@@ -93,7 +93,7 @@ def coarser(counts: Counts, doublings: int) -> Counts:
 
 def packed(counts: Counts) -> npt.NDArray[Any]:
     """``counts`` for a file: trailing zeros cut, in as few bytes as they need."""
-    cut = np.trim_zeros(counts, "b")
+    cut = counts[: counts.size - int(np.argmax(counts[::-1] != 0))] if counts.any() else counts[:0]
     return cut.astype(np.min_scalar_type(cut.max(initial=0)))
 
 

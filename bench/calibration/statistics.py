@@ -15,9 +15,9 @@ bytes an image and tensor (14 MB for 5000 images and 350 tensors).
 from __future__ import annotations
 
 import math
-from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock, local
 from typing import Any
 
 import numpy as np
@@ -35,12 +35,26 @@ from bench.calibration.histogram import (
     regrid,
     unpacked,
 )
-from bench.calibration.kernels import extremes, fill
+from bench.calibration.kernels import MOST_VALUES, make_scratch, tally
 from bench.errors import DataError
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+class _Own(local):
+    """What every thread needs for itself."""
+
+    def __init__(self) -> None:
+        self.scratch = make_scratch(FINE + 1)
+
+
+_own = _Own()
 
 
 class TensorStatistics:
     """Count, extremes and signed histogram of one tensor, growing image by image.
+
+    Several threads may update one at the same time.
 
     >>> seen = TensorStatistics("images")
     >>> seen.update(np.array([0.25, -1.5], np.float32))
@@ -52,32 +66,57 @@ class TensorStatistics:
         self.name = name
         self._count = 0
         self._low, self._high = math.inf, -math.inf
-        self._extremes = array("f")  # low, high, low, high: of each update
+        self._extremes = np.zeros((0, 2), np.float32)  # a row an image; longer than needed
+        self._images = 0
         self._exponent = LEAST_EXPONENT
         # Positive and negative side; the last bin holds the value 2^e itself.
         self._counts: Counts = np.zeros((2, FINE + 1), np.int64)
+        self._shared = False  # with a snapshot
+        self._lock = Lock()
 
-    def update(self, values: npt.ArrayLike) -> None:
+    def update(self, values: npt.ArrayLike, image: int | None = None) -> None:
         """Add all ``values``, of any shape; other types than float32 are converted to it.
 
-        One call is one image to whoever looks at the extremes; all else does not care. Raises
-        DataError for NaN and infinite values, and is then as it was before.
+        One call is one image to whoever looks at the extremes: the one after the last, or number
+        ``image`` where images come out of their order. All else does not care. Raises DataError for
+        NaN and infinite values; the statistics are then of no use.
         """
         x = np.ascontiguousarray(values, dtype=np.float32).reshape(-1)
         if x.size == 0:
             return
-        low, high = extremes(x)
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise DataError(
-                f"tensor '{self.name}' has {np.count_nonzero(~np.isfinite(x))} NaN or infinite "
-                f"values of {x.size} in a calibration batch",
-                "Check that the FP32 model fits its preprocessing and gives finite outputs, "
-                "and that no calibration image is broken",
+        with self._lock:
+            low, high = self._tally(x)
+            if math.isnan(low):
+                raise DataError(
+                    f"tensor '{self.name}' has {np.count_nonzero(~np.isfinite(x))} NaN or infinite "
+                    f"values of {x.size} in a calibration batch",
+                    "Check that the FP32 model fits its preprocessing and gives finite outputs, "
+                    "and that no calibration image is broken",
+                )
+            self._count += x.size
+            place = self._make_room(1, image)
+            self._extremes[place] = low, high
+
+    def _tally(self, x: npt.NDArray[np.float32]) -> tuple[float, float]:
+        """Count ``x`` and return its extremes, the range growing where it has to."""
+        if self._shared:
+            self._counts, self._shared = self._counts.copy(), False
+        begin, low, high = 0, math.inf, -math.inf
+        while begin < x.size:
+            end = 2.0**self._exponent
+            scale = np.float32(FINE / end)
+            done, least, most = tally(
+                x[begin : begin + MOST_VALUES],
+                scale,
+                np.float32(min(end, _LARGEST)),
+                _own.scratch,
+                self._counts,
             )
-        self._cover(low, high)
-        self._extremes.extend((low, high))
-        self._count += x.size
-        fill(x, np.float32(FINE * 2.0**-self._exponent), self._counts)
+            if not (math.isfinite(least) and math.isfinite(most)):
+                return math.nan, math.nan
+            begin, low, high = begin + done, min(low, least), max(high, most)
+            self._cover(low, high)
+        return low, high
 
     def merge(self, other: TensorStatistics) -> None:
         """Add what ``other``, left as it is, saw of the same tensor: images that come later."""
@@ -93,25 +132,38 @@ class TensorStatistics:
         if snapshot.count == 0:
             return
         self._cover(snapshot.min, snapshot.max)
-        self._extremes.extend(snapshot.extremes.ravel().tolist())
+        place = self._make_room(len(snapshot.extremes), None)
+        self._extremes[place : place + len(snapshot.extremes)] = snapshot.extremes
         self._count += snapshot.count
         counts = np.stack((snapshot.positive, snapshot.negative))
-        self._counts += coarser(counts, self._exponent - snapshot.exponent)
+        self._counts = self._counts + coarser(counts, self._exponent - snapshot.exponent)
+        self._shared = False
 
     def snapshot(self) -> Snapshot:
         """What was seen up to now, as an immutable value."""
-        positive, negative = self._counts.copy()
+        positive, negative = self._counts
+        self._shared = True  # the next update will work on a copy
         low, high = (self._low, self._high) if self._count else (0.0, 0.0)
-        pairs = np.array(self._extremes, np.float32).reshape(-1, 2)
-        return Snapshot(
-            self.name, self._count, low, high, self._exponent, positive, negative, pairs
-        )
+        seen = self._extremes[: self._images].copy()
+        return Snapshot(self.name, self._count, low, high, self._exponent, positive, negative, seen)
 
     def _cover(self, low: float, high: float) -> None:
         self._low, self._high = min(self._low, low), max(self._high, high)
         exponent = range_exponent(max(-self._low, self._high))
-        self._counts = coarser(self._counts, exponent - self._exponent)
-        self._exponent = exponent
+        if exponent > self._exponent:
+            self._counts = coarser(self._counts, exponent - self._exponent)
+            self._exponent, self._shared = exponent, False
+
+    def _make_room(self, images: int, first: int | None) -> int:
+        """Where the extremes of so many images begin: at number ``first``, or after the last."""
+        begin = self._images if first is None else first
+        end = begin + images
+        if end > len(self._extremes):
+            room = np.zeros((max(end, 2 * len(self._extremes)), 2), np.float32)
+            room[: self._images] = self._extremes[: self._images]
+            self._extremes = room
+        self._images = max(self._images, end)
+        return begin
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,24 +194,27 @@ class Snapshot:
         """The largest |x|; 0.0 where only zeros, or nothing, were seen."""
         return max(abs(self.min), abs(self.max))
 
-    def magnitudes(self, bins: int = 2048) -> Magnitudes:
-        """The histogram of |x| on the grid of TensorRT's caches: ``bins`` + 1 bins up to amax.
+    def magnitudes(self, bins: int = 2048, end: float | None = None) -> Magnitudes:
+        """The histogram of |x| on the grid of TensorRT's caches: ``bins`` + 1 bins up to ``end``.
 
-        A value goes to the nearest multiple of amax / bins, to the bit where amax is a power of two
-        (see ``regrid``). Raises ConfigError if ``bins`` is not within 1 .. MOST_BINS.
+        A value goes to the nearest multiple of end / bins, to the bit where end is a power of two
+        (see ``regrid``). ``end`` is amax, or larger: bins beyond amax are empty. Raises ConfigError
+        if ``bins`` is not within 1 .. MOST_BINS.
         """
-        return self._magnitudes(bins, 0.5)
+        return self._magnitudes(bins, 0.5, self.amax if end is None else end)
 
     def floor_magnitudes(self, bins: int = 2048) -> Magnitudes:
-        """The same with ``bins`` bins that begin at the multiples, as ``numpy.histogram`` has."""
-        return self._magnitudes(bins, 0.0)
+        """The same up to amax, in ``bins`` bins that begin at the multiples: numpy.histogram's."""
+        return self._magnitudes(bins, 0.0, self.amax)
 
-    def _magnitudes(self, bins: int, shift: float) -> Magnitudes:
+    def _magnitudes(self, bins: int, shift: float, end: float) -> Magnitudes:
         check_bins(bins)
-        width = (self.amax or 2.0**self.exponent) / bins  # of zeros any grid will do
-        ends = np.arange(1 - shift, bins, dtype=np.float64) * (width / 2.0**self.exponent * FINE)
-        counts = regrid(self.positive + self.negative, ends)
-        return Magnitudes(counts, self.amax / bins, shift)
+        width = (end or 2.0**self.exponent) / bins  # of zeros any grid will do
+        edges = np.arange(1 - shift, bins, dtype=np.float64) * (width / 2.0**self.exponent * FINE)
+        # Above amax nothing is left, not even of the fine bin that holds it.
+        edges[edges > self.amax / 2.0**self.exponent * FINE] = FINE + 1
+        fine = np.append(self.positive + self.negative, 0)
+        return Magnitudes(regrid(fine, edges), end / bins, shift)
 
     def signed_counts(self, bins: int) -> Counts:
         """The histogram of x itself: ``bins`` equal bins over [-amax, amax].
@@ -197,3 +252,29 @@ class Snapshot:
             negative=unpacked(arrays["negative"]),
             extremes=arrays["extremes"],
         )
+
+
+def joined(name: str, parts: Sequence[Snapshot]) -> Snapshot:
+    """The snapshot of a tensor whose values are those of ``parts``, as of a concatenation.
+
+    The bits are those of a pass over the tensor itself. Each part must have seen the same images.
+    """
+    seen = [part for part in parts if part.count]
+    if not seen:
+        return TensorStatistics(name).snapshot()
+    exponent = max(part.exponent for part in seen)
+    counts = sum(
+        coarser(np.stack((part.positive, part.negative)), exponent - part.exponent) for part in seen
+    )
+    positive, negative = np.asarray(counts)
+    lows, highs = np.stack([part.extremes for part in seen], axis=-1).swapaxes(0, 1)
+    return Snapshot(
+        name,
+        sum(part.count for part in seen),
+        min(part.min for part in seen),
+        max(part.max for part in seen),
+        exponent,
+        positive,
+        negative,
+        np.stack((lows.min(axis=-1), highs.max(axis=-1)), axis=-1),
+    )

@@ -18,19 +18,12 @@ from bench.model.onnx_model import OnnxModel
 COMPUTE_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """The operators that carry multiply-accumulates, hence what INT8 is for."""
 
-_MOVING_OPS = frozenset(
-    {
-        "Transpose",
-        "Reshape",
-        "Squeeze",
-        "Unsqueeze",
-        "Split",
-        "Slice",
-        "Identity",
-        "Flatten",
-        "Concat",
-    }
+_REARRANGING_OPS = frozenset(
+    {"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Flatten", "Concat"}
 )
+"""What gives every value of its inputs on, once."""
+
+_MOVING_OPS = _REARRANGING_OPS | {"Split", "Slice"}
 
 
 class Graph:
@@ -67,12 +60,29 @@ class Graph:
             )
         return tuple(d.dim_value for d in dims)
 
+    def order(self, tensors: Iterable[str]) -> list[str]:
+        """``tensors`` sorted as the network computes them."""
+        made = {name: i for i, node in enumerate(self.nodes.values()) for name in node.output}
+        return sorted(tensors, key=lambda name: made.get(name, -1))
+
     def is_activation(self, tensor: str) -> bool:
         """A float tensor that depends on the network's input."""
         if not tensor or tensor not in self.from_input:
             return False
         kind = self._types[tensor].elem_type if tensor in self._types else TensorProto.FLOAT
         return kind == TensorProto.FLOAT
+
+    def parts(self, tensor: str) -> tuple[str, ...]:
+        """The tensors whose values, taken together, are those of ``tensor``; itself if none are.
+
+        A Concat has the values of its inputs, a Transpose or Reshape those of the one it moves.
+        """
+        node = self.producer.get(tensor)
+        if node is not None and node.op_type in _REARRANGING_OPS:
+            moved = node.input if node.op_type == "Concat" else node.input[:1]
+            if all(self.is_activation(name) for name in moved):
+                return tuple(part for name in moved for part in self.parts(name))
+        return (tensor,)
 
     @cached_property
     def from_input(self) -> frozenset[str]:

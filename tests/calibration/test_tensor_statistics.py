@@ -3,6 +3,7 @@
 import io
 import pickle
 import random
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bench.calibration.histogram import FINE, MOST_BINS
-from bench.calibration.statistics import Snapshot, TensorStatistics
+from bench.calibration.statistics import Snapshot, TensorStatistics, joined
 from bench.errors import ConfigError, DataError
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -155,13 +156,14 @@ def test_nothing_seen_and_nothing_but_zeros() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_values_that_are_not_finite_are_refused_and_change_nothing(bad: float) -> None:
+@pytest.mark.parametrize("before", [0, 1, 1023, 1024, 5000])
+def test_values_that_are_not_finite_are_refused(bad: float, before: int) -> None:
     statistics = TensorStatistics("backbone/conv1")
     statistics.update(np.array([1.0], np.float32))
-    before = bits(statistics.snapshot())
-    with pytest.raises(DataError, match=r"'backbone/conv1' has 2 NaN or infinite values of 3"):
-        statistics.update(np.array([bad, 5.0, bad], np.float32))
-    assert bits(statistics.snapshot()) == before
+    values = np.concatenate((np.linspace(-3, 9, before), [bad, 5.0, bad])).astype(np.float32)
+    told = rf"'backbone/conv1' has 2 NaN or infinite values of {values.size}"
+    with pytest.raises(DataError, match=told):
+        statistics.update(values)
 
 
 def test_statistics_of_different_tensors_do_not_mix() -> None:
@@ -315,3 +317,42 @@ def test_signed_counts_are_a_histogram_of_the_values(seed: int, power: int, bins
 def test_an_edge_belongs_to_the_bin_beyond_it() -> None:
     values = np.array([-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0], np.float32)
     assert look(values).signed_counts(4).tolist() == [2, 1, 2, 2]
+
+
+# --- order and parts ------------------------------------------------------------------------------
+
+
+def test_images_may_come_out_of_their_order() -> None:
+    rng = np.random.default_rng(3)
+    images = [rng.normal(0, 10.0 ** (i % 3), 500).astype(np.float32) for i in range(7)]
+    statistics = TensorStatistics("x")
+    for index in (3, 0, 6, 2, 5, 1, 4):
+        statistics.update(images[index], index)
+    assert all_bits(statistics.snapshot()) == all_bits(look(*images))
+
+
+def test_threads_may_share_statistics() -> None:
+    rng = np.random.default_rng(4)
+    images = [rng.normal(0, 1 + i, 20_000).astype(np.float32) for i in range(40)]
+    statistics = TensorStatistics("x")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(statistics.update, images, range(40)))
+    assert all_bits(statistics.snapshot()) == all_bits(look(*images))
+
+
+@settings(deadline=None)
+@given(st.lists(tensors, min_size=1, max_size=4))
+def test_joined_parts_are_the_whole(parts: list[np.ndarray]) -> None:
+    whole = look(np.concatenate([part.reshape(-1) for part in parts]))
+    assert bits(joined("x", [look(part) for part in parts])) == bits(whole)
+
+
+def test_joined_parts_keep_the_images_apart() -> None:
+    one, two = TensorStatistics("one"), TensorStatistics("two")
+    for image in range(3):
+        one.update(np.array([image, -image], np.float32))
+        two.update(np.array([3.0 - 2 * image], np.float32))
+    both = joined("both", [one.snapshot(), two.snapshot(), two.snapshot()])
+    assert both.name == "both"
+    assert both.count == 3 * 2 + 2 * 3
+    assert both.extremes.tolist() == [[0, 3], [-1, 1], [-2, 2]]
