@@ -19,6 +19,7 @@ from bench.errors import BenchError, ConfigError
 from bench.model.heads.base import Head
 from bench.model.onnx_model import OnnxModel, load_model
 from bench.model.zoo import Weights, find_weights
+from bench.quantization.weights import WeightScales
 from bench.spec import CalibrationSet, Model, Protocol, Run
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -44,6 +45,11 @@ def build_run(config: Config) -> Run:
         ),
         plan=create(config.plan, "plan"),
         placement=config.placement,  # type: ignore[arg-type]
+        scheme=config.scheme,  # type: ignore[arg-type]
+        weights=WeightScales(
+            config.weights.granularity,  # type: ignore[arg-type]
+            config.weights.rule,  # type: ignore[arg-type]
+        ),
         engine=create(config.engine, "engine"),
         protocol=Protocol(
             config.evaluation.images,

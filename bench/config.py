@@ -53,6 +53,14 @@ class CalibrationConfig:
 
 
 @dataclass
+class QuantizedWeightsConfig:
+    """How weights get their scales; see ``bench.quantization.weights.WeightScales``."""
+
+    granularity: str = "per_channel"
+    rule: str = "max"
+
+
+@dataclass
 class EvaluationConfig:
     """Validation images to use (null: all), and images per inference."""
 
@@ -86,6 +94,8 @@ class Config:
     plan: Any = MISSING
     engine: Any = MISSING
     placement: str = "explicit"
+    scheme: str = "symmetric"
+    weights: QuantizedWeightsConfig = field(default_factory=QuantizedWeightsConfig)
     input_range: str = "calibrated"
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

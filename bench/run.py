@@ -19,8 +19,10 @@ import onnx
 
 from bench import environment
 from bench.cache import cached, content_key, write_with
-from bench.calibration.calibrator import find_ranges
+from bench.calibration.calibrator import after_fusion, find_ranges
 from bench.calibration.collector import Calibration, Collector
+from bench.calibration.statistics import Snapshot
+from bench.calibration.trt_cache import to_json
 from bench.data.prepared import PreparedImages, prepare
 from bench.engine.base import Engine, Session
 from bench.errors import EngineError
@@ -34,10 +36,13 @@ from bench.evaluation.task import (
     compare,
     save_arrays,
 )
+from bench.model.fusion import fused_tensors
 from bench.model.graph import Graph
 from bench.model.onnx_model import OnnxModel, with_batch
+from bench.quantization.grid import Range, amax_of, ranges_of
 from bench.quantization.plan import PrecisionPlan, place
 from bench.quantization.qdq import insert_qdq
+from bench.results.histograms import HistogramStore, TensorHistogram
 from bench.results.row import Row
 from bench.results.store import RowStore
 from bench.spec import Run
@@ -105,6 +110,8 @@ def _asked(run: Run) -> dict[str, Any]:
         "input_range": run.calibration.input_range,
         "plan": run.plan.name,
         "placement": run.placement,
+        "scheme": run.scheme,
+        "weight_scales": f"{run.weights.granularity} {run.weights.rule}",
         "engine": run.engine.name,
         "engine_version": run.engine.version,
         "batch_size": run.protocol.batch_size,
@@ -119,19 +126,20 @@ def _asked(run: Run) -> dict[str, Any]:
 
 def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Sequence[float]]]:
     graph = Graph(run.model.network)
-    points = place(run.plan, run.placement, graph)
-    calibration = _calibrate(run, graph)
+    inside = fused_tensors(graph) if after_fusion(run.calibrator) else frozenset()
+    points = place(run.plan, run.placement, graph, inside)
+    calibration = calibrate(run, graph)
     with stopwatch() as threshold:
-        needed = [s for s in calibration.snapshots if s.name in set(points.tensors)]
-        amax = dict(find_ranges(run.calibrator, needed))
-    if run.calibration.input_range == "declared" and run.model.network.input_name in amax:
-        amax[run.model.network.input_name] = run.model.preprocess.input_amax()
+        snapshots = {s.name: s for s in calibration.snapshots if s.name in points.measured}
+        amax = dict(find_ranges(run.calibrator, snapshots.values()))
+        ranges = points.widest(_ranges(run, amax, snapshots))
+    kept = {name: amax_of(own) for name, own in ranges.items()}
 
     images = _validation_images(run)
     baseline, baseline_score = _baseline(run, images)
     batch = run.protocol.batch_size
     with stopwatch() as build:
-        quantized = insert_qdq(run.model.network, graph, points, amax)
+        quantized = insert_qdq(run.model.network, graph, points, ranges, run.weights)
         fixed = with_batch(quantized, run.model.network.input_name, batch)
         session = run.engine.build(fixed)
     with session:
@@ -145,6 +153,7 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
         store.folder / "predictions" / f"{run.key}.npz",
         lambda file: save_arrays(file, _task(run).pack(evidence.predictions)),
     )
+    statistics_key = _keep_reasons(run, store.folder, graph, calibration, kept)
     share = _int8_mac_share(graph, described.int8_nodes)
     sqnr = _sqnr(baseline.outputs, evidence.outputs)
     medians = {name: latency.percentile_ms(50) for name, latency in latencies.items()}
@@ -159,7 +168,7 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
         "secondary_int8": score.secondary,
         "sqnr_db": sqnr,
         "agreement_db": agreement,
-        "input_amax": amax.get(run.model.network.input_name),
+        "input_amax": kept.get(run.model.network.input_name),
         "input_true_amax": run.model.preprocess.input_amax(),
         **{
             f"{name}_latency_p{percent}_ms": latency.percentile_ms(percent)
@@ -173,6 +182,7 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
         "int8_mac_share": share,
         "planned_mac_share": points.mac_share(graph),
         "latency_note": _latency_note(share, run.engine.name),
+        "statistics_key": statistics_key,
         "collect_s": calibration.seconds,
         "threshold_s": threshold.seconds,
         "build_s": build.seconds,
@@ -184,7 +194,7 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
     return measured, raw
 
 
-def _calibrate(run: Run, graph: Graph) -> Calibration:
+def calibrate(run: Run, graph: Graph) -> Calibration:
     """Statistics of every tensor that any plan of this placement may quantize."""
     everything = place(PrecisionPlan("all"), run.placement, graph)
     how = run.calibration
@@ -198,12 +208,49 @@ def _calibrate(run: Run, graph: Graph) -> Calibration:
 
     collector = Collector(
         run.model.network,
-        everything.tensors,
+        tuple(everything.sources),
         image,
         content_key(run.dataset.calibration.fingerprint, how.seed, preprocess),
         run.cache,
     )
     return collector.collect(how.size, time.perf_counter)
+
+
+def _ranges(
+    run: Run, amax: Mapping[str, float], snapshots: Mapping[str, Snapshot]
+) -> dict[str, Range]:
+    """What the measured tensors are clipped to; of the input, what is declared if so asked."""
+    ranges = ranges_of(run.scheme, amax, snapshots)
+    name, preprocess = run.model.network.input_name, run.model.preprocess
+    if run.calibration.input_range == "declared" and name in ranges:
+        symmetric = run.scheme == "symmetric"
+        ranges[name] = preprocess.input_amax() if symmetric else preprocess.input_range()
+    return ranges
+
+
+def _keep_reasons(
+    run: Run, folder: Path, graph: Graph, calibration: Calibration, amax: Mapping[str, float]
+) -> str:
+    """Keep what explains the row: its ranges, and the histograms that they were found on.
+
+    Returns the histograms' key: they are the same for all runs of a calibration set.
+    """
+    kept, how = HistogramStore(folder), run.calibration
+    by_name = {snapshot.name: snapshot for snapshot in calibration.snapshots}
+    snapshots = [by_name[name] for name in graph.order(by_name)]
+    key = content_key(
+        run.model.network.sha256, run.baseline_engine.version, run.dataset.calibration.fingerprint,
+        how.seed, calibration.size, run.model.preprocess.for_calibration(how.preprocess),
+        *(snapshot.name for snapshot in snapshots),
+    )  # fmt: skip
+    kept.add_histograms(
+        key,
+        lambda: [
+            TensorHistogram(s.name, s.min, s.max, s.count, s.magnitudes().counts) for s in snapshots
+        ],
+    )
+    kept.add_ranges(run.key, to_json(amax))
+    return key
 
 
 def _validation_images(run: Run) -> PreparedImages:

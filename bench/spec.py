@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from bench.calibration.calibrator import Calibrator
 from bench.data.dataset import Dataset
@@ -15,10 +15,12 @@ from bench.errors import ConfigError, ModelError
 from bench.model.graph import Graph
 from bench.model.heads.base import Head
 from bench.model.onnx_model import OnnxModel
+from bench.quantization.grid import Scheme
 from bench.quantization.plan import Placement, PrecisionPlan
+from bench.quantization.weights import WeightScales
 from bench.results.row import run_key
 
-METHOD = 1
+METHOD = 2
 """To be raised with every change to what a run computes: finished rows are then made anew."""
 
 
@@ -86,6 +88,8 @@ class Run:
     calibration: CalibrationSet
     plan: PrecisionPlan
     placement: Placement
+    scheme: Scheme
+    weights: WeightScales
     engine: Engine
     protocol: Protocol
     cache: Path
@@ -113,6 +117,8 @@ class Run:
             calibration=self.calibration,
             plan=self.plan,
             placement=self.placement,
+            scheme=self.scheme,
+            weights=self.weights,
             engine=(self.engine.name, self.engine.version, self.engine.options),
             baseline=self.baseline_engine.version,
             protocol=replace(self.protocol, images=None),  # the dataset's part says how many
@@ -133,6 +139,15 @@ class Run:
                 f"model {self.model.name} has a fixed batch of {batch}, "
                 f"not evaluation.batch_size={self.protocol.batch_size}",
                 f"Use evaluation.batch_size={batch}, or export the model with an open batch",
+            )
+        if self.scheme not in get_args(Scheme):
+            raise ConfigError(
+                f"scheme={self.scheme} is unknown", f"Use {' or '.join(get_args(Scheme))}"
+            )
+        if self.scheme not in self.engine.schemes:
+            raise ConfigError(
+                f"engine {self.engine.name} has no {self.scheme} quantization",
+                f"Use scheme={' or '.join(self.engine.schemes)}, or another engine",
             )
         if self.engine.threads < 0:
             raise ConfigError(

@@ -107,14 +107,18 @@ class Preprocess:
         planes = [lookup[i][images[..., channel]] for i, channel in enumerate(order)]
         return np.ascontiguousarray(np.stack(planes, axis=1))
 
-    def input_amax(self) -> float:
-        """The largest magnitude that any 8-bit picture can put into the network."""
+    def input_range(self) -> tuple[float, float]:
+        """The lowest and highest value that any 8-bit picture can put into the network."""
         ends = [
             (v * self.scale - m) / s
             for v in (0, 255)
             for m, s in zip(self.mean, self.std, strict=True)
         ]
-        return max(abs(end) for end in ends)
+        return min(ends), max(ends)
+
+    def input_amax(self) -> float:
+        """The larger magnitude of the two."""
+        return max(map(abs, self.input_range()))
 
     def _letterbox(self, image: Image) -> tuple[Image, Fitting]:
         (height, width), (rows, columns) = image.shape[:2], self.size

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from bench.quantization.grid import Scheme
+
 Array = npt.NDArray[np.float32]
 
 
@@ -65,6 +67,11 @@ class Engine(Protocol):
     @property
     def options(self) -> str:
         """Every option that can change a result, for the run key."""
+        ...
+
+    @property
+    def schemes(self) -> tuple[Scheme, ...]:
+        """The quantization schemes that it runs in INT8."""
         ...
 
     def build(self, model: onnx.ModelProto) -> Session:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import ClassVar
 
 import numpy as np
 import onnx
@@ -18,6 +19,7 @@ import onnxruntime as ort
 
 from bench.engine.base import Array, Description
 from bench.errors import EngineError
+from bench.quantization.grid import Scheme
 
 _INT8_OPS = frozenset(
     {
@@ -40,6 +42,7 @@ class OnnxRuntime:
 
     threads: int = 0
     name: str = "onnxruntime"
+    schemes: ClassVar[tuple[Scheme, ...]] = ("symmetric", "asymmetric")
 
     @property
     def version(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
+from typing import ClassVar
 
 import numpy as np
 import onnx
@@ -18,6 +19,7 @@ from onnx import helper, numpy_helper
 from bench.engine.base import Array, Description
 from bench.errors import EngineError
 from bench.model.graph import COMPUTE_OPS
+from bench.quantization.grid import Scheme
 
 _LAYERS = frozenset({"Convolution", "FullyConnected", "MatMul", "Deconvolution"})
 _INT8 = frozenset({"i8", "u8"})
@@ -34,6 +36,7 @@ class OpenVino:
 
     threads: int = 0
     name: str = "openvino"
+    schemes: ClassVar[tuple[Scheme, ...]] = ("symmetric", "asymmetric")
 
     @property
     def version(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,8 +11,11 @@ from onnx import NodeProto
 
 from bench.errors import ConfigError
 from bench.model.graph import Graph
+from bench.quantization.grid import Range, widest
 
 Placement = Literal["explicit", "implicit"]
+
+_PROPAGATING_OPS = frozenset({"MaxPool", "Concat"})
 
 
 @dataclass(frozen=True)
@@ -82,15 +85,32 @@ class Edge:
 
 @dataclass(frozen=True)
 class QuantizationPoints:
-    """A plan applied to one graph: activation edges with Q/DQ, and nodes with INT8 weights."""
+    """A plan applied to one graph: activation edges with Q/DQ, and nodes with INT8 weights.
+
+    ``sources`` has every tensor that gets a range, in the order of first use, with the tensors
+    whose ranges make it: mostly itself.
+    """
 
     edges: tuple[Edge, ...]
     weighted_nodes: tuple[str, ...]
+    sources: Mapping[str, tuple[str, ...]]
 
     @property
     def tensors(self) -> tuple[str, ...]:
-        """The activation tensors that need a range, each once, in the order of their first use."""
+        """The activation tensors that carry Q/DQ, each once, in the order of their first use."""
         return tuple(dict.fromkeys(edge.tensor for edge in self.edges))
+
+    @property
+    def measured(self) -> frozenset[str]:
+        """The tensors whose own statistics count."""
+        return frozenset(source for own in self.sources.values() for source in own)
+
+    def widest(self, ranges: Mapping[str, Range]) -> dict[str, Range]:
+        """Every tensor's range from those of the measured ones: what holds all of its sources."""
+        return {
+            tensor: widest(*(ranges[source] for source in own))
+            for tensor, own in self.sources.items()
+        }
 
     def mac_share(self, graph: Graph) -> float:
         """Share of the graph's multiply-accumulates whose every input is quantized."""
@@ -99,12 +119,21 @@ class QuantizationPoints:
         return sum(graph.macs(name) for name in quantized) / whole
 
 
-def place(plan: PrecisionPlan, placement: Placement, graph: Graph) -> QuantizationPoints:
-    """Decide where Q/DQ goes.
+def place(
+    plan: PrecisionPlan,
+    placement: Placement,
+    graph: Graph,
+    inside: frozenset[str] = frozenset(),
+) -> QuantizationPoints:
+    """Decide where Q/DQ goes, and whose range counts there.
 
     ``explicit``: at the activation inputs of Conv, ConvTranspose, Gemm and MatMul and at both sides
     of a residual Add (TensorRT developer guide, "Q/DQ Layer-Placement Recommendations").
-    ``implicit``: at every activation, as TensorRT up to 10 does with a calibrator.
+    ``implicit``: at every activation, as TensorRT up to 10 does with a calibrator. The network's
+    outputs get a range too, as in TensorRT's caches, but no Q/DQ. And the inputs of a MaxPool or
+    Concat take the range of its output, so that it needs no rescaling; see ``_sources``.
+    ``inside`` are tensors without a range: those inside fused layers, for calibrators that look
+    after fusion.
     A grouped ConvTranspose stays in float: its weights have no axis of output channels.
     Raises ConfigError for an unknown placement and for a plan that leaves nothing quantized.
     """
@@ -120,7 +149,7 @@ def place(plan: PrecisionPlan, placement: Placement, graph: Graph) -> Quantizati
         for name in candidates
         if name not in kept and not graph.is_grouped_transposed(name)
         for index, tensor in enumerate(graph.nodes[name].input)
-        if graph.is_activation(tensor)
+        if graph.is_activation(tensor) and tensor not in inside
     )
     if not set(graph.compute) - kept:
         raise ConfigError(
@@ -134,4 +163,46 @@ def place(plan: PrecisionPlan, placement: Placement, graph: Graph) -> Quantizati
         and not graph.is_grouped_transposed(name)
         and graph.nodes[name].input[1] in graph.weights
     )
-    return QuantizationPoints(edges, weighted)
+    tensors = dict.fromkeys(edge.tensor for edge in edges)
+    sources: dict[str, tuple[str, ...]] = {tensor: (tensor,) for tensor in tensors}
+    if placement == "implicit":
+        tensors.update(dict.fromkeys(filter(graph.is_activation, graph.output_names)))
+        sources = _sources(tuple(tensors), kept, graph)
+    quantized = {(edge.node, edge.index) for edge in edges}
+    return QuantizationPoints(
+        edges, tuple(name for name in weighted if (name, 0) in quantized), sources
+    )
+
+
+def _sources(
+    tensors: tuple[str, ...], kept: frozenset[str], graph: Graph
+) -> dict[str, tuple[str, ...]]:
+    """Whose range each tensor takes: through MaxPool and Concat, that of the output.
+
+    NVIDIA's description for MLPerf says so (mlcommons/inference, "example writeup.adoc"), and the
+    public caches of TensorRT 7.1 show it: calib_yolov4-int8-608.cache has one scale for a
+    spatial-pyramid's input, its three pools and their concatenation, and one for each other route
+    and both of its inputs, but another before an upsampling. Of a tensor that several of them read
+    calib_yolov3-tiny-int8-416.cache has one (009_convolutional_lrelu, into a pool and a route): it
+    takes the wider range, which clips nothing that either keeps. A cache of 8.5.0 no longer shows
+    ranges propagated: there that is left to the builder.
+    """
+    known = set(tensors)
+    found: dict[str, tuple[str, ...]] = {}
+
+    def look(tensor: str) -> tuple[str, ...]:
+        if tensor not in found:
+            outputs = [
+                node.output[0]
+                for node in graph.consumers.get(tensor, [])
+                if node.op_type in _PROPAGATING_OPS
+                and node.name not in kept
+                and node.output[0] in known
+            ]
+            merged = (source for output in outputs for source in look(output))
+            found[tensor] = tuple(dict.fromkeys(merged)) or (tensor,)
+        return found[tensor]
+
+    for tensor in reversed(graph.order(tensors)):  # outputs first: no deep recursion
+        look(tensor)
+    return {tensor: found[tensor] for tensor in tensors}

@@ -1,8 +1,8 @@
 """The quantized artefact: one ONNX file with QuantizeLinear/DequantizeLinear pairs.
 
-TensorRT's semantics: int8, symmetric (zero point 0); activations per tensor, scale = amax / 127,
-weights per output channel with max |w| / 127, bias on the int32 grid of activation scale x weight
-scale (ONNX QuantizeLinear / DequantizeLinear; TensorRT developer guide, "Explicit Quantization").
+TensorRT's semantics: activations per tensor (``grid``), weights per output channel (``weights``),
+bias on the int32 grid of activation scale x weight scale (ONNX QuantizeLinear / DequantizeLinear;
+TensorRT developer guide, "Explicit Quantization").
 The bias is stored as float32 values that lie on that grid: TensorRT's parser refuses a
 DequantizeLinear of int32 (tried: TensorRT for RTX 1.7.1), and the values are the same.
 """
@@ -18,32 +18,36 @@ import onnx
 from onnx import NodeProto, helper, numpy_helper
 
 from bench.errors import ModelError
-from bench.model.graph import Graph, attribute
+from bench.model.graph import Graph
 from bench.model.onnx_model import OnnxModel
+from bench.quantization.grid import INT8_MAX, Range, grid_of
 from bench.quantization.plan import QuantizationPoints
+from bench.quantization.weights import PER_CHANNEL_MAX, WeightScales, output_axis
 
-INT8_MAX = 127
 _LARGEST_BIAS = 2**30  # half of int32: the sum of the products needs room beside it
-_LEAST_SCALE = float(np.finfo(np.float32).tiny)
 
 
 def insert_qdq(
-    model: OnnxModel, graph: Graph, points: QuantizationPoints, amax: Mapping[str, float]
+    model: OnnxModel,
+    graph: Graph,
+    points: QuantizationPoints,
+    ranges: Mapping[str, Range],
+    weight_scales: WeightScales = PER_CHANNEL_MAX,
 ) -> onnx.ModelProto:
-    """A copy of ``model`` with Q/DQ at ``points``; ``amax`` maps tensor name to clipping threshold.
+    """A copy of ``model`` with Q/DQ at ``points``; ``ranges`` maps tensors to what they clip to.
 
     Raises ModelError if a tensor that needs a range has none.
     """
-    missing = [tensor for tensor in points.tensors if tensor not in amax]
+    missing = [tensor for tensor in points.tensors if tensor not in ranges]
     if missing:
         raise ModelError(f"no range was calibrated for {', '.join(missing[:3])}")
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
-    writer = _QdqWriter(graph)
+    writer = _QdqWriter(graph, weight_scales)
     for node in proto.graph.node:
         writer.nodes.setdefault(node.name, node)
     for tensor in points.tensors:
-        writer.quantize_activation(tensor, amax[tensor])
+        writer.quantize_activation(tensor, ranges[tensor])
     for edge in points.edges:
         writer.nodes[edge.node].input[edge.index] = _dequantized(edge.tensor)
     scales = {(edge.node, edge.index): writer.scales[edge.tensor] for edge in points.edges}
@@ -68,19 +72,20 @@ def insert_qdq(
 class _QdqWriter:
     """Collects the nodes and initializers to add, each weight and activation once."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, weight_scales: WeightScales) -> None:
         self.graph = graph
+        self.weight_scales = weight_scales
         self.nodes: dict[str, NodeProto] = {}
         self.before_all: list[NodeProto] = []
         self.after: dict[str, list[NodeProto]] = {}
         self.initializers: list[onnx.TensorProto] = []
         self.scales: dict[str, float] = {}
 
-    def quantize_activation(self, tensor: str, amax: float) -> None:
-        scale = float(np.float32(max(amax / INT8_MAX, _LEAST_SCALE)))  # as it is stored
-        self.scales[tensor] = scale
-        scale_name = self._add(f"{tensor}/scale", np.float32(scale))
-        zero_name = self._add(f"{tensor}/zero_point", np.int8(0))
+    def quantize_activation(self, tensor: str, range_: Range) -> None:
+        grid = grid_of(range_)
+        self.scales[tensor] = float(grid.scale)
+        scale_name = self._add(f"{tensor}/scale", grid.scale)
+        zero_name = self._add(f"{tensor}/zero_point", grid.zero_point)
         self.after[tensor] = [
             helper.make_node(
                 "QuantizeLinear",
@@ -97,12 +102,12 @@ class _QdqWriter:
         ]
 
     def quantize_weights(self, name: str, input_scale: float) -> None:
-        """Weights per output channel, and the bias at the scale of the products."""
+        """Weights on their grids, and the bias at the scale of the products."""
         node = self.nodes[name]
         weight = self.graph.weight(node.input[1])
         axis = output_axis(node, weight.ndim)
         bias = self._bias(node)
-        wanted = weight_scales(weight, axis)
+        wanted = self.weight_scales(weight, axis)
         if bias is not None:
             # A nearly dead channel would need a bias beyond int32: its weights take a coarser step.
             wanted = np.maximum(wanted, np.abs(bias) / (input_scale * _LARGEST_BIAS))
@@ -144,24 +149,6 @@ class _QdqWriter:
     def _add(self, name: str, values: npt.NDArray[Any] | np.generic) -> str:
         self.initializers.append(numpy_helper.from_array(np.asarray(values), name))
         return name
-
-
-def output_axis(node: NodeProto, ndim: int) -> int:
-    """The axis of a weight that counts output channels."""
-    if node.op_type == "Conv":
-        return 0
-    if node.op_type == "ConvTranspose":
-        return 1
-    if node.op_type == "Gemm" and attribute(node, "transB", 0):
-        return 0
-    return ndim - 1
-
-
-def weight_scales(weight: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float64]:
-    """max |w| / 127 along every axis but ``axis``; 1 for a channel of zeros: any step serves."""
-    others = tuple(i for i in range(weight.ndim) if i != axis)
-    largest = np.abs(weight).max(axis=others).astype(np.float64)
-    return np.where(largest > 0, np.maximum(largest / INT8_MAX, _LEAST_SCALE), 1.0)
 
 
 def _dequantized(name: str) -> str:

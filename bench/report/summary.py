@@ -44,6 +44,8 @@ EFFECT_AXES = {
     "input_range": "input range",
     "plan": "plan",
     "placement": "placement",
+    "scheme": "scheme",
+    "weight_scales": "scales of weights",
     "batch_size": "batch size",
 }
 

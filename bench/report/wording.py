@@ -22,6 +22,8 @@ MISSING = "\N{EN DASH}"
 
 FURTHER = {
     "placement": "{} placement",
+    "scheme": "{}",
+    "weight_scales": "weights {}",
     "input_range": "{} input range",
     "calibration_fingerprint": "calibration images {}",
     "calibration_preprocess": "calibration fit {}",

@@ -159,6 +159,13 @@ class Row:
     started_at: str = column("start of the run, UTC", default="")
     run_s: float | None = column("the whole run", unit="s", default=None)
     calibration_fingerprint: str = column("hash of all calibration images", default="")
+    scheme: str = column("integers of activations: symmetric or asymmetric", default="symmetric")
+    weight_scales: str = column(
+        "scales of weights: per_channel or per_tensor, max or mse", default="per_channel max"
+    )
+    statistics_key: str = column(
+        "names the file of histograms of this calibration set, beside the rows", default=""
+    )
     overrides: str = column("what was typed for this run: Hydra overrides", default="")
     schema_version: int = column("version of this schema", default=SCHEMA_VERSION)
 

@@ -16,7 +16,7 @@ from bench.results.row import COLUMNS, Row
 AXES = (
     "model", "dataset", "calibrator", "calibrator_params", "calibration_size", "calibration_seed",
     "calibration_fingerprint", "calibration_preprocess", "input_range", "plan", "placement",
-    "engine", "batch_size",
+    "scheme", "weight_scales", "engine", "batch_size",
 )  # fmt: skip
 """The columns that say what was asked; all others say what was found."""
 

@@ -159,6 +159,12 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "unknown plan": (
         [*CUSTOM, "plan=none"], ["plan=none is unknown", "all, custom, float_depthwise"]
     ),
+    "unknown scheme": (
+        [*CUSTOM, "scheme=skewed"], ["scheme=skewed is unknown", "symmetric or asymmetric"]
+    ),
+    "unknown rule of weights": (
+        [*CUSTOM, "weights.rule=entropy"], ["weights.rule=entropy is unknown", "max or mse"]
+    ),
     "unknown placement": (
         [*CUSTOM, "placement=here"], ["placement=here is unknown", "explicit or implicit"]
     ),

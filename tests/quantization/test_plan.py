@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bench.errors import ConfigError
+from bench.model.fusion import fused_tensors
 from bench.model.graph import Graph
 from bench.quantization.plan import Edge, PrecisionPlan, place
 
@@ -140,6 +141,74 @@ def test_implicit_leaves_shapes_and_indices_alone(load, sketch):
     found = Graph(load(g.model(g.conv(x, 4, 2, "last"))))
     tensors = place(plan(), "implicit", found).tensors
     assert set(tensors) <= {"images", "stem_out", "relu_out", "reshape_out"}
+
+
+def test_implicit_gives_the_outputs_a_range_but_no_pair(graph):
+    points = place(plan(), "implicit", graph("classifier"))
+    assert set(points.sources) - set(points.tensors) == {"fc_out"}
+    assert place(plan(), "explicit", graph("classifier")).sources.keys() == {
+        "images", "relu1_out", "flatten_out"
+    }  # fmt: skip
+
+
+# --- ranges that go from outputs to inputs --------------------------------------------------------
+
+
+@pytest.fixture
+def pyramid(load, sketch) -> Any:
+    """A spatial pyramid, and a route as in YOLOv3-tiny: an activation into a pool and a Concat."""
+    g = sketch()
+    x = g.op("Relu", g.conv("images", 3, 4, "stem"), name="relu")
+    pools = [
+        g.op("MaxPool", x, name=f"pool{k}", kernel_shape=[k, k], pads=[k // 2] * 4) for k in (3, 5)
+    ]
+    spp = g.op("Concat", x, *pools, name="spp", axis=1)
+    y = g.op("Relu", g.conv(spp, 12, 4, "mid"), name="mid_relu")
+    small = g.op("MaxPool", y, name="half", kernel_shape=[2, 2], strides=[2, 2])
+    deep = g.conv(small, 4, 4, "deep")
+    large = g.op("Resize", deep, "", g.const(np.float32([1, 1, 2, 2])), name="up")
+    route = g.op("Concat", large, y, name="route", axis=1)
+    return Graph(load(g.model(g.conv(route, 8, 2, "last"))))
+
+
+def test_pools_and_concatenations_take_the_range_of_their_output(pyramid):
+    sources = place(plan(), "implicit", pyramid).sources
+    for tensor in ("relu_out", "pool3_out", "pool5_out", "spp_out"):
+        assert sources[tensor] == ("spp_out",)
+    assert sources["up_out"] == sources["route_out"] == ("route_out",)
+    assert sources["deep_out"] == ("deep_out",)  # not through a resizing
+    assert set(sources["mid_relu_out"]) == {"half_out", "route_out"}
+    assert sources["half_out"] == ("half_out",)
+
+
+def test_of_several_sources_the_widest_range_counts(pyramid):
+    points = place(plan(), "implicit", pyramid)
+    found = points.widest({name: 2.0 if name == "route_out" else 1.0 for name in points.measured})
+    assert (found["mid_relu_out"], found["half_out"], found["up_out"]) == (2.0, 1.0, 2.0)
+    assert found.keys() == points.sources.keys()
+
+
+def test_a_concatenation_in_float_takes_nothing(pyramid):
+    sources = place(plan("name:^route$"), "implicit", pyramid).sources
+    assert "up_out" not in sources
+    assert sources["mid_relu_out"] == ("half_out",)
+
+
+def test_explicit_leaves_every_tensor_its_own_range(pyramid):
+    sources = place(plan(), "explicit", pyramid).sources
+    assert all(own == (tensor,) for tensor, own in sources.items())
+
+
+# --- after fusion ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("placement", ["explicit", "implicit"])
+def test_tensors_inside_fused_layers_carry_nothing(graph, placement):
+    g = graph("residual")
+    points = place(plan(), placement, g, fused_tensors(g))
+    assert not set(points.sources) & {"stem_out", "block1_out", "block2_out", "join_out"}
+    assert {"images", "relu0_out", "relu1_out"} <= set(points.tensors)
+    assert points.mac_share(g) == 1  # every layer still has its input quantized
 
 
 @pytest.mark.parametrize("placement", ["explicit", "implicit"])

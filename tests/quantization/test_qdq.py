@@ -15,7 +15,8 @@ from bench.errors import ModelError
 from bench.model.graph import Graph
 from bench.model.onnx_model import with_batch
 from bench.quantization.plan import PrecisionPlan, place
-from bench.quantization.qdq import insert_qdq, output_axis, weight_scales
+from bench.quantization.qdq import insert_qdq
+from bench.quantization.weights import WeightScales, output_axis
 
 INT32_MAX = 2**31 - 1
 placements = pytest.mark.parametrize("placement", ["explicit", "implicit"])
@@ -143,6 +144,35 @@ def test_activation_scales_are_amax_over_127_and_zero_points_zero(tiny, quantize
     assert q.amax["images"] == pytest.approx(1, abs=0.02)
 
 
+def test_asymmetric_ranges_spend_no_step_where_nothing_is(
+    tiny, quantize, images, run_in_onnxruntime, sqnr
+):
+    """A SiLU's output is never below -0.28: uint8 from there up rounds twice as finely."""
+    model = tiny("silu_concat")
+    symmetric = quantize(model)
+    ranges = {
+        name: (0.0 if name == "images" else -0.279, amax) for name, amax in symmetric.amax.items()
+    }
+    proto = insert_qdq(model, symmetric.graph, symmetric.points, ranges)
+    onnx.checker.check_model(proto, full_check=True)
+    stored = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
+    assert stored["silu0_out/zero_point"].dtype == np.uint8
+    assert stored["silu0_out/zero_point"] > 0
+    assert stored["images/zero_point"] == 0
+    x = images(seed=100)
+    expected = run_in_onnxruntime(model.proto, x)
+    found = run_in_onnxruntime(proto, x)
+    assert sqnr(expected, found) > sqnr(expected, run_in_onnxruntime(symmetric.proto, x)) + 2
+
+
+def test_weights_per_tensor_share_one_scale(tiny, quantize):
+    q = quantize(tiny("classifier"))
+    proto = insert_qdq(q.model, q.graph, q.points, q.amax, WeightScales("per_tensor"))
+    stored = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
+    assert len(set(stored["stem/weight/scale"].tolist())) == 1
+    assert np.abs(stored["stem/weight/quantized"]).max() == 127
+
+
 @pytest.mark.parametrize("amax", [0.0, 1e-44, 1e-30])
 def test_a_silent_tensor_gets_a_scale_that_can_be_divided_by(tiny, amax):
     model = tiny("classifier")
@@ -224,7 +254,7 @@ def test_a_channel_of_zeros(load, sketch, quantize):
 
 def test_weight_scales_of_tiny_weights_stay_normal_numbers():
     weight = np.array([[1e-40, 0], [127, 1]], np.float32)
-    scales = weight_scales(weight, 0).astype(np.float32)
+    scales = WeightScales()(weight, 0).astype(np.float32)
     assert scales[0] == np.finfo(np.float32).tiny
     assert scales[1] == 1
 

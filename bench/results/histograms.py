@@ -1,0 +1,115 @@
+"""What explains a sweep's rows, kept beside them: histograms of tensors, and each run's ranges.
+
+A row tells how much a calibrator loses; why it does shows where its thresholds cut the histograms.
+One file of histograms serves all runs of a calibration set, one file of ranges belongs to each run.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.cache import write_atomically, write_with
+from bench.errors import DataError
+
+_MEND = "Delete it; what is drawn from it is then left out"
+
+
+@dataclass(frozen=True, eq=False)
+class TensorHistogram:
+    """What one tensor showed: ``count`` values from ``low`` to ``high``.
+
+    ``counts[i]`` of them have an |x| nearest to ``i * width``; the last bin is that of ``amax``.
+    """
+
+    name: str
+    low: float
+    high: float
+    count: int
+    counts: npt.NDArray[np.int64]
+
+    @property
+    def amax(self) -> float:
+        """The largest |x|; 0.0 where all was zero."""
+        return max(abs(self.low), abs(self.high))
+
+    @property
+    def width(self) -> float:
+        """Of one bin, in the tensor's unit."""
+        return self.amax / (self.counts.size - 1)
+
+
+@dataclass(frozen=True)
+class HistogramStore:
+    """The files under a sweep's ``folder``: each whole or not there, and never changed."""
+
+    folder: Path
+
+    def histograms_path(self, statistics_key: str) -> Path:
+        return self.folder / "histograms" / f"{statistics_key}.npz"
+
+    def ranges_path(self, run_key: str) -> Path:
+        return self.folder / "ranges" / f"{run_key}.json"
+
+    def has(self, run_key: str, statistics_key: str) -> bool:
+        """Whether a run's thresholds can be drawn; an old row names no histograms."""
+        return (
+            bool(statistics_key)
+            and self.histograms_path(statistics_key).is_file()
+            and self.ranges_path(run_key).is_file()
+        )
+
+    def add_histograms(
+        self, statistics_key: str, make: Callable[[], Sequence[TensorHistogram]]
+    ) -> None:
+        """Keep the histograms of a calibration set, unless a run before this one has done so."""
+        path = self.histograms_path(statistics_key)
+        if not path.is_file():
+            write_with(path, partial(_save, histograms=make()))
+
+    def add_ranges(self, run_key: str, ranges: str) -> None:
+        """Keep a run's ranges, as JSON: tensor -> [-amax, amax]."""
+        write_atomically(self.ranges_path(run_key), ranges.encode())
+
+    def histograms(self, statistics_key: str) -> dict[str, TensorHistogram]:
+        """By tensor, in the order in which they were added; DataError for a file of none."""
+        path = self.histograms_path(statistics_key)
+        try:
+            with np.load(path) as arrays:
+                columns = [arrays[key] for key in ("name", "range", "count", "counts")]
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise DataError(f"{path} holds no histograms ({error})", _MEND) from error
+        return {
+            str(name): TensorHistogram(
+                str(name), float(low), float(high), int(count), counts.astype(np.int64)
+            )
+            for name, (low, high), count, counts in zip(*columns, strict=True)
+        }
+
+    def ranges(self, run_key: str) -> dict[str, float]:
+        """Tensor -> amax of a run; DataError for a file of none."""
+        path = self.ranges_path(run_key)
+        try:
+            content = json.loads(path.read_text())
+            return {name: float(amax) for name, (_, amax) in content.items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise DataError(f"{path} holds no ranges ({error})", _MEND) from error
+
+
+def _save(file: BinaryIO, histograms: Sequence[TensorHistogram]) -> None:
+    counts = np.stack([histogram.counts for histogram in histograms])
+    np.savez_compressed(
+        file,
+        name=np.array([histogram.name for histogram in histograms]),
+        range=np.array([(histogram.low, histogram.high) for histogram in histograms]),
+        count=np.array([histogram.count for histogram in histograms], np.int64),
+        counts=counts.astype(np.min_scalar_type(counts.max(initial=0))),
+    )
