@@ -20,6 +20,7 @@ the number of bins with the least Kullback-Leibler divergence between the two. T
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
@@ -38,12 +39,17 @@ _TIE = 1e-12  # nats
 class _Entropy:
     """What both calibrators are; ``bins`` and ``levels`` of None are the variant's own.
 
-    Raises ConfigError for an unknown variant and unless 2 <= levels <= bins <= MOST_BINS.
+    ``batch_size`` of None: the histogram ends at the observed maximum, as TensorRT's does if the
+    first batch holds that. A number is TensorRT's calibration batch size: see ``doubled_range``.
+
+    Raises ConfigError for an unknown variant, unless 2 <= levels <= bins <= MOST_BINS, and for a
+    batch size below 1 or of a variant other than tensorrt.
     """
 
     variant: Literal["tensorrt", "modelopt", "onnxruntime"] = "tensorrt"
     bins: int | None = None
     levels: int | None = None
+    batch_size: int | None = None
     name: ClassVar[str]
 
     def __post_init__(self) -> None:
@@ -55,6 +61,17 @@ class _Entropy:
         check_bins(bins)
         if not 2 <= levels <= bins:
             raise ConfigError(f"levels={levels} is out of range", f"Use 2 to bins={bins}")
+        if self.batch_size is not None:
+            self._check_batch_size(self.batch_size)
+
+    def _check_batch_size(self, batch_size: int) -> None:
+        if self.variant != "tensorrt":
+            raise ConfigError(
+                f"{self.name}'s variant={self.variant} knows no batch_size={batch_size}",
+                "Use variant=tensorrt, or batch_size=null",
+            )
+        if batch_size < 1:
+            raise ConfigError(f"batch_size={batch_size} is out of range", "Use 1 or more, or null")
 
     @property
     def _size(self) -> tuple[int, int]:
@@ -65,10 +82,16 @@ class _Entropy:
     @property
     def params(self) -> str:
         bins, levels = self._size
-        return f"bins={bins},levels={levels},variant={self.variant}"
+        batch = "" if self.batch_size is None else f",batch_size={self.batch_size}"
+        return f"bins={bins},levels={levels},variant={self.variant}{batch}"
 
     def amax(self, snapshot: Snapshot) -> float:
-        """The end of the last bin kept; ``tensorrt`` ends up to half a bin above the maximum."""
+        """The end of the last bin kept; ``tensorrt`` ends up to half a bin above its range.
+
+        That ends at the maximum, or with a ``batch_size`` below twice the maximum.
+        """
+        if self.batch_size is not None:
+            return _tensorrt(snapshot, *self._size, doubled_range(snapshot, self.batch_size))
         return VARIANTS[self.variant].threshold(snapshot, *self._size)
 
 
@@ -79,8 +102,11 @@ class Entropy(_Entropy):
     tells apart is *when* they look: this one after layer fusion. So tensors inside a fused layer,
     such as a convolution's output in front of its ReLU, get no range of their own (NVIDIA/TensorRT
     issue 747), its cache only fits the fusions of one platform and version, and its result may
-    depend on the batch size. ``kCALIBRATE_BEFORE_FUSION`` overrides that. Here both give the same
-    thresholds: which tensors carry Q/DQ is the placement's word, and it knows no fusion yet.
+    depend on the batch size. ``kCALIBRATE_BEFORE_FUSION`` overrides that. So here: a tensor that
+    has a range has that of ``Entropy2``, but those inside fused layers (``bench.model.fusion``)
+    have none and carry no Q/DQ. With explicit placement that leaves in float the side of a residual
+    sum that a convolution makes (ResNet, MobileNet), with implicit placement about half of all
+    tensors.
     """
 
     name: ClassVar[str] = "entropy"
@@ -98,7 +124,28 @@ class Entropy2(_Entropy):
     after_fusion: ClassVar[bool] = False
 
 
-def _tensorrt(snapshot: Snapshot, bins: int, levels: int) -> float:
+def doubled_range(snapshot: Snapshot, batch_size: int) -> float:
+    """The end of TensorRT's histogram: max |x| of the first batch, doubled until all values fit.
+
+    (Developer guide, 8.x, "INT8 calibration": the range grows by a power of two, so small batches
+    cost resolution, and if only the last batch makes it grow, half the bins stay empty.) The result
+    lies between the observed maximum and less than twice that.
+
+    Doubling a range of zero leads nowhere, so the first batch that shows more than zeros sets it.
+    What TensorRT does then is not told.
+    """
+    amax = snapshot.amax
+    images = np.abs(snapshot.extremes).max(axis=1)
+    shown = np.flatnonzero(images)
+    if shown.size == 0:
+        return amax
+    start = int(shown[0]) // batch_size * batch_size
+    first, exponent = math.frexp(images[start : start + batch_size].max())
+    last, final = math.frexp(amax)
+    return math.ldexp(first, max(exponent, final if last <= first else final + 1))
+
+
+def _tensorrt(snapshot: Snapshot, bins: int, levels: int, end: float | None = None) -> float:
     """As NVIDIA describes TensorRT for MLPerf (mlcommons/inference, "example writeup.adoc").
 
     The caches that TensorRT wrote decide what the description leaves open:
@@ -117,14 +164,17 @@ def _tensorrt(snapshot: Snapshot, bins: int, levels: int) -> float:
     - Not told: ties, and empty bins ("minor modifications"). Both are as in NVIDIA's ModelOpt; of
       thresholds that the divergence can't tell apart the last clips least.
 
-    TensorRT's range is that of the first batch, doubled until later batches fit; ours ends at the
-    observed maximum, as there if the first batch holds it (NVIDIA advises one large batch).
-    Otherwise its bins are up to twice as wide, and it may choose a threshold beyond the maximum,
-    where levels and bins happen to align: in the public calib_yolov4-int8-608.cache ranges of tanh,
-    which is at most 1, are 2048.5/2048, 1024.5/1024, 1032.5/1024 and even 1064.5/1024. So the bins
-    are 2048 and become wider, not 1024 and more as the description has it.
+    TensorRT's range is that of the first batch, doubled until later batches fit. By default ours
+    ends at the observed maximum, as there if the first batch holds it (NVIDIA advises one large
+    batch); ``end`` is another end. Its bins are then up to twice as wide, and it may choose a
+    threshold beyond the maximum, where levels and bins happen to align: in the public
+    calib_yolov4-int8-608.cache ranges of tanh, which is at most 1, are 2048.5/2048, 1024.5/1024,
+    1032.5/1024 and even 1064.5/1024. So the bins are 2048 and become wider, not 1024 and more as
+    the description has it. (How it merges them is not told: here every value goes to the nearest of
+    the final ones. For tanh(softplus(x)) of normal x that mostly gives 1032.5 and 1040.5; of 39
+    doubled ranges in that cache these are 13 and 5, and 19 are 1024.5.)
     """
-    magnitudes = snapshot.magnitudes(bins)
+    magnitudes = snapshot.magnitudes(bins, end)
     counts = magnitudes.counts.copy()
     counts[0] = 0
     kept = _last_minimum(counts, levels, levels + 1, 1)
