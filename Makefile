@@ -14,6 +14,7 @@ PLANS ?= all,float_first,float_head
 ENGINE ?= openvino
 LAUNCHER ?= basic
 OUT ?=
+TENSOR ?=
 # Files of your own
 MODEL_PATH ?=
 IMAGES ?=
@@ -33,7 +34,7 @@ OVERRIDES = model=$(MODEL) dataset=$(DATASET) calibrator=$(CALIBRATORS) calibrat
 	$(call given,sweep.out,$(OUT)) $(EXTRA)
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep report test lint format benchmark clean
+.PHONY: help sweep report histograms test lint format benchmark clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -51,6 +52,10 @@ sweep: $(VENV)/.installed ## Run a sweep and write its table and report (MODEL= 
 report: $(VENV)/.installed ## Redraw the report from a sweep's table (OUT=results/...)
 	$(BIN)/python scripts/report.py $(or $(OUT),results/$(MODEL)-$(DATASET))
 
+histograms: $(VENV)/.installed ## Draw every threshold on the histograms (OUT=results/... TENSOR=images)
+	$(BIN)/python scripts/histograms.py $(or $(OUT),results/$(MODEL)-$(DATASET)) \
+		$(addprefix --tensor=,$(TENSOR)) $(EXTRA)
+
 test: $(VENV)/.installed ## Run the tests
 	$(BIN)/python -m pytest
 
@@ -64,8 +69,9 @@ format: $(VENV)/.installed ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-benchmark: $(VENV)/.installed ## Measure the harness's own speed
-	$(BIN)/python -m tests.benchmarks $(EXTRA)
+benchmark: $(VENV)/.installed ## Measure what calibration costs, beside ONNX Runtime's own tool (MODEL_PATH= OUT=)
+	$(BIN)/python -m tests.benchmarks $(strip $(call given,--model,$(MODEL_PATH)) \
+		$(call given,--out,$(OUT)) $(EXTRA))
 
 clean: ## Remove the virtual environment, caches and results (not results/reference)
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info

@@ -1,144 +1,148 @@
-"""``make benchmark``: what collection and threshold search cost, measured in one run.
+"""``make benchmark``: what calibration costs here, and what ONNX Runtime's own tool costs.
 
-Writes ``results/benchmark/benchmark.json`` and prints a table. Every comparison alternates its
-two sides in this process, so that a drift of the machine's speed hits both alike; medians and
-ratios are what to quote. ``--model FILE.onnx`` measures a detector of your own (letterboxed
-scenes of ``shapes`` are its input whatever it was trained on: cost does not depend on content).
+Writes ``benchmark.json`` and ``scaling.png`` and prints tables. It measures the embedded YOLOv8n,
+and a YOLOX-nano if one is found (yolox_nano*.onnx under $BENCH_MODELS or models/), in five parts:
+
+  collection  a pass with statistics against a bare FP32 pass
+  memory      the peak of collection, over the number of images
+  thresholds  the search of each calibrator
+  peer        nine quantized files by onnxruntime's quantize_static, and by one pass of ours
+  scale       how collection grows with images and tensors
+
+Ratios are what to quote: every comparison alternates its sides. Leave the machine alone meanwhile.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 
-import numpy as np
-import numpy.typing as npt
 from rich.console import Console
-from rich.table import Table
 
 from bench.cache import write_atomically
-from bench.calibration.calibrator import Calibrator
-from bench.calibration.collector import Collector
-from bench.calibration.entropy import Entropy2
-from bench.calibration.minmax import MinMax
-from bench.calibration.mse import Mse
-from bench.calibration.percentile import Percentile
-from bench.calibration.statistics import Snapshot
-from bench.data.preprocess import Preprocess
-from bench.data.shapes import draw_scene, split_seed
-from bench.engine.onnxrt import OnnxRuntime
-from bench.model.graph import Graph
-from bench.model.onnx_model import OnnxModel, load_model
-from bench.model.zoo import CARRIED
-from bench.quantization.plan import Placement, PrecisionPlan, place
-from bench.timing import peak_memory
-
-CALIBRATORS: tuple[Calibrator, ...] = (MinMax(), Entropy2(), Percentile(), Mse())
-PLACEMENTS: tuple[Placement, ...] = ("explicit", "implicit")
-Images = Callable[[int], npt.NDArray[np.float32]]
+from bench.environment import git_commit, hardware, software
+from tests.benchmarks.parts import KEYS, PARTS, Found, Options
+from tests.benchmarks.plot import draw
+from tests.benchmarks.subject import find_models, load_subject
+from tests.benchmarks.tables import tables
 
 
-def collect(
-    model: OnnxModel, tensors: tuple[str, ...], image: Images, size: int
-) -> tuple[Snapshot, ...]:
-    """One pass with statistics, into a cache that is thrown away."""
-    with tempfile.TemporaryDirectory() as folder:
-        collector = Collector(model, tensors, image, "benchmark", Path(folder))
-        return collector.collect(size, perf_counter).snapshots
-
-
-def pass_times(
-    model: OnnxModel, image: Images, size: int, rounds: int
-) -> tuple[dict[str, list[float]], dict[str, tuple[Snapshot, ...]]]:
-    """Seconds of the bare FP32 pass and of the pass with statistics of each placement, in turn."""
-    tensors = {
-        placement: place(PrecisionPlan("all"), placement, Graph(model)).tensors
-        for placement in PLACEMENTS
-    }
-    seconds: dict[str, list[float]] = {"bare": [], **{name: [] for name in PLACEMENTS}}
-    snapshots: dict[str, tuple[Snapshot, ...]] = {}
-    for name in PLACEMENTS:  # compiles the kernels
-        collect(model, tensors[name], image, 1)
-    for _ in range(rounds):
-        begin = perf_counter()
-        with OnnxRuntime().build(model.proto) as session:
-            for index in range(size):
-                session.run(image(index))
-        seconds["bare"].append(perf_counter() - begin)
-        for name in PLACEMENTS:
+def main(arguments: Sequence[str] | None = None) -> None:
+    given = _parser().parse_args(arguments)
+    progress = Console(stderr=True)
+    options = Options(
+        given.images,
+        given.rounds,
+        given.memory_sizes,
+        given.peer_sizes,
+        given.scale_sizes,
+        given.peer_memory_limit_mb,
+    )
+    models = [load_subject(path) for path in find_models(given.model)]
+    found = [Found(model, options) for model in models]
+    for index, one in enumerate(found):
+        for part in (name for name in PARTS if name in given.only):
             begin = perf_counter()
-            snapshots[name] = collect(model, tensors[name], image, size)
-            seconds[name].append(perf_counter() - begin)
-    return seconds, snapshots
-
-
-def threshold_times(snapshots: tuple[Snapshot, ...]) -> dict[str, float]:
-    """Milliseconds a tensor of each calibrator."""
-    times = {}
-    for calibrator in CALIBRATORS:
-        calibrator.amax(snapshots[0])  # compiles
-        begin = perf_counter()
-        for snapshot in snapshots:
-            calibrator.amax(snapshot)
-        times[calibrator.name] = (perf_counter() - begin) * 1e3 / len(snapshots)
-    return times
-
-
-def main() -> None:
-    options = argparse.ArgumentParser(prog="make benchmark", description=__doc__)
-    options.add_argument("--model", type=Path, default=CARRIED / "yolov8n_shapes.onnx")
-    options.add_argument("--images", type=int, default=32)
-    options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--out", type=Path, default=Path("results/benchmark"))
-    given = options.parse_args()
-
-    model = load_model(given.model)
-    preprocess = Preprocess((model.height, model.width))
-    fitted = [
-        preprocess.place(draw_scene(split_seed("calibration", index)).image)[0]
-        for index in range(given.images)
-    ]
-
-    def image(index: int) -> npt.NDArray[np.float32]:
-        return preprocess.normalise(fitted[index][None])
-
-    seconds, snapshots = pass_times(model, image, given.images, given.rounds)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    with peak_memory() as memory:
-        tensors = tuple(snapshot.name for snapshot in snapshots["explicit"])
-        collect(model, tensors, image, given.images)
-    thresholds = threshold_times(snapshots["explicit"])
-
-    table = Table(title=f"{given.model.name}, {given.images} images, medians of {given.rounds}")
-    for head in ("what", "tensors", "seconds", "ratio to the bare pass"):
-        table.add_column(head, justify="left" if head == "what" else "right")
-    table.add_row("bare FP32 pass", "", f"{medians['bare']:.2f}", "1.00")
-    for name in PLACEMENTS:
-        ratio = medians[name] / medians["bare"]
-        count = str(len(snapshots[name]))
-        table.add_row(f"collection, {name}", count, f"{medians[name]:.2f}", f"{ratio:.2f}")
+            progress.print(f"{one.subject.name}: {part} ...")
+            found[index] = found[index].with_part(part)
+            progress.print(f"{one.subject.name}: {part} took {perf_counter() - begin:.0f} s")
+            _write(found, options, given.out)  # so that a part that fails costs no other
     console = Console()
-    console.print(table)
-    for name, milliseconds in thresholds.items():
-        console.print(f"{name}: {milliseconds:.2f} ms a tensor")
-    console.print(f"peak resident memory of collection: {memory.megabytes:.0f} MB")
+    for one in found:
+        for table in tables(one):
+            console.print(table)
 
-    found = {
-        "model": given.model.name,
-        "images": given.images,
-        "seconds": seconds,
-        "collect_ratio_explicit": medians["explicit"] / medians["bare"],
-        "collect_ratio_implicit": medians["implicit"] / medians["bare"],
-        "collect_peak_memory_mb": memory.megabytes,
-        **{f"{name}_ms_per_tensor": value for name, value in thresholds.items()},
-        "entropy_ms_per_tensor": thresholds["entropy2"],
+
+def _write(found: Sequence[Found], options: Options, folder: Path) -> None:
+    content = {
+        **{key: found[0].figures()[key] for key in KEYS},
+        "options": asdict(options),
+        "machine": hardware(),
+        "software": software(),
+        "commit": git_commit(),
+        "models": {one.subject.name: one.details() for one in found},
     }
-    write_atomically(given.out / "benchmark.json", json.dumps(found, indent=1).encode())
+    write_atomically(folder / "benchmark.json", json.dumps(content, indent=1).encode())
+    scales = {one.subject.name: one.scale for one in found if one.scale}
+    if scales:
+        draw(scales, folder / "scaling.png")
+
+
+def _parser() -> argparse.ArgumentParser:
+    default = Options()
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "--images",
+        type=_count,
+        default=default.images,
+        help="images of a pass (collection, thresholds); default %(default)s",
+    )
+    add(
+        "--rounds",
+        type=_count,
+        default=default.rounds,
+        help="how often each side of a comparison runs; default %(default)s",
+    )
+    add(
+        "--model",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="an ONNX detector to measure beside the embedded one; may be given again",
+    )
+    add("--out", type=Path, default=Path("results/benchmark"), help="folder; default %(default)s")
+    add(
+        "--only",
+        type=_parts,
+        default=tuple(PARTS),
+        metavar="PART,...",
+        help=f"of {','.join(PARTS)}; what is left out is null in the file",
+    )
+    for name, what in (("memory", "memory"), ("peer", "the quantized files"), ("scale", "scale")):
+        sizes = getattr(default, f"{name}_sizes")
+        add(
+            f"--{name}-sizes",
+            type=_sizes,
+            default=sizes,
+            metavar="N,...",
+            help=f"numbers of images of {what}; default {','.join(map(str, sizes))}",
+        )
+    add(
+        "--peer-memory-limit-mb",
+        type=float,
+        default=default.peer_memory_limit_mb,
+        metavar="MB",
+        help="kill a run of the peer above it, and report a lower bound; default %(default)s",
+    )
+    return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return number
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    return tuple(sorted({_count(part) for part in text.split(",")}))
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    unknown = set(text.split(",")) - set(PARTS)
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: use {', '.join(PARTS)}")
+    return tuple(text.split(","))
 
 
 if __name__ == "__main__":
