@@ -20,20 +20,20 @@ class AsymmetricMse:
 
     For a threshold t the range is what was seen, cut at -t and t, in 255 steps with zero on one of
     them. Candidates are the bin centres of |x| from ``start_bin`` on, and the largest value seen is
-    the last; the error is summed over the bins of the signed histogram, ``bins`` on either side;
+    the last; the error is summed over the bins, ``bins`` on either side of zero, which has its own;
     the first minimum wins. (NVIDIA's ``_compute_amax_mse`` knows the symmetric grid alone; this is
     the same search on the other grid.) Where values lie on both sides alike it differs from ``mse``
     by next to nothing; of one-sided tensors, for which a step is half as wide, it clips less.
 
-    Raises ConfigError unless 1 <= start_bin <= bins <= MOST_BINS / 2.
+    Raises ConfigError unless 1 <= start_bin <= bins <= MOST_BINS.
     """
 
-    bins: int = 1024
-    start_bin: int = 64
+    bins: int = 2048
+    start_bin: int = 128
     name: ClassVar[str] = "asymmetric_mse"
 
     def __post_init__(self) -> None:
-        check_bins(2 * self.bins)
+        check_bins(self.bins)
         if not 1 <= self.start_bin <= self.bins:
             raise ConfigError(
                 f"start_bin={self.start_bin} is out of range", f"Use 1 to bins={self.bins}"
@@ -47,8 +47,9 @@ class AsymmetricMse:
         """The best threshold, at most ``snapshot.amax``."""
         if snapshot.amax == 0:
             return 0.0
-        width = snapshot.amax / self.bins
-        counts = snapshot.signed_counts(2 * self.bins)
+        below, above = snapshot.sides(self.bins)
+        width = above.width
+        counts = np.concatenate((below.counts[::-1], above.counts))  # zero twice: -0 and 0
         errors = _squared_errors(counts, self.start_bin, snapshot.min / width, snapshot.max / width)
         return (self.start_bin + int(np.argmin(errors))) * width
 
@@ -58,11 +59,11 @@ def _squared_errors(
     counts: Counts, start: int, lowest: float, highest: float
 ) -> npt.NDArray[np.float64]:
     """Summed squared error for each threshold of ``start`` .. half the bins, all in bins."""
-    half = counts.size // 2
+    half = counts.size // 2  # bins on either side, zero included
     filled = np.flatnonzero(counts)
-    centres = np.minimum(np.maximum(filled - half + 0.5, lowest), highest)
+    centres = np.where(filled < half, filled - (half - 1), filled - half).astype(np.float64)
     weights = counts[filled].astype(np.float64)
-    errors = np.zeros(half - start + 1)
+    errors = np.zeros(half - start)
     for i in range(errors.size):
         low = max(min(lowest, 0.0), -float(start + i))
         high = min(max(highest, 0.0), float(start + i))

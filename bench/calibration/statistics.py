@@ -201,20 +201,27 @@ class Snapshot:
         (see ``regrid``). ``end`` is amax, or larger: bins beyond amax are empty. Raises ConfigError
         if ``bins`` is not within 1 .. MOST_BINS.
         """
-        return self._magnitudes(bins, 0.5, self.amax if end is None else end)
+        both = self.positive + self.negative
+        return self._magnitudes(both, bins, 0.5, self.amax if end is None else end)
+
+    def sides(self, bins: int) -> tuple[Magnitudes, Magnitudes]:
+        """The magnitudes of the negative values and those of all others, apart."""
+        return (
+            self._magnitudes(self.negative, bins, 0.5, self.amax),
+            self._magnitudes(self.positive, bins, 0.5, self.amax),
+        )
 
     def floor_magnitudes(self, bins: int = 2048) -> Magnitudes:
         """The same up to amax, in ``bins`` bins that begin at the multiples: numpy.histogram's."""
-        return self._magnitudes(bins, 0.0, self.amax)
+        return self._magnitudes(self.positive + self.negative, bins, 0.0, self.amax)
 
-    def _magnitudes(self, bins: int, shift: float, end: float) -> Magnitudes:
+    def _magnitudes(self, counts: Counts, bins: int, shift: float, end: float) -> Magnitudes:
         check_bins(bins)
         width = (end or 2.0**self.exponent) / bins  # of zeros any grid will do
         edges = np.arange(1 - shift, bins, dtype=np.float64) * (width / 2.0**self.exponent * FINE)
         # Above amax nothing is left, not even of the fine bin that holds it.
         edges[edges > self.amax / 2.0**self.exponent * FINE] = FINE + 1
-        fine = np.append(self.positive + self.negative, 0)
-        return Magnitudes(regrid(fine, edges), end / bins, shift)
+        return Magnitudes(regrid(np.append(counts, 0), edges), end / bins, shift)
 
     def signed_counts(self, bins: int) -> Counts:
         """The histogram of x itself: ``bins`` equal bins over [-amax, amax].

@@ -84,6 +84,13 @@ class Graph:
                 return tuple(part for name in moved for part in self.parts(name))
         return (tensor,)
 
+    def is_computed_with(self, tensor: str) -> bool:
+        """Whether more is done with ``tensor`` than to rearrange it into the network's outputs."""
+        return any(
+            node.op_type not in _REARRANGING_OPS or self.is_computed_with(node.output[0])
+            for node in self.consumers.get(tensor, [])
+        )
+
     @cached_property
     def from_input(self) -> frozenset[str]:
         """Tensors computed from the network's input (not from its shape alone)."""

@@ -186,8 +186,11 @@ def _sources(
     calib_yolov3-tiny-int8-416.cache has one (009_convolutional_lrelu, into a pool and a route): it
     takes the wider range, which clips nothing that either keeps. A cache of 8.5.0 no longer shows
     ranges propagated: there that is left to the builder.
+
+    A concatenation that only ends in the network's outputs is no INT8 layer, and takes nothing: it
+    joins what has no scale in common, such as boxes in pixels and scores below one.
     """
-    known = set(tensors)
+    known = {tensor for tensor in tensors if graph.is_computed_with(tensor)}
     found: dict[str, tuple[str, ...]] = {}
 
     def look(tensor: str) -> tuple[str, ...]:

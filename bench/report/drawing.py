@@ -34,13 +34,15 @@ class Drawing:
     reading: str
 
 
-def panels(titles: list[str], abreast: int, height: float) -> tuple[Figure, list[Axes]]:
-    """Axes for each title, on shared scales."""
+def panels(
+    titles: list[str], abreast: int, height: float, *, shared: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """Axes for each title, on shared scales or each on its own."""
     columns = min(len(titles), abreast)
     lines = math.ceil(len(titles) / columns)
     columns = math.ceil(len(titles) / lines)
     figure = Figure(figsize=(WIDTH, 0.6 + height * lines), layout="constrained")
-    grid: Any = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    grid: Any = figure.subplots(lines, columns, sharex=shared, sharey=shared, squeeze=False)
     axes = list(grid.flat)
     for index in range(len(titles), len(axes)):
         axes[index].set_visible(False)

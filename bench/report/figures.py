@@ -1,7 +1,8 @@
-"""The figures of a report: drawn from the table alone, the same bytes for the same table.
+"""The figures of a report: drawn from the table, the same bytes for the same table.
 
-A figure belongs to one (model, dataset, engine). On the page it is SVG whose ink follows the
-theme, for ``report.md`` a PNG file with its title written in.
+Those of thresholds also need the histograms that a sweep keeps beside its rows. A figure belongs to
+one (model, dataset, engine). On the page it is SVG whose ink follows the theme,
+for ``report.md`` a PNG file with its title written in.
 """
 
 from __future__ import annotations
@@ -26,9 +27,12 @@ from matplotlib.image import imread, imsave
 from bench.cache import write_atomically
 from bench.report.charts_accuracy import accuracy_by_size, loss_map
 from bench.report.charts_cost import accuracy_by_latency, calibration_cost
+from bench.report.charts_tensors import threshold_histograms, threshold_shares
 from bench.report.drawing import Drawing, Look
 from bench.report.style import INK, RC, rule_colours, rule_markers
+from bench.report.thresholds import Thresholds, find_thresholds
 from bench.report.wording import GROUP, measured, tidy
+from bench.results.histograms import HistogramStore
 
 CHARTS: dict[str, Callable[[pd.DataFrame, Look], Drawing | None]] = {
     "accuracy-by-size": accuracy_by_size,
@@ -58,28 +62,75 @@ class Chart:
         return f"{self.group}: {self.title}. {self.reading}"
 
 
-def draw_charts(table: pd.DataFrame) -> tuple[Chart, ...]:
-    """Every figure that the table has numbers for, group by group."""
+@dataclass(frozen=True)
+class Group:
+    """The tidy, measured rows of one (model, dataset, engine), and how its charts look."""
+
+    title: str
+    slug: str
+    rows: pd.DataFrame
+    look: Look
+
+    def chart(self, kind: str, drawing: Drawing) -> Chart:
+        name = f"{self.slug}-{kind}"
+        return Chart(name, self.title, drawing.title, drawing.reading, drawing.figure)
+
+
+def groups_of(table: pd.DataFrame) -> tuple[Group, ...]:
+    """A table's groups; a calibrator looks alike in all of them."""
     rows = measured(tidy(table))
     look = Look(rule_colours(rows["rule"]), rule_markers(rows["rule"]))
-    return tuple(_draw(rows, look))
+    groups = []
+    for number, (names, own) in enumerate(rows.groupby(list(GROUP), sort=False)):
+        model, dataset, engine = (str(name) for name in names)
+        # The number keeps apart two groups whose names differ only in what a file cannot carry.
+        slug = f"{number + 1}-{file_name(f'{model} {dataset} {engine}')}"
+        groups.append(Group(f"{model} on {dataset}, {engine}", slug, own, look))
+    return tuple(groups)
 
 
-def _draw(rows: pd.DataFrame, look: Look) -> Iterator[Chart]:
+def file_name(text: str) -> str:
+    """What a file can carry of ``text``; two texts may become one name."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
+
+
+def draw_charts(table: pd.DataFrame) -> tuple[Chart, ...]:
+    """Every figure that the table has numbers for, group by group."""
     with matplotlib.rc_context(RC):
-        for number, (names, group) in enumerate(rows.groupby(list(GROUP), sort=False)):
-            model, dataset, engine = (str(name) for name in names)
-            # The number keeps apart two groups whose names differ only in what a file cannot carry.
-            slug = re.sub(r"[^A-Za-z0-9]+", "-", f"{model} {dataset} {engine}").strip("-")
-            for kind, draw in CHARTS.items():
-                if drawing := draw(group, look):
-                    yield Chart(
-                        name=f"{number + 1}-{slug}-{kind}",
-                        group=f"{model} on {dataset}, {engine}",
-                        title=drawing.title,
-                        reading=drawing.reading,
-                        figure=drawing.figure,
-                    )
+        return tuple(
+            group.chart(kind, drawing)
+            for group in groups_of(table)
+            for kind, draw in CHARTS.items()
+            if (drawing := draw(group.rows, group.look))
+        )
+
+
+def draw_reasons(table: pd.DataFrame, store: HistogramStore) -> tuple[Chart, ...]:
+    """The figures of why: none for a group without histograms in ``store``."""
+    return tuple(
+        chart
+        for group in groups_of(table)
+        if (thresholds := find_thresholds(group.rows, store))
+        for chart in draw_thresholds(group, thresholds)
+    )
+
+
+def draw_thresholds(group: Group, thresholds: Thresholds) -> Iterator[Chart]:
+    """All tensors' thresholds, and the histograms of the telling tensors."""
+    look = group.look
+    with matplotlib.rc_context(RC):
+        if drawing := threshold_shares(thresholds, look):
+            yield group.chart("threshold-shares", drawing)
+            telling = threshold_histograms(thresholds, thresholds.telling, look)
+            yield group.chart("threshold-histograms", telling)
+
+
+def draw_tensor(group: Group, thresholds: Thresholds, tensor: str) -> Chart:
+    """One tensor's histogram with every calibrator's threshold."""
+    place = list(thresholds.tensors).index(tensor)  # keeps two tensors' files apart
+    with matplotlib.rc_context(RC):
+        drawing = threshold_histograms(thresholds, [tensor], group.look)
+    return group.chart(f"histogram-{place}-{file_name(tensor)[-80:]}", drawing)
 
 
 def to_svg(chart: Chart) -> str:
@@ -108,7 +159,7 @@ def to_png(chart: Chart, dpi: int = 150) -> bytes:
         width = chart.figure.get_figwidth()
         heading = Figure(figsize=(width, 0.62))
         for y, text, weight in ((0.66, chart.title, "bold"), (0.22, chart.group, "normal")):
-            size = min(11.5, 11.5 * 13.5 * width / len(text))  # a long title has to fit
+            size = min(11.5, 11.5 * 9.6 * width / len(text))  # a long title has to fit
             heading.text(0.008, y, text, va="center", fontsize=size, fontweight=weight)
         pixels = np.vstack([_pixels(heading, dpi), _pixels(chart.figure, dpi)])
     buffer = io.BytesIO()

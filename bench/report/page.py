@@ -11,13 +11,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from bench.cache import write_atomically
 from bench.errors import DataError
-from bench.report.figures import Chart, draw_charts, to_html, write_png
+from bench.report.figures import Chart, draw_charts, draw_reasons, to_html, write_png
 from bench.report.listing import common_facts, environment_facts, key_listings, rest_listing
 from bench.report.reproduce import reproduce_command
 from bench.report.summary import Summary, summarize
 from bench.report.wording import plural, signed
+from bench.results.histograms import HistogramStore
 from bench.results.row import COLUMNS
 from bench.results.table import read_table
+
+WHY = "Why: thresholds on the histograms"
 
 MOST_CELLS = 40_000
 """The page stays under 5 MB: of a larger table it shows the key columns only."""
@@ -26,18 +29,27 @@ MOST_CELLS = 40_000
 def write_report(folder: Path) -> Path:
     """Redraw ``report.html``, ``report.md`` and ``figures/*.png`` from ``folder/table.csv``.
 
+    Where the sweep's histograms are beside it, the report also shows why; it does without them.
     Returns the page's path; raises DataError when there is no table to draw from.
     """
     table = _read(folder)
     summary, charts = summarize(table), draw_charts(table)
-    write_atomically(folder / "report.html", render_html(table, summary, charts).encode())
-    write_atomically(folder / "report.md", render_markdown(table, summary, charts).encode())
-    write_png(charts, folder / "figures")
+    reasons = draw_reasons(table, HistogramStore(folder))
+    page = render_html(table, summary, charts, reasons)
+    write_atomically(folder / "report.html", page.encode())
+    markdown = render_markdown(table, summary, charts, reasons)
+    write_atomically(folder / "report.md", markdown.encode())
+    write_png((*charts, *reasons), folder / "figures")
     return folder / "report.html"
 
 
-def render_html(table: pd.DataFrame, summary: Summary, charts: tuple[Chart, ...]) -> str:
-    """The page, with the figures in it."""
+def render_html(
+    table: pd.DataFrame,
+    summary: Summary,
+    charts: tuple[Chart, ...],
+    reasons: tuple[Chart, ...] = (),
+) -> str:
+    """The page, with the figures in it; ``reasons`` are those that show why."""
     rest = rest_listing(table, summary)
     fits = len(rest.heads) * len(rest.lines) <= MOST_CELLS
     return _render(
@@ -45,16 +57,22 @@ def render_html(table: pd.DataFrame, summary: Summary, charts: tuple[Chart, ...]
         table,
         summary,
         charts,
-        drawn={chart.name: to_html(chart) for chart in charts},
+        reasons,
+        drawn={chart.name: to_html(chart) for chart in (*charts, *reasons)},
         rest=rest if fits else None,
         common=common_facts(table),
         glossary=COLUMNS,
     )
 
 
-def render_markdown(table: pd.DataFrame, summary: Summary, charts: tuple[Chart, ...]) -> str:
+def render_markdown(
+    table: pd.DataFrame,
+    summary: Summary,
+    charts: tuple[Chart, ...],
+    reasons: tuple[Chart, ...] = (),
+) -> str:
     """The same report for a repository or a chat: the figures are files beside it."""
-    return _render("report.md.j2", table, summary, charts)
+    return _render("report.md.j2", table, summary, charts, reasons)
 
 
 def _read(folder: Path) -> pd.DataFrame:
@@ -65,7 +83,12 @@ def _read(folder: Path) -> pd.DataFrame:
 
 
 def _render(
-    template: str, table: pd.DataFrame, summary: Summary, charts: tuple[Chart, ...], **more: object
+    template: str,
+    table: pd.DataFrame,
+    summary: Summary,
+    charts: tuple[Chart, ...],
+    reasons: tuple[Chart, ...],
+    **more: object,
 ) -> str:
     names = {
         name: list(table[name].astype(str).unique()) for name in ("model", "dataset", "engine")
@@ -76,8 +99,10 @@ def _render(
         .render(
             names=names,
             summary=summary,
-            groups=[
-                (name, list(own)) for name, own in groupby(charts, key=lambda chart: chart.group)
+            sections=[
+                (key, title, _by_group(own))
+                for key, title, own in (("figures", "Figures", charts), ("why", WHY, reasons))
+                if own
             ],
             listings=key_listings(table, summary),
             environment=environment_facts(table),
@@ -85,6 +110,10 @@ def _render(
             **more,
         )
     )
+
+
+def _by_group(charts: tuple[Chart, ...]) -> list[tuple[str, list[Chart]]]:
+    return [(name, list(own)) for name, own in groupby(charts, key=lambda chart: chart.group)]
 
 
 def _templates() -> Environment:

@@ -56,7 +56,7 @@ def test_with_both_sides_it_is_about_the_symmetric_choice() -> None:
     assert AsymmetricMse().amax(snapshot) == pytest.approx(Mse().amax(snapshot), rel=0.1)
 
 
-@pytest.mark.parametrize(("bins", "start"), [(0, 1), (4000, 64), (1024, 0), (100, 128)])
+@pytest.mark.parametrize(("bins", "start"), [(0, 1), (5000, 64), (1024, 0), (100, 128)])
 def test_parameters_out_of_range_are_refused(bins: int, start: int) -> None:
     with pytest.raises(ConfigError, match="is out of range"):
         AsymmetricMse(bins=bins, start_bin=start)

@@ -164,7 +164,7 @@ def test_names_and_parameters_tell_calibrators_apart() -> None:
         ("percentile", "percentile=99.99"),
         ("percentile", "percentile=90"),
         ("mse", "bins=2048,start_bin=128"),
-        ("asymmetric_mse", "bins=1024,start_bin=64"),
+        ("asymmetric_mse", "bins=2048,start_bin=128"),
     ]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.results.histograms import HistogramStore
 from bench.results.row import COLUMNS
 from bench.results.table import read_table
 from tests.e2e.command import Bench, wait_for
@@ -131,6 +132,26 @@ def test_one_pass_over_the_images_serves_all_sizes_and_calibrators(swept: Bench)
     seconds = swept.table.groupby("calibration_size")["collect_s"]
     assert (seconds.nunique() == 1).all()
     assert seconds.first()[4] < seconds.first()[8]
+
+
+def test_what_explains_the_rows_is_kept_beside_them(swept: Bench) -> None:
+    store, table = HistogramStore(swept.out), swept.table
+    per_size = table.groupby("calibration_size")["statistics_key"]
+    assert (per_size.nunique() == 1).all()
+    kept = {path.stem for path in (swept.out / "histograms").iterdir()}
+    assert kept == set(per_size.first())
+    assert len(kept) == 2
+    assert set(table.index) == {path.stem for path in (swept.out / "ranges").iterdir()}
+    for key, row in table.iterrows():
+        seen, ranges = store.histograms(row["statistics_key"]), store.ranges(key)
+        assert set(ranges) <= set(seen)
+        first, *_ = seen  # the network's input
+        assert ranges.get(first) == (row["input_amax"] if row["plan"] == "all" else None)
+        assert all(one.counts.sum() == one.count for one in seen.values())
+        if row["calibrator"] == "minmax":
+            assert all(ranges[name] == pytest.approx(seen[name].amax) for name in ranges)
+    page = (swept.out / "report.html").read_text()
+    assert "thresholds on the histograms" in page
 
 
 def test_the_same_sweep_again_computes_nothing(swept: Bench) -> None:

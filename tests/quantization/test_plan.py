@@ -194,6 +194,20 @@ def test_a_concatenation_in_float_takes_nothing(pyramid):
     assert sources["mid_relu_out"] == ("half_out",)
 
 
+def test_what_is_only_joined_for_the_outputs_keeps_its_own_range(load, sketch):
+    """Boxes in pixels and scores below one, as YOLOv8 puts out."""
+    g = sketch()
+    x = g.op("Relu", g.conv("images", 3, 4, "stem"), name="relu")
+    boxes = g.op("Mul", g.conv(x, 4, 4, "boxes"), g.const(np.float32(640)), name="pixels")
+    scores = g.op("Sigmoid", g.conv(x, 4, 4, "scores"), name="sigmoid")
+    joined = g.op("Concat", boxes, scores, name="joined", axis=1)
+    turned = g.op("Transpose", joined, name="turned", perm=[0, 2, 3, 1])
+    for outputs in ((joined,), (turned,), (joined, turned)):
+        sources = place(plan(), "implicit", Graph(load(g.model(*outputs)))).sources
+        assert sources["sigmoid_out"] == ("sigmoid_out",)
+        assert sources["pixels_out"] == ("pixels_out",)
+
+
 def test_explicit_leaves_every_tensor_its_own_range(pyramid):
     sources = place(plan(), "explicit", pyramid).sources
     assert all(own == (tensor,) for tensor, own in sources.items())

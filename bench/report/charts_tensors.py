@@ -1,0 +1,274 @@
+"""Charts of why: where each calibrator's thresholds lie on what the tensors showed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from string import ascii_lowercase
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullLocator
+
+from bench.report.drawing import WIDTH, Drawing, Look, legend_above, panels, wrap
+from bench.report.style import INK
+from bench.report.thresholds import Thresholds
+from bench.report.wording import plural, rule_order
+from bench.results.histograms import TensorHistogram
+
+DRAWN_TOGETHER = 17
+"""Bins in a column of a drawn histogram: 2048 would be narrower than a pixel each.
+
+More than 16, or pictures would seem to have gaps: of 8 bits on [-1, 1], |x| has 128 values.
+"""
+
+SPIKE = 0.1
+"""Share of all values in a single bin from which on it is worth a word."""
+
+LONGEST_NAME = 44
+
+HIGHEST_SHARE = 4.0
+"""A tensor that takes the range of what it is joined into may lie far above: off the scale."""
+
+
+def threshold_shares(thresholds: Thresholds, look: Look) -> Drawing | None:
+    """Threshold / observed maximum of every tensor, in network order: a line a calibrator."""
+    tensors = thresholds.quantized
+    if not tensors:
+        return None
+    figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    marked = max(1, len(tensors) // 50)  # the others would lie one upon the other
+    for rule in _rules(thresholds):
+        shares = [thresholds.share(rule, name) for name in tensors]
+        axes.plot(
+            shares, color=look.colours[rule], marker=look.markers[rule], markersize=4,
+            markevery=marked, linewidth=1.1, label=wrap(rule, 28),
+            zorder=3 - 0.1 * min(float(np.nanmedian(shares)), 9),  # the deepest in front
+        )  # fmt: skip
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+    _tell_what_is_off_the_scale(axes, thresholds)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.margins(x=0.01)
+    axes.set_xlabel("tensor, in network order")
+    axes.set_ylabel("threshold / observed maximum")
+    _letter(axes, thresholds)
+    legend_above(figure, axes)
+    _name_letters(figure, thresholds)
+    return Drawing(
+        figure,
+        _shares_title(thresholds),
+        "The threshold over the largest |x| observed on "
+        f"{plural(thresholds.size, 'calibration image')}, for every tensor of plan "
+        f"{thresholds.setting}. At half the maximum the INT8 steps are half as wide, and whatever "
+        "lies beyond saturates. Letters name the network's input and the tensors on which the "
+        "calibrators disagree most, each with its smallest share; their histograms follow."
+        + _shared(thresholds),
+    )
+
+
+def threshold_histograms(thresholds: Thresholds, tensors: Sequence[str], look: Look) -> Drawing:
+    """The histograms of ``tensors``, a panel each, with every calibrator's threshold as a line."""
+    letters = dict(zip(thresholds.telling, ascii_lowercase, strict=False))
+    abreast = min(2, len(tensors))
+    titles = [_short(name, 100 // abreast) for name in tensors]
+    for place, name in enumerate(tensors):
+        if name in letters:
+            titles[place] = f"({letters[name]})\N{NO-BREAK SPACE}{titles[place]}"
+    longest = max(len(rule) for rule in thresholds.amax) + len(" 0.12345")
+    keys = max(1, 116 // abreast // (longest + 4))  # beside each other, above a panel
+    rows = math.ceil(max(len(thresholds.of(name)) for name in tensors) / keys)
+    height = (2.2 if len(tensors) > 1 else 3.6) + 0.19 * rows
+    figure, axes = panels(titles, abreast, height, shared=False)
+    for panel, name in zip(axes, tensors, strict=True):
+        _draw_histogram(panel, thresholds.tensors[name])
+        _draw_thresholds(panel, thresholds, name, look)
+        if thresholds.of(name):
+            _draw_key(panel, keys)
+    figure.supxlabel("|x|, in the tensor's unit", fontsize=10)
+    figure.supylabel("values in a bin", fontsize=10)
+    return Drawing(
+        figure,
+        _histograms_title(thresholds, tensors),
+        "How often each |x| occurred on "
+        f"{plural(thresholds.size, 'calibration image')} (logarithmic), in the 2048 bins that a "
+        f"calibrator reads (a column is the fullest of {DRAWN_TOGETHER}), with each calibrator's "
+        f"threshold on plan {thresholds.setting}: what lies to the right of it saturates."
+        + _spikes([thresholds.tensors[name] for name in tensors]),
+    )
+
+
+def columns(seen: TensorHistogram) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """A histogram's columns as they are drawn, and their edges from zero on.
+
+    Not sums: a spike of a single bin has to keep its height above its neighbours.
+    """
+    starts = np.arange(0, seen.counts.size, DRAWN_TOGETHER)
+    edges = (np.append(starts, seen.counts.size) - 0.5) * (seen.width or 1.0)
+    edges[0] = 0.0  # bin 0 is half as wide: there is no |x| below zero
+    return np.maximum.reduceat(seen.counts, starts), edges
+
+
+def _draw_histogram(axes: Axes, seen: TensorHistogram) -> None:
+    counts, edges = columns(seen)
+    floor = 0.5  # below a single value: a logarithm has no zero
+    axes.stairs(
+        np.maximum(counts, floor), edges, baseline=floor, fill=True, color=INK, alpha=0.35,
+        linewidth=0.6,
+    )  # fmt: skip
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(bottom=floor)
+    spike, share = _fullest(seen)
+    if share >= SPIKE:  # thick, as a threshold right behind it would hide it
+        height, right = share * seen.count, spike > 0.7 * seen.amax
+        axes.vlines(spike, floor, height, color=INK, linewidth=5, alpha=0.55, zorder=1.9)
+        axes.annotate(
+            f"{100 * share:.0f} % of all values", (spike, height),
+            xytext=(-6 if right else 6, -1), textcoords="offset points",
+            ha="right" if right else "left", va="top", fontsize=9,
+        )  # fmt: skip
+
+
+def _draw_thresholds(axes: Axes, thresholds: Thresholds, name: str, look: Look) -> None:
+    """A line a threshold."""
+    found = thresholds.of(name)
+    for place, rule in enumerate(rule for rule in _rules(thresholds) if rule in found):
+        amax = found[rule]
+        # Lines that coincide are still told apart, by markers at heights of their own.
+        axes.plot(
+            [amax, amax], [0, 0.97 - 0.075 * place], transform=axes.get_xaxis_transform(),
+            color=look.colours[rule], marker=look.markers[rule], markevery=[1], linewidth=1.5,
+            label=f"{rule} {amax:.4g}",
+        )  # fmt: skip
+    axes.set_xlim(0, 1.03 * (max([thresholds.tensors[name].amax, *found.values()]) or 1.0))
+
+
+def _draw_key(axes: Axes, abreast: int) -> None:
+    """Above a panel what its lines are, and above that its title."""
+    key = axes.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=abreast, fontsize=9, borderpad=0.2,
+        borderaxespad=0, handlelength=1.2, handletextpad=0.5, columnspacing=1.2,
+    )  # fmt: skip
+    axes.set_title(
+        axes.get_title(loc="left"), loc="left", fontweight="bold", fontsize=9.5,
+        pad=8 + 13.5 * math.ceil(len(key.get_texts()) / abreast),
+    )  # fmt: skip
+
+
+def _tell_what_is_off_the_scale(axes: Axes, thresholds: Thresholds) -> None:
+    for place, name in enumerate(thresholds.quantized):
+        highest = thresholds.highest_share(name)
+        if highest > HIGHEST_SHARE:
+            axes.set_ylim(top=HIGHEST_SHARE)
+            axes.annotate(
+                f"↑ {highest:.3g}", (place, HIGHEST_SHARE), xytext=(3, -2), va="top", fontsize=9,
+                textcoords="offset points",
+            )  # fmt: skip
+
+
+def _letter(axes: Axes, thresholds: Thresholds) -> None:
+    """Letters at the telling tensors, one above the other where they would touch."""
+    tensors = thresholds.quantized
+    places = [tensors.index(name) for name in thresholds.telling]
+    labels, level, before = [], 0, -math.inf
+    for letter, place in zip(ascii_lowercase, places, strict=False):
+        level = level + 1 if place - before < len(tensors) / 75 else 0
+        labels.append(letter + "\n" * level)
+        before = place
+    for place in places:
+        axes.axvline(place, color=INK, linewidth=0.8, alpha=0.35, zorder=0.9)
+    top = axes.secondary_xaxis("top")
+    top.set_xticks(places, labels)
+    top.tick_params(length=0)
+    top.spines[:].set_visible(False)
+
+
+def _name_letters(figure: Figure, thresholds: Thresholds) -> None:
+    labels = []
+    for letter, name in zip(ascii_lowercase, thresholds.telling, strict=False):
+        rule, share = _deepest(thresholds, name)
+        labels.append(f"({letter}) {share:.2f} {rule}: {_short(name)}")
+    handles = [Line2D([], [], linestyle="none") for _ in labels]
+    figure.legend(
+        handles, labels, loc="outside lower left", ncols=2 if len(labels) > 1 else 1,
+        handlelength=0, handletextpad=0, fontsize=9,
+    )  # fmt: skip
+
+
+def _shares_title(thresholds: Thresholds) -> str:
+    name = min(thresholds.quantized, key=lambda name: _deepest(thresholds, name)[1])
+    rule, share = _deepest(thresholds, name)
+    if share > 0.995:
+        return "No calibrator cuts anything off: no threshold is below the observed maximum"
+    median = np.nanmedian([thresholds.share(rule, name) for name in thresholds.quantized])
+    return (
+        f"{rule} cuts deepest: at {share:.2f} of the observed maximum on {_short(name)}, "
+        f"{median:.2f} in the median tensor"
+    )
+
+
+def _shared(thresholds: Thresholds) -> str:
+    """What a share above one means, where there is one that no rounding made."""
+    highest = max(map(thresholds.highest_share, thresholds.quantized))
+    if highest < 1.05:
+        return ""
+    return (
+        " A tensor above 1 has a range wider than its own values, as where it shares that of what "
+        f"it is joined into: up to {highest:.3g} times."
+    )
+
+
+def _deepest(thresholds: Thresholds, name: str) -> tuple[str, float]:
+    """The rule with the smallest share of this tensor, and that share."""
+    rule = min(thresholds.of(name), key=lambda rule: thresholds.share(rule, name))
+    return rule, thresholds.share(rule, name)
+
+
+def _histograms_title(thresholds: Thresholds, tensors: Sequence[str]) -> str:
+    with_any = [name for name in tensors if thresholds.of(name)]
+    if not with_any:
+        return f"{_short(tensors[0])} stays in float: no calibrator was asked for a threshold"
+    name = max(with_any, key=thresholds.disagreement)
+    found = thresholds.of(name)
+    low, high = (pick(found, key=lambda rule: found[rule]) for pick in (min, max))
+    if thresholds.disagreement(name) < 1.005:
+        return f"{plural(len(found), 'calibrator')} cut {_short(name)} at {found[low]:.4g}"
+    return (
+        f"The thresholds {'differ most' if len(tensors) > 1 else 'differ'} on {_short(name)}: "
+        f"{found[low]:.4g} ({low}) to {found[high]:.4g} ({high})"
+    )
+
+
+def _spikes(seen: Sequence[TensorHistogram]) -> str:
+    """Single bins that hold much of a tensor: a search for a threshold may stop right there."""
+    told = []
+    for histogram in seen:
+        spike, share = _fullest(histogram)
+        if share >= SPIKE:
+            told.append(
+                f" A single bin, at {spike:.3g}, holds {100 * share:.0f} % of all values of "
+                f"{histogram.name}."
+            )
+    return "".join(told)
+
+
+def _fullest(seen: TensorHistogram) -> tuple[float, float]:
+    """Where the fullest bin lies but for that of zero, and its share of all values."""
+    fullest = 1 + int(seen.counts[1:].argmax())
+    return fullest * seen.width, float(seen.counts[fullest]) / max(seen.count, 1)
+
+
+def _short(name: str, longest: int = LONGEST_NAME) -> str:
+    """The end of a tensor's name, which tells more than its beginning."""
+    return name if len(name) <= longest else f"…{name[1 - longest :]}"
+
+
+def _rules(thresholds: Thresholds) -> list[str]:
+    return sorted(thresholds.amax, key=rule_order)

@@ -1,0 +1,110 @@
+"""Draw why a calibrator wins: ``python scripts/histograms.py FOLDER [--tensor NAME ...]``."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywhere, installed or not
+
+from bench.errors import BenchError, ConfigError, DataError
+from bench.report.figures import (
+    Chart,
+    Group,
+    draw_tensor,
+    draw_thresholds,
+    groups_of,
+    write_png,
+)
+from bench.report.thresholds import Thresholds, find_thresholds
+from bench.report.wording import MISSING, rule_order
+from bench.results.histograms import HistogramStore
+from bench.results.table import read_table
+
+Found = list[tuple[Group, Thresholds]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description="Draw the thresholds of every calibrator on the histograms of a sweep's "
+        "tensors, at the largest calibration size and on the plan with most tensors. Without "
+        "options: the two figures of the report, all tensors and the most telling histograms."
+    )
+    parser.add_argument(
+        "folder", metavar="FOLDER", type=Path, help="a sweep's results, as in results/<sweep>"
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--tensor", metavar="NAME", nargs="+", action="extend", help="these histograms"
+    )
+    which.add_argument("--all", action="store_true", help="every tensor's histogram")
+    which.add_argument(
+        "--list", action="store_true", help="print tensors, observed maxima and thresholds"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, help="where the PNG files go (FOLDER/figures)"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        found = _find(options.folder)
+        if options.list:
+            print("\n\n".join(_listed(group, thresholds) for group, thresholds in found))
+            return 0
+        for chart in _draw(found, options):
+            print(*write_png([chart], options.out or options.folder / "figures"), flush=True)
+    except (BenchError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _find(folder: Path) -> Found:
+    """The thresholds of every (model, dataset, engine) that has any."""
+    table, store = read_table(folder), HistogramStore(folder)
+    found = [(group, find_thresholds(group.rows, store)) for group in groups_of(table)]
+    kept = [(group, thresholds) for group, thresholds in found if thresholds]
+    if not kept:
+        raise DataError(
+            f"{folder} has no histograms", "Run the sweep again, into a new folder: it keeps them"
+        )
+    return kept
+
+
+def _draw(found: Found, options: argparse.Namespace) -> Iterator[Chart]:
+    if not (options.tensor or options.all):
+        for group, thresholds in found:
+            yield from draw_thresholds(group, thresholds)
+        return
+    for name in options.tensor or ():
+        _check(name, found)
+    for group, thresholds in found:
+        for name in thresholds.tensors:
+            if options.all or name in options.tensor:
+                yield draw_tensor(group, thresholds, name)
+
+
+def _check(name: str, found: Found) -> None:
+    known = list(dict.fromkeys(own for _, thresholds in found for own in thresholds.tensors))
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
+        mend = f"Did you mean {' or '.join(near)}?" if near else "--list shows all"
+        raise ConfigError(f"tensor {name} is unknown", mend)
+
+
+def _listed(group: Group, thresholds: Thresholds) -> str:
+    rules = sorted(thresholds.amax, key=rule_order)
+    heads = ["observed", *rules]
+    widths = [max(10, len(head)) + 2 for head in heads]
+    lines = [group.title, "".join(map(str.ljust, heads, widths)) + "tensor"]
+    for name, seen in thresholds.tensors.items():
+        found = thresholds.of(name)
+        cells = [f"{seen.amax:.6g}", *(f"{found[r]:.6g}" if r in found else MISSING for r in rules)]
+        lines.append("".join(map(str.ljust, cells, widths)) + name)
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
