@@ -103,8 +103,9 @@ class Collector:
         workers = min(cores, MOST_WORKERS, size - start.size)
         network = TappedNetwork(self.model, looked_at, threads=cores // workers)
         taps: SimpleQueue[Tap] = SimpleQueue()
-        for _ in range(workers):
-            taps.put(Tap(network))
+        for number in range(workers):
+            # Two workers in step would wait for each other at every tensor.
+            taps.put(Tap(network, backwards=number % 2 == 1))
 
         def take(index: int) -> None:
             image = self.image(index)
@@ -143,8 +144,11 @@ class Collector:
 
 
 def _milestones(start: int, size: int) -> Iterator[int]:
-    """8, 32, 128, ... between ``start`` and ``size``, and ``size``: to keep one takes a while."""
-    done = 8
+    """64, 256, 1024, ... between ``start`` and ``size``, and ``size``.
+
+    To keep one costs as much as a few images, so what costs little is not kept.
+    """
+    done = 64
     while done < size:
         if done > start:
             yield done

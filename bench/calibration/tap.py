@@ -55,11 +55,12 @@ class Tap:
     """One worker's way through a network: memory of its own, the same for every image.
 
     Fresh memory for every image would have to be cleared by the system first. Only tensors without
-    a static shape get it.
+    a static shape get it. ``backwards``: the tensors of a piece are given in reverse.
     """
 
-    def __init__(self, network: TappedNetwork) -> None:
+    def __init__(self, network: TappedNetwork, backwards: bool = False) -> None:
         self._network = network
+        self._shown = [p.shown[::-1] if backwards else p.shown for p in network.pieces]
         self._input_name = network.graph.input_name
         self._buffers: list[dict[str, Array]] = []
         self._bindings = [session.io_binding() for session in network.sessions]
@@ -89,8 +90,8 @@ class Tap:
         if self._input_name in self._network.tensors:
             yield self._input_name, image
         pieces, sessions = self._network.pieces, self._network.sessions
-        for piece, session, binding, buffers in zip(
-            pieces, sessions, self._bindings, self._buffers, strict=True
+        for piece, shown, session, binding, buffers in zip(
+            pieces, self._shown, sessions, self._bindings, self._buffers, strict=True
         ):
             if self._input_name in piece.reads:
                 binding.bind_cpu_input(self._input_name, image)
@@ -99,7 +100,7 @@ class Tap:
                     binding.bind_output(name, "cpu")
             session.run_with_iobinding(binding)
             outputs = dict(zip(piece.gives, binding.get_outputs(), strict=True))
-            for name in piece.shown:
+            for name in shown:
                 yield name, buffers[name] if name in buffers else outputs[name].numpy()
 
 

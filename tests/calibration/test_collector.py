@@ -88,14 +88,14 @@ def test_a_size_collected_before_costs_nothing(collector):
 
 def test_a_smaller_size_costs_what_lies_between(collector):
     images = Images()
-    collector(images).collect(20, clock)
-    assert len(images.asked) == 20
-    collector(images).collect(8, clock)  # kept in passing
-    assert len(images.asked) == 20
-    collector(images).collect(11, clock)
-    assert sorted(images.asked[20:]) == [8, 9, 10]
-    collector(images).collect(20, clock)
-    assert len(images.asked) == 23
+    collector(images).collect(80, clock)
+    assert len(images.asked) == 80
+    collector(images).collect(64, clock)  # kept in passing
+    assert len(images.asked) == 80
+    collector(images).collect(67, clock)
+    assert sorted(images.asked[80:]) == [64, 65, 66]
+    collector(images).collect(80, clock)
+    assert len(images.asked) == 83
 
 
 # --- what is seen ---------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ def test_threads_wait_instead_of_repeating(collector):
     assert len(found) == 4
     nine = [bits(calibration) for calibration in found if calibration.size == 9]
     assert nine[0] == nine[1] == nine[2]
-    # The 4 may come last, when 8 and 9 are kept but nothing below.
+    # The 4 may come last, when 9 is kept but nothing below.
     assert sorted(images.asked) in (list(range(9)), sorted([*range(9), *range(4)]))
 
 
@@ -198,15 +198,15 @@ def test_processes_wait_instead_of_repeating(tiny, tmp_path):
 def test_an_input_that_is_no_number_is_refused(collector, bad):
     def image(index: int) -> np.ndarray[Any, Any]:
         values = Images()(index)
-        if index == 9:
+        if index == 66:
             values[0, 1, 2, 3] = bad
         return values
 
     with pytest.raises(DataError, match="tensor 'images' has 1 NaN or infinite values of 768"):
-        collector(image).collect(12, clock)
+        collector(image).collect(70, clock)
     images = Images()
-    collector(images).collect(9, clock)  # what was complete before is kept
-    assert images.asked == [8]
+    collector(images).collect(65, clock)  # what was complete before is kept
+    assert images.asked == [64]
 
 
 def test_an_activation_that_overflows_is_named(load, sketch, tmp_path):
