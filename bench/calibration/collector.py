@@ -13,7 +13,7 @@ its statistics are theirs, joined.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -113,27 +113,26 @@ class Collector:
                 for name, values in tap.run(image):
                     statistics[name].update(values, index)
 
-        begin, reached, seen = clock(), start.size, start.looked_at
+        begin, reached = clock(), start.size
         with ThreadPoolExecutor(workers) as pool:
             # Some sizes are kept in passing: a smaller size asked for later starts there.
             for done in _milestones(start.size, size):
                 for _ in pool.map(take, range(reached, done)):
                     pass  # the first image that fails, in their order, raises here
-                seen = tuple(one.snapshot() for one in statistics.values())
                 seconds = start.seconds + clock() - begin
-                self._save(done, seen, seconds)
+                self._save(done, [one.glance() for one in statistics.values()], seconds)
                 reached = done
-        return self._calibration(size, seen, seconds)
+        return self._calibration(size, [one.glance() for one in statistics.values()], seconds)
 
-    def _calibration(self, size: int, seen: tuple[Snapshot, ...], seconds: float) -> Calibration:
+    def _calibration(self, size: int, seen: Sequence[Snapshot], seconds: float) -> Calibration:
         by_name = {snapshot.name: snapshot for snapshot in seen}
         snapshots = (
             by_name[name] if own == (name,) else joined(name, [by_name[part] for part in own])
             for name, own in self._parts.items()
         )
-        return Calibration(size, tuple(snapshots), seconds, seen)
+        return Calibration(size, tuple(snapshots), seconds, tuple(seen))
 
-    def _save(self, size: int, seen: tuple[Snapshot, ...], seconds: float) -> None:
+    def _save(self, size: int, seen: Sequence[Snapshot], seconds: float) -> None:
         write_with(
             self._path(size), lambda file: save_snapshots(file, seen, seconds=np.array(seconds))
         )

@@ -39,6 +39,11 @@ from bench.calibration.kernels import MOST_VALUES, make_scratch, tally
 from bench.errors import DataError
 
 _LARGEST = float(np.finfo(np.float32).max)
+_GRIDS = {
+    exponent: (np.float32(FINE * 2.0**-exponent), np.float32(min(2.0**exponent, _LARGEST)))
+    for exponent in range(LEAST_EXPONENT, 129)
+}
+"""Of each range: what a magnitude is multiplied with to find its bin, and the largest one in it."""
 
 
 class _Own(local):
@@ -71,7 +76,6 @@ class TensorStatistics:
         self._exponent = LEAST_EXPONENT
         # Positive and negative side; the last bin holds the value 2^e itself.
         self._counts: Counts = np.zeros((2, FINE + 1), np.int64)
-        self._shared = False  # with a snapshot
         self._lock = Lock()
 
     def update(self, values: npt.ArrayLike, image: int | None = None) -> None:
@@ -99,19 +103,11 @@ class TensorStatistics:
 
     def _tally(self, x: npt.NDArray[np.float32]) -> tuple[float, float]:
         """Count ``x`` and return its extremes, the range growing where it has to."""
-        if self._shared:
-            self._counts, self._shared = self._counts.copy(), False
         begin, low, high = 0, math.inf, -math.inf
         while begin < x.size:
-            end = 2.0**self._exponent
-            scale = np.float32(FINE / end)
-            done, least, most = tally(
-                x[begin : begin + MOST_VALUES],
-                scale,
-                np.float32(min(end, _LARGEST)),
-                _own.scratch,
-                self._counts,
-            )
+            part = x[begin : begin + MOST_VALUES]
+            scale, end = _GRIDS[self._exponent]
+            done, least, most = tally(part, scale, end, _own.scratch, self._counts)
             if not (math.isfinite(least) and math.isfinite(most)):
                 return math.nan, math.nan
             begin, low, high = begin + done, min(low, least), max(high, most)
@@ -136,23 +132,29 @@ class TensorStatistics:
         self._extremes[place : place + len(snapshot.extremes)] = snapshot.extremes
         self._count += snapshot.count
         counts = np.stack((snapshot.positive, snapshot.negative))
-        self._counts = self._counts + coarser(counts, self._exponent - snapshot.exponent)
-        self._shared = False
+        self._counts += coarser(counts, self._exponent - snapshot.exponent)
 
     def snapshot(self) -> Snapshot:
         """What was seen up to now, as an immutable value."""
-        positive, negative = self._counts
-        self._shared = True  # the next update will work on a copy
+        return self._snapshot(self._counts.copy())
+
+    def glance(self) -> Snapshot:
+        """The same without a copy, for whoever is done with it before the next update."""
+        return self._snapshot(self._counts)
+
+    def _snapshot(self, counts: Counts) -> Snapshot:
+        positive, negative = counts
         low, high = (self._low, self._high) if self._count else (0.0, 0.0)
         seen = self._extremes[: self._images].copy()
         return Snapshot(self.name, self._count, low, high, self._exponent, positive, negative, seen)
 
     def _cover(self, low: float, high: float) -> None:
+        if low >= self._low and high <= self._high:
+            return
         self._low, self._high = min(self._low, low), max(self._high, high)
         exponent = range_exponent(max(-self._low, self._high))
-        if exponent > self._exponent:
-            self._counts = coarser(self._counts, exponent - self._exponent)
-            self._exponent, self._shared = exponent, False
+        self._counts = coarser(self._counts, exponent - self._exponent)
+        self._exponent = exponent
 
     def _make_room(self, images: int, first: int | None) -> int:
         """Where the extremes of so many images begin: at number ``first``, or after the last."""

@@ -75,8 +75,12 @@ class Graph:
     def parts(self, tensor: str) -> tuple[str, ...]:
         """The tensors whose values, taken together, are those of ``tensor``; itself if none are.
 
-        A Concat has the values of its inputs, a Transpose or Reshape those of the one it moves.
+        A Concat has the values of its inputs, a Transpose or Reshape those of the one it moves, and
+        what a Split cuts those of its outputs.
         """
+        cuts = [node for node in self.consumers.get(tensor, []) if node.op_type == "Split"]
+        if cuts and self.is_activation(tensor):
+            return tuple(part for name in cuts[0].output for part in self.parts(name))
         node = self.producer.get(tensor)
         if node is not None and node.op_type in _REARRANGING_OPS:
             moved = node.input if node.op_type == "Concat" else node.input[:1]

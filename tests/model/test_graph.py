@@ -207,3 +207,25 @@ def test_attribute(graph):
     node = graph("depthwise").nodes["depthwise"]
     assert attribute(node, "group", 1) == 8
     assert attribute(node, "auto", 7) == 7
+
+
+# --- tensors whose values are those of others -----------------------------------------------------
+
+
+def test_parts(load, sketch):
+    g = sketch()
+    x = g.op("Relu", g.conv("images", 3, 4, "stem"), name="relu")
+    left, right = g.op("Split", x, g.const(np.array([2, 2])), name="cut", outputs=2, axis=1)
+    moved = g.op("Transpose", right, name="moved", perm=[0, 2, 3, 1])
+    back = g.op("Transpose", g.op("Relu", moved, name="again"), name="back", perm=[0, 3, 1, 2])
+    both = g.op("Concat", left, back, x, name="both", axis=1)
+    padded = g.op(
+        "Concat", both, g.const(np.zeros((1, 1, 16, 16), np.float32)), name="padded", axis=1
+    )
+    graph = Graph(load(g.model(g.conv(padded, 9, 2, "last"), batch=1)))
+    assert graph.parts("images") == ("images",)
+    assert graph.parts("relu_out") == ("cut_out0", "cut_out1")
+    assert graph.parts("moved_out") == ("cut_out1",)
+    assert graph.parts("again_out") == ("again_out",)
+    assert graph.parts("both_out") == ("cut_out0", "again_out", "cut_out0", "cut_out1")
+    assert graph.parts("padded_out") == ("padded_out",)  # a constant has values of its own
