@@ -29,6 +29,14 @@ class Description:
     layers: int
 
 
+@dataclass(frozen=True)
+class Compiled:
+    """An engine built for a machine that is not this one: its file, and what the builder warned."""
+
+    content: bytes
+    warnings: tuple[str, ...]
+
+
 class Session(Protocol):
     """A built network, ready to run; a context manager that gives its resources back."""
 

@@ -1,0 +1,112 @@
+"""TensorRT for RTX: NVIDIA's builder, ahead of time, also on a machine without a GPU.
+
+It takes explicit Q/DQ only, for one compute capability at a time (TensorRT for RTX developer guide,
+"Ahead-of-time compilation"; tried: 1.7.1.116 on a CPU). What it builds runs on a GPU of that
+capability alone, so here a run ends with the engine: how long it took, how large it is, and what
+parser and builder had to say.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import onnx
+
+from bench.engine.base import Compiled
+from bench.errors import ConfigError, EngineError
+from bench.quantization.grid import Scheme
+
+CAPABILITIES = ("SM75", "SM80", "SM86", "SM89", "SM120", "SM121")
+"""Turing to Blackwell, without SM90: there the library ends in "bad optional access"."""
+
+
+@dataclass(frozen=True)
+class TensorRtRtx:
+    """A builder for one ``compute_capability``.
+
+    Raises ConfigError for a capability that it does not know.
+    """
+
+    compute_capability: str = "SM89"
+    name: ClassVar[str] = "tensorrt_rtx"
+    threads: ClassVar[int] = 0
+    schemes: ClassVar[tuple[Scheme, ...]] = ("symmetric",)
+
+    def __post_init__(self) -> None:
+        if self.compute_capability not in CAPABILITIES:
+            raise ConfigError(
+                f"compute capability {self.compute_capability} is none that TensorRT for RTX "
+                "builds for",
+                f"Use one of {', '.join(CAPABILITIES)}",
+            )
+
+    @property
+    def version(self) -> str:
+        return str(_tensorrt().__version__)
+
+    @property
+    def options(self) -> str:
+        return f"compute_capability={self.compute_capability}"
+
+    def compile(self, model: onnx.ModelProto) -> Compiled:
+        """Parse and build; an input whose batch is open gets a profile for one image.
+
+        Raises EngineError with the first complaint of parser or builder.
+        """
+        trt = _tensorrt()
+        log = _make_log(trt)
+        builder = trt.Builder(log)
+        network = builder.create_network(0)
+        parser = trt.OnnxParser(network, log)
+        if not parser.parse(model.SerializeToString()):
+            raise EngineError(f"TensorRT for RTX cannot parse the model ({_first(log.errors)})")
+        config = builder.create_builder_config()
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(getattr(trt.ComputeCapability, self.compute_capability), 0)
+        image = network.get_input(0)
+        if -1 in tuple(image.shape):
+            shape = tuple(1 if extent == -1 else extent for extent in image.shape)
+            profile = builder.create_optimization_profile()
+            profile.set_shape(image.name, shape, shape, shape)
+            config.add_optimization_profile(profile)
+        plan = builder.build_serialized_network(network, config)
+        if plan is None:
+            raise EngineError(f"TensorRT for RTX cannot build the model ({_first(log.errors)})")
+        return Compiled(bytes(plan), tuple(dict.fromkeys(log.warnings)))
+
+
+def _tensorrt() -> Any:
+    """The bindings, imported when they are needed: nothing else here depends on them."""
+    try:
+        importlib.import_module("tensorrt_rtx_libs")  # what the bindings link against
+        return importlib.import_module("tensorrt_rtx_bindings")
+    except ImportError as error:
+        raise ConfigError(
+            f"engine tensorrt_rtx needs TensorRT for RTX, which is not here ({error})",
+            "Install it: pip install -e '.[rtx]'",
+        ) from error
+
+
+def _make_log(trt: Any) -> Any:
+    class Log(trt.ILogger):  # type: ignore[misc]
+        """Keeps warnings and errors instead of printing them."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.warnings: list[str] = []
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            line = " ".join(str(message).split())
+            if severity == self.WARNING:
+                self.warnings.append(line)
+            elif severity in (self.ERROR, self.INTERNAL_ERROR):
+                self.errors.append(line)
+
+    return Log()
+
+
+def _first(lines: list[str]) -> str:
+    return lines[0][:300] if lines else "without a reason"

@@ -1,0 +1,89 @@
+"""TensorRT for RTX: the real builder takes what the harness makes."""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from bench.engine.rtx import CAPABILITIES, TensorRtRtx
+from bench.errors import ConfigError, EngineError
+from bench.model.onnx_model import load_model, with_batch
+from bench.model.zoo import CARRIED
+
+
+@pytest.fixture
+def builder() -> type[TensorRtRtx]:
+    pytest.importorskip("tensorrt_rtx_bindings", reason="pip install -e '.[rtx]'")
+    return TensorRtRtx
+
+
+@pytest.mark.parametrize("placement", ["explicit", "implicit"])
+def test_every_kind_of_graph_is_built_in_int8(tiny_name, tiny, quantize, placement, builder):
+    q = quantize(tiny(tiny_name), placement=placement)
+    built = builder().compile(with_batch(q.proto, "images", 1))
+    assert len(built.content) > 1000
+
+
+@pytest.mark.parametrize("name", ["yolov8n", "resnet18", "mobilenetv2"])
+def test_the_carried_models_are_built_in_fp32(name, builder):
+    model = load_model(CARRIED / f"{name}_shapes.onnx")
+    built = builder("SM86").compile(model.proto)
+    assert len(built.content) > 1_000_000
+
+
+def test_the_capability_is_part_of_the_engine(tiny, builder):
+    proto = tiny("classifier").proto
+    built = {name: builder(name).compile(proto).content for name in ("SM86", "SM120")}
+    assert built["SM86"] != built["SM120"]
+    assert builder("SM86").options != builder("SM120").options
+
+
+def test_a_batch_left_open_gets_a_profile(build, builder):
+    assert builder().compile(build("classifier")).content
+
+
+def test_what_the_parser_refuses_is_told(tiny, builder):
+    """Bias as int32 Q/DQ, as ONNX Runtime would write it."""
+    proto = onnx.ModelProto()
+    proto.CopyFrom(tiny("classifier").proto)
+    node = next(n for n in proto.graph.node if n.op_type == "Conv")
+    proto.graph.initializer.extend(
+        [
+            numpy_helper.from_array(np.zeros(8, np.int32), "b_int"),
+            numpy_helper.from_array(np.full(8, 0.1, np.float32), "b_scale"),
+        ]
+    )
+    dequantize = helper.make_node("DequantizeLinear", ["b_int", "b_scale"], ["b"], axis=0)
+    node.input[2] = "b"
+    proto.graph.node.insert(0, dequantize)
+    with pytest.raises(EngineError, match="TensorRT for RTX cannot parse the model") as error:
+        builder().compile(proto)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("capability", ["SM90", "sm89", "89", ""])
+def test_other_capabilities_are_refused_before_the_build(capability):
+    with pytest.raises(ConfigError, match="Use one of SM75, SM80"):
+        TensorRtRtx(capability)
+    assert "SM90" not in CAPABILITIES
+
+
+def test_without_the_package_one_line_tells_how_to_get_it(monkeypatch, tiny):
+    real = builtins.__import__
+
+    def absent(name: str, *rest: Any) -> Any:
+        if name.startswith("tensorrt_rtx"):
+            raise ModuleNotFoundError(f"No module named '{name}'")
+        return real(name, *rest)
+
+    def import_module(name: str) -> Any:
+        return absent(name)
+
+    monkeypatch.setattr("bench.engine.rtx.importlib.import_module", import_module)
+    with pytest.raises(ConfigError, match=r"pip install -e '\.\[rtx\]'"):
+        TensorRtRtx().compile(tiny("classifier").proto)
