@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.image import imread
@@ -18,6 +19,7 @@ from bench.report.style import rule_colours, rule_markers
 from bench.report.thresholds import TELLING, Thresholds, find_thresholds
 from bench.results.histograms import HistogramStore, TensorHistogram
 from bench.results.table import make_table, read_table, write_table
+from scripts import compare_thresholds
 from scripts.histograms import main
 
 BINS = 2048
@@ -250,3 +252,25 @@ def test_a_folder_without_histograms_is_one_line(tmp_path, row, capsys):
         f"error: {tmp_path} has no histograms. Run the sweep again, into a new folder: it keeps "
         "them\n"
     )
+
+
+# --- how far calibrators lie apart ----------------------------------------------------------------
+
+
+def test_two_calibrators_are_compared_tensor_by_tensor(swept, tmp_path, capsys):
+    out = tmp_path / "new" / "apart.csv"
+    assert compare_thresholds.main([str(swept), "--csv", str(out)]) == 0
+    assert "entropy2" in capsys.readouterr().out
+    (line,) = pd.read_csv(out).to_dict("records")
+    assert (line["a"], line["b"], line["images"], line["tensors"]) == ("minmax", "entropy2", 16, 10)
+    assert line["median"] == pytest.approx(np.median(SHARES["entropy2"]), abs=1e-4)
+    assert line["> 1 % apart"] == 1.0
+    assert line["> 10 % apart"] == pytest.approx(
+        np.mean(np.array(SHARES["entropy2"]) < 1 / 1.1), abs=1e-4
+    )
+
+
+def test_a_folder_without_ranges_is_told_in_one_line(tmp_path, row, capsys):
+    write_table(make_table([row()]), tmp_path)
+    assert compare_thresholds.main([str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
