@@ -33,7 +33,10 @@ from bench.model.graph import Graph
 from bench.model.onnx_model import OnnxModel
 
 MOST_WORKERS = 4
-"""Each holds every activation of one image: memory, which more of them would not repay."""
+"""Each needs memory of its own, which more of them would not repay."""
+
+GROUP = 2
+"""Images whose tensors are counted at once: to add up histograms takes as long as to fill them."""
 
 FORMAT = 3
 """To be raised with every change to what the statistics are."""
@@ -105,24 +108,25 @@ class Collector:
         taps: SimpleQueue[Tap] = SimpleQueue()
         for number in range(workers):
             # Two workers in step would wait for each other at every tensor.
-            taps.put(Tap(network, backwards=number % 2 == 1))
+            taps.put(Tap(network, GROUP, backwards=number % 2 == 1))
 
-        def take(index: int) -> None:
-            image = self.image(index)
+        def take(group: range) -> None:
+            images = [self.image(index) for index in group]
             with _borrowed(taps) as tap:
-                for name, values in tap.run(image):
-                    statistics[name].update(values, index)
+                for name, number, values in tap.run(images):
+                    statistics[name].update_images(values, group[number])
 
         begin, reached = clock(), start.size
         with ThreadPoolExecutor(workers) as pool:
             # Some sizes are kept in passing: a smaller size asked for later starts there.
             for done in _milestones(start.size, size):
-                for _ in pool.map(take, range(reached, done)):
-                    pass  # the first image that fails, in their order, raises here
+                groups = [range(i, min(i + GROUP, done)) for i in range(reached, done, GROUP)]
+                for _ in pool.map(take, groups):
+                    pass  # the first group that fails, in their order, raises here
                 seconds = start.seconds + clock() - begin
-                self._save(done, [one.glance() for one in statistics.values()], seconds)
+                self._save(done, [one.snapshot() for one in statistics.values()], seconds)
                 reached = done
-        return self._calibration(size, [one.glance() for one in statistics.values()], seconds)
+        return self._calibration(size, [one.snapshot() for one in statistics.values()], seconds)
 
     def _calibration(self, size: int, seen: Sequence[Snapshot], seconds: float) -> Calibration:
         by_name = {snapshot.name: snapshot for snapshot in seen}

@@ -74,8 +74,11 @@ class TensorStatistics:
         self._extremes = np.zeros((0, 2), np.float32)  # a row an image; longer than needed
         self._images = 0
         self._exponent = LEAST_EXPONENT
-        # Positive and negative side; the last bin holds the value 2^e itself.
+        # Positive and negative side; the last bin holds the value 2^e itself. The recent values are
+        # counted in half the memory, which is what counting costs.
         self._counts: Counts = np.zeros((2, FINE + 1), np.int64)
+        self._recent = np.zeros((2, FINE + 1), np.int32)
+        self._recent_values = 0
         self._lock = Lock()
 
     def update(self, values: npt.ArrayLike, image: int | None = None) -> None:
@@ -85,34 +88,40 @@ class TensorStatistics:
         ``image`` where images come out of their order. All else does not care. Raises DataError for
         NaN and infinite values; the statistics are then of no use.
         """
-        x = np.ascontiguousarray(values, dtype=np.float32).reshape(-1)
+        self.update_images(np.asarray(values).reshape(1, -1), image)
+
+    def update_images(self, values: npt.NDArray[Any], first: int | None = None) -> None:
+        """Add several images, ``values[i]`` being number ``first`` + i, at the cost of one."""
+        x = np.ascontiguousarray(values, dtype=np.float32).reshape(len(values), -1)
         if x.size == 0:
             return
+        extremes = np.full((len(x), 2), (np.inf, -np.inf), np.float32)
         with self._lock:
-            low, high = self._tally(x)
-            if math.isnan(low):
+            self._tally(x, extremes)
+            self._count += x.size
+            place = self._make_room(len(x), first)
+            self._extremes[place : place + len(x)] = extremes + np.float32(0)  # no -0.0
+
+    def _tally(self, x: npt.NDArray[np.float32], extremes: npt.NDArray[np.float32]) -> None:
+        """Count ``x`` (images, n) and find its extremes, the range growing where it has to."""
+        if self._recent_values + x.size > MOST_VALUES:
+            self._settle()
+        position = 0
+        while position < x.size:
+            grid = _GRIDS[self._exponent]
+            done = tally(x, position, *grid, _own.scratch, self._recent, extremes)
+            self._recent_values += done - position
+            position = done
+            looked_at = extremes[: position // x.shape[1] + 1]
+            if not np.isfinite(looked_at).all():
+                bad = x[len(looked_at) - 1]
                 raise DataError(
-                    f"tensor '{self.name}' has {np.count_nonzero(~np.isfinite(x))} NaN or infinite "
-                    f"values of {x.size} in a calibration batch",
+                    f"tensor '{self.name}' has {np.count_nonzero(~np.isfinite(bad))} NaN or "
+                    f"infinite values of {bad.size} in a calibration image",
                     "Check that the FP32 model fits its preprocessing and gives finite outputs, "
                     "and that no calibration image is broken",
                 )
-            self._count += x.size
-            place = self._make_room(1, image)
-            self._extremes[place] = low, high
-
-    def _tally(self, x: npt.NDArray[np.float32]) -> tuple[float, float]:
-        """Count ``x`` and return its extremes, the range growing where it has to."""
-        begin, low, high = 0, math.inf, -math.inf
-        while begin < x.size:
-            part = x[begin : begin + MOST_VALUES]
-            scale, end = _GRIDS[self._exponent]
-            done, least, most = tally(part, scale, end, _own.scratch, self._counts)
-            if not (math.isfinite(least) and math.isfinite(most)):
-                return math.nan, math.nan
-            begin, low, high = begin + done, min(low, least), max(high, most)
-            self._cover(low, high)
-        return low, high
+            self._cover(float(looked_at[:, 0].min()), float(looked_at[:, 1].max()))
 
     def merge(self, other: TensorStatistics) -> None:
         """Add what ``other``, left as it is, saw of the same tensor: images that come later."""
@@ -136,14 +145,7 @@ class TensorStatistics:
 
     def snapshot(self) -> Snapshot:
         """What was seen up to now, as an immutable value."""
-        return self._snapshot(self._counts.copy())
-
-    def glance(self) -> Snapshot:
-        """The same without a copy, for whoever is done with it before the next update."""
-        return self._snapshot(self._counts)
-
-    def _snapshot(self, counts: Counts) -> Snapshot:
-        positive, negative = counts
+        positive, negative = self._counts + self._recent
         low, high = (self._low, self._high) if self._count else (0.0, 0.0)
         seen = self._extremes[: self._images].copy()
         return Snapshot(self.name, self._count, low, high, self._exponent, positive, negative, seen)
@@ -151,10 +153,19 @@ class TensorStatistics:
     def _cover(self, low: float, high: float) -> None:
         if low >= self._low and high <= self._high:
             return
-        self._low, self._high = min(self._low, low), max(self._high, high)
+        self._low, self._high = min(self._low, low + 0.0), max(self._high, high + 0.0)
         exponent = range_exponent(max(-self._low, self._high))
-        self._counts = coarser(self._counts, exponent - self._exponent)
-        self._exponent = exponent
+        if exponent > self._exponent:
+            self._settle()
+            self._counts = coarser(self._counts, exponent - self._exponent)
+            self._exponent = exponent
+
+    def _settle(self) -> None:
+        """Add the recent counts to the others."""
+        if self._recent_values:
+            self._counts += self._recent
+            self._recent[:] = 0
+            self._recent_values = 0
 
     def _make_room(self, images: int, first: int | None) -> int:
         """Where the extremes of so many images begin: at number ``first``, or after the last."""

@@ -52,56 +52,67 @@ class TappedNetwork:
 
 
 class Tap:
-    """One worker's way through a network: memory of its own, the same for every image.
+    """One worker's way through a network, with memory for ``group`` images that is used again.
 
     Fresh memory for every image would have to be cleared by the system first. Only tensors without
     a static shape get it. ``backwards``: the tensors of a piece are given in reverse.
     """
 
-    def __init__(self, network: TappedNetwork, backwards: bool = False) -> None:
-        self._network = network
-        self._shown = [p.shown[::-1] if backwards else p.shown for p in network.pieces]
+    def __init__(self, network: TappedNetwork, group: int = 1, backwards: bool = False) -> None:
+        self._network, self._group = network, group
         self._input_name = network.graph.input_name
+        self._shown = [p.shown[::-1] if backwards else p.shown for p in network.pieces]
+        self._bindings = [[s.io_binding() for _ in range(group)] for s in network.sessions]
         self._buffers: list[dict[str, Array]] = []
-        self._bindings = [session.io_binding() for session in network.sessions]
         last_use = {n: i for i, piece in enumerate(network.pieces) for n in piece.reads}
         free: list[npt.NDArray[np.uint8]] = []
         held: dict[str, tuple[npt.NDArray[np.uint8], Array]] = {}
-        for index, (piece, binding) in enumerate(zip(network.pieces, self._bindings, strict=True)):
-            for name in piece.reads:
-                if name != self._input_name:
-                    own = held[name][1]
-                    binding.bind_input(name, "cpu", 0, np.float32, own.shape, own.ctypes.data)
+        for index, (piece, bindings) in enumerate(zip(network.pieces, self._bindings, strict=True)):
+            made: dict[str, Array] = {}
             for name in piece.gives:
                 shape = _static_shape(network.graph, name)
-                if shape is None:
-                    binding.bind_output(name, "cpu")
-                    continue
-                memory, values = _memory(free, shape)
-                held[name] = memory, values
-                binding.bind_output(name, "cpu", 0, np.float32, shape, values.ctypes.data)
-            self._buffers.append({n: held[n][1] for n in piece.gives if n in held})
+                if shape is not None:
+                    memory, made[name] = _memory(free, (group, *shape))
+                    held[name] = memory, made[name]
+            for image, binding in enumerate(bindings):
+                for name in piece.reads:
+                    if name != self._input_name:
+                        own = held[name][1][image]
+                        binding.bind_input(name, "cpu", 0, np.float32, own.shape, own.ctypes.data)
+                for name in piece.gives:
+                    if name not in made:
+                        binding.bind_output(name, "cpu")
+                        continue
+                    own = made[name][image]
+                    binding.bind_output(name, "cpu", 0, np.float32, own.shape, own.ctypes.data)
+            self._buffers.append(made)
             for name in [n for n in held if last_use.get(n, index) <= index]:
                 free.append(held.pop(name)[0])
 
-    def run(self, image: Array) -> Iterator[tuple[str, Array]]:
-        """Every tensor of one image; its values only last until the next one is asked for."""
-        image = np.ascontiguousarray(image)
+    def run(self, images: Sequence[Array]) -> Iterator[tuple[str, int, Array]]:
+        """Every tensor of up to ``group`` images: name, first of the images, their values.
+
+        The values (images, ...) only last until the next ones are asked for.
+        """
+        images = [np.ascontiguousarray(image) for image in images]
         if self._input_name in self._network.tensors:
-            yield self._input_name, image
-        pieces, sessions = self._network.pieces, self._network.sessions
-        for piece, shown, session, binding, buffers in zip(
-            pieces, self._shown, sessions, self._bindings, self._buffers, strict=True
-        ):
-            if self._input_name in piece.reads:
-                binding.bind_cpu_input(self._input_name, image)
-            for name in piece.gives:
-                if name not in buffers:  # or it would have to have the shape that it had before
-                    binding.bind_output(name, "cpu")
-            session.run_with_iobinding(binding)
-            outputs = dict(zip(piece.gives, binding.get_outputs(), strict=True))
-            for name in shown:
-                yield name, buffers[name] if name in buffers else outputs[name].numpy()
+            yield self._input_name, 0, np.stack(images)
+        for index, piece in enumerate(self._network.pieces):
+            buffers, bindings = self._buffers[index], self._bindings[index][: len(images)]
+            for image, binding in zip(images, bindings, strict=True):
+                if self._input_name in piece.reads:
+                    binding.bind_cpu_input(self._input_name, image)
+                for name in piece.gives:
+                    if name not in buffers:  # or it would need the shape that it had before
+                        binding.bind_output(name, "cpu")
+                self._network.sessions[index].run_with_iobinding(binding)
+            for name in self._shown[index]:
+                if name in buffers:
+                    yield name, 0, buffers[name][: len(images)]
+                    continue
+                place = piece.gives.index(name)
+                for number, binding in enumerate(bindings):
+                    yield name, number, binding.get_outputs()[place].numpy()[None]
 
 
 def _cut(graph: onnx.GraphProto, index: Graph, wanted: frozenset[str]) -> Iterator[_Piece]:

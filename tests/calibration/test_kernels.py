@@ -8,11 +8,13 @@ from bench.calibration.kernels import make_scratch, tally
 BINS = 64
 
 
-def tallied(values: np.ndarray, end: float) -> tuple[np.ndarray, tuple[int, float, float]]:
-    counts, scratch = np.zeros((2, BINS + 1), np.int64), make_scratch(BINS + 1)
-    found = tally(values, np.float32(BINS / end), np.float32(end), scratch, counts)
+def tallied(values: np.ndarray, end: float, images: int = 1) -> tuple[np.ndarray, int, np.ndarray]:
+    counts, scratch = np.zeros((2, BINS + 1), np.int32), make_scratch(BINS + 1)
+    extremes = np.full((images, 2), (np.inf, -np.inf), np.float32)
+    grid = np.float32(BINS / end), np.float32(end)
+    done = tally(values.reshape(images, -1), 0, *grid, scratch, counts, extremes)
     assert not scratch.any()
-    return counts, found
+    return counts, done, extremes
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 1023, 1024, 1025, 65536, 70_001])
@@ -21,15 +23,28 @@ def test_every_value_is_counted_once(size: int) -> None:
     values[0] = 4.0
     expected = np.zeros((2, BINS + 1), np.int64)
     np.add.at(expected, ((values < 0).astype(int), np.floor(np.abs(values) * 16).astype(int)), 1)
-    counts, (done, low, high) = tallied(values, 4.0)
+    counts, done, extremes = tallied(values, 4.0)
     np.testing.assert_array_equal(counts, expected)
-    assert (done, low, high) == (size, values.min(), values.max())
+    assert done == size
+    assert extremes.tolist() == [[values.min(), values.max()]]
+
+
+def test_images_are_counted_together_but_keep_their_extremes() -> None:
+    values = np.random.default_rng(0).uniform(-4, 4, (5, 3000)).astype(np.float32)
+    values *= np.linspace(0.2, 1, 5, dtype=np.float32)[:, None]
+    counts, done, extremes = tallied(values, 4.0, images=5)
+    np.testing.assert_array_equal(counts, tallied(values, 4.0)[0])
+    assert done == values.size
+    np.testing.assert_array_equal(extremes[:, 0], values.min(axis=1))
+    np.testing.assert_array_equal(extremes[:, 1], values.max(axis=1))
 
 
 def test_counts_add_to_what_is_there() -> None:
     values = np.full(1025, -0.5, np.float32)
-    counts = np.full((2, BINS + 1), 7, np.int64)
-    tally(values, np.float32(16), np.float32(4), make_scratch(BINS + 1), counts)
+    counts = np.full((2, BINS + 1), 7, np.int32)
+    extremes = np.full((1, 2), (np.inf, -np.inf), np.float32)
+    grid = np.float32(16), np.float32(4)
+    tally(values[None], 0, *grid, make_scratch(BINS + 1), counts, extremes)
     assert counts[1, 8] == values.size + 7
     assert counts.sum() == values.size + 7 * counts.size
 
@@ -39,23 +54,39 @@ def test_counts_add_to_what_is_there() -> None:
 def test_a_value_beyond_the_range_stops_before_its_block(place: int, done: int, large: float):
     values = np.linspace(-4, 4, 6000, dtype=np.float32)
     values[place] = large
-    counts, found = tallied(values, 4.0)
-    assert found[0] == counts.sum() == done
-    assert large in found[1:]
+    counts, found, extremes = tallied(values, 4.0)
+    assert found == counts.sum() == done
+    assert large in extremes
 
 
-def test_both_zeros_are_one_value_without_a_sign() -> None:
-    counts, (_, low, high) = tallied(np.array([0.0, -0.0], np.float32), 1.0)
+def test_counting_goes_on_where_it_stopped() -> None:
+    values = np.random.default_rng(0).uniform(-4, 4, (3, 5000)).astype(np.float32)
+    whole, _, expected = tallied(values, 4.0, images=3)
+    values[1, 3000] = 9.0
+    counts, scratch = np.zeros((2, BINS + 1), np.int32), make_scratch(BINS + 1)
+    extremes = np.full((3, 2), (np.inf, -np.inf), np.float32)
+    grid = np.float32(16), np.float32(4)
+    done = tally(values, 0, *grid, scratch, counts, extremes)
+    assert done == 5000 + 2048
+    assert extremes[1, 1] == 9.0
+    assert np.isinf(extremes[2]).all()
+    grid = np.float32(4), np.float32(16)  # the caller's part: a range that it fits into
+    assert tally(values, done, *grid, scratch, counts, extremes) == values.size
+    np.testing.assert_array_equal(extremes[[0, 2]], expected[[0, 2]])
+    assert counts.sum() == whole.sum()
+
+
+def test_both_zeros_are_one_value() -> None:
+    counts, *_ = tallied(np.array([0.0, -0.0], np.float32), 1.0)
     assert counts[0, 0] == 2
-    assert not np.signbit([low, high]).any()
 
 
 def test_the_smallest_extremes_are_exact() -> None:
     generator = np.random.default_rng(0)
     for size in (1, 2, 17, 1000):
         values = (generator.standard_normal(size) * 1e-40 ** generator.random()).astype(np.float32)
-        _, (_, low, high) = tallied(values, 8.0)
-        assert (low, high) == (values.min(), values.max())
+        *_, extremes = tallied(values, 8.0)
+        assert extremes.tolist() == [[values.min(), values.max()]]
 
 
 @pytest.mark.parametrize("bad", [np.nan, -np.nan, np.inf, -np.inf])
@@ -63,6 +94,6 @@ def test_the_smallest_extremes_are_exact() -> None:
 def test_values_that_are_not_finite_show(bad: float, place: int) -> None:
     values = np.ones(1000, np.float32)
     values[place] = bad
-    _, (done, low, high) = tallied(values, 8.0)
+    _, done, extremes = tallied(values, 8.0)
     assert done == 0
-    assert not np.isfinite([low, high]).all()
+    assert not np.isfinite(extremes).all()

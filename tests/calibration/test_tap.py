@@ -39,14 +39,16 @@ def test_every_tensor_is_that_of_the_whole(
 ):
     model = tiny(tiny_name)
     tensors = tuple(place(PrecisionPlan("all"), "implicit", Graph(model)).sources)
-    tap = Tap(TappedNetwork(model, tensors, threads=1), backwards)
-    for seed in range(3):  # the same memory every time
-        x = images(seed=seed)
-        expected = whole(model, tensors, x, run_in_onnxruntime)
-        found = {name: values.copy() for name, values in tap.run(x)}
+    tap = Tap(TappedNetwork(model, tensors, threads=1), 3, backwards)
+    for seeds in ((0, 1, 2), (3, 4), (5, 6, 7), (8,)):  # the same memory every time
+        group = [images(seed=seed) for seed in seeds]
+        expected = [whole(model, tensors, x, run_in_onnxruntime) for x in group]
+        found = {name: values.copy() for name, _, values in tap.run(group)}
         assert found.keys() == set(tensors)
         for name, values in found.items():
-            np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-5, err_msg=name)
+            assert len(values) == len(group)
+            for own, right in zip(values, expected, strict=True):
+                np.testing.assert_allclose(own, right[name], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def test_small_pieces_are_many_and_take_little_memory(tiny, monkeypatch):
@@ -82,16 +84,19 @@ def test_shapes_that_only_a_run_tells(load, sketch, run_in_onnxruntime, images, 
     total = g.op("ReduceMean", kept, name="mean", keepdims=0)
     model = load(g.model(g.op("Mul", g.conv(x, 4, 2, "last"), total, name="scaled")))
     tensors = ("kept_out", "scaled_out")
-    tap = Tap(TappedNetwork(model, tensors, threads=1))
+    tap = Tap(TappedNetwork(model, tensors, threads=1), 2)
     sizes = set()
-    for seed in range(3):
-        x = images(seed=seed)
-        expected = whole(model, tensors, x, run_in_onnxruntime)
-        found = {name: values.copy() for name, values in tap.run(x)}
-        sizes.add(found["kept_out"].size)
-        for name in tensors:
-            np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-5)
-    assert len(sizes) > 1
+    for seeds in ((0, 1), (2, 3)):
+        group = [images(seed=seed) for seed in seeds]
+        expected = [whole(model, tensors, x, run_in_onnxruntime) for x in group]
+        seen = []
+        for name, first, values in tap.run(group):
+            for number, own in enumerate(values, first):
+                seen.append((name, number))
+                sizes.add(own.size if name == "kept_out" else 0)
+                np.testing.assert_allclose(own, expected[number][name], rtol=1e-4, atol=1e-5)
+        assert sorted(seen) == sorted((name, number) for name in tensors for number in range(2))
+    assert len(sizes) > 2
 
 
 def test_a_branch_sees_the_tensors_around_it(load, sketch, run_in_onnxruntime, images, piece_bytes):
@@ -115,5 +120,5 @@ def test_a_branch_sees_the_tensors_around_it(load, sketch, run_in_onnxruntime, i
     tap = Tap(TappedNetwork(model, tensors, threads=1))
     x = images()
     expected = whole(model, tensors, x, run_in_onnxruntime)
-    for name, values in tap.run(x):
-        np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-5)
+    for name, _, values in tap.run([x]):
+        np.testing.assert_allclose(values[0], expected[name], rtol=1e-4, atol=1e-5)
