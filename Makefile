@@ -27,14 +27,14 @@ given = $(if $(strip $(2)),$(1)=$(2))
 OVERRIDES = model=$(MODEL) dataset=$(DATASET) calibrator=$(CALIBRATORS) calibration.size=$(SIZES) \
 	calibration.seed=$(SEEDS) plan=$(PLANS) engine=$(ENGINE) hydra/launcher=$(LAUNCHER) \
 	$(call given,model.path,$(MODEL_PATH)) \
-	$(if $(filter imagefolder,$(DATASET)),\
+	$(if $(filter imagefolder images,$(DATASET)),\
 	$(call given,dataset.root,$(IMAGES)) $(call given,dataset.calibration_root,$(CALIBRATION_IMAGES)),\
 	$(call given,dataset.images,$(IMAGES)) $(call given,dataset.annotations,$(ANNOTATIONS)) \
 	$(call given,dataset.calibration_images,$(CALIBRATION_IMAGES))) \
 	$(call given,sweep.out,$(OUT)) $(EXTRA)
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep report histograms test lint format benchmark clean
+.PHONY: help sweep report claims histograms test lint format benchmark clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -51,6 +51,9 @@ sweep: $(VENV)/.installed ## Run a sweep and write its table and report (MODEL= 
 
 report: $(VENV)/.installed ## Redraw the report from a sweep's table (OUT=results/...)
 	$(BIN)/python scripts/report.py $(or $(OUT),results/$(MODEL)-$(DATASET))
+
+claims: $(VENV)/.installed ## Judge published claims on a sweep's rows (OUT=results/...)
+	$(BIN)/python scripts/claims.py $(or $(OUT),results/$(MODEL)-$(DATASET))
 
 histograms: $(VENV)/.installed ## Draw every threshold on the histograms (OUT=results/... TENSOR=images)
 	$(BIN)/python scripts/histograms.py $(or $(OUT),results/$(MODEL)-$(DATASET)) \

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from inspect import signature
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from bench.config import Config, ModelConfig
+from bench.data.calibration_order import read_image_list
 from bench.data.preprocess import make_preprocess
 from bench.errors import BenchError, ConfigError
+from bench.model.download import Download
+from bench.model.export import Export
 from bench.model.heads.base import Head
 from bench.model.onnx_model import OnnxModel, load_model
-from bench.model.zoo import Weights, find_weights
+from bench.model.published import Published
+from bench.model.zoo import Source, check_weights, find_weights
 from bench.quantization.weights import WeightScales
 from bench.spec import CalibrationSet, Model, Protocol, Run
 
 CONF = Path(__file__).parent.parent / "conf"
+
+T = TypeVar("T")
 
 
 def build_run(config: Config) -> Run:
@@ -31,7 +37,7 @@ def build_run(config: Config) -> Run:
     head, convention = _head(config.model.head if named else "")
     if config.dataset.get("name") in config.model.weights:
         # Which weights are missing comes before which images.
-        _find_weights(config.model, config.dataset.name)
+        check_weights(*_weights(config, config.dataset.name))
     dataset = create(config.dataset, "dataset", task=head.task)
     return Run(
         model=_model(config, head, convention, dataset.name),
@@ -42,6 +48,8 @@ def build_run(config: Config) -> Run:
             config.calibration.seed,
             config.calibration.preprocess,  # type: ignore[arg-type]
             config.input_range,  # type: ignore[arg-type]
+            config.calibration.strategy,  # type: ignore[arg-type]
+            read_image_list(Path(listed)) if (listed := config.calibration.list) else None,
         ),
         plan=create(config.plan, "plan"),
         placement=config.placement,  # type: ignore[arg-type]
@@ -56,6 +64,7 @@ def build_run(config: Config) -> Run:
             config.evaluation.batch_size,
             config.timing.rounds,
             config.timing.seconds,
+            config.evaluation.agreement_score,
         ),
         cache=Path(config.sweep.cache),
     )
@@ -143,17 +152,39 @@ def _head(name: str) -> tuple[Head, dict[str, Any]]:
 
 def _model(config: Config, head: Head, convention: dict[str, Any], dataset: str) -> Model:
     spec = config.model
-    weights = _find_weights(spec, dataset)
+    weights = find_weights(*_weights(config, dataset))
     network = _load(weights.path, weights.path.stat().st_mtime_ns if weights.path.exists() else 0)
     own = _given(spec.weights[dataset].preprocess) if dataset in spec.weights else {}
     options = convention | own | _given(spec.preprocess)
     preprocess = make_preprocess((network.height, network.width), **options)
-    return Model(spec.name, weights.origin, network, head, preprocess)
+    known = dataset in spec.weights
+    published = _made(Published, spec, dataset, "published") if known else None
+    return Model(spec.name, weights.origin, network, head, preprocess, published)
 
 
-def _find_weights(spec: ModelConfig, dataset: str) -> Weights:
-    files = {name: weights.file for name, weights in spec.weights.items()}
-    return find_weights(spec.name, dataset, spec.path, files)
+def _weights(config: Config, dataset: str) -> tuple[str, str, str | None, dict[str, Source], Path]:
+    """What ``find_weights`` asks for."""
+    spec = config.model
+    sources = {
+        name: Source(
+            given.file,
+            _made(Download, spec, name, "download"),
+            _made(Export, spec, name, "export"),
+        )
+        for name, given in spec.weights.items()
+    }
+    return spec.name, dataset, spec.path, sources, Path(config.sweep.cache)
+
+
+def _made(kind: Callable[..., T], spec: ModelConfig, dataset: str, part: str) -> T | None:
+    """The object of one part of a dataset's weights; None if nothing of it is given."""
+    given: Any = OmegaConf.to_container(getattr(spec.weights[dataset], part))
+    missing = [f"model.weights.{dataset}.{part}.{key}" for key in given if given[key] is None]
+    if len(missing) == len(given):
+        return None
+    if missing:
+        raise ConfigError(f"{', '.join(missing)} is not given", "Add it, or drop its neighbours")
+    return kind(**given)
 
 
 @lru_cache(maxsize=4)

@@ -17,6 +17,7 @@ class PreprocessConfig:
     size: int | None = None
     resize: int | None = None
     crop: int | None = None
+    interpolation: str | None = None
     pad: int | None = None
     color: str | None = None
     scale: float | None = None
@@ -25,11 +26,46 @@ class PreprocessConfig:
 
 
 @dataclass
+class DownloadConfig:
+    """See ``bench.model.download.Download``; all of it or nothing."""
+
+    url: str | None = None
+    sha256: str | None = None
+
+
+@dataclass
+class ExportConfig:
+    """See ``bench.model.export.Export``; all of it or nothing."""
+
+    package: str | None = None
+    weights: str | None = None
+    size: int | None = None
+
+
+@dataclass
+class PublishedConfig:
+    """See ``bench.model.published.Published``; all of it or nothing."""
+
+    dataset: str | None = None
+    classes: int | None = None
+    metric: str | None = None
+    value: float | None = None
+    images: int | None = None
+    source: str | None = None
+
+
+@dataclass
 class WeightsConfig:
-    """Weights for one dataset: a file, and how that training wants its images where it differs."""
+    """Weights for one dataset: a file, and how that training wants its images where it differs.
+
+    ``download`` and ``export`` are what else can give them, ``published`` the metric to expect.
+    """
 
     file: str = MISSING
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    download: DownloadConfig = field(default_factory=DownloadConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
+    published: PublishedConfig = field(default_factory=PublishedConfig)
 
 
 @dataclass
@@ -50,6 +86,8 @@ class CalibrationConfig:
     size: int = 64
     seed: int = 0
     preprocess: str = "same"
+    strategy: str = "random"
+    list: str | None = None
 
 
 @dataclass
@@ -62,10 +100,11 @@ class QuantizedWeightsConfig:
 
 @dataclass
 class EvaluationConfig:
-    """Validation images to use (null: all), and images per inference."""
+    """Validation images to use (null: all), images per inference; see ``bench.spec.Protocol``."""
 
     images: int | None = None
     batch_size: int = 1
+    agreement_score: float = 0.25
 
 
 @dataclass

@@ -6,11 +6,9 @@ This module alone knows the whole way. It receives objects, never configuration.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -19,14 +17,13 @@ import onnx
 
 from bench import environment
 from bench.cache import cached, content_key, write_with
-from bench.calibration.calibrator import after_fusion, find_ranges
-from bench.calibration.collector import Calibration, Collector
-from bench.calibration.statistics import Snapshot
-from bench.calibration.trt_cache import to_json
+from bench.calibrate import find_run_ranges, keep_reasons
 from bench.data.prepared import PreparedImages, prepare
 from bench.engine.base import Engine, Session
 from bench.errors import EngineError
+from bench.evaluation.agreement import classification_agreement, detection_agreement
 from bench.evaluation.fidelity import Sqnr
+from bench.evaluation.judgement import pack_judgement
 from bench.evaluation.task import (
     ClassificationTask,
     DetectionTask,
@@ -36,13 +33,9 @@ from bench.evaluation.task import (
     compare,
     save_arrays,
 )
-from bench.model.fusion import fused_tensors
 from bench.model.graph import Graph
 from bench.model.onnx_model import OnnxModel, with_batch
-from bench.quantization.grid import Range, amax_of, ranges_of
-from bench.quantization.plan import PrecisionPlan, place
 from bench.quantization.qdq import insert_qdq
-from bench.results.histograms import HistogramStore, TensorHistogram
 from bench.results.row import Row
 from bench.results.store import RowStore
 from bench.spec import Run
@@ -107,6 +100,8 @@ def _asked(run: Run) -> dict[str, Any]:
         "calibration_size": run.calibration.size,
         "calibration_seed": run.calibration.seed,
         "calibration_preprocess": run.calibration.preprocess,
+        "calibration_strategy": run.calibration.how,
+        "calibration_overlap": run.calibration_overlap,
         "input_range": run.calibration.input_range,
         "plan": run.plan.name,
         "placement": run.placement,
@@ -125,26 +120,19 @@ def _asked(run: Run) -> dict[str, Any]:
 
 
 def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Sequence[float]]]:
-    graph = Graph(run.model.network)
-    inside = fused_tensors(graph) if after_fusion(run.calibrator) else frozenset()
-    points = place(run.plan, run.placement, graph, inside)
-    calibration = calibrate(run, graph)
-    with stopwatch() as threshold:
-        snapshots = {s.name: s for s in calibration.snapshots if s.name in points.measured}
-        amax = dict(find_ranges(run.calibrator, snapshots.values()))
-        ranges = points.widest(_ranges(run, amax, snapshots))
-    kept = {name: amax_of(own) for name, own in ranges.items()}
+    found = find_run_ranges(run)
+    graph, points = found.graph, found.points
 
     images = _validation_images(run)
     baseline, baseline_score = _baseline(run, images)
     batch = run.protocol.batch_size
     with stopwatch() as build:
-        quantized = insert_qdq(run.model.network, graph, points, ranges, run.weights)
+        quantized = insert_qdq(run.model.network, graph, points, found.ranges, run.weights)
         fixed = with_batch(quantized, run.model.network.input_name, batch)
         session = run.engine.build(fixed)
     with session:
         evidence = _evaluate(run, session, images)
-        score = _task(run).score(evidence.predictions)
+        score = _task(run, baseline.predictions).score(evidence.predictions)
         interval = compare(baseline_score, score)
         latencies = _time(run, session, images)
         described = session.describe()
@@ -153,12 +141,17 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
         store.folder / "predictions" / f"{run.key}.npz",
         lambda file: save_arrays(file, _task(run).pack(evidence.predictions)),
     )
-    statistics_key = _keep_reasons(run, store.folder, graph, calibration, kept)
+    write_with(
+        store.folder / "judged" / f"{run.key}.npz",
+        lambda file: save_arrays(file, pack_judgement(score.judged, score.replicates)),
+    )
+    statistics_key = keep_reasons(run, store.folder, found)
     share = _int8_mac_share(graph, described.int8_nodes)
     sqnr = _sqnr(baseline.outputs, evidence.outputs)
     medians = {name: latency.percentile_ms(50) for name, latency in latencies.items()}
     measured = {
         "fp32": baseline_score.value,
+        **_published(run, baseline_score),
         "int8": score.value,
         "delta": interval.estimate,
         "ci_low": interval.low,
@@ -168,7 +161,7 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
         "secondary_int8": score.secondary,
         "sqnr_db": sqnr,
         "agreement_db": agreement,
-        "input_amax": kept.get(run.model.network.input_name),
+        "input_amax": found.amax.get(run.model.network.input_name),
         "input_true_amax": run.model.preprocess.input_amax(),
         **{
             f"{name}_latency_p{percent}_ms": latency.percentile_ms(percent)
@@ -183,8 +176,8 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
         "planned_mac_share": points.mac_share(graph),
         "latency_note": _latency_note(share, run.engine.name),
         "statistics_key": statistics_key,
-        "collect_s": calibration.seconds,
-        "threshold_s": threshold.seconds,
+        "collect_s": found.calibration.seconds,
+        "threshold_s": found.seconds,
         "build_s": build.seconds,
         "engine_bytes": fixed.ByteSize(),
     }
@@ -194,63 +187,13 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
     return measured, raw
 
 
-def calibrate(run: Run, graph: Graph) -> Calibration:
-    """Statistics of every tensor that any plan of this placement may quantize."""
-    everything = place(PrecisionPlan("all"), run.placement, graph)
-    how = run.calibration
-    rng = np.random.default_rng(how.seed)
-    order = rng.permutation(len(run.dataset.calibration))
-    preprocess = run.model.preprocess.for_calibration(how.preprocess)
-
-    def image(index: int) -> npt.NDArray[np.float32]:
-        fitted, _ = preprocess.place(run.dataset.calibration.image(int(order[index])))
-        return preprocess.normalise(fitted[None])
-
-    collector = Collector(
-        run.model.network,
-        tuple(everything.sources),
-        image,
-        content_key(run.dataset.calibration.fingerprint, how.seed, preprocess),
-        run.cache,
-    )
-    return collector.collect(how.size, time.perf_counter)
-
-
-def _ranges(
-    run: Run, amax: Mapping[str, float], snapshots: Mapping[str, Snapshot]
-) -> dict[str, Range]:
-    """What the measured tensors are clipped to; of the input, what is declared if so asked."""
-    ranges = ranges_of(run.scheme, amax, snapshots)
-    name, preprocess = run.model.network.input_name, run.model.preprocess
-    if run.calibration.input_range == "declared" and name in ranges:
-        symmetric = run.scheme == "symmetric"
-        ranges[name] = preprocess.input_amax() if symmetric else preprocess.input_range()
-    return ranges
-
-
-def _keep_reasons(
-    run: Run, folder: Path, graph: Graph, calibration: Calibration, amax: Mapping[str, float]
-) -> str:
-    """Keep what explains the row: its ranges, and the histograms that they were found on.
-
-    Returns the histograms' key: they are the same for all runs of a calibration set.
-    """
-    kept, how = HistogramStore(folder), run.calibration
-    by_name = {snapshot.name: snapshot for snapshot in calibration.snapshots}
-    snapshots = [by_name[name] for name in graph.order(by_name)]
-    key = content_key(
-        run.model.network.sha256, run.baseline_engine.version, run.dataset.calibration.fingerprint,
-        how.seed, calibration.size, run.model.preprocess.for_calibration(how.preprocess),
-        *(snapshot.name for snapshot in snapshots),
-    )  # fmt: skip
-    kept.add_histograms(
-        key,
-        lambda: [
-            TensorHistogram(s.name, s.min, s.max, s.count, s.magnitudes().counts) for s in snapshots
-        ],
-    )
-    kept.add_ranges(run.key, to_json(amax))
-    return key
+def _published(run: Run, baseline: Score) -> dict[str, Any]:
+    """What is published of the model, where it is about this metric and these classes."""
+    published = run.model.published
+    if not published or not published.applies(_task(run).metric, len(run.dataset.class_names)):
+        return {}
+    doubt = published.doubt(baseline.value, run.n_images)
+    return {"published_fp32": published.value, "published_note": doubt}
 
 
 def _validation_images(run: Run) -> PreparedImages:
@@ -259,12 +202,18 @@ def _validation_images(run: Run) -> PreparedImages:
     return prepare(run.dataset.validation, fingerprint, order, run.model.preprocess, run.cache)
 
 
-def _task(run: Run) -> Task[Any]:
-    head = run.model.head
+def _task(run: Run, fp32: Sequence[Any] = ()) -> Task[Any]:
+    """How outputs are read and judged; without labels by the predictions of FP32, once known."""
+    head, n_classes = run.model.head, len(run.dataset.class_names)
     if head.task == "detection":
-        targets = run.dataset.boxes[: run.n_images]
-        return DetectionTask(head, targets, len(run.dataset.class_names))
-    return ClassificationTask(head, run.dataset.labels[: run.n_images])
+        boxes = run.dataset.boxes
+        if boxes is None:
+            return detection_agreement(head, fp32, n_classes, run.protocol.agreement_score)
+        return DetectionTask(head, boxes[: run.n_images], n_classes)
+    labels = run.dataset.labels
+    if labels is None:
+        return classification_agreement(head, fp32)
+    return ClassificationTask(head, labels[: run.n_images])
 
 
 def _evaluate(run: Run, session: Session, images: PreparedImages) -> Evidence[Any]:
@@ -296,17 +245,19 @@ def _baseline(run: Run, images: PreparedImages) -> tuple[Evidence[Any], Score]:
 
     path = run.cache / f"baseline-{key}.npz"
     evidence = cached(path, partial(Evidence.load, task=task), compute)
-    return evidence, _remember_score(path, lambda: task.score(evidence.predictions))
+    judge = content_key(path, run.dataset.fingerprint, run.protocol.agreement_score)
+    task = _task(run, evidence.predictions)
+    return evidence, _remember_score(judge, lambda: task.score(evidence.predictions))
 
 
-_scores: dict[Path, Score] = {}
+_scores: dict[str, Score] = {}
 
 
-def _remember_score(path: Path, score: Callable[[], Score]) -> Score:
+def _remember_score(key: str, score: Callable[[], Score]) -> Score:
     """A process compares many runs with one baseline: its bootstrap is worth keeping."""
-    if path not in _scores:
-        _scores[path] = score()
-    return _scores[path]
+    if key not in _scores:
+        _scores[key] = score()
+    return _scores[key]
 
 
 def _fp32(run: Run) -> onnx.ModelProto:

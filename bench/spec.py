@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
+from bench.cache import content_key
 from bench.calibration.calibrator import Calibrator
+from bench.data.calibration_order import ImageList, Order, Strategy, calibration_order
 from bench.data.dataset import Dataset
+from bench.data.overlap import count_shared
 from bench.data.preprocess import CalibrationFit, Preprocess
 from bench.engine.base import Engine
 from bench.engine.onnxrt import OnnxRuntime
@@ -15,6 +19,7 @@ from bench.errors import ConfigError, ModelError
 from bench.model.graph import Graph
 from bench.model.heads.base import Head
 from bench.model.onnx_model import OnnxModel
+from bench.model.published import Published
 from bench.quantization.grid import Scheme
 from bench.quantization.plan import Placement, PrecisionPlan
 from bench.quantization.weights import WeightScales
@@ -26,23 +31,30 @@ METHOD = 2
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A network with what belongs to it: where it came from, its head, its preprocessing."""
+    """A network with what belongs to it: where it came from, its head, its preprocessing, and what
+    is published of it."""
 
     name: str
     weights: str
     network: OnnxModel
     head: Head
     preprocess: Preprocess
+    published: Published | None = None
 
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """Which calibration images, how fitted, and whose word counts for the network's input."""
+    """Which calibration images, how fitted, and whose word counts for the network's input.
+
+    ``strategy`` and ``seed`` order the images unless they are ``listed``.
+    """
 
     size: int
     seed: int = 0
     preprocess: CalibrationFit = "same"
     input_range: Literal["calibrated", "declared"] = "calibrated"
+    strategy: Strategy = "random"
+    listed: ImageList | None = None
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -56,16 +68,36 @@ class CalibrationSet:
                 f"input_range={self.input_range} is unknown",
                 "Use calibrated or declared",
             )
+        if self.strategy not in get_args(Strategy):
+            raise ConfigError(
+                f"calibration.strategy={self.strategy} is unknown",
+                f"Use {' or '.join(get_args(Strategy))}",
+            )
+        if self.listed is not None and self.strategy != "random":
+            raise ConfigError(
+                f"calibration.list={self.listed.file} settles the order, and so would "
+                f"calibration.strategy={self.strategy}",
+                "Drop one of them",
+            )
+
+    @property
+    def how(self) -> str:
+        """What settled the order, in a word or two."""
+        return f"list {Path(self.listed.file).name}" if self.listed else self.strategy
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How much is measured: validation images (None for all) and timing."""
+    """How much is measured: validation images (None for all) and timing.
+
+    Where there are no labels, FP32 detections above ``agreement_score`` are the truth.
+    """
 
     images: int | None
     batch_size: int
     rounds: int
     seconds: float
+    agreement_score: float = 0.25
 
     def __post_init__(self) -> None:
         counts = {
@@ -76,6 +108,11 @@ class Protocol:
         for key, value in counts.items():
             if value is not None and value < 1:
                 raise ConfigError(f"{key}={value} is below 1", "Use 1 or more")
+        if not 0 <= self.agreement_score < 1:
+            raise ConfigError(
+                f"evaluation.agreement_score={self.agreement_score} is no score",
+                "Use 0 or more, below 1",
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +140,32 @@ class Run:
         available = len(self.dataset.validation)
         return min(self.protocol.images or available, available)
 
+    @cached_property
+    def calibration_order(self) -> Order:
+        """The calibration images in order: the set is made of the first ones."""
+        how = self.calibration
+        return calibration_order(
+            self.dataset.calibration.names,
+            how.strategy,
+            how.seed,
+            how.listed,
+            self.dataset.calibration_classes,
+        )
+
+    @property
+    def calibration_images(self) -> str:
+        """A key of the calibration images in their order, whatever settled it."""
+        order = ",".join(map(str, self.calibration_order.tolist()))
+        return content_key(self.dataset.calibration.fingerprint, order)
+
+    @cached_property
+    def calibration_overlap(self) -> int | None:
+        """How many calibration images are evaluated too; None where they are not files."""
+        used = self.calibration_order[: self.calibration.size].tolist()
+        return count_shared(
+            self.dataset.calibration, used, self.dataset.validation, range(self.n_images)
+        )
+
     @property
     def key(self) -> str:
         """The run's key: equal for runs that must give the same result."""
@@ -114,7 +177,7 @@ class Run:
             preprocess=self.model.preprocess,
             dataset=(self.dataset.name, self.dataset.fingerprint, self.n_images),
             calibrator=(self.calibrator.name, self.calibrator.params),
-            calibration=self.calibration,
+            calibration=(self.calibration, self.calibration_images),
             plan=self.plan,
             placement=self.placement,
             scheme=self.scheme,
@@ -124,13 +187,18 @@ class Run:
             protocol=replace(self.protocol, images=None),  # the dataset's part says how many
         )
 
+    @property
+    def _source(self) -> str:
+        listed = self.calibration.listed
+        return listed.file if listed else f"dataset {self.dataset.name}"
+
     def check(self) -> None:
         """Raise ConfigError or ModelError for what cannot work, before anything is computed."""
-        available = len(self.dataset.calibration)
+        available = len(self.calibration_order)
         if self.calibration.size > available:
             raise ConfigError(
                 f"calibration.size={self.calibration.size} is more than the {available} "
-                f"calibration images of dataset {self.dataset.name}",
+                f"calibration images of {self._source}",
                 "Ask for fewer, or give more images",
             )
         batch = self.model.network.input_shape[0]

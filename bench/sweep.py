@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.cache import only_one
+from bench.claims.record import write_claims
 from bench.compose import build_run
 from bench.config import Config
 from bench.errors import BenchError
@@ -35,6 +36,7 @@ from bench.report.page import write_report
 from bench.results.store import RowStore
 from bench.results.table import make_table, write_table
 from bench.run import execute
+from bench.spec import Run
 
 MARK = "run_key"
 """The file by which a job says that its row is in the store."""
@@ -53,15 +55,29 @@ def job(config: DictConfig) -> None:
     try:
         run = build_run(cast(Config, config))
         _announce(f"{run.model.name}: weights {run.model.weights}")
+        _warn_of_overlap(run)
         store = RowStore(Path(config.sweep.out))
         if not store.has(run.key):
             with only_one(run.cache / f".run-{run.key}.lock"):
                 if not store.has(run.key):  # another process may have made it meanwhile
                     overrides = HydraConfig.get().overrides.task
-                    execute(run, store, shlex.join(overrides), _company())
+                    row = execute(run, store, shlex.join(overrides), _company())
+                    if row.published_note:
+                        _announce(f"warning: {run.model.name}: {row.published_note}")
     except (BenchError, OmegaConfBaseException, OSError) as error:
         raise SystemExit(one_line(error)) from error
     (Path(HydraConfig.get().runtime.output_dir) / MARK).write_text(run.key + "\n")
+
+
+def _warn_of_overlap(run: Run) -> None:
+    """Once for a dataset, however many sizes of calibration sets it is found in."""
+    if run.calibration_overlap:
+        _announce(
+            f"warning: dataset {run.dataset.name}: calibration images are evaluated too "
+            f"({run.calibration_overlap} of {run.calibration.size}), which flatters INT8. "
+            "Calibrate on images that are not evaluated",
+            about=f"overlap {run.dataset.name}",
+        )
 
 
 def _company() -> str:
@@ -80,6 +96,7 @@ def conclude() -> None:
         if table.empty:
             continue
         write_table(table, folder)
+        write_claims(folder)
         report = write_report(folder)
         console = Console()
         print_table(table, console)
@@ -162,7 +179,8 @@ class ProgressBar:
                     return
 
 
-def _announce(line: str) -> None:
-    if line not in _announced:
-        _announced.add(line)
+def _announce(line: str, about: str = "") -> None:
+    """Say it once in this process, or one thing ``about`` a matter once."""
+    if (about or line) not in _announced:
+        _announced.add(about or line)
         print(line, file=sys.stderr)

@@ -37,6 +37,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywhere, installed or not
 
+from bench.calibrate import calibrate
 from bench.calibration.calibrator import Calibrator
 from bench.calibration.entropy import Entropy2
 from bench.calibration.histogram import LEAST_RANGE
@@ -53,7 +54,6 @@ from bench.explain import one_line
 from bench.model.graph import Graph
 from bench.report.drawing import panels
 from bench.report.style import INK, RC, rule_colours
-from bench.run import calibrate
 
 BATCH_SIZES = (1, 8, 32)
 """Beside one batch of all images."""

@@ -18,6 +18,8 @@ from PIL import Image as Pil
 from bench.compose import CONF, build_run, create
 from bench.errors import BenchError
 from bench.explain import one_line
+from bench.model.export import Export
+from bench.model.published import Published
 from tests.composing import composed
 
 
@@ -46,6 +48,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         "categories": [{"id": 1, "name": "a"}],
     }
     (folder / "boxes.json").write_text(json.dumps(content))
+    (folder / "data.yaml").write_text("{train: a, val: b, names: [thing]}")
+    for split in ("train", "val"):
+        listed = folder / "ImageSets" / "Main" / f"{split}.txt"
+        listed.parent.mkdir(parents=True, exist_ok=True)
+        listed.write_text("1\n")
+    (folder / "JPEGImages").mkdir()
+    Pil.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / "JPEGImages" / "1.jpg")
     return {
         "shapes": [],
         "coco": [
@@ -54,6 +63,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
             f"dataset.calibration_images={folder}",
         ],
         "imagefolder": [f"dataset.root={folder}", f"dataset.calibration_root={folder}"],
+        "images": [
+            f"dataset.root={folder}",
+            f"dataset.calibration_root={folder}",
+            "dataset.classes=10",
+        ],
+        "yolo": [f"dataset.file={folder}/data.yaml"],
+        "voc": [f"dataset.root={folder}"],
     }
 
 
@@ -64,7 +80,7 @@ def test_the_groups_are_those_of_the_defaults() -> None:
         if d != "_self_" and not isinstance(d, str)
     ]
     groups = {path.name for path in CONF.iterdir() if path.is_dir()}
-    assert groups == {d for d in defaults if "/" not in d} | {"head"}
+    assert groups == {d for d in defaults if "/" not in d} | {"head", "claim", "reference"}
 
 
 def test_the_default_composes_and_says_where_its_results_go() -> None:
@@ -78,16 +94,38 @@ def test_the_default_composes_and_says_where_its_results_go() -> None:
 
 @pytest.mark.parametrize(("model", "dataset"), WEIGHTS)
 def test_every_model_is_built_for_each_of_its_datasets(
-    model: str, dataset: str, data: dict[str, list[str]]
+    model: str, dataset: str, data: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = composed(f"model={model}", f"dataset={dataset}", *data[dataset])
+    fetched: list[str] = []
     if config.model.weights[dataset].file.startswith("carried:"):
         run = build_run(config)
         run.check()
         assert run.model.weights.startswith(f"carried for {dataset}")
+        return
+    monkeypatch.setattr(Export, "is_possible", False)
+    monkeypatch.setattr("bench.model.zoo.fetch", lambda file, *_: fetched.append(file.url))
+    place = f"models/{config.model.weights[dataset].file}"
+    with pytest.raises(BenchError) as caught:
+        build_run(config)
+    if fetched:
+        assert fetched == [config.model.weights[dataset].download.url]
     else:
-        with pytest.raises(BenchError, match=f"models/{config.model.weights[dataset].file}"):
-            build_run(config)
+        assert place in str(caught.value)
+
+
+@pytest.mark.parametrize(("model", "dataset"), WEIGHTS)
+def test_every_model_but_the_embedded_says_what_is_published_and_where(
+    model: str, dataset: str
+) -> None:
+    weights = composed(f"model={model}").model.weights[dataset]
+    if weights.file.startswith("carried:"):
+        assert set(weights.published.values()) == {None}
+    else:
+        published = Published(**weights.published)
+        head = composed(f"model={model}").model.head
+        assert published.metric == ("Top-1" if head == "classifier" else "mAP50-95")
+        assert published.source.startswith("https://")
 
 
 @pytest.mark.parametrize(("model", "dataset"), WEIGHTS)
@@ -111,7 +149,8 @@ def test_every_dataset_is_created_for_its_task(
     name: str, task: str, data: dict[str, list[str]]
 ) -> None:
     config = composed(f"dataset={name}", *data[name]).dataset
-    if (name, task) in (("coco", "classification"), ("imagefolder", "detection")):
+    only = {"imagefolder": "classification"} | dict.fromkeys(("coco", "voc", "yolo"), "detection")
+    if only.get(name, task) != task:
         with pytest.raises(BenchError, match=f"the model is for {task}"):
             create(config, "dataset", task=task)
     else:
@@ -163,6 +202,8 @@ def test_every_head_is_created(name: str) -> None:
             "model.preprocess.pad=grey is not a whole number",
         ),
         ("model", {"weights": {"shapes": {"fiel": "a.onnx"}}}, "fiel"),
+        ("model", {"weights": {"coco": {"download": {"sha": "a"}}}}, "sha"),
+        ("model", {"weights": {"coco": {"published": {"value": "good"}}}}, "value=good is not a"),
         ("dataset", {"validaton_images": 3}, "'validaton_images'"),
         ("dataset", {"validation_images": "many"}, "validation_images=many is not a whole number"),
         ("calibrator", {"percentil": 99.9}, "'percentil'"),

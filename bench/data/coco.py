@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,10 +18,12 @@ from bench.errors import ConfigError, DataError
 
 
 class CocoDataset:
-    """Validation images with boxes, and unlabelled calibration images from another folder.
+    """Validation images with boxes, and calibration images from another folder.
 
-    Class indices follow the ascending category ids, as every COCO model does. Raises ConfigError if
-    a path is not given or the model is no detector, DataError if files are missing or do not match.
+    Class indices follow the ascending category ids, as every COCO model does. Calibration images
+    need ``calibration_annotations`` only where they are to be balanced over classes. Raises
+    ConfigError if a path is not given or the model is no detector, DataError if files are missing
+    or do not match.
     """
 
     task: Task = "detection"
@@ -31,6 +34,7 @@ class CocoDataset:
         images: str | None,
         annotations: str | None,
         calibration_images: str | None,
+        calibration_annotations: str | None = None,
         name: str = "coco",
     ) -> None:
         if task != "detection":
@@ -48,7 +52,7 @@ class CocoDataset:
             )
         self.name = name
         self._annotation_file = Path(str(annotations))
-        content = _read_annotations(self._annotation_file)
+        content = _read_annotations(self._annotation_file, "dataset.annotations")
         try:
             self._categories = {c["id"]: c["name"] for c in content["categories"]}
             self._index = {key: i for i, key in enumerate(sorted(self._categories))}
@@ -56,12 +60,9 @@ class CocoDataset:
             self.validation = self._match_images(Path(str(images)), content["images"])
             self.boxes = self._collect_boxes(content)
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(
-                f"an entry of {self._annotation_file} lacks a field, or has one of another kind "
-                f"({type(error).__name__}: {error})",
-                "Export the annotations again",
-            ) from error
+            raise _malformed(self._annotation_file, error) from error
         self._calibration_folder = Path(str(calibration_images))
+        self._calibration_annotations = calibration_annotations
 
     @cached_property
     def calibration(self) -> FileSamples:
@@ -70,6 +71,32 @@ class CocoDataset:
     @property
     def labels(self) -> Any:
         raise NotImplementedError("a detection dataset has boxes, not labels")
+
+    def calibration_classes(self) -> list[frozenset[int]]:
+        """The categories in the annotations of each calibration image."""
+        if not self._calibration_annotations:
+            raise ConfigError(
+                f"calibration.strategy=balanced needs labels of dataset {self.name}'s calibration "
+                "images",
+                "Add dataset.calibration_annotations=FILE, or use calibration.strategy=random",
+            )
+        path = Path(str(self._calibration_annotations))
+        content = _read_annotations(path, "dataset.calibration_annotations")
+        found: dict[int, set[int]] = defaultdict(set)
+        try:
+            for annotation in content["annotations"]:
+                found[annotation["image_id"]].add(annotation["category_id"])
+            by_name = {e["file_name"]: frozenset(found[e["id"]]) for e in content["images"]}
+        except (KeyError, TypeError) as error:
+            raise _malformed(path, error) from error
+        absent = [name for name in self.calibration.names if name not in by_name]
+        if absent:
+            raise DataError(
+                f"{len(absent)} of the {len(self.calibration)} calibration images are not in "
+                f"{path} (first: {absent[0]})",
+                "Check that dataset.calibration_images and its annotations belong together",
+            )
+        return [by_name[name] for name in self.calibration.names]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -128,9 +155,17 @@ class CocoDataset:
         )
 
 
-def _read_annotations(path: Path) -> Mapping[str, Any]:
+def _malformed(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"an entry of {path} lacks a field, or has one of another kind "
+        f"({type(error).__name__}: {error})",
+        "Export the annotations again",
+    )
+
+
+def _read_annotations(path: Path, option: str) -> Mapping[str, Any]:
     if not path.is_file():
-        raise DataError(f"annotation file {path} does not exist", "Check dataset.annotations")
+        raise DataError(f"annotation file {path} does not exist", f"Check {option}")
     try:
         content = json.loads(path.read_bytes())
         if not isinstance(content, dict) or not content["images"] or not content["categories"]:
@@ -140,6 +175,6 @@ def _read_annotations(path: Path) -> Mapping[str, Any]:
     except (ValueError, KeyError) as error:
         raise DataError(
             f"{path} is not a COCO annotation file (it needs images, annotations and categories)",
-            "Check dataset.annotations",
+            f"Check {option}",
         ) from error
     return content

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -14,13 +14,19 @@ Image = npt.NDArray[np.uint8]
 """Height x width x 3, RGB, uint8."""
 
 
+IGNORED = -1.0
+"""An area outside every size class: COCOeval ignores such a box, and nothing else about it."""
+
+
 @dataclass(frozen=True)
 class BoxTarget:
     """Ground truth of one image for detection.
 
     ``boxes`` (n, 4) float32, x1 y1 x2 y2 in pixels of the original image; ``labels`` (n,) int64
     class indices (not COCO category ids); ``areas`` (n,) float32 in square pixels (for COCO's
-    size classes); ``crowd`` (n,) bool, COCO's ``iscrowd``.
+    size classes); ``crowd`` (n,) bool, COCO's ``iscrowd``: overlap is then measured against the
+    detection alone, and any number of detections may match. An area of ``IGNORED`` marks a box that
+    need not be found: a detection that matches it, by ordinary IoU, counts neither way.
     """
 
     boxes: npt.NDArray[np.float32]
@@ -63,13 +69,17 @@ class Dataset(Protocol):
     def validation(self) -> Samples: ...
 
     @property
-    def boxes(self) -> Sequence[BoxTarget]:
-        """Ground truth of each validation image, in order (detection only)."""
+    def boxes(self) -> Sequence[BoxTarget] | None:
+        """Ground truth of each validation image, in order (detection only); None: no labels."""
         ...
 
     @property
-    def labels(self) -> npt.NDArray[np.int64]:
-        """Class index of each validation image, in order (classification only)."""
+    def labels(self) -> npt.NDArray[np.int64] | None:
+        """Class index of each validation image, in order (classification only); None: no labels."""
+        ...
+
+    def calibration_classes(self) -> Sequence[Collection[int]]:
+        """The classes that each calibration image shows; ConfigError where nothing tells."""
         ...
 
     @property

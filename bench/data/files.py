@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -27,22 +29,66 @@ class FileSamples:
         return len(self.names)
 
     def image(self, index: int) -> Image:
-        path = self.root / self.names[index]
-        try:
-            with Pil.open(path) as picture:
-                return np.asarray(picture.convert("RGB"))
-        except (OSError, ValueError, SyntaxError, Pil.DecompressionBombError) as error:
-            raise DataError(
-                f"{path} cannot be read as an image ({type(error).__name__})",
-                "Remove or replace the file",
-            ) from error
+        path = self.path(index)
+        with _readable(path), Pil.open(path) as picture:
+            return np.asarray(picture.convert("RGB"))
+
+    def path(self, index: int) -> Path:
+        return self.root / self.names[index]
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Width and height of image ``index``, from the head of its file: no pixel is decoded."""
+        path = self.path(index)
+        with _readable(path):
+            return _size(path, path.stat().st_mtime_ns)
 
     @property
     def fingerprint(self) -> str:
         """Names, sizes and times of change: cheap, and different after any usual edit or copy."""
-        stats = ((self.root / name).stat() for name in self.names)
+        stats = (self.path(index).stat() for index in range(len(self)))
         facts = (f"{s.st_size}:{s.st_mtime_ns}" for s in stats)
         return content_key(*self.names, *facts)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, SyntaxError, Pil.DecompressionBombError) as error:
+        raise DataError(
+            f"{path} cannot be read as an image ({type(error).__name__})",
+            "Remove or replace the file",
+        ) from error
+
+
+# Every run of a sweep makes its own dataset object; ``changed`` tells a file's versions apart.
+@lru_cache(maxsize=1 << 17)
+def _size(path: Path, changed: int) -> tuple[int, int]:
+    with Pil.open(path) as picture:
+        return picture.size
+
+
+def read_text(path: Path, what: str, option: str) -> str:
+    """The text of a file; ``what`` it is and the ``option`` it was set with are for the error."""
+    if not path.is_file():
+        raise DataError(f"{what} {path} does not exist", f"Check {option}")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{what} {path} is no UTF-8 text", f"Check {option}") from error
+
+
+def require_images(paths: Sequence[Path], listed_in: Path, option: str) -> None:
+    """Raise DataError if an image that a file lists is not there, or if it lists none."""
+    if not paths:
+        raise DataError(f"{listed_in} lists no images", f"Check {option}")
+    absent = [path for path in paths if not path.is_file()]
+    if absent:
+        raise DataError(
+            f"{len(absent)} of the {len(paths)} images that {listed_in} lists are not there "
+            f"(first: {absent[0]})",
+            f"Check {option}",
+        )
 
 
 def list_images(folder: Path, option: str) -> FileSamples:

@@ -1,7 +1,8 @@
-"""Classification data: one folder per class."""
+"""Classification data: one folder per class, or one folder and a file of labels."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,19 @@ import numpy.typing as npt
 from bench.cache import content_key
 from bench.data.dataset import Task
 from bench.data.files import FileSamples, list_images
+from bench.data.label_file import read_label_file
 from bench.errors import ConfigError, DataError
 
 
 class ImageFolderDataset:
     """Validation images in ``root/CLASS/``, calibration images anywhere under another folder.
 
-    Class indices follow the alphabetical order of the folders. Raises ConfigError if a path is not
-    given or the model is no classifier, DataError if folders are missing or an image lies outside.
+    Class indices follow the alphabetical order of the folders. With ``labels``, a file of image
+    names and class indices, the images lie anywhere under ``root``, and ``classes`` says how many
+    classes there are: a file that happens to have none of the last class cannot tell.
+
+    Raises ConfigError if a path is not given or the model is no classifier, DataError if folders
+    are missing, an image lies outside, or the labels do not fit.
     """
 
     task: Task = "classification"
@@ -29,6 +35,8 @@ class ImageFolderDataset:
         task: Task,
         root: str | None,
         calibration_root: str | None,
+        labels: str | None = None,
+        classes: int | None = None,
         name: str = "imagefolder",
     ) -> None:
         if task != "classification":
@@ -43,25 +51,55 @@ class ImageFolderDataset:
                 f"dataset={name} needs {', '.join(missing)}", "Add them to the command"
             )
         self.name = name
-        folder = Path(str(root))
-        self.validation = list_images(folder, "dataset.root")
-        self.class_names = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir()))
-        loose = [n for n in self.validation.names if Path(n).parts[0] not in self.class_names]
+        self._root, self._calibration_root = Path(str(root)), Path(str(calibration_root))
+        if labels:
+            self._open_labelled(str(labels), classes)
+        elif classes is not None:
+            raise ConfigError(
+                f"dataset.classes={classes} goes with dataset.labels, class folders count "
+                "themselves",
+                "Drop one or add the other",
+            )
+        else:
+            self._open_folders()
+
+    def _open_labelled(self, labels: str, classes: int | None) -> None:
+        if not self._root.is_dir():
+            raise DataError(f"folder {self._root} does not exist", "Check dataset.root")
+        inside = self._root / labels  # a name alone may mean a file beside the images
+        path = inside if inside.is_file() and not Path(labels).is_file() else Path(labels)
+        found = read_label_file(path, self._root, classes)
+        self.class_names = tuple(map(str, range(found.n_classes)))
+        self.validation = FileSamples(self._root, found.names)
+        self.labels = found.labels
+
+    def _open_folders(self) -> None:
+        self.validation = list_images(self._root, "dataset.root")
+        folders = sorted(path.name for path in self._root.iterdir() if path.is_dir())
+        self.class_names = tuple(folders)
+        loose = _loose(self.validation, self.class_names)
         if loose:
             raise DataError(
-                f"{loose[0]} lies in {folder} itself, in no class folder",
-                "Put every image into a folder named after its class",
+                f"{loose} lies in {self._root} itself, in no class folder",
+                "Put every image into a folder named after its class, or give dataset.labels=FILE",
             )
-        self._calibration_root = Path(str(calibration_root))
+        self.labels = _by_folder(self.validation, self.class_names)
 
     @cached_property
     def calibration(self) -> FileSamples:
         return list_images(self._calibration_root, "dataset.calibration_root")
 
-    @cached_property
-    def labels(self) -> npt.NDArray[np.int64]:
-        index = {name: i for i, name in enumerate(self.class_names)}
-        return np.array([index[Path(n).parts[0]] for n in self.validation.names], np.int64)
+    def calibration_classes(self) -> list[frozenset[int]]:
+        """The class folder of each calibration image."""
+        folders = sorted({Path(name).parts[0] for name in self.calibration.names})
+        loose = next((name for name in self.calibration.names if len(Path(name).parts) == 1), "")
+        if loose:
+            raise ConfigError(
+                f"calibration.strategy=balanced needs labels, and {loose} lies in "
+                f"{self._calibration_root} itself, in no class folder",
+                "Use class folders there too, or calibration.strategy=random",
+            )
+        return [frozenset({label}) for label in _by_folder(self.calibration, folders).tolist()]
 
     @property
     def boxes(self) -> Any:
@@ -69,4 +107,16 @@ class ImageFolderDataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        return content_key(self.validation.fingerprint, self.calibration.fingerprint)
+        labels = ",".join(map(str, self.labels.tolist()))
+        return content_key(
+            self.validation.fingerprint, self.calibration.fingerprint, self.class_names, labels
+        )
+
+
+def _loose(samples: FileSamples, folders: Sequence[str]) -> str:
+    return next((name for name in samples.names if Path(name).parts[0] not in folders), "")
+
+
+def _by_folder(samples: FileSamples, folders: Sequence[str]) -> npt.NDArray[np.int64]:
+    index = {name: i for i, name in enumerate(folders)}
+    return np.array([index[Path(name).parts[0]] for name in samples.names], np.int64)

@@ -17,6 +17,7 @@ from bench.errors import ConfigError
 
 Fit = Literal["letterbox", "resize_crop", "stretch"]
 CalibrationFit = Literal["same", "stretch", "crop"]
+_RESAMPLING = {"bilinear": Pil.Resampling.BILINEAR, "bicubic": Pil.Resampling.BICUBIC}
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Preprocess:
     ``size`` is the input's height and width. ``letterbox`` keeps the aspect ratio and pads both
     sides with ``pad`` (OpenCV bilinear, as the YOLO family does); ``stretch`` does not keep it;
     ``resize_crop`` brings the shorter side to ``resize`` (null: to the input's own) and cuts out
-    the centre (Pillow bilinear, as torchvision's transforms do).
+    the centre (Pillow, ``interpolation`` bilinear or bicubic, as torchvision's transforms do).
     """
 
     size: tuple[int, int]
@@ -56,6 +57,7 @@ class Preprocess:
     scale: float = 1 / 255
     mean: tuple[float, ...] = field(default=(0.0, 0.0, 0.0))
     std: tuple[float, ...] = field(default=(1.0, 1.0, 1.0))
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
     def __post_init__(self) -> None:
         if self.fit not in ("letterbox", "resize_crop", "stretch"):
@@ -65,6 +67,14 @@ class Preprocess:
             )
         if self.color not in ("rgb", "bgr"):
             raise ConfigError(f"model.preprocess.color={self.color} is unknown", "Use rgb or bgr")
+        if self.interpolation not in _RESAMPLING or (
+            self.interpolation != "bilinear" and self.fit != "resize_crop"
+        ):
+            raise ConfigError(
+                f"model.preprocess.interpolation={self.interpolation} is not possible with "
+                f"model.preprocess.fit={self.fit}",
+                "Use bilinear, or with resize_crop bicubic too",
+            )
         if not 0 <= self.pad <= 255:
             raise ConfigError(f"model.preprocess.pad={self.pad} is no pixel", "Use 0 to 255")
         if self.fit == "resize_crop" and self.resize and self.resize < max(self.size):
@@ -85,7 +95,7 @@ class Preprocess:
         if how == "same":
             return self
         if how == "stretch":
-            return replace(self, fit="stretch")
+            return replace(self, fit="stretch", interpolation="bilinear")
         if how == "crop":
             return replace(self, fit="resize_crop", resize=None)
         raise ConfigError(f"calibration.preprocess={how} is unknown", "Use same, stretch or crop")
@@ -144,7 +154,7 @@ class Preprocess:
         picture = Pil.fromarray(image)
         if short != side:
             size = (side * width // short, side * height // short)
-            picture = picture.resize(size, Pil.Resampling.BILINEAR)
+            picture = picture.resize(size, _RESAMPLING[self.interpolation])
         left, top = round((picture.width - columns) / 2), round((picture.height - rows) / 2)
         cut = np.asarray(picture.crop((left, top, left + columns, top + rows)))
         scale_x, scale_y = picture.width / width, picture.height / height
@@ -163,6 +173,7 @@ def make_preprocess(
     scale: float = 1 / 255,
     mean: Sequence[float] = (0.0, 0.0, 0.0),
     std: Sequence[float] = (1.0, 1.0, 1.0),
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear",
 ) -> Preprocess:
     """``Preprocess`` from plain configuration values, for a network input of ``input_size``.
 
@@ -175,4 +186,6 @@ def make_preprocess(
                 f"{input_size[0]}x{input_size[1]}",
                 f"Leave model.preprocess.{key} away or give a model of that size",
             )
-    return Preprocess(input_size, fit, pad, resize, color, scale, tuple(mean), tuple(std))
+    return Preprocess(
+        input_size, fit, pad, resize, color, scale, tuple(mean), tuple(std), interpolation
+    )

@@ -102,6 +102,12 @@ class ShapesDataset:
     def labels(self) -> npt.NDArray[np.int64]:
         return _labels(self.validation)
 
+    def calibration_classes(self) -> list[frozenset[int]]:
+        """The classes of the glyphs in each calibration image."""
+        if self.task == "detection":
+            return [frozenset(target.labels.tolist()) for target in _boxes(self.calibration)]
+        return [frozenset({label}) for label in _labels(self.calibration).tolist()]
+
     @property
     def fingerprint(self) -> str:
         return content_key(self.validation.fingerprint, self.calibration.fingerprint)

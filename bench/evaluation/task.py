@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,15 +13,10 @@ import numpy.typing as npt
 
 from bench.data.dataset import BoxTarget
 from bench.data.preprocess import Fitting
-from bench.evaluation.bootstrap import (
-    Interval,
-    Replicates,
-    map_replicates,
-    mean_replicates,
-    paired_bootstrap,
-    resample_weights,
-)
+from bench.evaluation.bootstrap import Interval, Replicates, paired_bootstrap
 from bench.evaluation.coco_map import evaluate_boxes
+from bench.evaluation.judgement import Judgement, replicates_of
+from bench.evaluation.matches import MatchTable
 from bench.evaluation.top1 import evaluate_labels
 from bench.model.detections import Detections
 from bench.model.heads.base import ClassifierHead, DetectionHead
@@ -36,13 +31,16 @@ class Score:
 
     value: float
     secondary: float
-    n_images: int
-    _replicate: Callable[[npt.NDArray[np.int32]], Replicates]
+    judged: Judgement
+
+    @property
+    def n_images(self) -> int:
+        return self.judged.n_images if isinstance(self.judged, MatchTable) else len(self.judged)
 
     @cached_property
     def replicates(self) -> Replicates:
         """The headline metric on 1,000 resamples of the images, the same for every system."""
-        return self._replicate(resample_weights(self.n_images))
+        return replicates_of(self.judged)
 
 
 def compare(baseline: Score, candidate: Score) -> Interval:
@@ -87,12 +85,7 @@ class DetectionTask:
 
     def score(self, predictions: Sequence[Detections]) -> Score:
         found = evaluate_boxes(self.targets, predictions, self.n_classes)
-        return Score(
-            found.map50_95,
-            found.map50,
-            len(predictions),
-            lambda weights: map_replicates(found.matches, weights),
-        )
+        return Score(found.map50_95, found.map50, found.matches)
 
     def pack(self, predictions: Sequence[Detections]) -> Mapping[str, npt.NDArray[Any]]:
         return {
@@ -125,13 +118,7 @@ class ClassificationTask:
 
     def score(self, predictions: Sequence[Array]) -> Score:
         found = evaluate_labels(self.labels, np.stack(predictions))
-        correct = found.correct.astype(np.float64)
-        return Score(
-            found.top1,
-            found.top5,
-            len(predictions),
-            lambda weights: mean_replicates(correct, weights),
-        )
+        return Score(found.top1, found.top5, found.correct)
 
     def pack(self, predictions: Sequence[Array]) -> Mapping[str, npt.NDArray[Any]]:
         return {"logits": np.stack(predictions)}

@@ -1,15 +1,46 @@
-"""Which file holds a model's weights: the user's own, one carried here, or one to be put."""
+"""Which file holds a model's weights, looked for in this order:
+
+1. ``model.path``, the user's own file;
+2. for a dataset whose weights lie in the package: those;
+3. ``$BENCH_MODELS/FILE`` (default ``models/``) with the name the model's YAML gives, such as
+   ``yolov8n_coco.onnx``;
+4. ``$BENCH_MODELS/MODEL.onnx``, such as ``yolov8n.onnx``;
+5. what was downloaded or exported before, under the cache;
+6. a download, where the YAML knows address and hash;
+7. an export through the model's own package, where that is installed; its licence is shown first.
+
+What none of them gives is told in one line. Never is one dataset's file used for another.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.cache import only_one
 from bench.errors import ConfigError, ModelError
+from bench.model.download import Download, fetch
+from bench.model.export import LICENCES, Export, run_export
 
 CARRIED = Path(__file__).parent / "weights"
 _CARRIED_PREFIX = "carried:"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the weights for one dataset come from; ``file`` 'carried:NAME' lies in the package."""
+
+    file: str
+    download: Download | None = None
+    export: Export | None = None
+
+    @property
+    def carried(self) -> str:
+        """The file's name in the package, if it is there."""
+        name = self.file.removeprefix(_CARRIED_PREFIX)
+        return name if name != self.file else ""
 
 
 @dataclass(frozen=True)
@@ -20,36 +51,99 @@ class Weights:
     origin: str
 
 
-def find_weights(model: str, dataset: str, path: str | None, files: dict[str, str]) -> Weights:
-    """The file to use for ``model`` on ``dataset``; never another one in its stead.
+def check_weights(
+    model: str, dataset: str, path: str | None, sources: Mapping[str, Source], cache: Path
+) -> None:
+    """Raise what ``find_weights`` would, as far as that is known without fetching anything."""
+    _locate(model, dataset, path, sources, cache)
 
-    ``path`` is the user's own file and goes first. ``files`` maps dataset to a file: 'carried:NAME'
-    lies in the package, any other name under ``$BENCH_MODELS`` (default ``models/``). Raises
-    ConfigError if there are no weights for the dataset, ModelError if the file is not there.
+
+def find_weights(
+    model: str, dataset: str, path: str | None, sources: Mapping[str, Source], cache: Path
+) -> Weights:
+    """The file to use for ``model`` on ``dataset``, fetched if need be.
+
+    Raises ConfigError if there are no weights for the dataset, ModelError if they cannot be had.
     """
+    found, missing = _locate(model, dataset, path, sources, cache)
+    if missing:
+        mend = f"Put the file at {_folder() / missing.file}, {_instead(sources)}"
+        _fetch(missing, found.path, mend)
+    return found
+
+
+def _locate(
+    model: str, dataset: str, path: str | None, sources: Mapping[str, Source], cache: Path
+) -> tuple[Weights, Source | None]:
+    """The file, and what it is to be fetched from if it is not there yet."""
     if path:
-        return Weights(Path(path), f"file {path}")
-    if dataset not in files:
-        known = ", ".join(sorted(files)) or "none"
+        return Weights(Path(path), f"file {path}"), None
+    if dataset not in sources:
+        known = ", ".join(sorted(sources)) or "none"
         raise ConfigError(
             f"model {model} has no weights for dataset {dataset} (it has them for: {known})",
             "Give model.path=FILE.onnx",
         )
-    name = files[dataset]
-    if name.startswith(_CARRIED_PREFIX):
-        file = CARRIED / name.removeprefix(_CARRIED_PREFIX)
-        if not file.is_file():
-            raise ModelError(
-                f"the {dataset} weights of {model}, {file}, are missing",
-                f"Fetch the project again, or train them: python scripts/train_shapes.py {model}",
-            )
-        return Weights(file, f"carried for {dataset} ({file.name})")
-    file = Path(os.environ.get("BENCH_MODELS", "models")) / name
-    if not file.is_file():
-        carried = [name for name, f in files.items() if f.startswith(_CARRIED_PREFIX)]
-        instead = f", or use dataset={carried[0]}, whose weights are carried" if carried else ""
+    source = sources[dataset]
+    if source.carried:
+        return _carried(model, dataset, source.carried), None
+    for file in (_folder() / source.file, _folder() / f"{model}.onnx"):
+        if file.is_file():
+            return Weights(file, f"file {file}"), None
+    fetched = _fetched(source, cache / "models")
+    if fetched is None:
         raise ModelError(
-            f"the {dataset} weights of {model} are not at {file}",
-            f"Export them to ONNX and put the file there, give model.path=FILE.onnx{instead}",
+            f"the {dataset} weights of {model} are not at {_folder() / source.file}",
+            f"Export them to ONNX and put the file there, {_instead(sources)}",
         )
-    return Weights(file, f"file {file}")
+    return fetched, None if fetched.path.is_file() else source
+
+
+def _folder() -> Path:
+    return Path(os.environ.get("BENCH_MODELS", "models"))
+
+
+def _carried(model: str, dataset: str, name: str) -> Weights:
+    file = CARRIED / name
+    if not file.is_file():
+        raise ModelError(
+            f"the {dataset} weights of {model}, {file}, are missing",
+            f"Fetch the project again, or train them: python scripts/train_shapes.py {model}",
+        )
+    return Weights(file, f"carried for {dataset} ({file.name})")
+
+
+def _fetched(source: Source, folder: Path) -> Weights | None:
+    """Where a fetched file lies or goes, named after what it depends on; None if nothing can."""
+    stem, export = Path(source.file).stem, source.export
+    if source.download:
+        file = folder / f"{stem}-{source.download.sha256[:12].lower()}.onnx"
+        return Weights(file, f"downloaded from {source.download.url}")
+    if export is None:
+        return None
+    made = folder / f"{stem}-{export.file_name}"
+    if not made.is_file() and not export.is_possible:
+        return None
+    how = f"{export.package} ({LICENCES[export.package]})"
+    return Weights(made, f"{export.weights} exported by {how}")
+
+
+def _fetch(source: Source, target: Path, mend: str) -> None:
+    """Runs side by side wait for the one that fetches."""
+    with only_one(target.with_name(f".{target.name}.lock")):
+        if target.is_file():
+            return
+        if source.download:
+            fetch(source.download, target, mend)
+        elif source.export:
+            run_export(source.export, target, mend)
+
+
+def _instead(sources: Mapping[str, Source]) -> str:
+    """What else a user can do."""
+    packages = {s.export.package: s.export for s in sources.values() if s.export}
+    extras = [export.extra for export in packages.values() if not export.is_possible]
+    carried = [dataset for dataset, source in sources.items() if source.carried]
+    embedded = f"dataset={carried[0]}" if carried else "model=yolov8n dataset=shapes"
+    ways = ["give model.path=FILE.onnx", *extras]
+    return f"{', '.join(ways)}, or use {embedded}, whose weights are carried"

@@ -16,8 +16,8 @@ CLIPPED = 0.95
 def find_caveats(tidied: pd.DataFrame) -> tuple[str, ...]:
     """All that weakens the answer, the gravest first."""
     rules = (
-        _skipped, _unmeasured, _strangers, _clipped, _few_images, _no_interval, _seeds,
-        _latency_notes, _machines,
+        _skipped, _unmeasured, _unlike_published, _strangers, _agreement, _overlap, _clipped,
+        _few_images, _no_interval, _seeds, _latency_notes, _machines,
     )  # fmt: skip
     return tuple(sentence for rule in rules for sentence in rule(tidied))
 
@@ -35,6 +35,12 @@ def _unmeasured(rows: pd.DataFrame) -> Iterator[str]:
         yield f"{plural(missing, 'run')} finished without an accuracy and cannot be ranked."
 
 
+def _unlike_published(rows: pd.DataFrame) -> Iterator[str]:
+    noted = rows[rows["published_note"] != ""]
+    for (model, note), same in noted.groupby(["model", "published_note"], sort=False):
+        yield f"{model}, {plural(len(same), 'run')}: {str(note).rstrip('.')}."
+
+
 def _strangers(rows: pd.DataFrame) -> Iterator[str]:
     """Rows of one group that were not measured against the same thing."""
     for name, group in measured(rows).groupby(list(GROUP), sort=False):
@@ -49,6 +55,26 @@ def _strangers(rows: pd.DataFrame) -> Iterator[str]:
                     f"{_name(name)} mixes rows of {count} different {what}: "
                     "its rows should not be compared with each other."
                 )
+
+
+def _agreement(rows: pd.DataFrame) -> Iterator[str]:
+    unlabelled = measured(rows)
+    unlabelled = unlabelled[unlabelled["metric"].str.startswith("agreement ")]
+    for name, _ in unlabelled.groupby(list(GROUP), sort=False):
+        yield (
+            f"{_name(name)} has no labels: the metric is agreement with the FP32 model, which "
+            "itself reaches 1 by construction. It says nothing about accuracy."
+        )
+
+
+def _overlap(rows: pd.DataFrame) -> Iterator[str]:
+    seen = rows[rows["calibration_overlap"].fillna(0) > 0]
+    for (model, dataset), same in seen.groupby(["model", "dataset"], sort=False):
+        most = int(same["calibration_overlap"].max())
+        yield (
+            f"{model} on {dataset} was calibrated on images that are evaluated too (up to "
+            f"{most} of them, {plural(len(same), 'run')}): INT8 looks better than it is."
+        )
 
 
 def _clipped(rows: pd.DataFrame) -> Iterator[str]:

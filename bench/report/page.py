@@ -15,6 +15,7 @@ from bench.report.figures import Chart, draw_charts, draw_reasons, to_html, writ
 from bench.report.listing import common_facts, environment_facts, key_listings, rest_listing
 from bench.report.reproduce import reproduce_command
 from bench.report.summary import Summary, summarize
+from bench.report.verdicts import NO_CLAIMS, ClaimsRecord, percent, read_record
 from bench.report.wording import plural, signed
 from bench.results.histograms import HistogramStore
 from bench.results.row import COLUMNS
@@ -29,15 +30,17 @@ MOST_CELLS = 40_000
 def write_report(folder: Path) -> Path:
     """Redraw ``report.html``, ``report.md`` and ``figures/*.png`` from ``folder/table.csv``.
 
-    Where the sweep's histograms are beside it, the report also shows why; it does without them.
+    Where the sweep's histograms are beside it, the report also shows why, and where claims.json is
+    (see ``make claims``) what became of published claims; it does without them.
     Returns the page's path; raises DataError when there is no table to draw from.
     """
     table = _read(folder)
     summary, charts = summarize(table), draw_charts(table)
     reasons = draw_reasons(table, HistogramStore(folder))
-    page = render_html(table, summary, charts, reasons)
+    record = read_record(folder)
+    page = render_html(table, summary, charts, reasons, record)
     write_atomically(folder / "report.html", page.encode())
-    markdown = render_markdown(table, summary, charts, reasons)
+    markdown = render_markdown(table, summary, charts, reasons, record)
     write_atomically(folder / "report.md", markdown.encode())
     write_png((*charts, *reasons), folder / "figures")
     return folder / "report.html"
@@ -48,6 +51,7 @@ def render_html(
     summary: Summary,
     charts: tuple[Chart, ...],
     reasons: tuple[Chart, ...] = (),
+    record: ClaimsRecord = NO_CLAIMS,
 ) -> str:
     """The page, with the figures in it; ``reasons`` are those that show why."""
     rest = rest_listing(table, summary)
@@ -58,6 +62,7 @@ def render_html(
         summary,
         charts,
         reasons,
+        record=record,
         drawn={chart.name: to_html(chart) for chart in (*charts, *reasons)},
         rest=rest if fits else None,
         common=common_facts(table),
@@ -70,9 +75,10 @@ def render_markdown(
     summary: Summary,
     charts: tuple[Chart, ...],
     reasons: tuple[Chart, ...] = (),
+    record: ClaimsRecord = NO_CLAIMS,
 ) -> str:
     """The same report for a repository or a chat: the figures are files beside it."""
-    return _render("report.md.j2", table, summary, charts, reasons)
+    return _render("report.md.j2", table, summary, charts, reasons, record=record)
 
 
 def _read(folder: Path) -> pd.DataFrame:
@@ -125,7 +131,12 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"signed": signed, "plural": plural, "md": escape_markdown}
+    environment.filters |= {
+        "signed": signed,
+        "plural": plural,
+        "percent": percent,
+        "md": escape_markdown,
+    }
     return environment
 
 

@@ -27,6 +27,7 @@ FURTHER = {
     "input_range": "{} input range",
     "calibration_fingerprint": "calibration images {}",
     "calibration_preprocess": "calibration fit {}",
+    "calibration_strategy": "calibration order {}",
     "batch_size": "batch {}",
 }
 """Axes beside calibrator, size, seed and plan, and how a row's name tells them when they vary."""
@@ -170,6 +171,7 @@ HEADINGS = {
     "calibration_size": "size",
     "calibration_seed": "seed",
     "calibration_preprocess": "fitted",
+    "calibration_strategy": "order",
     "fp32": "FP32",
     "int8": "INT8",
     "ci_low": "95 % low",

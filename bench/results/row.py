@@ -62,10 +62,16 @@ class Row:
     batch_size: int = column("images per inference", unit="images")
     threads: int = column("threads per inference; 0 is the engine's own choice")
 
-    metric: str = column("name of the headline metric: mAP50-95 or Top-1")
+    metric: str = column(
+        "name of the headline metric: mAP50-95 or Top-1, or agreement with FP32 by one of them"
+    )
     fp32: float | None = column("FP32 ONNX baseline", better="higher", default=None)
     int8: float | None = column("INT8", better="higher", default=None)
     delta: float | None = column("INT8 minus FP32", better="higher", default=None)
+    published_fp32: float | None = column(
+        "what the model's authors publish for FP32, on all images of that dataset", default=None
+    )
+    published_note: str = column("why FP32 cannot be right, if it is far from that", default="")
     ci_low: float | None = column(
         "lower end of delta's 95 % interval (paired bootstrap)", default=None
     )
@@ -165,6 +171,16 @@ class Row:
     )
     statistics_key: str = column(
         "names the file of histograms of this calibration set, beside the rows", default=""
+    )
+    calibration_strategy: str = column(
+        "how the calibration images were ordered: random, balanced over classes, or a list",
+        default="random",
+    )
+    calibration_overlap: int | None = column(
+        "calibration images that are also evaluated, by file or content; none where they are drawn",
+        unit="images",
+        better="lower",
+        default=None,
     )
     overrides: str = column("what was typed for this run: Hydra overrides", default="")
     schema_version: int = column("version of this schema", default=SCHEMA_VERSION)

@@ -15,8 +15,8 @@ from bench.results.row import COLUMNS, Row
 
 AXES = (
     "model", "dataset", "calibrator", "calibrator_params", "calibration_size", "calibration_seed",
-    "calibration_fingerprint", "calibration_preprocess", "input_range", "plan", "placement",
-    "scheme", "weight_scales", "engine", "batch_size",
+    "calibration_fingerprint", "calibration_preprocess", "calibration_strategy", "input_range",
+    "plan", "placement", "scheme", "weight_scales", "engine", "batch_size",
 )  # fmt: skip
 """The columns that say what was asked; all others say what was found."""
 
@@ -51,11 +51,15 @@ def read_table(folder: Path) -> pd.DataFrame:
     except ValueError as error:  # what pandas raises for a file that is no CSV
         raise DataError(f"{path} is no table ({error})", "Run the sweep again") from error
     missing = [name for name in COLUMNS if name not in table]
-    if missing:
+    if any(name not in _DEFAULTS for name in missing):
         raise DataError(f"{path} lacks the columns {', '.join(missing)}", "Run the sweep again")
+    # A sweep from before a column was added is read as its rows are: with the column's default.
+    table = table.assign(**{name: _DEFAULTS[name] for name in missing})
     table[text] = table[text].fillna("")
     return table
 
 
 _TEXT_COLUMNS = {f.name: "str" in str(f.type) or "Literal" in str(f.type)
                  for f in dataclasses.fields(Row)}  # fmt: skip
+_DEFAULTS = {f.name: f.default for f in dataclasses.fields(Row)
+             if f.default is not dataclasses.MISSING}  # fmt: skip

@@ -215,3 +215,43 @@ def test_two_images_of_one_id(place, content):
 def test_detection_has_no_labels(place):
     with pytest.raises(NotImplementedError):
         _ = place.open().labels
+
+
+# --- classes of calibration images ----------------------------------------------------------------
+
+
+def calibration_file(place: Place, **changes: Any) -> dict[str, str]:
+    content = {
+        "images": [{"id": 5, "file_name": "c.png"}, {"id": 6, "file_name": "other.png"}],
+        "categories": CONTENT["categories"],
+        "annotations": [
+            {"id": 1, "image_id": 5, "category_id": 3, "bbox": [1, 2, 3, 4]},
+            {"id": 2, "image_id": 5, "category_id": 90, "bbox": [1, 2, 3, 4]},
+        ],
+    }
+    path = place.annotations.with_name("calibration.json")
+    path.write_text(json.dumps(content | changes))
+    return {"calibration_annotations": str(path)}
+
+
+def test_calibration_classes(place):
+    assert place.open(**calibration_file(place)).calibration_classes() == [{3, 90}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"images": [{"id": 5, "file_name": "d.png"}]}, r"1 of the 1 .* \(first: c\.png\)"),
+        ({"images": [{"id": 5}]}, r"calibration\.json lacks a field"),
+        ({"annotations": []}, r"is not a COCO .* Check dataset\.calibration_annotations"),
+    ],
+)
+def test_calibration_annotations_that_do_not_fit(place, changes, told):
+    data = place.open(**calibration_file(place, **changes))
+    with pytest.raises(DataError, match=told):
+        data.calibration_classes()
+
+
+def test_no_calibration_annotations(place):
+    with pytest.raises(ConfigError, match=r"Add dataset\.calibration_annotations=FILE"):
+        place.open().calibration_classes()

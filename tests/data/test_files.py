@@ -84,3 +84,15 @@ def test_folders_without_images(tmp_path, empty):
     expected = "contains no image files" if empty else "does not exist"
     with pytest.raises(DataError, match=rf"{folder} {expected}\. Check dataset\.images"):
         list_images(folder, "dataset.images")
+
+
+def test_the_size_is_read_without_decoding(tmp_path, write_picture):
+    write_picture(tmp_path / "a.png", size=(12, 16))
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    samples = list_images(tmp_path, "dataset.images")
+    assert samples.size(0) == (16, 12)
+    write_picture(tmp_path / "a.png", size=(20, 30))
+    os.utime(tmp_path / "a.png", (1, 1))
+    assert samples.size(0) == (30, 20)
+    with pytest.raises(DataError, match=r"b\.png cannot be read as an image"):
+        samples.size(1)

@@ -83,3 +83,10 @@ def test_images_outside_the_class_folders(folder, write_picture):
 def test_classification_has_no_boxes(folder):
     with pytest.raises(NotImplementedError):
         _ = open_dataset(folder).boxes
+
+
+def test_calibration_classes_are_folders(folder, write_picture):
+    with pytest.raises(ConfigError, match=r"anywhere\.png lies in .*calib itself"):
+        open_dataset(folder).calibration_classes()
+    data = open_dataset(folder, calibration_root=str(folder / "val"))
+    assert data.calibration_classes() == [{0}, {1}, {1}, {2}]

@@ -243,3 +243,16 @@ def test_a_size_that_contradicts_the_model(key, input_size):
     text = str(caught.value)
     assert f"model.preprocess.{key}=64 contradicts" in text
     assert f"{input_size[0]}x{input_size[1]}" in text
+
+
+def test_bicubic_is_another_picture_and_only_for_resize_crop() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    linear = Preprocess((64, 64), "resize_crop", resize=72)
+    cubic = Preprocess((64, 64), "resize_crop", resize=72, interpolation="bicubic")
+    scaled = Pil.fromarray(image).resize((96, 72), Pil.Resampling.BICUBIC)
+    np.testing.assert_array_equal(cubic.place(image)[0], np.asarray(scaled)[4:68, 16:80])
+    assert (cubic.place(image)[0] != linear.place(image)[0]).any()
+    assert cubic.for_calibration("stretch").place(image)[0].shape == (64, 64, 3)
+    for fit, name in (("letterbox", "bicubic"), ("resize_crop", "nearest")):
+        with pytest.raises(ConfigError, match=f"interpolation={name}"):
+            Preprocess((64, 64), fit, interpolation=name)

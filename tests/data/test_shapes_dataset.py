@@ -112,3 +112,13 @@ def test_annotations_are_coco(tmp_path):
         np.testing.assert_array_equal([a["area"] for a in found], target.areas)
     numbers = [a["id"] for a in json.loads(data.annotations())["annotations"]]
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+@pytest.mark.parametrize("task", ["detection", "classification"])
+def test_calibration_images_tell_their_classes(task):
+    data = ShapesDataset(task, 1, 5)
+    classes = data.calibration_classes()
+    assert len(classes) == 5
+    assert all(0 <= label < len(data.class_names) for own in classes for label in own)
+    if task == "classification":
+        assert all(len(own) == 1 for own in classes)

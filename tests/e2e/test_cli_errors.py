@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.model.export import Export
 from bench.results.table import read_table
 from tests.e2e.command import Bench, Ended, wait_for
 
@@ -75,6 +76,34 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "no weights for a folder": (
         ["model=resnet18", *folder("folder")[len(FOLDER) - 1 :]], ["models/resnet18_imagenet.onnx"]
     ),
+    "no weights, and a package that would export them": (
+        ["model=yolo11n", *coco()[len(COCO) - 1 :]],
+        ["models/yolo11n_coco.onnx", "pip install -e '.[ultralytics]' (AGPL-3.0", "model=yolov8n"],
+    ),
+    "a download without its hash": (
+        ["model=yolov5n", "model.weights.coco.download.url='https://x/y'",
+         *coco()[len(COCO) - 1 :]],
+        ["model.weights.coco.download.sha256 is not given", "Add it"],
+    ),
+    "a download with half a hash": (
+        ["model=yolov5n", "model.weights.coco.download.url='https://x/y'",
+         "model.weights.coco.download.sha256=abc", *coco()[len(COCO) - 1 :]],
+        ["download.sha256=abc", "64 hexadecimal digits"],
+    ),
+    "a download from nowhere": (
+        ["model=yolov5n", *coco()[len(COCO) - 1 :],
+         "model.weights.coco.download.url='http://127.0.0.1:9/y'",
+         "model.weights.coco.download.sha256=" + "a" * 64],
+        ["http://127.0.0.1:9/y cannot be reached", "models/yolov5n_coco.onnx", "dataset=shapes"],
+    ),
+    "final boxes with another head": (
+        [*DETECTOR, *SHAPES, "model.path=FILES/detector.onnx", "model.head=yolov10"],
+        ["do not fit head yolov10, which needs one output 1xBOXESx6", "Choose model.head"],
+    ),
+    "cubic letterbox": (
+        [*CUSTOM, "model.preprocess.interpolation=bicubic"],
+        ["model.preprocess.interpolation=bicubic", "with resize_crop"],
+    ),
     "detector on a folder": (
         [*DETECTOR, "model.path=FILES/detector.onnx", *folder("folder")[len(FOLDER) - 1 :]],
         ["imagefolder is for classification, the model is for detection", "dataset=coco"],
@@ -132,7 +161,34 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "no box": (coco(annotations="without_box"), ["without_box.json", "bbox"]),
     "an image listed twice": (coco(annotations="twice"), ["lists two images under one id"]),
     "an image without a name": (coco(annotations="nameless"), ["nameless.json", "file_name"]),
+    "no file of yolo's": ([*COCO[:-1], "dataset=yolo"], ["needs dataset.file=PATH", "Add it"]),
+    "no root of VOC": ([*COCO[:-1], "dataset=voc"], ["needs dataset.root=PATH", "Add it"]),
+    "no images at all": (
+        [*COCO[:-1], "dataset=images", "dataset.root=FILES/coco/val"],
+        ["dataset.calibration_root=PATH, dataset.classes=NUMBER", "Add them"],
+    ),
+    "classes without labels": (
+        [*folder("folder"), "dataset.classes=2"], ["dataset.classes=2", "dataset.labels", "Drop"]
+    ),
+    "labels that are not there": (
+        [*folder("folder"), "dataset.labels=nowhere.csv"], ["nowhere.csv does not", "dataset.lab"]
+    ),
     # calibration
+    "unknown strategy": (
+        [*CUSTOM, "calibration.strategy=even"], ["strategy=even is unknown", "random or balanced"]
+    ),
+    "balanced without labels": (
+        [*coco(), "calibration.strategy=balanced"], ["needs labels", "calibration_annotations=FILE"]
+    ),
+    "a list that is not there": (
+        [*CUSTOM, "calibration.list=nowhere.txt"], ["nowhere.txt does not", "calibration.list"]
+    ),
+    "a list of other images": (
+        [*CUSTOM, "calibration.list=FILES/coco/cut.json"], ["1 of the 1 images", "belong together"]
+    ),
+    "no score": (
+        [*CUSTOM, "evaluation.agreement_score=1"], ["agreement_score=1.0 is no score", "below 1"]
+    ),
     "unknown calibrator": (
         [*CUSTOM, "calibrator=kl"], ["calibrator=kl is unknown", "legacy, minmax, moving_average"]
     ),
@@ -198,8 +254,10 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "grey beyond white": ([*CUSTOM, "model.preprocess.pad=256"], ["preprocess.pad=256", "255"]),
     "no scale": ([*CUSTOM, "model.preprocess.scale=0"], ["model.preprocess.scale=0", "above 0"]),
     # names and types
-    "unknown model": (["model=yolov9"], ["model=yolov9 is unknown", "resnet18, yolov8n"]),
-    "unknown dataset": (["dataset=voc"], ["dataset=voc is unknown", "imagefolder, shapes"]),
+    "unknown model": (["model=yolov9"], ["model=yolov9 is unknown", "resnet18, resnet50, yolo11n"]),
+    "unknown dataset": (
+        ["dataset=kitti"], ["dataset=kitti is unknown", "imagefolder, images, shapes, voc, yolo"]
+    ),
     "unknown head": ([*CUSTOM, "model.head=ssd"], ["model.head=ssd is unknown", "yolov5"]),
     "unknown domain": (
         [*CUSTOM, "dataset.validation_domain=dusk"], ["'dusk'", "day, night, glare"]
@@ -243,6 +301,12 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
 }  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def no_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is exported here, whatever extras are installed."""
+    monkeypatch.setattr(Export, "is_possible", False)
+
+
 @pytest.mark.parametrize(("asked", "told"), CASES.values(), ids=CASES)
 def test_bad_input_is_one_line(asked: list[str], told: list[str], bench: Bench) -> None:
     ended = bench(*asked)
@@ -254,7 +318,7 @@ def test_bad_input_is_one_line(asked: list[str], told: list[str], bench: Bench) 
 def test_a_bad_value_in_a_sweep_is_told_before_anything_runs(bench: Bench) -> None:
     ended = bench("--multirun", *CUSTOM, "calibrator=minmax,kl")
     assert ended.status == 2
-    assert "calibrator=kl is unknown. Use one of entropy, entropy2," in ended.one_line
+    assert "calibrator=kl is unknown. Use one of asymmetric_mse, entropy," in ended.one_line
     assert bench.left_nothing
 
 

@@ -154,6 +154,16 @@ def test_what_explains_the_rows_is_kept_beside_them(swept: Bench) -> None:
     assert "thresholds on the histograms" in page
 
 
+def test_claims_are_judged_on_what_the_runs_kept_of_their_predictions(swept: Bench) -> None:
+    found = {one["id"]: one for one in json.loads((swept.out / "claims.json").read_text())}
+    entropy = found["entropy2_is_best_for_classifiers"]
+    assert set(entropy["rows"]) == set(swept.table.index)
+    assert {group["basis"] for group in entropy["groups"]} == {"paired bootstrap over the images"}
+    lead = swept.table.groupby("calibrator")["int8"].mean() / swept.table["fp32"].mean()
+    assert entropy["effect"] == pytest.approx(lead["entropy2"] - lead["minmax"])
+    assert found["minmax_beats_entropy2_on_yolo"]["verdict"] == "not measured"
+
+
 def test_the_same_sweep_again_computes_nothing(swept: Bench) -> None:
     rows, cache = files(swept.out / "rows"), files(swept.cache)
     start = time.monotonic()

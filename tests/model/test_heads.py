@@ -8,6 +8,7 @@ import pytest
 from bench.errors import ModelError
 from bench.model.heads.base import grid, no_detections, shown
 from bench.model.heads.classifier import Classifier
+from bench.model.heads.end_to_end import DetectionsHead, YoloV10Head
 from bench.model.heads.suppression import Suppression
 from bench.model.heads.yolov5 import YoloV5Head
 from bench.model.heads.yolov8 import YoloV8Head
@@ -114,6 +115,87 @@ def test_yolox_survives_values_that_overflow():
     np.testing.assert_allclose(found.scores[0], 1)
 
 
+def test_yolox_in_one_output_is_yolox_in_three():
+    """Megvii's export squashes the scores and puts the strides in a row: the same boxes."""
+    rng = np.random.default_rng(0)
+    side = 64
+    maps = [
+        rng.normal(0, 1, (7, rows, columns)).astype(np.float32)
+        for rows, columns, _ in grid((side, side), (8, 16, 32))
+    ]
+    rows = np.concatenate([m.reshape(7, -1) for m in maps], axis=1).T
+    rows[:, 4:] = 1 / (1 + np.exp(-rows[:, 4:]))
+    three, one = YoloXHead().decode(maps), YoloXHead().decode([rows])
+    YoloXHead().check([(1, *rows.shape)], (side, side), 2)
+    assert len(three.scores) > 20
+    np.testing.assert_allclose(one.boxes, three.boxes, rtol=1e-5)
+    np.testing.assert_allclose(one.scores, three.scores, rtol=1e-5)
+    np.testing.assert_array_equal(one.labels, three.labels)
+
+
+def test_yolox_in_one_output_needs_a_square_input():
+    with pytest.raises(ModelError, match="1x7x8x12, 1x7x4x6, 1x7x2x3"):
+        YoloXHead().check([(1, CELLS, 7)], SIZE, 2)
+
+
+# --- end to end -----------------------------------------------------------------------------------
+
+ROWS = np.array(
+    [
+        [16, 24, 24, 36, 0.4, 1],
+        [50, 35, 70, 45, 0.9, 2],
+        [50, 35, 70, 45, 0.8, 2],  # the same box again: nothing is suppressed
+        [1, 2, 3, 4, 0.0005, 0],
+        [np.inf, 2, 3, 4, 0.7, 0],
+        [1, 2, 3, 4, np.nan, 0],
+        [0, 0, 0, 0, 0, 0],  # padding
+    ],
+    np.float32,
+)
+
+
+@pytest.mark.parametrize("head", [YoloV10Head(), DetectionsHead()])
+def test_rows_are_final_boxes_best_first(head):
+    found = head.decode([ROWS])
+    np.testing.assert_array_equal(found.boxes, ROWS[[1, 2, 0], :4])
+    np.testing.assert_array_equal(found.scores, ROWS[[1, 2, 0], 4])
+    np.testing.assert_array_equal(found.labels, [2, 2, 1])
+    assert (found.boxes.dtype, found.labels.dtype) == (np.float32, np.int64)
+
+
+@pytest.mark.parametrize("head", [YoloV10Head(score=0.5), DetectionsHead(score=0.5)])
+def test_only_the_score_threshold_decides(head):
+    assert head.decode([ROWS]).scores.tolist() == pytest.approx([0.9, 0.8])
+    empty = head.decode([np.zeros((300, 6), np.float32)])
+    assert (empty.boxes.shape, empty.scores.shape, empty.labels.shape) == ((0, 4), (0,), (0,))
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.int64])
+@pytest.mark.parametrize(("count", "labels"), [(2, [2, 1]), (0, []), (3, [2, 2, 1]), (-1, [])])
+def test_four_outputs_hold_as_many_boxes_as_they_say(kind, count, labels):
+    outputs = [np.array([count], kind), ROWS[:, :4], ROWS[:, 4], ROWS[:, 5].astype(kind)]
+    found = DetectionsHead().decode(outputs)
+    assert found.labels.tolist() == labels
+    assert (np.diff(found.scores) <= 0).all()
+
+
+def test_detections_are_told_apart_by_their_shapes():
+    four = [(1, 1), (1, 100, 4), (1, 100), (1, 100)]
+    DetectionsHead().check([(1, 100, 6)], SIZE, 10)
+    DetectionsHead().check(four, SIZE, 10)
+    for wrong in (four[:3], [*four[:3], (1, 99)], four[::-1]):
+        with pytest.raises(ModelError, match="head detections"):
+            DetectionsHead().check(wrong, SIZE, 10)
+    with pytest.raises(ModelError, match="head yolov10, which needs one output 1xBOXESx6"):
+        YoloV10Head().check(four, SIZE, 10)
+
+
+@pytest.mark.parametrize("head", [YoloV10Head(), DetectionsHead()])
+def test_a_yolov5_of_one_class_is_not_taken_for_final_boxes(head):
+    with pytest.raises(ModelError, match=f"1x{3 * CELLS}x6"):
+        head.check([(1, 3 * CELLS, 6)], SIZE, 1)
+
+
 # --- the shapes that fit --------------------------------------------------------------------------
 
 RIGHT = {
@@ -121,7 +203,16 @@ RIGHT = {
     "yolov5": (YoloV5Head(), [(1, 3 * CELLS, 5 + 10)]),
     "yolox": (YoloXHead(), [(1, 15, 8, 12), (1, 15, 4, 6), (1, 15, 2, 3)]),
     "classifier": (Classifier(), [(1, 10)]),
+    "yolov10": (YoloV10Head(), [(1, 84, 6)]),
+    "detections": (DetectionsHead(), [(1, 1), (1, 84, 4), (1, 84), (1, 84)]),
 }
+
+
+NO_MATTER = {
+    ("classifier", "size"),  # any picture will do
+    *((head, what) for head in ("yolov10", "detections") for what in ("classes", "size")),
+}
+"""What a head's output shapes do not depend on."""
 
 
 @pytest.mark.parametrize("name", RIGHT)
@@ -136,7 +227,7 @@ def test_check_accepts_the_right_shapes(name):
         (name, wrong)
         for name in RIGHT
         for wrong in ("classes", "outputs", "order", "size", "other head")
-        if (name, wrong) != ("classifier", "size")  # any picture will do
+        if (name, wrong) not in NO_MATTER
     ],
 )
 def test_check_refuses_other_shapes(name, wrong):

@@ -1,4 +1,4 @@
-"""Which weights: the user's, the carried, the ones to be put somewhere; never others."""
+"""Which weights: the user's, the carried, the ones to be put or fetched, in order; never others."""
 
 from __future__ import annotations
 
@@ -7,43 +7,133 @@ from pathlib import Path
 import pytest
 
 from bench.errors import ConfigError, ModelError
-from bench.model.zoo import find_weights
+from bench.model import zoo
+from bench.model.download import Download
+from bench.model.export import Export
+from bench.model.zoo import Source, check_weights, find_weights
 
-FILES = {"shapes": "carried:net_shapes.onnx", "coco": "net_coco.onnx"}
+DOWNLOAD = Download("https://somewhere/net.onnx", "ab" * 32)
+EXPORT = Export("ultralytics", "net.pt", 640)
+SOURCES = {"shapes": Source("carried:net_shapes.onnx"), "coco": Source("net_coco.onnx")}
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of models and an empty cache."""
+    monkeypatch.setenv("BENCH_MODELS", str(tmp_path / "models"))
+    (tmp_path / "models").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was fetched and how; every fetch succeeds."""
+    done: list[str] = []
+
+    def make(how: str):
+        def fetch(wanted: object, target: Path, mend: str) -> None:
+            done.append(f"{how} {target.name}")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.touch()
+
+        return fetch
+
+    monkeypatch.setattr(zoo, "fetch", make("download"))
+    monkeypatch.setattr(zoo, "run_export", make("export"))
+    monkeypatch.setattr(Export, "is_possible", True)
+    return done
+
+
+def find(dataset: str = "coco", path: str | None = None, **source: object):
+    sources = SOURCES | {"coco": Source("net_coco.onnx", **source)}  # type: ignore[arg-type]
+    cache = Path(zoo._folder()).parent / "cache"
+    return find_weights("net", dataset, path, sources, cache)
 
 
 def test_a_file_of_ones_own_goes_first():
-    found = find_weights("net", "shapes", "mine.onnx", FILES)
+    found = find("shapes", "mine.onnx")
     assert found.path == Path("mine.onnx")
     assert "mine.onnx" in found.origin
 
 
-def test_carried_weights(tmp_path, monkeypatch):
-    monkeypatch.setattr("bench.model.zoo.CARRIED", tmp_path)
+def test_carried_weights(folders, monkeypatch):
+    monkeypatch.setattr("bench.model.zoo.CARRIED", folders)
+    (folders / "models" / "net.onnx").touch()  # COCO's, for all we know
     with pytest.raises(ModelError, match=r"net_shapes\.onnx.* missing") as caught:
-        find_weights("net", "shapes", None, FILES)
+        find("shapes")
     assert "\n" not in str(caught.value)
-    (tmp_path / "net_shapes.onnx").touch()
-    found = find_weights("net", "shapes", None, FILES)
-    assert found.path == tmp_path / "net_shapes.onnx"
+    (folders / "net_shapes.onnx").touch()
+    found = find("shapes")
+    assert found.path == folders / "net_shapes.onnx"
     assert "carried for shapes" in found.origin
 
 
-def test_weights_under_the_models_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("BENCH_MODELS", str(tmp_path))
+def test_the_named_file_goes_before_the_model_s_and_both_before_the_net(folders, fetched):
+    models = folders / "models"
+    for name in ("net.onnx", "net_coco.onnx"):  # the later one goes first
+        (models / name).touch()
+        assert find(download=DOWNLOAD, export=EXPORT).path == models / name
+    assert not fetched
+
+
+def test_what_was_fetched_once_is_not_fetched_again(folders, fetched):
+    first = find(download=DOWNLOAD)
+    assert find(download=DOWNLOAD) == first
+    assert first.path == folders / "cache" / "models" / f"net_coco-{'ab' * 6}.onnx"
+    assert first.origin == "downloaded from https://somewhere/net.onnx"
+    assert fetched == [f"download {first.path.name}"]
+    find(download=Download(DOWNLOAD.url, "cd" * 32))  # another file by its hash
+    assert len(fetched) == 2
+
+
+def test_a_download_goes_before_an_export(fetched):
+    find(download=DOWNLOAD, export=EXPORT)
+    assert fetched == [f"download net_coco-{'ab' * 6}.onnx"]
+
+
+def test_an_export_where_its_package_is_installed(folders, fetched, monkeypatch):
+    found = find(export=EXPORT)
+    assert fetched == ["export net_coco-ultralytics-net-640.onnx"]
+    assert found.origin == "net.pt exported by ultralytics (AGPL-3.0, code and weights)"
+    monkeypatch.setattr(Export, "is_possible", False)
+    assert find(export=EXPORT) == found  # it was made when the package was there
+
+
+def test_nothing_at_hand_is_one_line_with_every_way_out(folders, monkeypatch):
+    monkeypatch.setattr(Export, "is_possible", False)
     with pytest.raises(ModelError) as caught:
-        find_weights("net", "coco", None, FILES)
-    text = str(caught.value)
-    assert str(tmp_path / "net_coco.onnx") in text
-    assert "model.path=FILE.onnx" in text
-    assert "dataset=shapes" in text  # the weights that need no file
-    assert "\n" not in text
-    (tmp_path / "net_coco.onnx").touch()
-    assert find_weights("net", "coco", None, FILES).path == tmp_path / "net_coco.onnx"
+        find(export=EXPORT)
+    line = str(caught.value)
+    assert str(folders / "models" / "net_coco.onnx") in line
+    assert "model.path=FILE.onnx" in line
+    assert "pip install -e '.[ultralytics]' (AGPL-3.0" in line
+    assert "or use dataset=shapes, whose weights are carried" in line
+    assert "\n" not in line
+
+
+def test_a_model_without_carried_weights_names_one_that_has_them():
+    with pytest.raises(ModelError, match="or use model=yolov8n dataset=shapes, whose weights"):
+        find_weights("net", "coco", None, {"coco": Source("net_coco.onnx")}, Path("cache"))
+
+
+def test_a_failed_download_says_where_to_put_the_file(folders, monkeypatch):
+    told: list[str] = []
+    monkeypatch.setattr(zoo, "fetch", lambda wanted, target, mend: told.append(mend))
+    find(download=DOWNLOAD)
+    assert told[0].startswith(f"Put the file at {folders}/models/net_coco.onnx, give model.path=")
+    assert told[0].endswith("or use dataset=shapes, whose weights are carried")
+
+
+def test_a_check_fetches_nothing(folders, fetched):
+    sources = {"coco": Source("net_coco.onnx", DOWNLOAD)}
+    check_weights("net", "coco", None, sources, folders / "cache")
+    assert not fetched
+    with pytest.raises(ModelError, match="are not at"):
+        check_weights("net", "coco", None, SOURCES, folders / "cache")
 
 
 def test_no_other_dataset_s_weights():
     with pytest.raises(ConfigError, match=r"no weights for dataset imagefolder .*coco, shapes"):
-        find_weights("net", "imagefolder", None, FILES)
+        find("imagefolder")
     with pytest.raises(ConfigError, match="none"):
-        find_weights("custom", "coco", None, {})
+        find_weights("custom", "coco", None, {}, Path("cache"))

@@ -153,6 +153,8 @@ def test_further_axes_are_named_only_when_they_vary(row):
         ({"dataset_fingerprint": "f2"}, "mixes rows of 2 different sets of images"),
         ({"hardware": "another"}, "was timed on 2 different machines"),
         ({"calibration_seed": 1}, "2 calibration seeds were run"),
+        ({"calibration_overlap": 8}, "evaluated too (up to 8 of them, 1 run)"),
+        ({"metric": "agreement Top-1"}, "the metric is agreement with the FP32 model"),
         ({"delta": None}, "1 run finished without an accuracy"),
     ],
 )

@@ -1,8 +1,9 @@
-"""YOLOX: one raw map per stride, 1 x (5 + classes) x rows x columns, before sigmoid and grid."""
+"""YOLOX: raw maps, one a stride, or what its own export makes of them in a single output."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,7 +17,13 @@ from bench.model.heads.suppression import Suppression
 @dataclass(frozen=True)
 class YoloXHead:
     """Per cell of stride s: centre = (t_xy + grid) s, size = exp(t_wh) s, score =
-    sigmoid(objectness) sigmoid(class). Ge et al., "YOLOX", arXiv 2107.08430, section 2.1."""
+    sigmoid(objectness) sigmoid(class). Ge et al., "YOLOX", arXiv 2107.08430, section 2.1.
+
+    Two layouts, told apart by their number of outputs: 1 x (5 + classes) x rows x columns for each
+    stride, all raw; or 1 x cells x (5 + classes), the strides in a row, boxes raw and scores after
+    the sigmoid (``tools/export_onnx.py`` of Megvii's repository, and the files of its releases).
+    The second does not tell rows from columns, so its input must be square.
+    """
 
     suppression: Suppression = field(
         default_factory=lambda: Suppression(iou=0.65, several_labels=False)
@@ -26,14 +33,19 @@ class YoloXHead:
 
     def check(self, shapes: Sequence[Shape], input_size: tuple[int, int], n_classes: int) -> None:
         maps = grid(input_size, self.strides)
-        expected = [(1, 5 + n_classes, rows, columns) for rows, columns, _ in maps]
+        expected: list[Shape] = [(1, 5 + n_classes, rows, columns) for rows, columns, _ in maps]
+        if len(shapes) == 1 and input_size[0] == input_size[1]:
+            expected = [(1, sum(rows * columns for rows, columns, _ in maps), 5 + n_classes)]
         require_outputs("yolox", shapes, expected, n_classes)
 
     def decode(self, outputs: Sequence[Array]) -> Detections:
-        decoded = [
-            self._decode_map(output, stride)
-            for output, stride in zip(outputs, self.strides, strict=True)
-        ]
+        if len(outputs) == 1:
+            decoded = list(self._decode_rows(outputs[0]))
+        else:
+            decoded = [
+                _decode(output.reshape(len(output), -1), output.shape[1:], stride, _sigmoid)
+                for output, stride in zip(outputs, self.strides, strict=True)
+            ]
         return self.suppression(
             Candidates(
                 np.concatenate([boxes for boxes, _ in decoded]),
@@ -41,14 +53,24 @@ class YoloXHead:
             )
         )
 
-    def _decode_map(self, output: Array, stride: int) -> tuple[Array, Array]:
-        _, rows, columns = output.shape
-        y, x = np.mgrid[:rows, :columns].astype(np.float32)
-        flat = output.reshape(len(output), -1)
-        centre = (flat[:2] + np.stack([x, y]).reshape(2, -1)) * stride
-        half = np.exp(np.minimum(flat[2:4], 20)) * stride / 2
-        scores = _sigmoid(flat[4:5]) * _sigmoid(flat[5:])
-        return np.concatenate([centre - half, centre + half]).T, scores.T
+    def _decode_rows(self, rows: Array) -> Iterator[tuple[Array, Array]]:
+        area = len(rows) / sum(1 / stride**2 for stride in self.strides)
+        side, start = round(math.sqrt(area)), 0
+        for height, width, stride in grid((side, side), self.strides):
+            end = start + height * width
+            yield _decode(rows[start:end].T, (height, width), stride, lambda scores: scores)
+            start = end
+
+
+def _decode(
+    flat: Array, cells: tuple[int, ...], stride: int, squash: Callable[[Array], Array]
+) -> tuple[Array, Array]:
+    """Boxes (cells, 4) and scores (cells, classes) of one map, (5 + classes, cells)."""
+    y, x = np.mgrid[: cells[0], : cells[1]].astype(np.float32)
+    centre = (flat[:2] + np.stack([x, y]).reshape(2, -1)) * stride
+    half = np.exp(np.minimum(flat[2:4], 20)) * stride / 2
+    scores = squash(flat[4:5]) * squash(flat[5:])
+    return np.concatenate([centre - half, centre + half]).T, scores.T
 
 
 def _sigmoid(x: Array) -> Array:

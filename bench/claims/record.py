@@ -1,0 +1,69 @@
+"""Claims judged on a sweep's folder, and kept there as ``claims.json``."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.cache import write_atomically
+from bench.claims.claim import Claim, load_claims
+from bench.claims.effect import Judgements
+from bench.claims.reference import Comparison, compare_references, load_references
+from bench.claims.verdict import Verdict, judge
+from bench.errors import DataError
+from bench.results.table import read_table
+
+
+def write_claims(folder: Path, claims: Sequence[Claim] | None = None) -> tuple[Verdict, ...]:
+    """Judge the claims (all of ``conf/claim``) on ``folder/table.csv``; write the two records.
+
+    ``claims.json`` holds the verdicts, ``references.json`` the published cases beside the rows.
+    """
+    table = read_table(folder)
+    judgements = Judgements(folder)
+    verdicts = tuple(
+        judge(claim, table, judgements) for claim in (load_claims() if claims is None else claims)
+    )
+    _write(folder / "claims.json", [verdict.to_json() for verdict in verdicts])
+    compared = compare_references(load_references(), table)
+    _write(folder / "references.json", [comparison.to_json() for comparison in compared])
+    return verdicts
+
+
+def read_verdicts(folder: Path) -> tuple[Verdict, ...]:
+    """The verdicts kept in a folder; none where there is no such file."""
+    return tuple(_read(folder / "claims.json", Verdict.from_json))
+
+
+def read_references(folder: Path) -> tuple[Comparison, ...]:
+    """The published cases kept in a folder; none where there is no such file."""
+    return tuple(_read(folder / "references.json", Comparison.from_json))
+
+
+def _read(path: Path, make: Any) -> list[Any]:
+    if not path.is_file():
+        return []
+    try:
+        return [make(one) for one in json.loads(path.read_text())]
+    except (ValueError, TypeError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{path} is no record of claims of this version ({reason})",
+            "Delete it, or write it anew: make claims",
+        ) from error
+
+
+def _write(path: Path, content: list[dict[str, Any]]) -> None:
+    write_atomically(path, (json.dumps(_plain(content), indent=1) + "\n").encode())
+
+
+def _plain(value: Any) -> Any:
+    """With None for what JSON cannot say."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,247 @@
+"""Cases that others published, beside a sweep's own rows of the same family: never mixed with them.
+
+A published figure was measured on another model file, other images, another tool. So only its
+direction is compared: which calibrator wins, or whether INT8 loses at all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from bench.claims.claim import CONF, check_fields, read_yaml, sources_of
+from bench.errors import ConfigError
+from bench.results.table import AXES
+
+FAMILIES: Mapping[str, tuple[str, str]] = {
+    "yolo": ("detection", "*yolo*"),
+    "classifier": ("classification", "*"),
+    "efficientdet": ("detection", "*efficientdet*"),
+    "text_detector": ("detection", "*ocr*"),
+}
+"""Family -> task and pattern of the model's name."""
+
+Agreement = Literal["agrees", "disagrees", "undecided", "not measured"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One published pair of figures. ``calibrator`` is our name for it, ``told`` the source's.
+
+    ``calibrator`` is empty where the source's has no counterpart here.
+    """
+
+    model: str
+    told: str
+    fp: float
+    int8: float
+    calibrator: str = ""
+
+    @property
+    def relative(self) -> float:
+        """INT8 minus floating point, as a share of the latter."""
+        return (self.int8 - self.fp) / self.fp
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One published case; ``images`` are those it was calibrated on, as far as it is told."""
+
+    id: str
+    title: str
+    family: str
+    tool: str
+    version: str
+    dataset: str
+    metric: str
+    images: str
+    figures: tuple[Figure, ...]
+    source: tuple[str, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One published figure, and the mean change of the own rows of its calibrator."""
+
+    model: str
+    told: str
+    calibrator: str
+    fp: float
+    int8: float
+    relative: float
+    own: float | None
+    n_rows: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A published case beside the sweep's rows."""
+
+    id: str
+    title: str
+    family: str
+    tool: str
+    version: str
+    dataset: str
+    metric: str
+    images: str
+    source: tuple[str, ...]
+    note: str
+    lines: tuple[Line, ...]
+    agreement: Agreement
+    text: str
+    rows: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Comparison:
+        """Raises TypeError or KeyError for what no comparison was written as."""
+        lists = {
+            "source": tuple(content["source"]),
+            "rows": tuple(content["rows"]),
+            "lines": tuple(Line(**line) for line in content["lines"]),
+        }
+        return cls(**{**content, **lists})
+
+
+def load_references(folder: Path = CONF / "reference") -> tuple[Reference, ...]:
+    """Every published case of a folder, by name; ConfigError for a file that is none."""
+    return tuple(_reference(path) for path in sorted(folder.glob("*.yaml")))
+
+
+def compare_references(cases: Sequence[Reference], table: pd.DataFrame) -> tuple[Comparison, ...]:
+    """Each case beside the measured rows of its family."""
+    numbers = table[["delta", "fp32", "ci_low", "ci_high"]].notna().all(axis=1)
+    measured = table[(table["status"] == "ok") & numbers]
+    return tuple(_compare(case, measured) for case in cases)
+
+
+def _compare(case: Reference, measured: pd.DataFrame) -> Comparison:
+    task, pattern = FAMILIES[case.family]
+    ours = [fnmatchcase(str(name).lower(), pattern) for name in measured["model"]]
+    rows = measured[pd.Series(ours, index=measured.index, dtype=bool) & (measured["task"] == task)]
+    lines = tuple(_line(figure, rows) for figure in case.figures)
+    agreement, text = _agreement(case, rows)
+    used = rows[rows["calibrator"].isin([line.calibrator for line in lines if line.calibrator])]
+    told = {
+        field.name: getattr(case, field.name)
+        for field in dataclasses.fields(case)
+        if field.name != "figures"
+    }
+    return Comparison(
+        **told, lines=lines, agreement=agreement, text=text,
+        rows=tuple(str(key) for key in used["run_key"]),
+    )  # fmt: skip
+
+
+def _line(figure: Figure, rows: pd.DataFrame) -> Line:
+    own = _of(rows, figure.calibrator)
+    mean = float((own["delta"] / own["fp32"]).mean()) if len(own) else None
+    return Line(
+        figure.model, figure.told, figure.calibrator, figure.fp, figure.int8, figure.relative,
+        mean, len(own),
+    )  # fmt: skip
+
+
+def _agreement(case: Reference, rows: pd.DataFrame) -> tuple[Agreement, str]:
+    """By the winner where the case compares calibrators that were run here, else by the loss."""
+    known = [figure for figure in case.figures if len(_of(rows, figure.calibrator))]
+    if not known:
+        names = sorted({figure.calibrator for figure in case.figures if figure.calibrator})
+        return "not measured", (
+            f"No row of the family {case.family.replace('_', ' ')} with {' or '.join(names)}."
+            if names
+            else "Its calibrator has no counterpart here."
+        )
+    if len({figure.calibrator for figure in known}) > 1:
+        return _same_winner(known, rows)
+    return _same_loss(known, rows)
+
+
+def _same_winner(known: Sequence[Figure], rows: pd.DataFrame) -> tuple[Agreement, str]:
+    """Whether the published order of two calibrators is that of our pairs of like rows."""
+    best, worst = (pick(known, key=lambda figure: figure.relative) for pick in (max, min))
+    alike = [axis for axis in AXES if axis not in ("calibrator", "calibrator_params")]
+    change = rows["delta"] / rows["fp32"]
+    means = change.groupby([rows["calibrator"], *(rows[axis] for axis in alike)]).mean()
+    leads = (means.loc[best.calibrator] - means.loc[worst.calibrator]).dropna()
+    text = (
+        f"Published: {best.calibrator} ahead of {worst.calibrator} by "
+        f"{100 * (best.relative - worst.relative):.1f} % of FP; here "
+    )
+    if leads.empty:
+        return "undecided", text + "no two rows differ in nothing else."
+    ahead, behind = int((leads > 0).sum()), int((leads < 0).sum())
+    text += f"by {100 * leads.mean():+.1f} %, ahead in {ahead} of {len(leads)} pairs."
+    if ahead > len(leads) / 2 and leads.mean() > 0:
+        return "agrees", text
+    return ("disagrees" if behind > len(leads) / 2 and leads.mean() < 0 else "undecided"), text
+
+
+def _same_loss(known: Sequence[Figure], rows: pd.DataFrame) -> tuple[Agreement, str]:
+    """Whether INT8 loses (or not) here as there: a row says so if its interval excludes 0."""
+    own = _of(rows, known[0].calibrator)
+    published = sum(figure.relative for figure in known) / len(known)
+    losing, gaining = int((own["ci_high"] < 0).sum()), int((own["ci_low"] > 0).sum())
+    change = 100 * (own["delta"] / own["fp32"])
+    span = (
+        f"{change.min():+.1f} to {change.max():+.1f} %"
+        if len(own) > 1
+        else f"{change.iloc[0]:+.1f} %"
+    )
+    text = (
+        f"Published: {100 * published:+.1f} % with {known[0].calibrator}; here {span}, "
+        f"a loss proven in {losing} of {len(own)} rows."
+    )
+    alike, against = (losing, gaining) if published < 0 else (gaining, losing)
+    if alike > len(own) / 2:
+        return "agrees", text
+    return ("disagrees" if against > len(own) / 2 else "undecided"), text
+
+
+def _of(rows: pd.DataFrame, calibrator: str) -> pd.DataFrame:
+    if not calibrator:
+        return rows.iloc[:0]
+    own: pd.DataFrame = rows[rows["calibrator"] == calibrator]
+    return own
+
+
+def _reference(path: Path) -> Reference:
+    content = read_yaml(path)
+    required = {field.name for field in dataclasses.fields(Reference)} - {"note"}
+    check_fields(path, content, Reference, required)
+    if content["id"] != path.stem:
+        raise ConfigError(f"{path} has the id {content['id']}", f"Name it {path.stem}")
+    if content["family"] not in FAMILIES:
+        raise ConfigError(
+            f"{path}: family={content['family']} is unknown", f"Use {', '.join(FAMILIES)}"
+        )
+    told = {
+        name: " ".join(str(content.get(name) or "").split())
+        for name in required | {"note"}
+        if name not in ("figures", "source")
+    }
+    return Reference(
+        **told,
+        figures=tuple(_figure(path, figure) for figure in content["figures"]),
+        source=sources_of(path, content),
+    )
+
+
+def _figure(path: Path, content: Any) -> Figure:
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: a figure is no mapping", "Write model, told, fp and int8")
+    check_fields(path, content, Figure, {"model", "told", "fp", "int8"})
+    for name in ("fp", "int8"):
+        if isinstance(content[name], bool) or not isinstance(content[name], (int, float)):
+            raise ConfigError(f"{path}: {name}={content[name]} is not a number", "Give a number")
+    return Figure(**content)

@@ -1,0 +1,169 @@
+"""Which rows a claim is about, and which pairs of them differ in nothing else."""
+
+from __future__ import annotations
+
+import math
+import operator
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import Any
+
+import pandas as pd
+
+from bench.claims.claim import Claim, Conditions
+from bench.results.table import AXES
+
+Record = Mapping[str, Any]
+"""One row of the table, by column."""
+
+STRICT = (
+    "model_sha256", "dataset_fingerprint", "metric", "n_images", "engine_version", "threads",
+)  # fmt: skip
+"""Rows that differ in one of these were not measured against the same thing."""
+
+HASHES = ("calibration_fingerprint",)
+"""Axes that tell two cases apart, but not why: an option that was typed says more."""
+
+_BOUNDS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What one verdict of a group rests on: a pair of rows, or one row (``second`` is None).
+
+    ``setting`` are the axes on which the two agree, and what tells several of one side apart.
+    """
+
+    first: Record
+    second: Record | None
+    setting: Mapping[str, str]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        pair = (self.first,) if self.second is None else (self.first, self.second)
+        return tuple(str(row["run_key"]) for row in pair)
+
+
+def find_cases(table: pd.DataFrame, claim: Claim) -> list[Case]:
+    """Every case in the table that this claim can be tested on, in the table's order."""
+    measured = table[(table["status"] == "ok") & table["int8"].notna()]
+    rows: list[Record] = [
+        {str(name): value for name, value in row.items()} for row in measured.to_dict("records")
+    ]
+    rows = [row for row in rows if _meets(row, claim.where)]
+    if not claim.second:
+        return [Case(row, None, _setting(row, claim)) for row in rows]
+    alike: dict[tuple[object, ...], list[Record]] = {}
+    for row in rows:
+        machine = str(row["hardware"]) if claim.test.quantity == "ratio" else ""
+        alike.setdefault((machine, *_likeness(row, claim.about)), []).append(row)
+    return [case for group in alike.values() for case in _pairs(group, claim)]
+
+
+def _pairs(rows: list[Record], claim: Claim) -> Iterator[Case]:
+    firsts, seconds = (_chosen(rows, wanted) for wanted in (claim.first, claim.second))
+    for first in firsts:
+        for second in seconds:
+            if first["run_key"] != second["run_key"]:
+                setting = _setting(first, claim)
+                setting |= _among(first, firsts, claim.about)
+                told = _among(second, seconds, claim.about).items()
+                yield Case(first, second, setting | {f"against {name}": own for name, own in told})
+
+
+def _among(row: Record, chosen: list[Record], about: frozenset[str]) -> dict[str, str]:
+    """What tells a row from the others that stand for the same side of a claim."""
+    return {
+        name: _text(value_of(row, name))
+        for name in sorted(about)
+        if len({_text(value_of(one, name)) for one in chosen}) > 1
+    }
+
+
+def _chosen(rows: list[Record], conditions: Conditions) -> list[Record]:
+    """The rows that meet the conditions, ``largest`` and ``smallest`` taken among the others'."""
+    extremes = {name: value for name, value in conditions.items() if str(value) in _EXTREMES}
+    plain = {name: value for name, value in conditions.items() if name not in extremes}
+    chosen = [row for row in rows if _meets(row, plain)]
+    for name, value in extremes.items():
+        found = [float(row[name]) for row in rows]
+        if min(found) == max(found):
+            return []
+        chosen = [row for row in chosen if float(row[name]) == _EXTREMES[value](found)]
+    return chosen
+
+
+_EXTREMES: dict[Any, Any] = {"largest": max, "smallest": min}
+
+
+def _meets(row: Record, conditions: Conditions) -> bool:
+    return all(_fits(value_of(row, name), wanted) for name, wanted in conditions.items())
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    if isinstance(wanted, list):
+        return any(_fits(value, one) for one in wanted)
+    if isinstance(wanted, str):
+        for sign, holds in _BOUNDS.items():
+            if wanted.startswith(sign):
+                return bool(holds(float(value), float(wanted.removeprefix(sign))))
+        return fnmatchcase(str(value), wanted)
+    if isinstance(wanted, (bool, type(None))):
+        return str(value).lower() == {True: "true", False: "false", None: "null"}[wanted]
+    try:
+        return float(value) == float(wanted)
+    except ValueError:
+        return False
+
+
+def value_of(row: Record, name: str) -> Any:
+    """A column's value; of a key with a dot, what was typed for this run, else null."""
+    return typed(row).get(name, "null") if "." in name else row[name]
+
+
+def typed(row: Record) -> Mapping[str, str]:
+    """The overrides of a run: key -> value."""
+    return _overrides(str(row["overrides"]))
+
+
+@lru_cache(maxsize=4096)
+def _overrides(text: str) -> Mapping[str, str]:
+    try:
+        words = shlex.split(text)
+    except ValueError:  # a quote that does not end
+        return {}
+    return {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in words)}
+
+
+def _likeness(row: Record, about: frozenset[str]) -> tuple[object, ...]:
+    """What the rows of a pair share: the axes, and options of dataset and model that were typed."""
+    columns = [name for name in (*AXES, *STRICT) if name not in about]
+    options = sorted((name, own) for name, own in _options(row).items() if name not in about)
+    return (*(_text(row[name]) for name in columns), *options)
+
+
+def _setting(row: Record, claim: Claim) -> dict[str, str]:
+    """The axes on which a case's rows agree: those that a reader knows by name before hashes."""
+    options = _options(row)
+    named = [name for name in AXES if name not in HASHES]
+    names = [name for name in (*named, *HASHES, *STRICT) if name not in claim.about]
+    known = {name: own for name, own in options.items() if name not in claim.about}
+    return known | {name: _text(row[name]) for name in names}
+
+
+def _options(row: Record) -> dict[str, str]:
+    """What was typed of the dataset's and the model's options; null is the default."""
+    return {
+        name: value
+        for name, value in typed(row).items()
+        if name.startswith(("dataset.", "model.")) and value != "null"
+    }
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.10g}"
+    return str(value)

@@ -1,0 +1,73 @@
+"""Images without labels: what INT8 changes is measured against the FP32 model's own predictions."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bench.cache import content_key
+from bench.data.dataset import Task
+from bench.data.files import FileSamples, list_images
+from bench.errors import ConfigError
+
+
+class ImagesDataset:
+    """Images anywhere under one folder to evaluate, under another to calibrate on.
+
+    ``labels`` says what stands in for labels, and ``fp32`` is all there is; ``classes``, how many
+    the model tells apart. Raises ConfigError if an option is not given, DataError if a folder is
+    missing.
+    """
+
+    boxes = None
+    """Whoever reads the dataset takes the FP32 model's predictions instead."""
+
+    def __init__(
+        self,
+        task: Task,
+        root: str | None,
+        calibration_root: str | None,
+        classes: int | None,
+        labels: str = "fp32",
+        name: str = "images",
+    ) -> None:
+        given: dict[str, Any] = {
+            "root=PATH": root, "calibration_root=PATH": calibration_root, "classes=NUMBER": classes
+        }  # fmt: skip
+        missing = [f"dataset.{option}" for option, value in given.items() if value in (None, "")]
+        if missing:
+            raise ConfigError(
+                f"dataset={name} needs {', '.join(missing)}",
+                "Add them to the command; classes are those that the model tells apart",
+            )
+        if labels != "fp32":
+            raise ConfigError(
+                f"dataset.labels={labels} is not possible with dataset={name}",
+                "Use fp32, or dataset=imagefolder for a file of labels",
+            )
+        if not classes or classes < 1:
+            raise ConfigError(f"dataset.classes={classes} is below 1", "Use 1 or more")
+        self.name = name
+        self.task: Task = task
+        self.class_names = tuple(map(str, range(classes)))
+        self.labels = None
+        self.validation = list_images(Path(str(root)), "dataset.root")
+        self._calibration_root = Path(str(calibration_root))
+
+    @cached_property
+    def calibration(self) -> FileSamples:
+        return list_images(self._calibration_root, "dataset.calibration_root")
+
+    def calibration_classes(self) -> list[frozenset[int]]:
+        raise ConfigError(
+            f"calibration.strategy=balanced needs labels, and dataset {self.name} has none",
+            "Use calibration.strategy=random",
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The labels are the model's, which is part of a run's key anyhow."""
+        return content_key(
+            "fp32", self.class_names, self.validation.fingerprint, self.calibration.fingerprint
+        )

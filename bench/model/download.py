@@ -1,0 +1,207 @@
+"""Fetching a weights file: checked, resumed, whole or not at all.
+
+``requests`` with urllib3's ``Retry`` brings connections, redirects, proxies, and waiting and asking
+again after refused connections and 5xx answers. Neither goes on with a body that broke off, and
+none of the libraries made for files does with a check and a validator (pooch 1.8 starts over), so
+that loop is here: RFC 9110's Range with If-Range, which a server answers with the rest (206) if the
+file is still the same, and else with all of it (200).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import requests
+from requests.adapters import HTTPAdapter
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from urllib3.util import Retry
+
+from bench.cache import hash_file
+from bench.errors import ConfigError, ModelError
+
+_BLOCK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file on a server, and the SHA-256 that it must have."""
+
+    url: str
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("http://", "https://")):
+            raise ConfigError(f"download.url={self.url} is no http address", "Give http(s)://...")
+        if len(self.sha256) != 64 or set(self.sha256.lower()) - set("0123456789abcdef"):
+            raise ConfigError(
+                f"download.sha256={self.sha256} is no SHA-256", "Give its 64 hexadecimal digits"
+            )
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a server is waited for: seconds, and how often it is asked."""
+
+    connect: float = 10.0
+    read: float = 30.0
+    attempts: int = 4
+    pause: float = 0.5
+    """Doubled from one attempt to the next."""
+
+
+class _BrokenOffError(Exception):
+    """The body ended too early: what has come stays, and the next attempt goes on from there."""
+
+
+def fetch(file: Download, target: Path, mend: str, patience: Patience | None = None) -> None:
+    """Make ``target`` the file. Raises ModelError, whose line ends with ``mend``.
+
+    ``TARGET.part`` grows beside it and stays when the connection is lost, so that the next call
+    goes on; a file with another hash is deleted.
+    """
+    patience = patience or Patience()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    with _session(patience) as session, _progress() as progress:
+        task = progress.add_task(target.name, total=None)
+        for attempt in range(patience.attempts):
+            if attempt:
+                time.sleep(patience.pause * 2**attempt)
+            try:
+                _go_on(session, file, part, patience, progress, task)
+                break
+            except requests.RequestException as error:
+                raise ModelError(_told(error, file.url), mend) from error
+            except _BrokenOffError as error:
+                lost = error
+        else:
+            raise ModelError(
+                f"{file.url} could not be fetched whole ({lost}{_kept(part)})", mend
+            ) from lost
+    found = hash_file(part)
+    if found != file.sha256.lower():
+        _forget(part)
+        raise ModelError(
+            f"{file.url} gave a file with SHA-256 {found[:12]}..., not {file.sha256[:12]}...; it "
+            "was deleted",
+            mend,
+        )
+    part.replace(target)
+    _validator(part).unlink(missing_ok=True)
+
+
+def _go_on(
+    session: requests.Session,
+    file: Download,
+    part: Path,
+    patience: Patience,
+    progress: Progress,
+    task: TaskID,
+) -> None:
+    """One request for what is still missing."""
+    headers = {"Accept-Encoding": "identity"}  # bytes as they are: they are counted
+    have = part.stat().st_size if part.exists() else 0
+    known = _validator(part).read_text() if _validator(part).exists() else ""
+    if have and known:
+        headers |= {"Range": f"bytes={have}-", "If-Range": known}
+    timeout = (patience.connect, patience.read)
+    with session.get(file.url, headers=headers, stream=True, timeout=timeout) as answer:
+        if answer.status_code == 416:  # nothing is missing, or it is not the beginning of this file
+            if have and hash_file(part) == file.sha256.lower():
+                return
+            _forget(part)
+            raise _BrokenOffError("the part that was there did not fit")
+        answer.raise_for_status()
+        goes_on = answer.status_code == 206
+        if goes_on and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            _forget(part)
+            raise _BrokenOffError("the server sent another part than asked for")
+        if not goes_on:
+            have = 0
+            _remember_version(part, answer)
+        length = answer.headers.get("Content-Length")
+        total = have + int(length) if length and length.isdigit() else None
+        progress.update(task, total=total, completed=have)
+        with part.open("ab" if goes_on else "wb") as out:
+            _copy(answer, out, progress, task)
+
+
+def _copy(answer: requests.Response, out: BinaryIO, progress: Progress, task: TaskID) -> None:
+    try:
+        for block in answer.iter_content(_BLOCK):
+            out.write(block)
+            progress.advance(task, len(block))
+    except requests.exceptions.ChunkedEncodingError as error:  # fewer bytes than Content-Length
+        raise _BrokenOffError("the connection was lost") from error
+    except requests.ConnectionError as error:  # what requests makes of a read that times out
+        raise _BrokenOffError("the server fell silent") from error
+
+
+def _remember_version(part: Path, answer: requests.Response) -> None:
+    """Keep what names this version of the file; a weak ETag names none byte by byte (RFC 9110)."""
+    tag = answer.headers.get("ETag", "")
+    version = tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified", "")
+    _validator(part).write_text(version)
+
+
+def _validator(part: Path) -> Path:
+    return part.with_name(part.name + ".version")
+
+
+def _forget(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _validator(part).unlink(missing_ok=True)
+
+
+def _session(patience: Patience) -> requests.Session:
+    session = requests.Session()
+    retry = Retry(
+        total=patience.attempts - 1,
+        backoff_factor=patience.pause,
+        status_forcelist=(429, 500, 502, 503, 504),
+        respect_retry_after_header=False,  # it may ask for hours
+        raise_on_status=False,  # the last answer comes through, and names its status
+    )
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(max_retries=retry))
+    return session
+
+
+def _told(error: requests.RequestException, url: str) -> str:
+    """What ``Retry`` has tried in vain."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"{url} cannot be fetched (the server answers {error.response.status_code})"
+    if isinstance(error, requests.Timeout):
+        return f"{url} cannot be reached (no answer in time)"
+    return f"{url} cannot be reached (is this machine offline?)"
+
+
+def _kept(part: Path) -> str:
+    known = _validator(part).exists() and _validator(part).read_text()
+    if not known or not part.exists():
+        return ""
+    return f"; {part.stat().st_size / 1e6:.1f} MB are kept, the same command goes on from there"
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )

@@ -1,0 +1,142 @@
+"""Weights out of a model's own package: fetched by it, and converted to ONNX, in a fresh process.
+
+A process of its own, since PyTorch's memory and threads would be in the row of the run that follows
+(Ultralytics also sets OMP_NUM_THREADS for all that comes after its import). It is this module
+again: ``python -m bench.model.export PACKAGE WEIGHTS SIZE FILE``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import ConfigError, ModelError
+
+LICENCES = {
+    "ultralytics": "AGPL-3.0, code and weights",
+    "torchvision": "BSD-3-Clause; its weights come from ImageNet, which is for research",
+}
+"""The packages, each also the name of our extra, and what their users agree to."""
+
+OPSET = 17
+_PATIENCE = 1800.0  # seconds, for the download and the conversion
+
+
+@dataclass(frozen=True)
+class Export:
+    """``weights`` as the package calls them ('yolov8n.pt', 'resnet50.IMAGENET1K_V2'), and ``size``,
+    the side of the input."""
+
+    package: str
+    weights: str
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.package not in LICENCES:
+            raise ConfigError(
+                f"export.package={self.package} is unknown", f"Use {' or '.join(LICENCES)}"
+            )
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.package}-{self.weights.removesuffix('.pt')}-{self.size}.onnx"
+
+    @property
+    def extra(self) -> str:
+        """How to have it done."""
+        return (
+            f"pip install -e '.[{self.package}]' ({LICENCES[self.package]}) to have it fetched and "
+            "exported"
+        )
+
+    @property
+    def is_possible(self) -> bool:
+        return importlib.util.find_spec(self.package) is not None
+
+
+def run_export(wanted: Export, target: Path, mend: str) -> None:
+    """Make ``target``, after a line on stderr that names the licence.
+
+    Raises ModelError, whose line ends with ``mend``.
+    """
+    print(
+        f"{wanted.package} ({LICENCES[wanted.package]}) fetches {wanted.weights} and exports it to "
+        f"{target}; this may take minutes",
+        file=sys.stderr,
+    )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as folder:
+        made = Path(folder) / "exported.onnx"
+        given = (wanted.package, wanted.weights, str(wanted.size), made.name)
+        failed = _run([sys.executable, "-m", "bench.model.export", *given], Path(folder))
+        if not failed and not made.is_file():
+            failed = "it left no file"
+        if failed:
+            raise ModelError(
+                f"{wanted.package} could not export {wanted.weights} ({failed.rstrip('.')})", mend
+            )
+        made.replace(target)
+
+
+def _run(command: list[str], folder: Path) -> str:
+    """Run in ``folder``, where packages may drop what they like; the last line of a failure."""
+    beside = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {
+        "PYTHONPATH": beside.rstrip(os.pathsep),
+        "YOLO_AUTOINSTALL": "false",  # Ultralytics would install packages as it finds them missing
+    }
+    try:
+        ended = subprocess.run(
+            command, cwd=folder, env=environment, timeout=_PATIENCE, check=False,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"it was not done after {_PATIENCE / 60:.0f} minutes"
+    if ended.returncode == 0:
+        return ""
+    said = [line.strip() for line in ended.stderr.splitlines() if line.strip()]
+    return said[-1] if said else f"it ended with status {ended.returncode}"
+
+
+def _by_ultralytics(weights: str, size: int, target: Path) -> None:
+    from ultralytics import YOLO
+
+    # As it is: onnxslim, which ``simplify`` wants, is not needed, and an open batch would open
+    # height and width too. ``nms=False`` keeps YOLOv10's head that needs no suppression (by 8.4.190
+    # the default None exports the other one, 1 x 84 x 8400) and means nothing to the rest.
+    made = YOLO(weights).export(
+        format="onnx", imgsz=size, opset=OPSET, simplify=False, dynamic=False, nms=False,
+        device="cpu",
+    )  # fmt: skip
+    Path(made).replace(target)
+
+
+def _by_torchvision(weights: str, size: int, target: Path) -> None:
+    import torch
+    import torchvision
+
+    name, _, version = weights.partition(".")
+    network = torchvision.models.get_model(name, weights=version or None).eval()
+    torch.onnx.export(
+        network, (torch.zeros(1, 3, size, size),), str(target), opset_version=OPSET,
+        input_names=["images"], output_names=["logits"], dynamo=False,
+        dynamic_axes={"images": {0: "batch"}, "logits": {0: "batch"}},
+    )  # fmt: skip
+
+
+def _main() -> None:
+    package, weights, size, target = sys.argv[1:]
+    convert = {"ultralytics": _by_ultralytics, "torchvision": _by_torchvision}[package]
+    try:
+        convert(weights, int(size), Path(target))
+    except Exception as error:  # whatever the packages raise becomes one line
+        raise SystemExit(" ".join(f"{type(error).__name__}: {error}".split())) from error
+
+
+if __name__ == "__main__":
+    _main()

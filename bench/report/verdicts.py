@@ -1,0 +1,135 @@
+"""The verdicts on published claims, and published cases beside the rows, as a reader wants them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bench.claims.record import read_references, read_verdicts
+from bench.claims.reference import Comparison
+from bench.claims.verdict import Verdict
+from bench.report.wording import MINUS, MISSING, plural, signed
+
+STYLES = {
+    "supported": "green",
+    "refuted": "red",
+    "undecided": "yellow",
+    "depends": "cyan",
+    "not": "bright_black",
+}
+"""First word of a verdict -> how a terminal shows it."""
+
+
+@dataclass(frozen=True)
+class VerdictLine:
+    """One claim as a line of a table; ``kind`` is the first word of its verdict."""
+
+    verdict: Verdict
+    kind: str
+    effect: str
+    interval: str
+
+    @property
+    def measured(self) -> bool:
+        return self.kind != "not"
+
+
+@dataclass(frozen=True)
+class ClaimsRecord:
+    """What a folder holds about claims; both are empty where none were judged."""
+
+    lines: tuple[VerdictLine, ...] = ()
+    references: tuple[Comparison, ...] = ()
+
+    @property
+    def measured(self) -> list[VerdictLine]:
+        return [line for line in self.lines if line.measured]
+
+    @property
+    def missing(self) -> list[VerdictLine]:
+        return [line for line in self.lines if not line.measured]
+
+
+NO_CLAIMS = ClaimsRecord()
+
+
+def read_record(folder: Path) -> ClaimsRecord:
+    """From ``claims.json`` and ``references.json``; DataError for a file of something else."""
+    return ClaimsRecord(lines_of(read_verdicts(folder)), read_references(folder))
+
+
+def lines_of(verdicts: tuple[Verdict, ...]) -> tuple[VerdictLine, ...]:
+    return tuple(
+        VerdictLine(
+            verdict,
+            verdict.verdict.split()[0],
+            amount(verdict.effect, verdict.unit),
+            _span(verdict),
+        )
+        for verdict in verdicts
+    )
+
+
+def amount(value: float | None, unit: str) -> str:
+    """An effect with its unit.
+
+    >>> amount(0.123, "share of FP32"), amount(0.9, "share of FP32 kept"), amount(180.2, "times")
+    ('+12.3 % of FP32', '90.0 % of FP32', '180x')
+    """
+    if value is None:
+        return MISSING
+    if unit == "times":
+        return f"{value:,.0f}x" if value >= 100 else f"{value:.3g}x"
+    if unit.endswith(" kept"):
+        return f"{100 * value:.1f} %{unit.removeprefix('share').removesuffix(' kept')}"
+    return percent(value) + unit.removeprefix("share") if "share" in unit else signed(value)
+
+
+def percent(share: float | None) -> str:
+    return MISSING if share is None else f"{100 * share:+.1f} %".replace("-", MINUS)
+
+
+def print_verdicts(verdicts: tuple[Verdict, ...], console: Console) -> None:
+    """The verdicts with their effects, why, and how to measure the other claims."""
+    record = ClaimsRecord(lines_of(verdicts))
+    if record.measured:
+        console.print(_view(record.measured))
+    for line in record.measured:
+        console.print(Text(line.verdict.statement, style="bold"))
+        console.print(Text(f"  {line.verdict.verdict}: ", style=STYLES[line.kind]), end="")
+        console.print(Text(line.verdict.text), soft_wrap=True)
+    for line in record.missing:
+        console.print(Text(line.verdict.statement, style="bold"))
+        console.print(Text("  not measured. ", style=STYLES[line.kind]), end="")
+        console.print(Text(line.verdict.text), soft_wrap=True)
+    console.print(
+        f"{plural(len(record.lines), 'claim')}, {len(record.measured)} of them measured here"
+    )
+
+
+def _view(lines: list[VerdictLine]) -> Table:
+    view = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    view.add_column("claim", overflow="fold")
+    view.add_column("verdict", overflow="fold", min_width=10)
+    view.add_column("effect\n95 % interval", justify="right", no_wrap=True)
+    for line in lines:
+        view.add_row(
+            Text(line.verdict.id),
+            Text(line.verdict.verdict, style=STYLES[line.kind]),
+            Text(f"{line.effect}\n{line.interval}"),
+        )
+    return view
+
+
+def _span(verdict: Verdict) -> str:
+    if verdict.ci_low is None or verdict.ci_high is None:
+        return MISSING
+    low, high = (amount(end, verdict.unit) for end in (verdict.ci_low, verdict.ci_high))
+    for unit in (" of FP32", " of the loss"):
+        low, high = low.removesuffix(unit), high.removesuffix(unit)
+    return f"{low} to {high}"

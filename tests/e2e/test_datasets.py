@@ -1,0 +1,94 @@
+"""Calibration sets and images without labels, from the command line to the row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image as Pil
+
+from bench.compose import build_run
+from bench.data.shapes_dataset import ShapesDataset
+from bench.model.zoo import CARRIED
+from bench.results.table import read_table
+from tests.composing import composed
+from tests.e2e.command import Bench
+
+CLASSIFIER = ["model=custom", "model.head=classifier", "model.path=FILES/two_classes.onnx"]
+FOLDER = ["dataset=imagefolder", "dataset.root=FILES/folder/val"]
+APART = "dataset.calibration_root=FILES/folder/calib"
+IMAGES = ["dataset=images", "dataset.root=FILES/folder/val", APART, "dataset.classes=2"]
+
+
+def test_without_labels_a_classifier_is_compared_with_its_fp32_self(bench: Bench) -> None:
+    assert bench(*CLASSIFIER, *IMAGES).status == 0
+    (row,) = (row for _, row in bench.table.iterrows())
+    assert (row["metric"], row["secondary_metric"]) == ("agreement Top-1", "agreement Top-5")
+    assert row["fp32"] == 1
+    assert row["delta"] == row["int8"] - 1
+    assert "says nothing about accuracy" in (bench.out / "report.html").read_text()
+
+
+def test_without_labels_a_detector_is_compared_with_its_fp32_self(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """On scenes of the embedded dataset, whose labels nobody reads."""
+    scenes = ShapesDataset("detection", 6, 4)
+    for samples in (scenes.validation, scenes.calibration):
+        for index, name in enumerate(samples.names):
+            path = tmp_path / samples.split / f"{name}.png"
+            path.parent.mkdir(exist_ok=True)
+            Pil.fromarray(samples.image(index)).save(path)
+    model = ["model=yolov8n", f"model.path={CARRIED}/yolov8n_shapes.onnx"]
+    images = [
+        "dataset=images", "dataset.classes=10", f"dataset.root={tmp_path}/validation",
+        f"dataset.calibration_root={tmp_path}/calibration",
+    ]  # fmt: skip
+    ended = bench("--multirun", *model, *images, "evaluation.agreement_score=0.25,0.9")
+    assert ended.status == 0, ended.err
+    assert set(bench.table["metric"]) == {"agreement mAP50-95"}
+    assert (bench.table["fp32"] > 0.99).all()
+    assert bench.table["int8"].nunique() == 2  # another truth, another score
+
+
+def test_calibration_images_that_are_evaluated_are_told_of(bench: Bench) -> None:
+    same = "dataset.calibration_root=FILES/folder/val"
+    ended = bench(
+        "--multirun", *CLASSIFIER, *FOLDER, same, "dataset.name=again", "calibration.size=2,4"
+    )
+    assert ended.status == 0, ended.err
+    assert ended.err.count("calibration images are evaluated too (2 of 2)") == 1
+    assert ended.err.count("warning:") == 1
+    assert sorted(bench.table["calibration_overlap"]) == [2, 4]
+    told = "was calibrated on images that are evaluated too"
+    assert told in (bench.out / "report.html").read_text()
+
+
+def test_sets_apart_are_not(bench: Bench) -> None:
+    ended = bench(*CLASSIFIER, *FOLDER, APART)
+    assert "warning" not in ended.err
+    assert bench.table["calibration_overlap"].tolist() == [0]
+    assert "evaluated too" not in (bench.out / "report.html").read_text()
+
+
+def test_a_list_and_a_strategy_settle_what_calibrates(bench: Bench, tmp_path: Path) -> None:
+    listed = tmp_path / "mine.txt"
+    listed.write_text("# two\nb/2.png\na/0.png\n")
+    chosen = [*CLASSIFIER, *FOLDER, APART, "calibration.size=2"]
+    for extra in ("calibration.strategy=random", "calibration.strategy=balanced",
+                  f"calibration.list={listed}"):  # fmt: skip
+        assert bench(*chosen, extra).status == 0
+    table = read_table(bench.out)
+    assert sorted(table["calibration_strategy"]) == ["balanced", "list mine.txt", "random"]
+    listed.write_text("a/0.png\nb/1.png\n")
+    assert bench(*chosen, f"calibration.list={listed}").status == 0
+    assert len(bench.rows) == 4  # another list, another run
+    assert bench(*chosen, f"calibration.list={listed}", "calibration.size=3").status == 2
+
+
+@pytest.mark.parametrize("extra", ["calibration.size=2", "calibration.size=4"])
+def test_balanced_sets_show_both_classes_alike(extra: str, bench: Bench) -> None:
+    given = [o.replace("FILES", str(bench.files)) for o in (*CLASSIFIER, *FOLDER, APART, extra)]
+    run = build_run(composed(*given, "calibration.strategy=balanced"))
+    used = [run.dataset.calibration.names[i] for i in run.calibration_order[: run.calibration.size]]
+    assert sum(name.startswith("a/") for name in used) == run.calibration.size / 2
