@@ -23,7 +23,7 @@ from bench.model.onnx_model import OnnxModel
 
 Array = npt.NDArray[np.float32]
 
-PIECE_BYTES = 4 << 20
+PIECE_BYTES = 2 << 20
 """A piece ends when so much is to be looked at: a worker's share of the cache."""
 
 
