@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench import sweep
 from bench.__main__ import main
 
 ROOT = Path(__file__).parents[2]
@@ -67,6 +68,7 @@ class Bench:
         said, complained, before = io.StringIO(), io.StringIO(), sys.argv
         status: Any = 0
         sys.argv = ["bench", *self.arguments(*overrides)]
+        sweep._announced.clear()  # as in a process of its own
         try:
             with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complained):
                 main()
