@@ -1,0 +1,41 @@
+"""What a run refuses before anything is computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from bench.compose import build_run
+from bench.engine.onnxrt import OnnxRuntime
+from bench.errors import ConfigError
+from bench.spec import Run
+from tests.composing import composed
+
+
+@dataclass(frozen=True)
+class SymmetricOnly(OnnxRuntime):
+    """An engine without zero points, as TensorRT is."""
+
+    name: str = "plain"
+    schemes = ("symmetric",)
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    places = [f"sweep.out={tmp_path}/out", f"sweep.cache={tmp_path}/cache"]
+    return build_run(composed("model=resnet18", "calibration.size=8", *places))
+
+
+@pytest.mark.parametrize("scheme", ["symmetric", "asymmetric"])
+def test_a_scheme_that_the_engine_has_is_taken(run: Run, scheme) -> None:
+    replace(run, scheme=scheme).check()
+
+
+def test_a_scheme_that_the_engine_lacks_is_refused_in_one_line(run: Run) -> None:
+    plain = replace(run, engine=SymmetricOnly())
+    plain.check()
+    with pytest.raises(ConfigError, match="engine plain has no asymmetric quantization") as error:
+        replace(plain, scheme="asymmetric").check()
+    assert "Use scheme=symmetric, or another engine" in str(error.value)
+    assert "\n" not in str(error.value)
