@@ -57,6 +57,13 @@ def check_bins(bins: int) -> None:
         raise ConfigError(f"bins={bins} is out of range", f"Use 1 to {MOST_BINS} histogram bins")
 
 
+def check_start(start_bin: int, bins: int) -> None:
+    """Raise ConfigError unless a search over so many bins can begin at this one."""
+    check_bins(bins)
+    if not 1 <= start_bin <= bins:
+        raise ConfigError(f"start_bin={start_bin} is out of range", f"Use 1 to bins={bins}")
+
+
 def regrid(fine: Counts, edges: npt.NDArray[np.float64]) -> Counts:
     """The counts between inner ``edges``, given in bins of ``fine``: one bin more than edges.
 

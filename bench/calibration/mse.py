@@ -8,10 +8,9 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from bench.calibration.histogram import Counts, check_bins
+from bench.calibration.histogram import Counts, check_start
 from bench.calibration.kernels import compiled
 from bench.calibration.statistics import Snapshot
-from bench.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -39,11 +38,7 @@ class Mse:
     name: ClassVar[str] = "mse"
 
     def __post_init__(self) -> None:
-        check_bins(self.bins)
-        if not 1 <= self.start_bin <= self.bins:
-            raise ConfigError(
-                f"start_bin={self.start_bin} is out of range", f"Use 1 to bins={self.bins}"
-            )
+        check_start(self.start_bin, self.bins)
 
     @property
     def params(self) -> str:

@@ -1,9 +1,10 @@
 """The network in pieces, so that every activation is seen while it is still in the cache.
 
-To let all activations of a network out at once costs more than to compute them: YOLOX-nano at 640
-has 71 million, a quarter of a gigabyte that is written to memory and read again. So the network is
-cut into runs of nodes whose tensors fit into the cache; they run one after the other, each one's
-tensors are looked at before the next begins, and memory that nobody reads any more is used again.
+To let all activations of a network out at once costs nearly as much again as to compute them:
+YOLOX-nano at 640 has 71 million, a quarter of a gigabyte that is written to memory and read again.
+So the network is cut into runs of nodes whose tensors fit into the cache; they run one after the
+other, each one's tensors are looked at before the next begins, and memory that nobody reads any
+more is used again.
 """
 
 from __future__ import annotations
@@ -120,15 +121,12 @@ def _cut(graph: onnx.GraphProto, index: Graph, wanted: frozenset[str]) -> Iterat
     nodes = list(graph.node)
     stored = {tensor.name for tensor in graph.initializer}
     reads = [_names_read(node) - stored - {""} for node in nodes]
-    needed_later: list[set[str]] = [set()]
-    for names in reversed(reads):
-        needed_later.append(needed_later[-1] | names)
-    needed_later.reverse()  # [i]: read by node i or one behind it
-    begin, size, made = 0, 0, {index.input_name}
+    last_reader = {name: position for position, names in enumerate(reads, 1) for name in names}
+    begin, size, across = 0, 0, {index.input_name}
     for position, node in enumerate(nodes, 1):
-        made.update(node.output)
+        across.update(name for name in node.output if name in last_reader)
+        across -= {name for name in reads[position - 1] if last_reader[name] == position}
         size += sum(_bytes(index, name) for name in node.output if name in wanted)
-        across = needed_later[position] & made
         ends = position == len(nodes)
         if ends or (size >= PIECE_BYTES and all(_is_plain(index, name) for name in across)):
             own = nodes[begin:position]

@@ -70,12 +70,7 @@ class Reference:
 class Line:
     """One published figure, and the mean change of the own rows of its calibrator."""
 
-    model: str
-    told: str
-    calibrator: str
-    fp: float
-    int8: float
-    relative: float
+    figure: Figure
     own: float | None
     n_rows: int
 
@@ -84,16 +79,7 @@ class Line:
 class Comparison:
     """A published case beside the sweep's rows."""
 
-    id: str
-    title: str
-    family: str
-    tool: str
-    version: str
-    dataset: str
-    metric: str
-    images: str
-    source: tuple[str, ...]
-    note: str
+    case: Reference
     lines: tuple[Line, ...]
     agreement: Agreement
     text: str
@@ -105,12 +91,21 @@ class Comparison:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Comparison:
         """Raises TypeError or KeyError for what no comparison was written as."""
+        case = content["case"]
         lists = {
-            "source": tuple(content["source"]),
-            "rows": tuple(content["rows"]),
-            "lines": tuple(Line(**line) for line in content["lines"]),
+            "figures": tuple(Figure(**figure) for figure in case["figures"]),
+            "source": tuple(case["source"]),
         }
-        return cls(**{**content, **lists})
+        return cls(
+            Reference(**{**case, **lists}),
+            tuple(
+                Line(Figure(**line["figure"]), line["own"], line["n_rows"])
+                for line in content["lines"]
+            ),
+            content["agreement"],
+            content["text"],
+            tuple(content["rows"]),
+        )
 
 
 def load_references(folder: Path = CONF / "reference") -> tuple[Reference, ...]:
@@ -131,25 +126,15 @@ def _compare(case: Reference, measured: pd.DataFrame) -> Comparison:
     rows = measured[pd.Series(ours, index=measured.index, dtype=bool) & (measured["task"] == task)]
     lines = tuple(_line(figure, rows) for figure in case.figures)
     agreement, text = _agreement(case, rows)
-    used = rows[rows["calibrator"].isin([line.calibrator for line in lines if line.calibrator])]
-    told = {
-        field.name: getattr(case, field.name)
-        for field in dataclasses.fields(case)
-        if field.name != "figures"
-    }
-    return Comparison(
-        **told, lines=lines, agreement=agreement, text=text,
-        rows=tuple(str(key) for key in used["run_key"]),
-    )  # fmt: skip
+    names = [figure.calibrator for figure in case.figures if figure.calibrator]
+    used = rows[rows["calibrator"].isin(names)]
+    return Comparison(case, lines, agreement, text, tuple(str(key) for key in used["run_key"]))
 
 
 def _line(figure: Figure, rows: pd.DataFrame) -> Line:
     own = _of(rows, figure.calibrator)
     mean = float((own["delta"] / own["fp32"]).mean()) if len(own) else None
-    return Line(
-        figure.model, figure.told, figure.calibrator, figure.fp, figure.int8, figure.relative,
-        mean, len(own),
-    )  # fmt: skip
+    return Line(figure, mean, len(own))
 
 
 def _agreement(case: Reference, rows: pd.DataFrame) -> tuple[Agreement, str]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bench.cache import content_key, hash_file
-from bench.data.dataset import BoxTarget, Task
+from bench.data.dataset import BoxTarget, Task, require_task
 from bench.data.files import FileSamples, list_images
 from bench.errors import ConfigError, DataError
 
@@ -37,11 +37,7 @@ class CocoDataset:
         calibration_annotations: str | None = None,
         name: str = "coco",
     ) -> None:
-        if task != "detection":
-            raise ConfigError(
-                f"dataset {name} is for detection, the model is for {task}",
-                "Use dataset=imagefolder, or a detector",
-            )
+        require_task(name, "detection", task, "imagefolder")
         given = {
             "images": images, "annotations": annotations, "calibration_images": calibration_images
         }  # fmt: skip

@@ -9,6 +9,8 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from bench.errors import ConfigError
+
 Task = Literal["detection", "classification"]
 Image = npt.NDArray[np.uint8]
 """Height x width x 3, RGB, uint8."""
@@ -33,6 +35,16 @@ class BoxTarget:
     labels: npt.NDArray[np.int64]
     areas: npt.NDArray[np.float32]
     crowd: npt.NDArray[np.bool_]
+
+
+def require_task(name: str, wanted: Task, task: Task, instead: str) -> None:
+    """Raise ConfigError if the model's ``task`` is not the one that a dataset is for."""
+    if task != wanted:
+        model = "detector" if wanted == "detection" else "classifier"
+        raise ConfigError(
+            f"dataset {name} is for {wanted}, the model is for {task}",
+            f"Use dataset={instead}, or a {model}",
+        )
 
 
 class Samples(Protocol):

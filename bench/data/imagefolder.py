@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.cache import content_key
-from bench.data.dataset import Task
+from bench.data.dataset import Task, require_task
 from bench.data.files import FileSamples, list_images
 from bench.data.label_file import read_label_file
 from bench.errors import ConfigError, DataError
@@ -39,11 +39,7 @@ class ImageFolderDataset:
         classes: int | None = None,
         name: str = "imagefolder",
     ) -> None:
-        if task != "classification":
-            raise ConfigError(
-                f"dataset {name} is for classification, the model is for {task}",
-                "Use dataset=coco, or a classifier",
-            )
+        require_task(name, "classification", task, "coco")
         given = {"root": root, "calibration_root": calibration_root}
         missing = [f"dataset.{key}=PATH" for key, value in given.items() if not value]
         if missing:

@@ -17,7 +17,7 @@ from xml.parsers import expat
 import numpy as np
 
 from bench.cache import content_key
-from bench.data.dataset import IGNORED, BoxTarget, Task
+from bench.data.dataset import IGNORED, BoxTarget, Task, require_task
 from bench.data.files import SUFFIXES, FileSamples, read_text, require_images
 from bench.errors import ConfigError, DataError
 
@@ -52,11 +52,7 @@ class VocDataset:
         classes: tuple[str, ...] | None = None,
         name: str = "voc",
     ) -> None:
-        if task != "detection":
-            raise ConfigError(
-                f"dataset {name} is for detection, the model is for {task}",
-                "Use dataset=imagefolder, or a detector",
-            )
+        require_task(name, "detection", task, "imagefolder")
         if not root:
             raise ConfigError(f"dataset={name} needs dataset.root=PATH", "Add it to the command")
         self.name = name

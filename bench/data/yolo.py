@@ -17,7 +17,7 @@ import numpy.typing as npt
 import yaml  # type: ignore[import-untyped,unused-ignore]
 
 from bench.cache import content_key, hash_file
-from bench.data.dataset import BoxTarget, Task
+from bench.data.dataset import BoxTarget, Task, require_task
 from bench.data.files import FileSamples, list_images, read_text, require_images
 from bench.errors import ConfigError, DataError
 
@@ -44,11 +44,7 @@ class YoloDataset:
         calibration_split: str = "train",
         name: str = "yolo",
     ) -> None:
-        if task != "detection":
-            raise ConfigError(
-                f"dataset {name} is for detection, the model is for {task}",
-                "Use dataset=imagefolder, or a detector",
-            )
+        require_task(name, "detection", task, "imagefolder")
         if not file:
             raise ConfigError(f"dataset={name} needs dataset.file=PATH", "Add it to the command")
         self.name = name

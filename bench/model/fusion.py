@@ -3,9 +3,8 @@
 After the developer guide's "Types of Fusions" (8.x): a convolution or matrix product takes in the
 batch normalization, the constant scale or shift and the activation behind it, and an elementwise
 sum with another tensor; pointwise layers in a row become one. The guide lists more (pooling,
-shuffles, reductions); those give no tensor of their own a different value, or no engine of CNNs
-uses them. Which ones TensorRT really takes depends on version and platform: that is why the caches
-of calibrators that look after fusion are not portable.
+shuffles, reductions), which are left out here. Which ones TensorRT really takes depends on version
+and platform: that is why the caches of calibrators that look after fusion are not portable.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min"})
 def fused_tensors(graph: Graph) -> frozenset[str]:
     """The activations inside fused layers: no calibrator that looks after fusion sees them.
 
-    >>> # Conv -> (Sigmoid, Mul) -> next: the convolution's and the sigmoid's outputs vanish.
+    Of Conv -> (Sigmoid, Mul) -> next, the convolution's and the sigmoid's outputs vanish.
     """
     inside: set[str] = set()
     summed: set[str] = set()  # sums that have taken in one of their convolutions

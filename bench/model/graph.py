@@ -62,8 +62,11 @@ class Graph:
 
     def order(self, tensors: Iterable[str]) -> list[str]:
         """``tensors`` sorted as the network computes them."""
-        made = {name: i for i, node in enumerate(self.nodes.values()) for name in node.output}
-        return sorted(tensors, key=lambda name: made.get(name, -1))
+        return sorted(tensors, key=lambda name: self._places.get(name, -1))
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: i for i, node in enumerate(self.nodes.values()) for name in node.output}
 
     def is_activation(self, tensor: str) -> bool:
         """A float tensor that depends on the network's input."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -27,6 +28,17 @@ MOST_CELLS = 40_000
 """The page stays under 5 MB: of a larger table it shows the key columns only."""
 
 
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What a report shows: ``reasons`` are the charts that tell why."""
+
+    table: pd.DataFrame
+    summary: Summary
+    charts: tuple[Chart, ...] = ()
+    reasons: tuple[Chart, ...] = ()
+    record: ClaimsRecord = NO_CLAIMS
+
+
 def write_report(folder: Path) -> Path:
     """Redraw ``report.html``, ``report.md`` and ``figures/*.png`` from ``folder/table.csv``.
 
@@ -35,50 +47,31 @@ def write_report(folder: Path) -> Path:
     Returns the page's path; raises DataError when there is no table to draw from.
     """
     table = _read(folder)
-    summary, charts = summarize(table), draw_charts(table)
     reasons = draw_reasons(table, HistogramStore(folder))
-    record = read_record(folder)
-    page = render_html(table, summary, charts, reasons, record)
-    write_atomically(folder / "report.html", page.encode())
-    markdown = render_markdown(table, summary, charts, reasons, record)
-    write_atomically(folder / "report.md", markdown.encode())
-    write_png((*charts, *reasons), folder / "figures")
+    report = Report(table, summarize(table), draw_charts(table), reasons, read_record(folder))
+    write_atomically(folder / "report.html", render_html(report).encode())
+    write_atomically(folder / "report.md", render_markdown(report).encode())
+    write_png((*report.charts, *report.reasons), folder / "figures")
     return folder / "report.html"
 
 
-def render_html(
-    table: pd.DataFrame,
-    summary: Summary,
-    charts: tuple[Chart, ...],
-    reasons: tuple[Chart, ...] = (),
-    record: ClaimsRecord = NO_CLAIMS,
-) -> str:
-    """The page, with the figures in it; ``reasons`` are those that show why."""
-    rest = rest_listing(table, summary)
+def render_html(report: Report) -> str:
+    """The page, with the figures in it."""
+    rest = rest_listing(report.table, report.summary)
     fits = len(rest.heads) * len(rest.lines) <= MOST_CELLS
     return _render(
         "report.html.j2",
-        table,
-        summary,
-        charts,
-        reasons,
-        record=record,
-        drawn={chart.name: to_html(chart) for chart in (*charts, *reasons)},
+        report,
+        drawn={chart.name: to_html(chart) for chart in (*report.charts, *report.reasons)},
         rest=rest if fits else None,
-        common=common_facts(table),
+        common=common_facts(report.table),
         glossary=COLUMNS,
     )
 
 
-def render_markdown(
-    table: pd.DataFrame,
-    summary: Summary,
-    charts: tuple[Chart, ...],
-    reasons: tuple[Chart, ...] = (),
-    record: ClaimsRecord = NO_CLAIMS,
-) -> str:
+def render_markdown(report: Report) -> str:
     """The same report for a repository or a chat: the figures are files beside it."""
-    return _render("report.md.j2", table, summary, charts, reasons, record=record)
+    return _render("report.md.j2", report)
 
 
 def _read(folder: Path) -> pd.DataFrame:
@@ -88,29 +81,21 @@ def _read(folder: Path) -> pd.DataFrame:
     return table
 
 
-def _render(
-    template: str,
-    table: pd.DataFrame,
-    summary: Summary,
-    charts: tuple[Chart, ...],
-    reasons: tuple[Chart, ...],
-    **more: object,
-) -> str:
+def _render(template: str, report: Report, **more: object) -> str:
+    table = report.table
     names = {
         name: list(table[name].astype(str).unique()) for name in ("model", "dataset", "engine")
     }
+    parts = (("figures", "Figures", report.charts), ("why", WHY, report.reasons))
     return (
         _templates()
         .get_template(template)
         .render(
             names=names,
-            summary=summary,
-            sections=[
-                (key, title, _by_group(own))
-                for key, title, own in (("figures", "Figures", charts), ("why", WHY, reasons))
-                if own
-            ],
-            listings=key_listings(table, summary),
+            summary=report.summary,
+            record=report.record,
+            sections=[(key, title, _by_group(own)) for key, title, own in parts if own],
+            listings=key_listings(table, report.summary),
             environment=environment_facts(table),
             command=reproduce_command(table),
             **more,

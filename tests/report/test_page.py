@@ -12,7 +12,7 @@ import pytest
 
 from bench.errors import DataError
 from bench.report.figures import draw_charts
-from bench.report.page import render_html, render_markdown, write_report
+from bench.report.page import Report, render_html, render_markdown, write_report
 from bench.report.summary import summarize
 from bench.results.row import COLUMNS
 from bench.results.table import make_table, write_table
@@ -53,7 +53,7 @@ class Page(HTMLParser):
 
 
 def html(table, draw=True):
-    return render_html(table, summarize(table), draw_charts(table) if draw else ())
+    return render_html(Report(table, summarize(table), draw_charts(table) if draw else ()))
 
 
 def test_page_is_well_formed_and_asks_no_network(sweep):
@@ -110,13 +110,13 @@ def test_names_are_escaped(row, skip):
     assert "alert(" in text
     assert EVIL not in text
     assert len(Page(text).all("script")) == 1
-    markdown = render_markdown(table, summarize(table), draw_charts(table))
+    markdown = render_markdown(Report(table, summarize(table), draw_charts(table)))
     assert "<script" not in markdown.partition("## Reproduce")[0]
 
 
 def test_dollars_and_bars_in_names_are_only_text(row):
     table = make_table([row(plan="$a|b$", calibrator="$\\frac$"), row(plan="c")])
-    markdown = render_markdown(table, summarize(table), draw_charts(table))
+    markdown = render_markdown(Report(table, summarize(table), draw_charts(table)))
     assert "$a\\|b$" in markdown
 
 

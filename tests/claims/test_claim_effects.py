@@ -1,0 +1,192 @@
+"""How large an effect is, and how sure: quantities, Holm's correction, stored predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.claims.claim import Criterion
+from bench.claims.effect import BOUNDED, PAIRED, Judgements, ratio_effect
+from bench.claims.select import Case
+from bench.claims.verdict import holm
+from bench.errors import DataError
+from bench.evaluation.judgement import load_judgement, pack_judgement, replicates_of
+from bench.evaluation.matches import MatchTable
+from bench.evaluation.task import save_arrays
+from tests.claims.made import pair, verdict
+from tests.report.conftest import make_row
+
+# Quantities
+
+
+def test_relative_and_restored():
+    relative = verdict(pair(0.06), test=Criterion("relative_difference"))
+    assert relative.effect == pytest.approx(0.1)  # of FP32's 0.6
+    restored = verdict(pair(0.03), test=Criterion("restored", threshold=0.5))
+    assert restored.effect == pytest.approx(0.75)  # 0.03 of the 0.04 that the second row loses
+    assert verdict(pair(0.0, noise=0.1), test=Criterion("restored")).verdict == "not measured"
+
+
+def test_single_rows_against_fp32():
+    rows = [make_row(delta=-0.006, noise=0.001), make_row(calibrator="mse", delta=-0.3)]
+    own = {"first": {}, "second": {}, "where": {"calibrator": "minmax"}}
+    level = Criterion("relative_change", threshold=-0.02)
+    assert verdict(rows, test=level, **own).verdict == "supported"
+    kept = verdict(rows, test=Criterion("kept", "below", 0.05), **own)
+    assert (kept.verdict, kept.effect) == ("refuted", pytest.approx(0.99))
+    nothing = [make_row(delta=-0.6, noise=0.1)]
+    assert verdict(nothing, test=Criterion("kept", "below", 0.05), **own).verdict == "supported"
+
+
+def test_timings_are_compared_as_a_ratio():
+    rows = [
+        row
+        for size in range(1, 8)
+        for row in (
+            make_row(calibrator="minmax", calibration_size=size, threshold_s=0.1),
+            make_row(calibrator="entropy2", calibration_size=size, threshold_s=1.0 + size),
+        )
+    ]
+    slow = {"first": {"calibrator": "entropy2"}, "second": {"calibrator": "minmax"}}
+    found = verdict(rows, test=Criterion("ratio", threshold=10, columns=("threshold_s",)), **slow)
+    assert found.verdict == "supported"
+    assert (found.effect, found.ci_low, found.ci_high) == pytest.approx((50, 20, 80))
+    both = Criterion("ratio", threshold=10, columns=("collect_s", "threshold_s"))
+    assert verdict(rows, test=both, **slow).verdict == "refuted"  # 3 s of collecting dominate
+    one = verdict(rows[:2], test=both, **slow)
+    assert (one.verdict, one.ci_low) == ("undecided", None)
+
+
+def test_order_statistics_leave_out_no_more_than_five_per_cent():
+    def cases(count: int) -> list[Case]:
+        return [Case({"threshold_s": float(i + 1)}, {"threshold_s": 1.0}, {}) for i in range(count)]
+
+    # Tables of the sign test: of 9 the second to the eighth, of 20 the sixth to the fifteenth.
+    for count, low, high in ((5, 1, 5), (6, 1, 6), (9, 2, 8), (20, 6, 15)):
+        effect = ratio_effect(cases(count), ["threshold_s"])
+        assert (effect.low, effect.high) == (low, high)
+
+
+def test_timings_of_two_machines_make_no_pair():
+    rows = pair(0.2)
+    rows[1] = make_row(calibrator="entropy2", hardware="another machine")
+    assert verdict(rows, test=Criterion("ratio", columns=("collect_s",))).verdict == "not measured"
+
+
+def test_the_winner_turns_only_if_both_leads_are_proven():
+    winner = Criterion("winner", over="plan")
+    turns = verdict(pair(0.1, plan="all") + pair(-0.2, plan="float_head"), test=winner)
+    assert (turns.verdict, turns.effect) == ("supported", pytest.approx(0.1))
+    same = verdict(pair(0.1, plan="all") + pair(0.2, plan="float_head"), test=winner)
+    assert (same.verdict, same.effect) == ("refuted", pytest.approx(-0.1))
+    tie = verdict(pair(0.1, plan="all") + pair(-0.001, plan="float_head"), test=winner)
+    assert tie.verdict == "undecided"
+    assert verdict(pair(0.1, plan="all"), test=winner).verdict == "not measured"
+
+
+# Holm
+
+
+@pytest.mark.parametrize("count", [1, 3, 10])
+def test_holm_against_its_definition(count):
+    p_values = np.random.default_rng(count).random(count).tolist()
+    ranked = sorted(p_values)
+    expected = [
+        max(min(1.0, (count - i) * ranked[i]) for i in range(ranked.index(p) + 1)) for p in p_values
+    ]
+    assert holm(p_values) == pytest.approx(expected)
+
+
+def test_holm_takes_back_what_one_group_of_many_shows_by_chance():
+    # Half an interval of 0.0098 beside a lead of 0.01: p is 0.046 before the correction.
+    close = pair(0.01, noise=0.0098 / np.sqrt(2), plan="all")
+    assert verdict(close).verdict == "supported"
+    others = [row for i in range(4) for row in pair(0.0, plan=f"plan {i}")]
+    corrected = verdict(close + others)
+    assert corrected.verdict == "undecided"
+    assert corrected.groups[0].ci_low > 0
+    assert corrected.groups[0].p_value > 0.05
+
+
+# Stored predictions
+
+
+def detections(hits: int, n_images: int = 40) -> MatchTable:
+    """One box to find in each image, found in the first ``hits``."""
+    hit = np.where(np.arange(n_images) < hits, 1023, 0).astype(np.uint16)
+    score = np.linspace(0.9, 0.1, n_images, dtype=np.float32)
+    return MatchTable(
+        np.arange(n_images, dtype=np.int32), score, hit, np.zeros(n_images, np.uint16),
+        np.array([0, n_images]), np.ones((n_images, 1), np.int32),
+    )  # fmt: skip
+
+
+def keep(folder: Path, run_key: str, judged: Any) -> None:
+    path = folder / "judged" / f"{run_key}.npz"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("wb") as file:
+        save_arrays(file, pack_judgement(judged, replicates_of(judged)))
+
+
+@pytest.mark.parametrize("judged", [detections(20), np.arange(40) % 3 > 0])
+def test_two_identical_runs_are_a_tie_without_width(tmp_path, judged):
+    rows = pair(0.0)
+    for row in rows:
+        keep(tmp_path, row.run_key, judged)
+    found = verdict(rows, judgements=Judgements(tmp_path))
+    assert (found.verdict, found.effect, found.ci_low, found.ci_high) == ("undecided", 0, 0, 0)
+    assert found.text.startswith("A tie, identical")
+    assert found.groups[0].basis == PAIRED
+
+
+def test_stored_predictions_give_a_tighter_interval_than_the_rows_own(tmp_path):
+    better, worse = np.arange(200) % 10 > 0, np.arange(200) % 10 > 1
+    lead = float(better.mean() - worse.mean())
+    rows = pair(lead, noise=0.08)
+    bounded = verdict(rows)
+    for row, judged in zip(rows, (better, worse), strict=True):
+        keep(tmp_path, row.run_key, judged)
+    paired = verdict(rows, judgements=Judgements(tmp_path))
+    assert (bounded.verdict, paired.verdict) == ("undecided", "supported")
+    assert bounded.groups[0].basis == BOUNDED
+    assert "own intervals" in bounded.text
+    assert paired.effect == pytest.approx(lead)
+    assert paired.ci_high - paired.ci_low < bounded.ci_high - bounded.ci_low
+    difference = replicates_of(better) - replicates_of(worse)
+    expected = np.quantile(difference, [0.025, 0.975])
+    assert (paired.ci_low, paired.ci_high) == pytest.approx(tuple(expected))
+
+
+def test_predictions_about_another_truth_are_not_paired(tmp_path):
+    rows = pair(0.2)
+    keep(tmp_path, rows[0].run_key, detections(20, 40))
+    keep(tmp_path, rows[1].run_key, detections(20, 41))
+    assert verdict(rows, judgements=Judgements(tmp_path)).groups[0].basis == BOUNDED
+
+
+def test_rows_of_another_fp32_are_compared_by_what_each_loses(tmp_path):
+    rows = pair(0.2)
+    rows[1] = make_row(calibrator="entropy2", fp32=0.5, int8=0.3, delta=-0.2)
+    for row in rows:
+        keep(tmp_path, row.run_key, detections(20))
+    found = verdict(rows, judgements=Judgements(tmp_path))
+    assert (found.effect, found.groups[0].basis) == (pytest.approx(0.19), BOUNDED)
+
+
+@pytest.mark.parametrize("judged", [detections(7), np.arange(9) > 2])
+def test_a_judgement_is_kept_whole(tmp_path, judged):
+    keep(tmp_path, "key", judged)
+    assert np.array_equal(
+        replicates_of(load_judgement(tmp_path / "judged" / "key.npz")), replicates_of(judged)
+    )
+
+
+def test_a_broken_judgement_is_one_clear_line(tmp_path):
+    (tmp_path / "judged").mkdir()
+    rows = pair(0.2)
+    (tmp_path / "judged" / f"{rows[0].run_key}.npz").write_bytes(b"no zip")
+    with pytest.raises(DataError, match="holds no judged predictions"):
+        verdict(rows, judgements=Judgements(tmp_path))

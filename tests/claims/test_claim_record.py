@@ -1,0 +1,85 @@
+"""Claims judged on a folder: the record, the report, the script."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench.claims.claim import load_claims
+from bench.claims.record import read_references, read_verdicts, write_claims
+from bench.claims.reference import compare_references, load_references
+from bench.errors import DataError
+from bench.report.page import write_report
+from bench.results.table import make_table, read_table, write_table
+from tests.claims.made import pair
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "claims.py"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_table(make_table(pair(0.2, plan="all") + pair(0.1, plan="float_head")), tmp_path)
+    return tmp_path
+
+
+def test_the_record_has_its_schema(folder):
+    verdicts = write_claims(folder)
+    content = json.loads((folder / "claims.json").read_text())
+    assert [one["id"] for one in content] == [own.id for own in load_claims()]
+    keys = set(pd.read_csv(folder / "table.csv")["run_key"])
+    kinds = r"supported|refuted|undecided|not measured|depends on .+"
+    for one in content:
+        assert re.fullmatch(kinds, one["verdict"])
+        assert isinstance(one["statement"], str) and one["source"]
+        assert set(one["rows"]) <= keys
+        assert (one["effect"] is None) == (one["verdict"] == "not measured") == (not one["rows"])
+        for end in ("ci_low", "ci_high"):
+            assert one[end] is None or isinstance(one[end], float)
+    assert read_verdicts(folder) == verdicts
+    assert read_references(folder) == compare_references(load_references(), read_table(folder))
+
+
+def test_the_report_shows_claims_where_they_were_judged(folder):
+    assert 'id="claims"' not in write_report(folder).read_text()
+    write_claims(folder)
+    page = write_report(folder).read_text()
+    assert '<section id="claims"' in page and '<section id="published"' in page
+    assert "Entropy-v2 (1 % lost" in page
+    assert 'class="verdict supported">supported<' in page
+    assert "python -m bench --multirun calibrator=minmax dataset.calibration_outlier" in page
+    markdown = (folder / "report.md").read_text()
+    assert "## Claims" in markdown and "## Published cases" in markdown
+    first = page, markdown
+    assert (write_report(folder).read_text(), (folder / "report.md").read_text()) == first
+
+
+def test_a_record_of_something_else_is_one_clear_line(folder):
+    (folder / "claims.json").write_text('[{"id": 1}]')
+    with pytest.raises(DataError, match=r"claims\.json is no record of claims"):
+        write_report(folder)
+
+
+def test_an_old_table_is_read_with_the_defaults_of_newer_columns(folder):
+    path = folder / "table.csv"
+    pd.read_csv(path).drop(columns=["weight_scales", "statistics_key"]).to_csv(path, index=False)
+    found = {one.id: one.verdict for one in write_claims(folder)}
+    assert found["minmax_beats_entropy2_on_yolo"] == "supported"
+
+
+def test_the_script_prints_every_claim(folder):
+    done = subprocess.run(
+        [sys.executable, SCRIPT, folder], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "minmax_beats_entropy2_on_yolo" in done.stdout and "supported" in done.stdout
+    missing = subprocess.run(
+        [sys.executable, SCRIPT, folder / "none"], capture_output=True, text=True, check=False
+    )
+    assert missing.returncode == 2
+    assert missing.stderr.startswith("error: ") and missing.stderr.count("\n") == 1

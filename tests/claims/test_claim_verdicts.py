@@ -1,0 +1,176 @@
+"""Which rows a claim takes, and what verdict follows."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from bench.claims.claim import Criterion, load_claims
+from bench.claims.select import find_cases
+from bench.claims.verdict import judge
+from bench.results.table import make_table
+from tests.claims.made import NOTHING_KEPT, pair, verdict
+from tests.report.conftest import make_row, make_skip
+
+# Verdicts
+
+
+def test_supported_where_every_group_is_on_the_claims_side():
+    found = verdict(pair(0.2, plan="all") + pair(0.1, plan="float_head"))
+    assert found.verdict == "supported"
+    assert found.effect == pytest.approx(0.15)
+    assert found.ci_low > 0
+    assert len(found.groups) == 2
+    assert "Holm" in found.text and "in all 2 groups" in found.text
+
+
+def test_refuted_where_every_group_is_on_the_other_side():
+    found = verdict(pair(-0.2, plan="all") + pair(-0.1, plan="float_head"))
+    assert found.verdict == "refuted"
+    assert found.ci_high < 0
+
+
+def test_refuted_where_the_interval_excludes_the_claimed_size():
+    found = verdict(pair(0.02), test=Criterion("difference", threshold=0.1))
+    assert (found.verdict, found.effect) == ("refuted", pytest.approx(0.02))
+
+
+def test_a_claim_that_something_is_small():
+    small = Criterion("difference", "below", 0.03)
+    assert verdict(pair(0.002), test=small).verdict == "supported"
+    assert verdict(pair(0.2), test=small).verdict == "refuted"
+    assert verdict(pair(0.03), test=small).verdict == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("axis", "values", "told"),
+    [
+        ("plan", ("all", "float_head"), "plan"),
+        ("model", ("yolov8n", "yolox_nano"), "model"),
+        ("calibration_seed", (0, 1), "seed"),
+        ("calibration_size", (8, 64), "size"),
+    ],
+)
+def test_depends_names_the_axis_that_splits_the_verdicts(axis, values, told):
+    found = verdict(pair(0.2, **{axis: values[0]}) + pair(-0.2, **{axis: values[1]}))
+    assert found.verdict == f"depends on {told}"
+    assert f"Supported in 1 of 2 ({values[0]}); refuted in 1 of 2 ({values[1]})" in found.text
+
+
+def test_depends_on_the_one_axis_of_several_that_explains_it():
+    rows = [
+        row
+        for plan, size in itertools.product(("all", "float_head"), (8, 64))
+        for row in pair(0.2 if plan == "all" else -0.2, plan=plan, calibration_size=size)
+    ]
+    assert verdict(rows).verdict == "depends on plan"
+
+
+def test_depends_on_two_axes_where_only_both_explain_it():
+    rows = [
+        row
+        for plan, size in itertools.product(("all", "float_head"), (8, 64))
+        for row in pair(0.2 if (plan == "all") == (size == 8) else -0.2, plan=plan,
+                        calibration_size=size)
+    ]  # fmt: skip
+    assert verdict(rows).verdict == "depends on size and plan"
+
+
+def test_depends_names_an_option_that_was_typed_rather_than_a_hash():
+    night = {"overrides": "dataset.validation_domain=night", "dataset_fingerprint": "night"}
+    found = verdict(pair(0.2) + pair(-0.2, **night))
+    assert found.verdict == "depends on dataset.validation_domain"
+    assert "(default); refuted in 1 of 2 (night)" in found.text
+
+
+def test_depends_says_so_where_two_axes_do_not_explain_it():
+    rows = [
+        row
+        for plan, size, seed in itertools.product(("all", "float_head"), (8, 64), (0, 1))
+        for row in pair(
+            0.2 if (plan, size, seed) == ("all", 8, 0) else -0.2,
+            plan=plan, calibration_size=size, calibration_seed=seed,
+        )
+    ]  # fmt: skip
+    assert verdict(rows).verdict.endswith("and others")
+
+
+def test_a_tie_is_called_a_tie():
+    found = verdict(pair(0.001, noise=0.01))
+    assert found.verdict == "undecided"
+    assert "tie" in found.text
+
+
+def test_a_tie_beside_support_is_folded_into_the_text():
+    found = verdict(pair(0.2, plan="all") + pair(0.0, plan="float_head"))
+    assert found.verdict == "depends on plan"
+    assert "a tie" in found.text and "(float_head)" in found.text
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        [make_row(calibrator="minmax")],
+        [make_row(calibrator="minmax"), make_skip(calibrator="entropy2")],
+        [make_row(calibrator="minmax"), make_row(calibrator="entropy2", plan="float_head")],
+        [make_row(calibrator="minmax"), make_row(calibrator="entropy2", dataset_fingerprint="f2")],
+    ],
+)
+def test_not_measured_where_no_two_rows_differ_in_nothing_else(rows):
+    found = verdict(rows)
+    assert (found.verdict, found.effect, found.rows, found.groups) == ("not measured", None, (), ())
+    assert "python -m bench --multirun calibrator=minmax,entropy2" in found.text
+
+
+def test_a_row_without_an_interval_decides_nothing():
+    bare = {"ci_low": None, "ci_high": None}
+    found = verdict(pair(0.2, **bare))
+    assert found.verdict == "undecided"
+    assert (found.ci_low, found.ci_high) == (None, None)
+    both = verdict(pair(0.2, plan="all") + pair(0.2, plan="float_head", **bare))
+    assert both.verdict == "supported"
+    assert "Left out: 1 without an interval" in both.text
+
+
+# Selection
+
+
+def test_options_typed_for_a_run_can_be_what_a_claim_is_about():
+    def row(domain: str, delta: float) -> Any:
+        typed = "" if domain == "null" else f" dataset.calibration_domain={domain}"
+        return make_row(
+            delta=delta, overrides=f"model=yolov8n dataset.validation_domain=night{typed}",
+            calibration_fingerprint=domain,
+        )  # fmt: skip
+
+    rows = [row("day", -0.2), row("night", -0.01), row("null", -0.02)]
+    rows.append(make_row(overrides="dataset.calibration_domain=day"))  # not validated at night
+    [night] = [one for one in load_claims() if one.id == "daytime_calibration_fails_at_night"]
+    cases = find_cases(make_table(rows), night)
+    assert {case.keys for case in cases} == {
+        (rows[1].run_key, rows[0].run_key), (rows[2].run_key, rows[0].run_key),
+    }  # fmt: skip
+    assert judge(night, make_table(rows), NOTHING_KEPT).verdict == "supported"
+
+
+def test_sizes_by_bound_and_by_rank():
+    rows = [make_row(calibration_size=size, delta=-1 / size) for size in (8, 64, 512, 1024)]
+    sizes = {"first": {"calibration_size": "largest"}, "second": {"calibration_size": "smallest"}}
+    found = verdict(rows, **sizes)
+    assert found.rows == (rows[3].run_key, rows[0].run_key)
+    bounds = {"first": {"calibration_size": ">=1000"}, "second": {"calibration_size": [500, 512]}}
+    assert verdict(rows, **bounds).rows == (rows[3].run_key, rows[2].run_key)
+    assert verdict(rows[:1], **sizes).verdict == "not measured"
+
+
+def test_every_percentile_is_told_apart():
+    rows = [make_row(calibrator="minmax", delta=-0.1)] + [
+        make_row(calibrator="percentile", calibrator_params=f"percentile={p}", delta=delta)
+        for p, delta in ((99.9, -0.3), (99.99, -0.01))
+    ]
+    found = verdict(rows, first={"calibrator": "percentile"}, second={"calibrator": "minmax"})
+    assert found.verdict == "depends on parameters"
+    assert "percentile=99.99" in found.text
