@@ -388,3 +388,21 @@ def test_an_interrupt_is_one_line_and_keeps_whole_rows(bench: Bench) -> None:
     assert process.returncode == 130, err
     assert "interrupted" in Ended(130, out, err).one_line
     assert 1 <= len(bench.table) < 20
+
+
+@pytest.mark.parametrize("error", [AttributeError, OSError, KeyboardInterrupt])
+def test_an_interrupt_that_became_another_error_is_told_as_one(
+    error: type[BaseException], bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as interrupt:
+            raise error("a clean-up that failed") from interrupt
+
+    monkeypatch.setattr("bench.__main__.hydra.main", lambda **_: lambda _: interrupted)
+    handler = signal.getsignal(signal.SIGINT)
+    ended = bench(*CUSTOM)
+    assert ended.status == 130
+    assert "interrupted" in ended.one_line
+    assert signal.getsignal(signal.SIGINT) is handler
