@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,21 +59,29 @@ def find_run_ranges(run: Run) -> RunRanges:
 def calibrate(run: Run, graph: Graph) -> Calibration:
     """Statistics of every tensor that any plan of this placement may quantize."""
     everything = place(PrecisionPlan("all"), run.placement, graph)
-    how, order = run.calibration, run.calibration_order
+    how = run.calibration
     preprocess = run.model.preprocess.for_calibration(how.preprocess)
+    collector = Collector(
+        run.model.network,
+        tuple(everything.sources),
+        calibration_image(run),
+        content_key(run.calibration_images, preprocess),
+        run.cache,
+    )
+    return collector.collect(how.size, time.perf_counter)
+
+
+def calibration_image(run: Run) -> Callable[[int], npt.NDArray[np.float32]]:
+    """What gives image number i of the calibration set, (1, 3, height, width), as the network
+    takes it."""
+    order = run.calibration_order
+    preprocess = run.model.preprocess.for_calibration(run.calibration.preprocess)
 
     def image(index: int) -> npt.NDArray[np.float32]:
         fitted, _ = preprocess.place(run.dataset.calibration.image(int(order[index])))
         return preprocess.normalise(fitted[None])
 
-    collector = Collector(
-        run.model.network,
-        tuple(everything.sources),
-        image,
-        content_key(run.calibration_images, preprocess),
-        run.cache,
-    )
-    return collector.collect(how.size, time.perf_counter)
+    return image
 
 
 def _clipped_to(

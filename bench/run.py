@@ -6,7 +6,7 @@ This module alone knows the whole way. It receives objects, never configuration.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import lru_cache, partial
 from typing import Any, BinaryIO
@@ -17,9 +17,9 @@ import onnx
 
 from bench import environment
 from bench.cache import cached, content_key, write_with
-from bench.calibrate import find_run_ranges, keep_reasons
+from bench.calibrate import RunRanges, calibration_image, find_run_ranges, keep_reasons
 from bench.data.prepared import PreparedImages, prepare
-from bench.engine.base import Engine, Session
+from bench.engine.base import Engine, Int8Model, Session
 from bench.errors import EngineError
 from bench.evaluation.agreement import classification_agreement, detection_agreement
 from bench.evaluation.fidelity import Sqnr
@@ -129,7 +129,7 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
     with stopwatch() as build:
         quantized = insert_qdq(run.model.network, graph, points, found.ranges, run.weights)
         fixed = with_batch(quantized, run.model.network.input_name, batch)
-        session = run.engine.build(fixed)
+        session = run.engine.build_int8(_int8_model(run, found, fixed))
     with session:
         evidence = _evaluate(run, session, images)
         score = _task(run, baseline.predictions).score(evidence.predictions)
@@ -185,6 +185,17 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
         f"{name}_ns": latency.nanoseconds for name, latency in latencies.items()
     }
     return measured, raw
+
+
+def _int8_model(run: Run, found: RunRanges, qdq: onnx.ModelProto) -> Int8Model:
+    def batches() -> Iterator[npt.NDArray[np.float32]]:
+        image, size = calibration_image(run), run.protocol.batch_size
+        for start in range(0, found.calibration.size, size):
+            stop = min(start + size, found.calibration.size)
+            yield np.concatenate([image(index) for index in range(start, stop)])
+
+    kept = run.plan.float_nodes(found.graph)
+    return Int8Model(qdq, _fp32(run), found.amax, kept, batches)
 
 
 def _published(run: Run, baseline: Score) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
@@ -27,6 +27,23 @@ class Description:
     int8_nodes: frozenset[str]
     int8_layers: int
     layers: int
+
+
+@dataclass(frozen=True, eq=False)
+class Int8Model:
+    """What an engine gets to build in INT8, in both forms that engines take; fixed batch.
+
+    ``qdq`` says everything by itself (explicit quantization). An engine with implicit quantization
+    takes ``fp32`` with ``amax`` (the dynamic range of each tensor by name) and ``float_nodes`` (the
+    ONNX nodes that the plan keeps in float); one that calibrates by itself asks for ``batches``,
+    which yields the calibration set in order, (n, 3, height, width) each, anew at every call.
+    """
+
+    qdq: onnx.ModelProto
+    fp32: onnx.ModelProto
+    amax: Mapping[str, float]
+    float_nodes: frozenset[str]
+    batches: Callable[[], Iterator[Array]]
 
 
 @dataclass(frozen=True)
@@ -84,4 +101,8 @@ class Engine(Protocol):
 
     def build(self, model: onnx.ModelProto) -> Session:
         """A session for a model with a fixed batch; raises EngineError if the engine refuses it."""
+        ...
+
+    def build_int8(self, model: Int8Model) -> Session:
+        """A session in INT8; raises EngineError if the engine refuses it."""
         ...

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from bench.engine.base import Array, Description
+from bench.engine.base import Array, Description, Int8Model
 from bench.errors import EngineError
 from bench.quantization.grid import Scheme
 
@@ -54,6 +54,9 @@ class OnnxRuntime:
 
     def build(self, model: onnx.ModelProto) -> OnnxRuntimeSession:
         return OnnxRuntimeSession(model, self._session_options())
+
+    def build_int8(self, model: Int8Model) -> OnnxRuntimeSession:
+        return self.build(model.qdq)
 
     def _session_options(self) -> ort.SessionOptions:
         options = ort.SessionOptions()

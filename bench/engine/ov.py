@@ -16,7 +16,7 @@ import onnx
 import openvino as ov
 from onnx import helper, numpy_helper
 
-from bench.engine.base import Array, Description
+from bench.engine.base import Array, Description, Int8Model
 from bench.errors import EngineError
 from bench.model.graph import COMPUTE_OPS
 from bench.quantization.grid import Scheme
@@ -61,6 +61,9 @@ class OpenVino:
             reason = " ".join(str(error).split())[:300]
             raise EngineError(f"OpenVINO refuses the model ({reason})") from error
         return OpenVinoSession(compiled, _names(model))
+
+    def build_int8(self, model: Int8Model) -> OpenVinoSession:
+        return self.build(model.qdq)
 
 
 class OpenVinoSession:
