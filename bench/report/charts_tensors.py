@@ -86,10 +86,7 @@ def threshold_histograms(thresholds: Thresholds, tensors: Sequence[str], look: L
     height = (2.2 if len(tensors) > 1 else 3.6) + 0.19 * rows
     figure, axes = panels(titles, abreast, height, shared=False)
     for panel, name in zip(axes, tensors, strict=True):
-        _draw_histogram(panel, thresholds.tensors[name])
-        _draw_thresholds(panel, thresholds, name, look)
-        if thresholds.of(name):
-            _draw_key(panel, keys)
+        draw_histogram(panel, thresholds, name, look, keys)
     figure.supxlabel("|x|, in the tensor's unit", fontsize=10)
     figure.supylabel("values in a bin", fontsize=10)
     return Drawing(
@@ -101,6 +98,17 @@ def threshold_histograms(thresholds: Thresholds, tensors: Sequence[str], look: L
         f"threshold on plan {thresholds.setting}: what lies to the right of it saturates."
         + _spikes([thresholds.tensors[name] for name in tensors]),
     )
+
+
+def draw_histogram(
+    axes: Axes, thresholds: Thresholds, name: str, look: Look, keys: int = 3
+) -> None:
+    """One tensor's histogram with every calibrator's threshold, ``keys`` of them beside each other
+    above it."""
+    _draw_histogram(axes, thresholds.tensors[name])
+    _draw_thresholds(axes, thresholds, name, look)
+    if thresholds.of(name):
+        _draw_key(axes, keys)
 
 
 def columns(seen: TensorHistogram) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
