@@ -100,10 +100,12 @@ def fp32_model(run: Run) -> onnx.ModelProto:
     return with_batch(network.proto, network.input_name, run.protocol.batch_size)
 
 
-def time_session(run: Run, session: Session, images: PreparedImages) -> dict[str, Latency]:
+def time_session(
+    run: Run, engine: Engine, session: Session, images: PreparedImages
+) -> dict[str, Latency]:
     """Latencies of ``int8``, ``fp32`` on the same engine and ``baseline``, taken in turn."""
     batch = images.batch(0, run.protocol.batch_size)
-    same = _reference_session(run.engine, run.model.network, run.protocol.batch_size)
+    same = _reference_session(engine, run.model.network, run.protocol.batch_size)
     other = _reference_session(run.baseline_engine, run.model.network, run.protocol.batch_size)
     systems = {
         "int8": lambda: session.run(batch),

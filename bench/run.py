@@ -1,5 +1,7 @@
 """One run, in order: calibrate, quantize, build, evaluate, time, and make the row.
 
+With an engine that only builds, a run ends there: its row is ``built``.
+
 This module alone knows the whole way. It receives objects, never configuration.
 """
 
@@ -15,9 +17,10 @@ import numpy.typing as npt
 import onnx
 
 from bench import environment
+from bench.ahead import build_ahead
 from bench.cache import write_with
 from bench.calibrate import RunRanges, calibration_image, find_run_ranges, keep_reasons
-from bench.engine.base import Int8Model
+from bench.engine.base import Builder, Engine, Int8Model
 from bench.errors import EngineError
 from bench.evaluation.judgement import pack_judgement
 from bench.evaluation.task import Score, compare, save_arrays
@@ -54,16 +57,15 @@ def execute(run: Run, store: RowStore, overrides: str = "", caveat: str = "") ->
     run.check()
     with stopwatch() as whole, peak_memory() as memory:
         try:
-            measured, raw = _measure(run, store)
-            measured["latency_note"] = caveat or measured["latency_note"]
-            status: dict[str, Any] = {"status": "ok", "error": ""}
+            made, raw = _make(run, store)
+            made["error"] = ""
+            if caveat and made["status"] == "ok":
+                made["latency_note"] = caveat
         except EngineError as error:
-            measured, raw = {}, {}
-            status = {"status": "skipped", "error": str(error)}
+            made, raw = {"status": "skipped", "error": str(error)}, {}
     row = Row(
         **_asked(run),
-        **status,
-        **_finite(measured),
+        **_finite(made),
         overrides=overrides,
         started_at=started,
         run_s=whole.seconds,
@@ -73,15 +75,16 @@ def execute(run: Run, store: RowStore, overrides: str = "", caveat: str = "") ->
     return row
 
 
-def _finite(measured: Mapping[str, Any]) -> dict[str, Any]:
-    """The measured values, None for what is not a number or infinite: JSON knows neither."""
+def _finite(made: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, None for what is not a number or infinite: JSON knows neither."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in measured.items()
+        for name, value in made.items()
     }
 
 
 def _asked(run: Run) -> dict[str, Any]:
+    builder = run.builder
     return {
         "run_key": run.key,
         "model": run.model.name,
@@ -105,6 +108,9 @@ def _asked(run: Run) -> dict[str, Any]:
         "weight_scales": f"{run.weights.granularity} {run.weights.rule}",
         "engine": run.engine.name,
         "engine_version": run.engine.version,
+        "builder": builder.name if builder else "",
+        "builder_version": builder.version if builder else "",
+        "compute_capability": builder.compute_capability if builder else "",
         "batch_size": run.protocol.batch_size,
         "threads": run.engine.threads,
         "metric": task_of(run).metric,
@@ -115,24 +121,58 @@ def _asked(run: Run) -> dict[str, Any]:
     }
 
 
-def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Sequence[float]]]:
-    found = find_run_ranges(run)
-    graph, points = found.graph, found.points
+def _make(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Sequence[float]]]:
+    """The columns that are found out, and the raw values behind them."""
+    found, raw = find_run_ranges(run), dict[str, Sequence[float]]()
+    if isinstance(run.engine, Builder):
+        made = _build(run, run.engine, found)
+    else:
+        made, raw = _measure(run, run.engine, found, store)
+    explained = {
+        "input_amax": found.amax.get(run.model.network.input_name),
+        "input_true_amax": run.model.preprocess.input_amax(),
+        "planned_mac_share": found.points.mac_share(found.graph),
+        "statistics_key": keep_reasons(run, store.folder, found),
+        "collect_s": found.calibration.seconds,
+        "threshold_s": found.seconds,
+    }
+    return made | explained, raw
 
+
+def _build(run: Run, builder: Builder, found: RunRanges) -> dict[str, Any]:
+    with stopwatch() as insertion:
+        qdq = _quantized(run, found)
+    built = build_ahead(builder, qdq, run.model.network)
+    return built | {
+        "status": "built",
+        "build_s": insertion.seconds + built["built_engine_s"],
+        "engine_bytes": qdq.ByteSize(),
+    }
+
+
+def _build_beside(run: Run, builder: Builder, qdq: onnx.ModelProto) -> dict[str, Any]:
+    """As ``build_ahead``, but a refusal becomes a column: what was measured stands without it."""
+    try:
+        return build_ahead(builder, qdq, run.model.network)
+    except EngineError as error:
+        return {"builder_error": str(error)}
+
+
+def _measure(
+    run: Run, engine: Engine, found: RunRanges, store: RowStore
+) -> tuple[dict[str, Any], dict[str, Sequence[float]]]:
     images = validation_images(run)
     baseline, baseline_score = baseline_of(run, images)
-    batch = run.protocol.batch_size
     with stopwatch() as build:
-        quantized = insert_qdq(run.model.network, graph, points, found.ranges, run.weights)
-        fixed = with_batch(quantized, run.model.network.input_name, batch)
-        session = run.engine.build_int8(_int8_model(run, found, fixed))
+        qdq = _quantized(run, found)
+        session = engine.build_int8(_int8_model(run, found, qdq))
     with session:
         evidence = evaluate(run, session, images)
         score = task_of(run, baseline.predictions).score(evidence.predictions)
         interval = compare(baseline_score, score)
-        latencies = time_session(run, session, images)
+        latencies = time_session(run, engine, session, images)
         described = session.describe()
-        agreement = agreement_of(run, fixed, evidence, images)
+        agreement = agreement_of(run, qdq, evidence, images)
     write_with(
         store.folder / "predictions" / f"{run.key}.npz",
         lambda file: save_arrays(file, task_of(run).pack(evidence.predictions)),
@@ -141,11 +181,13 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
         store.folder / "judged" / f"{run.key}.npz",
         lambda file: save_arrays(file, pack_judgement(score.judged, score.replicates)),
     )
-    statistics_key = keep_reasons(run, store.folder, found)
-    share = _int8_mac_share(graph, described.int8_nodes)
-    sqnr = sqnr_of(baseline.outputs, evidence.outputs)
+    share = _int8_mac_share(found.graph, described.int8_nodes)
     medians = {name: latency.percentile_ms(50) for name, latency in latencies.items()}
+    raw: dict[str, Sequence[float]] = {
+        f"{name}_ns": latency.nanoseconds for name, latency in latencies.items()
+    }
     measured = {
+        "status": "ok",
         "fp32": baseline_score.value,
         **_published(run, baseline_score),
         "int8": score.value,
@@ -155,10 +197,8 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
         "n_images": len(images),
         "secondary_fp32": baseline_score.secondary,
         "secondary_int8": score.secondary,
-        "sqnr_db": sqnr,
+        "sqnr_db": sqnr_of(baseline.outputs, evidence.outputs),
         "agreement_db": agreement,
-        "input_amax": found.amax.get(run.model.network.input_name),
-        "input_true_amax": run.model.preprocess.input_amax(),
         **{
             f"{name}_latency_p{percent}_ms": latency.percentile_ms(percent)
             for name, latency in latencies.items()
@@ -167,20 +207,21 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
         "latency_rounds": len(latencies["int8"].nanoseconds),
         "speedup": medians["fp32"] / medians["int8"],
         "speedup_baseline": medians["baseline"] / medians["int8"],
-        "throughput": batch * 1e9 / float(np.mean(latencies["int8"].nanoseconds)),
+        "throughput": run.protocol.batch_size * 1e9 / float(np.mean(raw["int8_ns"])),
         "int8_mac_share": share,
-        "planned_mac_share": points.mac_share(graph),
-        "latency_note": _latency_note(share, run.engine.name),
-        "statistics_key": statistics_key,
-        "collect_s": found.calibration.seconds,
-        "threshold_s": found.seconds,
+        "latency_note": _latency_note(share, engine.name),
         "build_s": build.seconds,
-        "engine_bytes": fixed.ByteSize(),
-    }
-    raw: dict[str, Sequence[float]] = {
-        f"{name}_ns": latency.nanoseconds for name, latency in latencies.items()
+        "engine_bytes": qdq.ByteSize(),
+        **(_build_beside(run, run.also_build, qdq) if run.also_build else {}),
     }
     return measured, raw
+
+
+def _quantized(run: Run, found: RunRanges) -> onnx.ModelProto:
+    """The Q/DQ model, with the run's batch."""
+    network = run.model.network
+    quantized = insert_qdq(network, found.graph, found.points, found.ranges, run.weights)
+    return with_batch(quantized, network.input_name, run.protocol.batch_size)
 
 
 def _int8_model(run: Run, found: RunRanges, qdq: onnx.ModelProto) -> Int8Model:
