@@ -62,7 +62,9 @@ class TensorRtRtx(Builder):
         network = builder.create_network(0)
         parser = trt.OnnxParser(network, log)
         if not parser.parse(model.SerializeToString()):
-            raise EngineError(f"TensorRT for RTX cannot parse the model ({_first(log.errors)})")
+            told = [parser.get_error(number) for number in range(parser.num_errors)]
+            reasons = [f"{error.node_name()}: {error.desc()}" for error in told] or log.errors
+            raise EngineError(f"TensorRT for RTX cannot parse the model ({_first(reasons)})")
         config = builder.create_builder_config()
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(trt.ComputeCapability, self.compute_capability), 0)

@@ -198,14 +198,19 @@ class Row:
         default=None,
     )
     built_engine_s: float | None = column(
-        "building that engine", unit="s", better="lower", default=None
+        "building the engine of the Q/DQ file", unit="s", better="lower", default=None
     )
     fp32_engine_bytes: int | None = column(
-        "size of the engine that the builder made of the FP32 ONNX file", unit="B", default=None
+        "size of the engine that the builder made of the FP32 ONNX file",
+        unit="B",
+        better="lower",
+        default=None,
     )
-    fp32_engine_s: float | None = column("building that engine", unit="s", default=None)
+    fp32_engine_s: float | None = column(
+        "building the engine of the FP32 ONNX file", unit="s", better="lower", default=None
+    )
     builder_warnings: int | None = column(
-        "warnings of parser and builder on the Q/DQ file", better="lower", default=None
+        "warnings of parser and builder on the Q/DQ file", default=None
     )
     builder_said: str = column("the first of these warnings", default="")
     builder_error: str = column(
