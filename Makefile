@@ -12,6 +12,10 @@ SIZES ?= 8,64
 SEEDS ?= 0
 PLANS ?= all,float_first,float_head
 ENGINE ?= openvino
+# tensorrt_rtx: NVIDIA's engine of each Q/DQ file in passing; of that one and of ENGINE=tensorrt_rtx
+# the GPUs it is for (SM86, SM89 ...)
+ALSO_BUILD ?=
+CAPABILITY ?=
 LAUNCHER ?= basic
 OUT ?=
 TENSOR ?=
@@ -26,6 +30,8 @@ EXTRA ?=
 given = $(if $(strip $(2)),$(1)=$(2))
 OVERRIDES = model=$(MODEL) dataset=$(DATASET) calibrator=$(CALIBRATORS) calibration.size=$(SIZES) \
 	calibration.seed=$(SEEDS) plan=$(PLANS) engine=$(ENGINE) hydra/launcher=$(LAUNCHER) \
+	$(call given,engine.also_build,$(ALSO_BUILD)) \
+	$(call given,engine.compute_capability,$(CAPABILITY)) \
 	$(call given,model.path,$(MODEL_PATH)) \
 	$(if $(filter imagefolder images,$(DATASET)),\
 	$(call given,dataset.root,$(IMAGES)) $(call given,dataset.calibration_root,$(CALIBRATION_IMAGES)),\

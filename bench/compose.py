@@ -16,6 +16,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from bench.config import Config, ModelConfig
 from bench.data.calibration_order import read_image_list
 from bench.data.preprocess import make_preprocess
+from bench.engine.base import Builder, Engine
 from bench.errors import BenchError, ConfigError
 from bench.model.download import Download
 from bench.model.export import Export
@@ -39,6 +40,7 @@ def build_run(config: Config) -> Run:
         # Which weights are missing comes before which images.
         check_weights(*_weights(config, config.dataset.name))
     dataset = create(config.dataset, "dataset", task=head.task)
+    engine, also_build = create_engines(config.engine)
     return Run(
         model=_model(config, head, convention, dataset.name),
         dataset=dataset,
@@ -58,7 +60,7 @@ def build_run(config: Config) -> Run:
             config.weights.granularity,  # type: ignore[arg-type]
             config.weights.rule,  # type: ignore[arg-type]
         ),
-        engine=create(config.engine, "engine"),
+        engine=engine,
         protocol=Protocol(
             config.evaluation.images,
             config.evaluation.batch_size,
@@ -67,7 +69,44 @@ def build_run(config: Config) -> Run:
             config.evaluation.agreement_score,
         ),
         cache=Path(config.sweep.cache),
+        also_build=also_build,
     )
+
+
+def create_engines(node: Any) -> tuple[Engine | Builder, Builder | None]:
+    """The engine, and the builder that ``also_build`` names.
+
+    That option and ``compute_capability``, which goes with it, are no business of an engine that
+    measures, so it does not get them. A builder has its own ``compute_capability``.
+    """
+    if not isinstance(node, DictConfig) or "also_build" not in node:
+        return create(node, "engine"), None
+    own: Any = OmegaConf.to_container(node, resolve=True)
+    name, capability = (own.pop(key, None) for key in ("also_build", "compute_capability"))
+    engine = create(OmegaConf.create(own), "engine")
+    if name is not None:
+        return engine, _builder(name, capability)
+    if capability is not None:
+        raise ConfigError(
+            f"engine.compute_capability={capability} says for which GPUs engine.also_build builds, "
+            "and that is null",
+            "Add engine.also_build=tensorrt_rtx, or drop it",
+        )
+    return engine, None
+
+
+def _builder(name: str, capability: str | None) -> Builder:
+    """A builder of conf/engine by its name; None takes the capability that its file says."""
+    files = {file.stem: _given(OmegaConf.load(file)) for file in (CONF / "engine").glob("*.yaml")}
+    builders = [own for own in files if issubclass(get_class(files[own]["_target_"]), Builder)]
+    if name not in builders:
+        raise ConfigError(
+            f"engine.also_build={name} is nothing that builds ahead of time",
+            f"Use {' or '.join(sorted(builders))}",
+        )
+    options = files[name] | ({"compute_capability": capability} if capability is not None else {})
+    builder: Builder = create(OmegaConf.create(options), "engine")
+    return builder
 
 
 def create(node: Any, part: str, **given: Any) -> Any:

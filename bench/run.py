@@ -1,48 +1,47 @@
 """One run, in order: calibrate, quantize, build, evaluate, time, and make the row.
 
+With an engine that only builds, a run ends there: its row is ``built``.
+
 This module alone knows the whole way. It receives objects, never configuration.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
-from functools import lru_cache, partial
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 
 from bench import environment
-from bench.cache import cached, content_key, write_with
+from bench.ahead import build_ahead
+from bench.cache import write_with
 from bench.calibrate import RunRanges, calibration_image, find_run_ranges, keep_reasons
-from bench.data.prepared import PreparedImages, prepare
-from bench.engine.base import Engine, Int8Model, Session
+from bench.engine.base import Builder, Engine, Int8Model
 from bench.errors import EngineError
-from bench.evaluation.agreement import classification_agreement, detection_agreement
-from bench.evaluation.fidelity import Sqnr
 from bench.evaluation.judgement import pack_judgement
-from bench.evaluation.task import (
-    ClassificationTask,
-    DetectionTask,
-    Evidence,
-    Score,
-    Task,
-    compare,
-    save_arrays,
+from bench.evaluation.task import Score, compare, save_arrays
+from bench.measure import (
+    agreement_of,
+    baseline_of,
+    evaluate,
+    fp32_model,
+    sqnr_of,
+    task_of,
+    time_session,
+    validation_images,
 )
 from bench.model.graph import Graph
-from bench.model.onnx_model import OnnxModel, with_batch
+from bench.model.onnx_model import with_batch
 from bench.quantization.qdq import insert_qdq
 from bench.results.row import Row
 from bench.results.store import RowStore
 from bench.spec import Run
-from bench.timing import Latency, measure_in_turn, peak_memory, stopwatch
+from bench.timing import peak_memory, stopwatch
 
-SQNR_IMAGES = 16
-AGREEMENT_IMAGES = 4
 LOW_INT8_SHARE = 0.5
 
 
@@ -58,16 +57,15 @@ def execute(run: Run, store: RowStore, overrides: str = "", caveat: str = "") ->
     run.check()
     with stopwatch() as whole, peak_memory() as memory:
         try:
-            measured, raw = _measure(run, store)
-            measured["latency_note"] = caveat or measured["latency_note"]
-            status: dict[str, Any] = {"status": "ok", "error": ""}
+            made, raw = _make(run, store)
+            made["error"] = ""
+            if caveat and made["status"] == "ok":
+                made["latency_note"] = caveat
         except EngineError as error:
-            measured, raw = {}, {}
-            status = {"status": "skipped", "error": str(error)}
+            made, raw = {"status": "skipped", "error": str(error)}, {}
     row = Row(
         **_asked(run),
-        **status,
-        **_finite(measured),
+        **_finite(made),
         overrides=overrides,
         started_at=started,
         run_s=whole.seconds,
@@ -77,15 +75,16 @@ def execute(run: Run, store: RowStore, overrides: str = "", caveat: str = "") ->
     return row
 
 
-def _finite(measured: Mapping[str, Any]) -> dict[str, Any]:
-    """The measured values, None for what is not a number or infinite: JSON knows neither."""
+def _finite(made: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, None for what is not a number or infinite: JSON knows neither."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in measured.items()
+        for name, value in made.items()
     }
 
 
 def _asked(run: Run) -> dict[str, Any]:
+    builder = run.builder
     return {
         "run_key": run.key,
         "model": run.model.name,
@@ -109,47 +108,86 @@ def _asked(run: Run) -> dict[str, Any]:
         "weight_scales": f"{run.weights.granularity} {run.weights.rule}",
         "engine": run.engine.name,
         "engine_version": run.engine.version,
+        "builder": builder.name if builder else "",
+        "builder_version": builder.version if builder else "",
+        "compute_capability": builder.compute_capability if builder else "",
         "batch_size": run.protocol.batch_size,
         "threads": run.engine.threads,
-        "metric": _task(run).metric,
-        "secondary_metric": _task(run).secondary_metric,
+        "metric": task_of(run).metric,
+        "secondary_metric": task_of(run).secondary_metric,
         "hardware": environment.hardware(),
         "environment": environment.software(),
         "git_commit": environment.git_commit(),
     }
 
 
-def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Sequence[float]]]:
-    found = find_run_ranges(run)
-    graph, points = found.graph, found.points
+def _make(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Sequence[float]]]:
+    """The columns that are found out, and the raw values behind them."""
+    found, raw = find_run_ranges(run), dict[str, Sequence[float]]()
+    if isinstance(run.engine, Builder):
+        made = _build(run, run.engine, found)
+    else:
+        made, raw = _measure(run, run.engine, found, store)
+    explained = {
+        "input_amax": found.amax.get(run.model.network.input_name),
+        "input_true_amax": run.model.preprocess.input_amax(),
+        "planned_mac_share": found.points.mac_share(found.graph),
+        "statistics_key": keep_reasons(run, store.folder, found),
+        "collect_s": found.calibration.seconds,
+        "threshold_s": found.seconds,
+    }
+    return made | explained, raw
 
-    images = _validation_images(run)
-    baseline, baseline_score = _baseline(run, images)
-    batch = run.protocol.batch_size
+
+def _build(run: Run, builder: Builder, found: RunRanges) -> dict[str, Any]:
+    with stopwatch() as insertion:
+        qdq = _quantized(run, found)
+    built = build_ahead(builder, qdq, run.model.network)
+    return built | {
+        "status": "built",
+        "build_s": insertion.seconds + built["built_engine_s"],
+        "engine_bytes": qdq.ByteSize(),
+    }
+
+
+def _build_beside(run: Run, builder: Builder, qdq: onnx.ModelProto) -> dict[str, Any]:
+    """As ``build_ahead``, but a refusal becomes a column: what was measured stands without it."""
+    try:
+        return build_ahead(builder, qdq, run.model.network)
+    except EngineError as error:
+        return {"builder_error": str(error)}
+
+
+def _measure(
+    run: Run, engine: Engine, found: RunRanges, store: RowStore
+) -> tuple[dict[str, Any], dict[str, Sequence[float]]]:
+    images = validation_images(run)
+    baseline, baseline_score = baseline_of(run, images)
     with stopwatch() as build:
-        quantized = insert_qdq(run.model.network, graph, points, found.ranges, run.weights)
-        fixed = with_batch(quantized, run.model.network.input_name, batch)
-        session = run.engine.build_int8(_int8_model(run, found, fixed))
+        qdq = _quantized(run, found)
+        session = engine.build_int8(_int8_model(run, found, qdq))
     with session:
-        evidence = _evaluate(run, session, images)
-        score = _task(run, baseline.predictions).score(evidence.predictions)
+        evidence = evaluate(run, session, images)
+        score = task_of(run, baseline.predictions).score(evidence.predictions)
         interval = compare(baseline_score, score)
-        latencies = _time(run, session, images)
+        latencies = time_session(run, engine, session, images)
         described = session.describe()
-        agreement = _agreement(run, fixed, evidence, images)
+        agreement = agreement_of(run, qdq, evidence, images)
     write_with(
         store.folder / "predictions" / f"{run.key}.npz",
-        lambda file: save_arrays(file, _task(run).pack(evidence.predictions)),
+        lambda file: save_arrays(file, task_of(run).pack(evidence.predictions)),
     )
     write_with(
         store.folder / "judged" / f"{run.key}.npz",
         lambda file: save_arrays(file, pack_judgement(score.judged, score.replicates)),
     )
-    statistics_key = keep_reasons(run, store.folder, found)
-    share = _int8_mac_share(graph, described.int8_nodes)
-    sqnr = _sqnr(baseline.outputs, evidence.outputs)
+    share = _int8_mac_share(found.graph, described.int8_nodes)
     medians = {name: latency.percentile_ms(50) for name, latency in latencies.items()}
+    raw: dict[str, Sequence[float]] = {
+        f"{name}_ns": latency.nanoseconds for name, latency in latencies.items()
+    }
     measured = {
+        "status": "ok",
         "fp32": baseline_score.value,
         **_published(run, baseline_score),
         "int8": score.value,
@@ -159,10 +197,8 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
         "n_images": len(images),
         "secondary_fp32": baseline_score.secondary,
         "secondary_int8": score.secondary,
-        "sqnr_db": sqnr,
+        "sqnr_db": sqnr_of(baseline.outputs, evidence.outputs),
         "agreement_db": agreement,
-        "input_amax": found.amax.get(run.model.network.input_name),
-        "input_true_amax": run.model.preprocess.input_amax(),
         **{
             f"{name}_latency_p{percent}_ms": latency.percentile_ms(percent)
             for name, latency in latencies.items()
@@ -171,20 +207,21 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
         "latency_rounds": len(latencies["int8"].nanoseconds),
         "speedup": medians["fp32"] / medians["int8"],
         "speedup_baseline": medians["baseline"] / medians["int8"],
-        "throughput": batch * 1e9 / float(np.mean(latencies["int8"].nanoseconds)),
+        "throughput": run.protocol.batch_size * 1e9 / float(np.mean(raw["int8_ns"])),
         "int8_mac_share": share,
-        "planned_mac_share": points.mac_share(graph),
-        "latency_note": _latency_note(share, run.engine.name),
-        "statistics_key": statistics_key,
-        "collect_s": found.calibration.seconds,
-        "threshold_s": found.seconds,
+        "latency_note": _latency_note(share, engine.name),
         "build_s": build.seconds,
-        "engine_bytes": fixed.ByteSize(),
-    }
-    raw: dict[str, Sequence[float]] = {
-        f"{name}_ns": latency.nanoseconds for name, latency in latencies.items()
+        "engine_bytes": qdq.ByteSize(),
+        **(_build_beside(run, run.also_build, qdq) if run.also_build else {}),
     }
     return measured, raw
+
+
+def _quantized(run: Run, found: RunRanges) -> onnx.ModelProto:
+    """The Q/DQ model, with the run's batch."""
+    network = run.model.network
+    quantized = insert_qdq(network, found.graph, found.points, found.ranges, run.weights)
+    return with_batch(quantized, network.input_name, run.protocol.batch_size)
 
 
 def _int8_model(run: Run, found: RunRanges, qdq: onnx.ModelProto) -> Int8Model:
@@ -195,131 +232,16 @@ def _int8_model(run: Run, found: RunRanges, qdq: onnx.ModelProto) -> Int8Model:
             yield np.concatenate([image(index) for index in range(start, stop)])
 
     kept = run.plan.float_nodes(found.graph)
-    return Int8Model(qdq, _fp32(run), found.amax, kept, batches)
+    return Int8Model(qdq, fp32_model(run), found.amax, kept, batches)
 
 
 def _published(run: Run, baseline: Score) -> dict[str, Any]:
     """What is published of the model, where it is about this metric and these classes."""
     published = run.model.published
-    if not published or not published.applies(_task(run).metric, len(run.dataset.class_names)):
+    if not published or not published.applies(task_of(run).metric, len(run.dataset.class_names)):
         return {}
     doubt = published.doubt(baseline.value, run.n_images)
     return {"published_fp32": published.value, "published_note": doubt}
-
-
-def _validation_images(run: Run) -> PreparedImages:
-    fingerprint = run.dataset.validation.fingerprint
-    order = range(run.n_images)
-    return prepare(run.dataset.validation, fingerprint, order, run.model.preprocess, run.cache)
-
-
-def _task(run: Run, fp32: Sequence[Any] = ()) -> Task[Any]:
-    """How outputs are read and judged; without labels by the predictions of FP32, once known."""
-    head, n_classes = run.model.head, len(run.dataset.class_names)
-    if head.task == "detection":
-        boxes = run.dataset.boxes
-        if boxes is None:
-            return detection_agreement(head, fp32, n_classes, run.protocol.agreement_score)
-        return DetectionTask(head, boxes[: run.n_images], n_classes)
-    labels = run.dataset.labels
-    if labels is None:
-        return classification_agreement(head, fp32)
-    return ClassificationTask(head, labels[: run.n_images])
-
-
-def _evaluate(run: Run, session: Session, images: PreparedImages) -> Evidence[Any]:
-    task, size = _task(run), run.protocol.batch_size
-    predictions: list[Any] = []
-    kept: list[list[npt.NDArray[np.float32]]] = []
-    for start in range(0, len(images), size):
-        outputs = session.run(images.batch(start, size))
-        for offset in range(min(size, len(images) - start)):
-            own = [output[offset] for output in outputs]
-            predictions.append(task.predict(own, images.fittings[start + offset]))
-            if len(kept) < SQNR_IMAGES:
-                kept.append([np.array(output) for output in own])
-    return Evidence(predictions, kept)
-
-
-def _baseline(run: Run, images: PreparedImages) -> tuple[Evidence[Any], Score]:
-    """The FP32 ONNX file in ONNX Runtime, on the same images: once a sweep, kept on disk."""
-    task, engine = _task(run), run.baseline_engine
-    key = content_key(
-        run.model.network.sha256, run.model.head, run.model.preprocess, engine.version,
-        engine.options, run.dataset.validation.fingerprint, len(images), run.protocol.batch_size,
-    )  # fmt: skip
-
-    def compute() -> Callable[[BinaryIO], None]:
-        with engine.build(_fp32(run)) as session:
-            evidence = _evaluate(run, session, images)
-        return partial(evidence.save, task=task)
-
-    path = run.cache / f"baseline-{key}.npz"
-    evidence = cached(path, partial(Evidence.load, task=task), compute)
-    judge = content_key(path, run.dataset.fingerprint, run.protocol.agreement_score)
-    task = _task(run, evidence.predictions)
-    return evidence, _remember_score(judge, lambda: task.score(evidence.predictions))
-
-
-_scores: dict[str, Score] = {}
-
-
-def _remember_score(key: str, score: Callable[[], Score]) -> Score:
-    """A process compares many runs with one baseline: its bootstrap is worth keeping."""
-    if key not in _scores:
-        _scores[key] = score()
-    return _scores[key]
-
-
-def _fp32(run: Run) -> onnx.ModelProto:
-    network = run.model.network
-    return with_batch(network.proto, network.input_name, run.protocol.batch_size)
-
-
-def _time(run: Run, session: Session, images: PreparedImages) -> dict[str, Latency]:
-    batch = images.batch(0, run.protocol.batch_size)
-    same = _reference_session(run.engine, run.model.network, run.protocol.batch_size)
-    other = _reference_session(run.baseline_engine, run.model.network, run.protocol.batch_size)
-    systems = {
-        "int8": lambda: session.run(batch),
-        "fp32": lambda: same.run(batch),
-        "baseline": lambda: other.run(batch),
-    }
-    return measure_in_turn(systems, rounds=run.protocol.rounds, seconds=run.protocol.seconds)
-
-
-# Every run of a sweep is timed beside the same two FP32 sessions; building them anew is waste.
-@lru_cache(maxsize=2)
-def _reference_session(engine: Engine, network: OnnxModel, batch: int) -> Session:
-    return engine.build(with_batch(network.proto, network.input_name, batch))
-
-
-def _agreement(
-    run: Run, quantized: onnx.ModelProto, evidence: Evidence[Any], images: PreparedImages
-) -> float | None:
-    """SQNR of the engine's outputs against ONNX Runtime's on the very same Q/DQ file.
-
-    Both round alike but for a last bit here and there; much less than the SQNR against FP32 means
-    that the engine computes something else than it was given.
-    """
-    sqnr, size = Sqnr(), run.protocol.batch_size
-    count = min(AGREEMENT_IMAGES, len(evidence.outputs))
-    try:
-        with run.baseline_engine.build(quantized) as session:
-            for start in range(0, count, size):
-                outputs = session.run(images.batch(start, size))
-                for offset in range(min(size, count - start)):
-                    sqnr.update([o[offset] for o in outputs], evidence.outputs[start + offset])
-    except EngineError:  # the check is beside the point of the run: its row stands without
-        return None
-    return sqnr.decibels()
-
-
-def _sqnr(reference: Sequence[Sequence[Any]], actual: Sequence[Sequence[Any]]) -> float:
-    sqnr = Sqnr()
-    for expected, found in zip(reference, actual, strict=True):
-        sqnr.update(expected, found)
-    return sqnr.decibels()
 
 
 def _int8_mac_share(graph: Graph, int8_nodes: frozenset[str]) -> float:

@@ -13,7 +13,7 @@ from bench.data.calibration_order import ImageList, Order, Strategy, calibration
 from bench.data.dataset import Dataset
 from bench.data.overlap import count_shared
 from bench.data.preprocess import CalibrationFit, Preprocess
-from bench.engine.base import Engine
+from bench.engine.base import Builder, Engine
 from bench.engine.onnxrt import OnnxRuntime
 from bench.errors import ConfigError, ModelError
 from bench.model.graph import Graph
@@ -127,13 +127,20 @@ class Run:
     placement: Placement
     scheme: Scheme
     weights: WeightScales
-    engine: Engine
+    engine: Engine | Builder
     protocol: Protocol
     cache: Path
+    also_build: Builder | None = None
+    """What else is built from the Q/DQ file that the engine is measured with."""
 
     @property
     def baseline_engine(self) -> OnnxRuntime:
         return OnnxRuntime(threads=self.engine.threads)
+
+    @property
+    def builder(self) -> Builder | None:
+        """What builds ahead of time, if anything does: the engine itself, or another beside it."""
+        return self.engine if isinstance(self.engine, Builder) else self.also_build
 
     @property
     def n_images(self) -> int:
@@ -169,6 +176,7 @@ class Run:
     @property
     def key(self) -> str:
         """The run's key: equal for runs that must give the same result."""
+        engines = [one for one in (self.engine, self.also_build) if one is not None]
         return run_key(
             method=METHOD,
             model=self.model.network.sha256,
@@ -182,7 +190,7 @@ class Run:
             placement=self.placement,
             scheme=self.scheme,
             weights=self.weights,
-            engine=(self.engine.name, self.engine.version, self.engine.options),
+            engine=[part for e in engines for part in (e.name, e.version, e.options)],
             baseline=self.baseline_engine.version,
             protocol=replace(self.protocol, images=None),  # the dataset's part says how many
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from PIL import Image as Pil
 
-from bench.compose import CONF, build_run, create
+from bench.compose import CONF, build_run, create, create_engines
+from bench.engine.rtx import TensorRtRtx
 from bench.errors import BenchError
 from bench.explain import one_line
 from bench.model.export import Export
@@ -172,10 +174,26 @@ def test_percentiles_differ_by_more_than_their_name() -> None:
     assert len(params) == len(chosen) == 3
 
 
-@pytest.mark.parametrize("group", ["plan", "engine"])
-def test_every_plan_and_engine_is_created_and_called_as_its_file(group: str) -> None:
-    for name in set(names(group)) - {"custom"}:
-        assert create(composed(f"{group}={name}")[group], group).name == name
+@pytest.mark.parametrize("name", sorted({*names("plan")} - {"custom"}))
+def test_every_plan_is_created_and_called_as_its_file(name: str) -> None:
+    assert create(composed(f"plan={name}").plan, "plan").name == name
+
+
+@pytest.mark.parametrize("name", names("engine"))
+def test_every_engine_is_created_and_called_as_its_file(name: str) -> None:
+    engine, beside = create_engines(composed(f"engine={name}").engine)
+    assert engine.name == name
+    assert beside is None
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_an_engine_that_measures_has_a_builder_beside_it_if_so_asked(name: str) -> None:
+    chosen = [f"engine={name}", "engine.also_build=tensorrt_rtx", "engine.threads=2"]
+    engine, beside = create_engines(composed(*chosen).engine)
+    assert (engine.name, engine.threads) == (name, 2)
+    assert beside == TensorRtRtx("SM89")
+    engine, beside = create_engines(composed(*chosen, "engine.compute_capability=SM86").engine)
+    assert beside == TensorRtRtx("SM86")
 
 
 def test_a_plan_of_ones_own_is_named_after_its_selectors() -> None:
@@ -226,9 +244,10 @@ def test_a_mistake_in_a_file_is_one_line(
     content = OmegaConf.load(CONF / group / f"{base.get(group, 'openvino')}.yaml")
     OmegaConf.save(OmegaConf.merge(content, change), tmp_path / "conf" / group / "mine.yaml")
     given = {"task": "classification"} if group == "dataset" else {}
+    make = create_engines if group == "engine" else partial(create, part=group, **given)
     # Hydra finds mistakes in a model's file, we find those in what is instantiated.
     with pytest.raises((HydraException, BenchError)) as caught:
-        create(composed(f"{group}=mine", conf=tmp_path / "conf")[group], group, **given)
+        make(composed(f"{group}=mine", conf=tmp_path / "conf")[group])
     line = one_line(caught.value)
     assert told in line
     assert "\n" not in line

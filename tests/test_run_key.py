@@ -75,6 +75,16 @@ def test_every_axis_changes_the_key(change: str, key: Key) -> None:
     assert key(change) != key()
 
 
+def test_what_is_built_beside_and_for_which_gpus_changes_the_key(key: Key) -> None:
+    pytest.importorskip("tensorrt_rtx_bindings", reason="pip install -e '.[rtx]'")
+    beside = "engine.also_build=tensorrt_rtx"
+    capable = [(), ("engine.compute_capability=SM86",), ("engine.compute_capability=SM89",)]
+    own, other, default = (key(beside, *capability) for capability in capable)
+    assert own == default
+    builds = [key("engine=tensorrt_rtx", *capability) for capability in capable[:2]]
+    assert len({own, other, key(), *builds}) == 5
+
+
 def test_no_two_changes_give_one_key(key: Key) -> None:
     keys = [key(), *(key(change) for change in CHANGES.values())]
     assert len(set(keys)) == len(keys)

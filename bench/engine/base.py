@@ -1,11 +1,12 @@
-"""The one seam between the harness and whatever runs a network."""
+"""The one seam between the harness and whatever runs a network, or builds one for elsewhere."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +49,7 @@ class Int8Model:
 
 @dataclass(frozen=True)
 class Compiled:
-    """An engine built for a machine that is not this one: its file, and what the builder warned."""
+    """An engine's file, and what parser and builder warned of, each warning once."""
 
     content: bytes
     warnings: tuple[str, ...]
@@ -106,3 +107,31 @@ class Engine(Protocol):
     def build_int8(self, model: Int8Model) -> Session:
         """A session in INT8; raises EngineError if the engine refuses it."""
         ...
+
+
+class Builder(ABC):
+    """What builds engines ahead of time and runs none here; a frozen dataclass of its options.
+
+    A run of it ends with the engine's file. It is a class to derive from, as a run has to tell it
+    from an ``Engine``.
+    """
+
+    name: ClassVar[str]
+    threads: ClassVar[int]
+    schemes: ClassVar[tuple[Scheme, ...]]
+    compute_capability: str
+    """The GPUs that it builds for."""
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """Of the package; raises ConfigError where that is not installed."""
+
+    @property
+    @abstractmethod
+    def options(self) -> str:
+        """Every option that can change a result, for the run key."""
+
+    @abstractmethod
+    def compile(self, model: onnx.ModelProto) -> Compiled:
+        """The engine of a float or Q/DQ model; raises EngineError if the builder refuses it."""

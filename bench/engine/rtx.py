@@ -2,8 +2,9 @@
 
 It takes explicit Q/DQ only, for one compute capability at a time (TensorRT for RTX developer guide,
 "Ahead-of-time compilation"; tried: 1.7.1.116 on a CPU). What it builds runs on a GPU of that
-capability alone, so here a run ends with the engine: how long it took, how large it is, and what
-parser and builder had to say.
+capability alone, so a run ends with the engine: how long it took, how large it is, and what
+parser and builder had to say. That holds on a machine with such a GPU too: running the engine there
+takes a session like any other engine's, and none has been tried yet.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, ClassVar
 
 import onnx
 
-from bench.engine.base import Compiled
+from bench.engine.base import Builder, Compiled
 from bench.errors import ConfigError, EngineError
 from bench.quantization.grid import Scheme
 
@@ -23,7 +24,7 @@ CAPABILITIES = ("SM75", "SM80", "SM86", "SM89", "SM120", "SM121")
 
 
 @dataclass(frozen=True)
-class TensorRtRtx:
+class TensorRtRtx(Builder):
     """A builder for one ``compute_capability``.
 
     Raises ConfigError for a capability that it does not know.
@@ -61,7 +62,9 @@ class TensorRtRtx:
         network = builder.create_network(0)
         parser = trt.OnnxParser(network, log)
         if not parser.parse(model.SerializeToString()):
-            raise EngineError(f"TensorRT for RTX cannot parse the model ({_first(log.errors)})")
+            told = [parser.get_error(number) for number in range(parser.num_errors)]
+            reasons = [f"{error.node_name()}: {error.desc()}" for error in told] or log.errors
+            raise EngineError(f"TensorRT for RTX cannot parse the model ({_first(reasons)})")
         config = builder.create_builder_config()
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(trt.ComputeCapability, self.compute_capability), 0)

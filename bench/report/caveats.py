@@ -16,8 +16,9 @@ CLIPPED = 0.95
 def find_caveats(tidied: pd.DataFrame) -> tuple[str, ...]:
     """All that weakens the answer, the gravest first."""
     rules = (
-        _skipped, _unmeasured, _unlike_published, _strangers, _agreement, _overlap, _clipped,
-        _few_images, _no_interval, _seeds, _latency_notes, _machines,
+        _skipped, _built, _unmeasured, _builder_refused, _built_beside, _unlike_published,
+        _strangers, _agreement, _overlap, _clipped, _few_images, _no_interval, _seeds,
+        _latency_notes, _machines, _builder_warned,
     )  # fmt: skip
     return tuple(sentence for rule in rules for sentence in rule(tidied))
 
@@ -27,6 +28,48 @@ def _skipped(rows: pd.DataFrame) -> Iterator[str]:
     for reason, same in skipped.groupby("error", sort=False):
         reason = str(reason).strip().rstrip(".") or "no reason was recorded"
         yield f"{plural(len(same), 'run')} of {len(rows)} skipped: {reason}."
+
+
+def _built(rows: pd.DataFrame) -> Iterator[str]:
+    for builder, same in _by_builder(rows[rows["status"] == "built"]):
+        yield (
+            f"{plural(len(same), 'run')} of {len(rows)} built an engine and did not run it: "
+            f"{builder} builds ahead of time, for another machine. No accuracy, no latency."
+        )
+
+
+def _builder_refused(rows: pd.DataFrame) -> Iterator[str]:
+    for reason, same in rows[rows["builder_error"] != ""].groupby("builder_error", sort=False):
+        for builder, own in _by_builder(same):
+            yield (
+                f"{builder} refused the Q/DQ file of {plural(len(own), 'run')}: "
+                f"{str(reason).rstrip('.')}."
+            )
+
+
+def _built_beside(rows: pd.DataFrame) -> Iterator[str]:
+    beside = (rows["status"] == "ok") & rows["built_engine_bytes"].notna()
+    for builder, same in _by_builder(rows[beside]):
+        engines = " and ".join(same["engine"].unique())
+        yield (
+            f"The engines that {builder} built beside {plural(len(same), 'run')} were not run: "
+            f"accuracy and latency are those of {engines}."
+        )
+
+
+def _builder_warned(rows: pd.DataFrame) -> Iterator[str]:
+    for said, same in rows[rows["builder_said"] != ""].groupby("builder_said", sort=False):
+        for builder, own in _by_builder(same):
+            yield f"{builder} warned in {plural(len(own), 'run')}: {str(said).rstrip('.')}."
+
+
+_BUILDER = ["builder", "builder_version", "compute_capability"]
+
+
+def _by_builder(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The rows of each builder, under its name, version and the GPUs it built for."""
+    for (name, version, capability), same in rows.groupby(_BUILDER, sort=False):
+        yield f"{name} {version} ({capability})", same
 
 
 def _unmeasured(rows: pd.DataFrame) -> Iterator[str]:

@@ -10,7 +10,17 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.report.summary import Summary, summarize
-from bench.report.wording import GROUP, MISSING, interval, known, plain, plural, signed, tidy
+from bench.report.wording import (
+    GROUP,
+    MISSING,
+    group_title,
+    interval,
+    known,
+    plain,
+    plural,
+    signed,
+    tidy,
+)
 
 NARROW = 110
 """Columns of a terminal that cannot hold every column of the table."""
@@ -31,18 +41,17 @@ def print_table(table: pd.DataFrame, console: Console) -> None:
 
 
 def _view(rows: pd.DataFrame, summary: Summary, *, narrow: bool) -> Table:
-    first = rows.iloc[0]
+    built = (rows["status"] == "built").any()
+    cells_of = _built_cells if built else _cells
     view = Table(
-        title=escape(
-            f"{first['model']} on {first['dataset']}, {first['engine']}: {first['metric']}"
-        ),
+        title=escape(group_title(rows)),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
     seeds = rows["calibration_seed"].nunique() > 1
-    cells = [_cells(row, seeds, narrow) for _, row in _best_first(rows, summary).iterrows()]
+    cells = [cells_of(row, seeds, narrow) for _, row in _best_first(rows, summary).iterrows()]
     for name in cells[0]:
         words = name in ("", "calibrator", "plan")
         if words:
@@ -54,6 +63,8 @@ def _view(rows: pd.DataFrame, summary: Summary, *, narrow: bool) -> Table:
         mark = "★" if best else "≈" if tied else ""
         style = "bold green" if best else None
         view.add_row(*(Text(text) for text in (line | {"": mark}).values()), style=style)
+    if built:
+        return view
     view.caption = "★ recommended   ≈ cannot be told apart from the least loss by accuracy"
     view.caption_justify = "left"
     return view
@@ -63,12 +74,7 @@ def _cells(row: pd.Series, seeds: bool, narrow: bool) -> dict[str, str]:
     """What each column says of a row; a narrow terminal goes without some."""
     latency, speedup = known(row["int8_latency_p50_ms"]), known(row["speedup"])
     share, skipped = known(row["int8_mac_share"]), row["status"] == "skipped"
-    cells = {
-        "": "",
-        "calibrator": str(row["rule"]),
-        "size": plain(row["calibration_size"]),
-        "seed": plain(row["calibration_seed"]),
-        "plan": str(row["setting"]),
+    cells = _asked(row) | {
         "FP32": _number(known(row["fp32"]), ".3f"),
         "INT8": "skipped" if skipped else _number(known(row["int8"]), ".3f"),
         "delta": signed(known(row["delta"])),
@@ -77,9 +83,35 @@ def _cells(row: pd.Series, seeds: bool, narrow: bool) -> dict[str, str]:
         "speed-up": _number(speedup, ".2f", "x"),
         "INT8 MACs": _number(None if share is None else 100 * share, ".0f", " %"),
     }
-    left_out = {"seed"} if not seeds else set()
-    if narrow:
-        left_out |= {"FP32", "INT8 ms", "INT8 MACs"}
+    return _without(cells, seeds, {"FP32", "INT8 ms", "INT8 MACs"} if narrow else set())
+
+
+def _built_cells(row: pd.Series, seeds: bool, narrow: bool) -> dict[str, str]:
+    """The same of a row that ends with an engine for another machine."""
+    int8, fp32 = (known(row[f"{name}_engine_bytes"]) for name in ("built", "fp32"))
+    cells = _asked(row) | {
+        "GPU": str(row["compute_capability"]),
+        "engine": row["status"],
+        "MB": _number(None if int8 is None else int8 / 1e6, ".1f"),
+        "FP32 MB": _number(None if fp32 is None else fp32 / 1e6, ".1f"),
+        "build s": _number(known(row["built_engine_s"]), ".1f"),
+        "warnings": _number(known(row["builder_warnings"]), ".0f"),
+    }
+    return _without(cells, seeds, {"GPU", "FP32 MB"} if narrow else set())
+
+
+def _asked(row: pd.Series) -> dict[str, str]:
+    return {
+        "": "",
+        "calibrator": str(row["rule"]),
+        "size": plain(row["calibration_size"]),
+        "seed": plain(row["calibration_seed"]),
+        "plan": str(row["setting"]),
+    }
+
+
+def _without(cells: dict[str, str], seeds: bool, left_out: set[str]) -> dict[str, str]:
+    left_out = left_out | (set() if seeds else {"seed"})
     return {name: text for name, text in cells.items() if name not in left_out}
 
 

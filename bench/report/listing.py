@@ -17,6 +17,7 @@ from bench.report.wording import (
     MISSING,
     TEXT,
     cell,
+    group_title,
     heading,
     interval,
     known,
@@ -29,10 +30,16 @@ KEY = ("calibrator", "calibration_size", "plan")
 RESULTS = (
     "fp32", "int8", "delta", "ci_low", "int8_latency_p50_ms", "speedup", "int8_mac_share",
 )  # fmt: skip
+BUILT = (
+    "built_engine_bytes", "fp32_engine_bytes", "built_engine_s", "builder_warnings",
+    "planned_mac_share",
+)  # fmt: skip
+"""The results of a run that ends with an engine for another machine."""
 TOLD = {*GROUP, "metric", "calibrator_params", "ci_high", "status", "error"}
 """Columns that have no place of their own: the title or a neighbouring cell tells them."""
 PROVENANCE = (
-    "weights", "model_sha256", "dataset_fingerprint", "engine_version", "threads", "n_images",
+    "weights", "model_sha256", "dataset_fingerprint", "engine_version", "builder",
+    "builder_version", "threads", "n_images",
     "hardware", "environment", "git_commit", "started_at", "schema_version",
 )  # fmt: skip
 
@@ -82,18 +89,17 @@ def key_listings(table: pd.DataFrame, summary: Summary) -> tuple[Listing, ...]:
     """For each group all its rows, in the columns that matter most; best first."""
     rows = tidy(table)
     listings = []
-    for names, group in rows.groupby(list(GROUP), sort=False):
-        model, dataset, engine = names
-        title = f"{model} on {dataset}, {engine}: {group['metric'].iloc[0]}".rstrip(": ")
-        reason = ["status"] if (group["status"] == "skipped").any() else []
-        listings.append(_listing(title, group, [*_key_columns(rows), *reason], summary))
+    for _, group in rows.groupby(list(GROUP), sort=False):
+        status = ["status"] if (group["status"] != "ok").any() else []
+        columns = [*KEY, *_varied(rows), *_results(group), *status]
+        listings.append(_listing(group_title(group), group, columns, summary))
     return tuple(listings)
 
 
 def rest_listing(table: pd.DataFrame, summary: Summary) -> Listing:
     """Every row in the columns that ``key_listings`` leave out and that are not alike in all."""
     rows = tidy(table)
-    told = {*TOLD, *_key_columns(rows)} - set(GROUP)
+    told = {*TOLD, *KEY, *_varied(rows), *_results(rows)} - set(GROUP)
     rest = [name for name in COLUMNS if name not in told and rows[name].nunique(dropna=False) > 1]
     return _listing("Remaining columns", rows, [*KEY, *rest], summary)
 
@@ -101,7 +107,7 @@ def rest_listing(table: pd.DataFrame, summary: Summary) -> Listing:
 def common_facts(table: pd.DataFrame) -> tuple[Fact, ...]:
     """The columns that say the same in every row, but for what has a place of its own."""
     rows = tidy(table)
-    shown = {*_key_columns(rows), *PROVENANCE, *TOLD}
+    shown = {*KEY, *_varied(rows), *_results(rows), *PROVENANCE, *TOLD}
     alike = [
         name for name in COLUMNS if name not in shown and rows[name].nunique(dropna=False) == 1
     ]
@@ -114,9 +120,14 @@ def environment_facts(table: pd.DataFrame) -> tuple[Fact, ...]:
     return tuple(fact for name in PROVENANCE if (fact := _fact(rows, name)).values)
 
 
-def _key_columns(rows: pd.DataFrame) -> list[str]:
-    varied = [name for name in ("calibration_seed", *FURTHER) if rows[name].nunique() > 1]
-    return [*KEY, *varied, *RESULTS]
+def _varied(rows: pd.DataFrame) -> list[str]:
+    return [name for name in ("calibration_seed", *FURTHER) if rows[name].nunique() > 1]
+
+
+def _results(rows: pd.DataFrame) -> list[str]:
+    """The columns that matter most of what these rows found."""
+    built = rows["status"] == "built"
+    return [*([] if built.all() else RESULTS), *(BUILT if built.any() else ())]
 
 
 def _listing(title: str, rows: pd.DataFrame, columns: Sequence[str], summary: Summary) -> Listing:

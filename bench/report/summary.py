@@ -172,6 +172,7 @@ class Summary:
     warnings: tuple[str, ...]
     rows: int
     skipped: int
+    built: int
 
     @property
     def best_keys(self) -> frozenset[str]:
@@ -188,8 +189,8 @@ def summarize(table: pd.DataFrame) -> Summary:
     answers = [
         _answer(rows) for _, rows in measured(tidied).groupby(list(GROUP), sort=False) if len(rows)
     ]
-    skipped = int((tidied["status"] == "skipped").sum())
-    return Summary(tuple(answers), find_caveats(tidied), len(tidied), skipped)
+    skipped, built = (int((tidied["status"] == status).sum()) for status in ("skipped", "built"))
+    return Summary(tuple(answers), find_caveats(tidied), len(tidied), skipped, built)
 
 
 def _answer(rows: pd.DataFrame) -> Answer:

@@ -29,6 +29,7 @@ FURTHER = {
     "calibration_preprocess": "calibration fit {}",
     "calibration_strategy": "calibration order {}",
     "batch_size": "batch {}",
+    "compute_capability": "for {}",
 }
 """Axes beside calibrator, size, seed and plan, and how a row's name tells them when they vary."""
 
@@ -54,10 +55,22 @@ def tidy(table: pd.DataFrame) -> pd.DataFrame:
     tidied = _drift_free(tidied)
     further = [name for name in FURTHER if tidied[name].nunique() > 1]
     tidied["setting"] = [
-        ", ".join([str(row["plan"]), *(FURTHER[name].format(plain(row[name])) for name in further)])
+        ", ".join(
+            [
+                str(row["plan"]),
+                *(FURTHER[name].format(text) for name in further if (text := plain(row[name]))),
+            ]
+        )
         for _, row in tidied.iterrows()
     ]
     return tidied
+
+
+def group_title(rows: pd.DataFrame) -> str:
+    """What stands over the rows of one group: its names, and what is found of it."""
+    first = rows.iloc[0]
+    found = "engines built, not run" if (rows["status"] == "built").any() else first["metric"]
+    return f"{first['model']} on {first['dataset']}, {first['engine']}: {found}".rstrip(": ")
 
 
 def measured(tidied: pd.DataFrame) -> pd.DataFrame:
@@ -182,4 +195,8 @@ HEADINGS = {
     "baseline_latency_p50_ms": "ONNX FP32 latency",
     "int8_mac_share": "INT8 MACs",
     "sqnr_db": "SQNR",
+    "built_engine_bytes": "INT8 engine",
+    "fp32_engine_bytes": "FP32 engine",
+    "built_engine_s": "built in",
+    "planned_mac_share": "planned INT8 MACs",
 }

@@ -40,7 +40,9 @@ class Row:
     """One run: what was asked, what was measured, and on what. Unmeasured values are None."""
 
     run_key: str = column("hash of everything that can change the result")
-    status: Literal["ok", "skipped"] = column("ok, or skipped: the engine refused the combination")
+    status: Literal["ok", "built", "skipped"] = column(
+        "ok; built: an engine for another machine, not run here; skipped: the engine refused"
+    )
     error: str = column("why a run was skipped")
 
     model: str = column("model name")
@@ -181,6 +183,38 @@ class Row:
         unit="images",
         better="lower",
         default=None,
+    )
+    builder: str = column(
+        "what built an engine of the Q/DQ file ahead of time, for another machine", default=""
+    )
+    builder_version: str = column("version of the builder", default="")
+    compute_capability: str = column(
+        "GPUs that the builder built for: SM89 is compute capability 8.9", default=""
+    )
+    built_engine_bytes: int | None = column(
+        "size of the engine that the builder made of the Q/DQ file",
+        unit="B",
+        better="lower",
+        default=None,
+    )
+    built_engine_s: float | None = column(
+        "building the engine of the Q/DQ file", unit="s", better="lower", default=None
+    )
+    fp32_engine_bytes: int | None = column(
+        "size of the engine that the builder made of the FP32 ONNX file",
+        unit="B",
+        better="lower",
+        default=None,
+    )
+    fp32_engine_s: float | None = column(
+        "building the engine of the FP32 ONNX file", unit="s", better="lower", default=None
+    )
+    builder_warnings: int | None = column(
+        "warnings of parser and builder on the Q/DQ file", default=None
+    )
+    builder_said: str = column("the first of these warnings", default="")
+    builder_error: str = column(
+        "why the builder refused, where the row stands without its engine", default=""
     )
     overrides: str = column("what was typed for this run: Hydra overrides", default="")
     schema_version: int = column("version of this schema", default=SCHEMA_VERSION)

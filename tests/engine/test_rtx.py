@@ -12,8 +12,10 @@ from onnx import helper, numpy_helper
 
 from bench.engine.rtx import CAPABILITIES, TensorRtRtx
 from bench.errors import ConfigError, EngineError
-from bench.model.onnx_model import load_model, with_batch
-from bench.model.zoo import CARRIED
+from bench.model.graph import Graph
+from bench.model.onnx_model import with_batch
+from bench.quantization.plan import PrecisionPlan, place
+from bench.quantization.qdq import insert_qdq
 
 
 @pytest.fixture
@@ -27,13 +29,6 @@ def test_every_kind_of_graph_is_built_in_int8(tiny_name, tiny, quantize, placeme
     q = quantize(tiny(tiny_name), placement=placement)
     built = builder().compile(with_batch(q.proto, "images", 1))
     assert len(built.content) > 1000
-
-
-@pytest.mark.parametrize("name", ["yolov8n", "resnet18", "mobilenetv2"])
-def test_the_carried_models_are_built_in_fp32(name, builder):
-    model = load_model(CARRIED / f"{name}_shapes.onnx")
-    built = builder("SM86").compile(model.proto)
-    assert len(built.content) > 1_000_000
 
 
 def test_the_capability_is_part_of_the_engine(tiny, builder):
@@ -64,6 +59,15 @@ def test_what_the_parser_refuses_is_told(tiny, builder):
     with pytest.raises(EngineError, match="TensorRT for RTX cannot parse the model") as error:
         builder().compile(proto)
     assert "\n" not in str(error.value)
+
+
+def test_what_the_parser_refuses_is_told_with_the_node_and_the_reason(tiny, builder):
+    model = tiny("classifier")
+    graph = Graph(model)
+    points = place(PrecisionPlan("all"), "explicit", graph)
+    asymmetric = insert_qdq(model, graph, points, dict.fromkeys(points.tensors, (-1.0, 3.0)))
+    with pytest.raises(EngineError, match=r"QuantizeLinear: .*zero point is not supported"):
+        builder().compile(asymmetric)
 
 
 @pytest.mark.parametrize("capability", ["SM90", "sm89", "89", ""])

@@ -51,6 +51,22 @@ def make_skip(**changes: Any) -> Row:
     return make_row(**(nothing | refused | changes))
 
 
+def make_built(**changes: Any) -> Row:
+    """A run that ended with an engine for another machine."""
+    engine = {
+        "status": "built", "error": "", "engine": "tensorrt_rtx", "engine_version": "1.7.1.116",
+        "builder": "tensorrt_rtx", "builder_version": "1.7.1.116", "compute_capability": "SM89",
+        "built_engine_bytes": 4_200_000, "built_engine_s": 1.5, "fp32_engine_bytes": 6_800_000,
+        "fp32_engine_s": 0.8, "builder_warnings": 0, "planned_mac_share": 1.0,
+    }  # fmt: skip
+    return make_skip(**(engine | changes))
+
+
+@pytest.fixture
+def built() -> Callable[..., Row]:
+    return make_built
+
+
 @pytest.fixture
 def row() -> Callable[..., Row]:
     return make_row

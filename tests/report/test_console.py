@@ -32,6 +32,23 @@ def test_says_when_nothing_was_measured(skip):
     assert "1 run of 1 skipped: no depthwise layers." in text
 
 
+def test_a_built_row_shows_its_engine(built):
+    text = printed(make_table([built(builder_warnings=2)]))
+    assert "yolov8n on shapes, tensorrt_rtx: engines built, not run" in text
+    (line,) = [line for line in text.splitlines() if "minmax" in line]
+    assert line.split() == ["minmax", "64", "all", "SM89", "built", "4.2", "6.8", "1.5", "2"]
+    assert "recommended" not in text
+    assert "No answer: of 1 run, none was measured." in text
+
+
+def test_built_and_measured_rows_are_tables_of_their_own(row, built, skip):
+    refused = skip(engine="tensorrt_rtx", calibrator="mse")
+    text = printed(make_table([row(), built(), refused]))
+    assert "mAP50-95" in text
+    (line,) = [line for line in text.splitlines() if line.strip().startswith("mse")]
+    assert "skipped" in line
+
+
 def test_markup_in_names_is_only_text(row):
     assert "[red]x[/red]" in printed(make_table([row(model="[red]x[/red]", plan="[/]")]))
 

@@ -147,6 +147,27 @@ def test_all_skipped_says_so(skip):
     assert not page.all("figure")
 
 
+def test_engines_that_were_built_only_make_a_report(built):
+    page = Page(html(make_table([built(), built(calibrator="mse", builder_warnings=1)])))
+    assert "2 runs on shapes with tensorrt_rtx, 2 of them built only." in page.text
+    assert "2 engines built, none run" in page.text
+    assert "tensorrt_rtx 1.7.1.116 (SM89) builds ahead of time" in page.text
+    assert "4,200,000" in page.text
+    runs = page.text.partition("All runs")[2].partition("Environment")[0]
+    assert "INT8 latency" not in runs
+    assert "skipped" not in runs
+    assert not page.all("figure")
+    assert not re.search(r"\b(nan|None)\b", page.text)
+
+
+def test_built_rows_stand_beside_measured_ones(row, built):
+    table = make_table([row(), row(calibrator="mse"), built()])
+    assert len(draw_charts(table)) == len(draw_charts(make_table([row(), row(calibrator="mse")])))
+    page = Page(html(table, draw=False))
+    assert "1 of them built only" in page.text
+    assert "engines built, not run" in page.text
+
+
 def test_skipped_rows_show_their_reason(row, skip):
     page = Page(html(make_table([row(), skip(error="the engine lacks INT8")]), draw=False))
     assert "skipped: the engine lacks INT8" in page.text

@@ -7,6 +7,7 @@ import pytest
 
 from bench.report.reproduce import reproduce_command
 from bench.report.summary import Answer, summarize
+from bench.report.wording import tidy
 from bench.results.table import make_table, read_table, write_table
 
 
@@ -135,6 +136,48 @@ def test_nothing_measured_gives_no_answer(row, skip):
         "1 run of 2 skipped: no depthwise layers.",
         "1 run of 2 skipped: too old.",
     )
+
+
+def test_a_built_row_has_no_part_in_the_answer(row, built):
+    """Not even with numbers that it cannot have."""
+    measured = [row(delta=-0.02), row(calibrator="mse", delta=-0.03)]
+    lucky = built(engine="openvino", fp32=0.6, int8=0.6, delta=0.0, ci_low=0.0, ci_high=0.0)
+    with_built, without = (summarize(make_table(r)) for r in ([*measured, lucky], measured))
+    assert with_built.answers == without.answers
+    assert (with_built.built, without.built) == (1, 0)
+
+
+def test_what_was_only_built_is_told_with_its_builder(built):
+    rows = [built(), built(calibrator="mse"), built(compute_capability="SM86")]
+    summary = summarize(make_table(rows))
+    assert summary.answers == ()
+    assert (summary.built, summary.skipped) == (3, 0)
+    assert [warning.partition(":")[0] for warning in summary.warnings] == [
+        "2 runs of 3 built an engine and did not run it",
+        "1 run of 3 built an engine and did not run it",
+    ]
+    assert "tensorrt_rtx 1.7.1.116 (SM89) builds ahead of time" in summary.warnings[0]
+    assert "tensorrt_rtx 1.7.1.116 (SM86) builds ahead of time" in summary.warnings[1]
+
+
+def test_what_was_built_beside_is_told_apart_from_what_was_measured(row):
+    by = {"builder": "tensorrt_rtx", "builder_version": "1.7", "compute_capability": "SM86"}
+    rows = [
+        row(**by, built_engine_bytes=4, builder_warnings=1, builder_said="odd weights."),
+        row(**by, calibrator="mse", builder_error="no zero points."),
+    ]
+    warnings = summarize(make_table(rows)).warnings
+    assert warnings == (
+        "tensorrt_rtx 1.7 (SM86) refused the Q/DQ file of 1 run: no zero points.",
+        "The engines that tensorrt_rtx 1.7 (SM86) built beside 1 run were not run: accuracy and "
+        "latency are those of openvino.",
+        "tensorrt_rtx 1.7 (SM86) warned in 1 run: odd weights.",
+    )
+
+
+def test_the_gpus_built_for_name_a_row_only_where_it_has_some(row, built):
+    rows = [row(), built(compute_capability="SM86"), built(compute_capability="SM89")]
+    assert tidy(make_table(rows))["setting"].tolist() == ["all", "all, for SM86", "all, for SM89"]
 
 
 def test_further_axes_are_named_only_when_they_vary(row):

@@ -1,0 +1,100 @@
+"""TensorRT for RTX takes whole models as the harness writes them, under every plan of conf/plan.
+
+Nobody here can run what is built; that parser and builder accept every Q/DQ file is what is tested.
+The ranges are those of no image: they change no layer.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from bench.compose import CONF, create
+from bench.engine.base import Compiled
+from bench.engine.rtx import TensorRtRtx
+from bench.model.graph import Graph
+from bench.model.onnx_model import OnnxModel, load_model, with_batch
+from bench.model.zoo import CARRIED
+from bench.quantization.plan import Placement, place
+from bench.quantization.qdq import insert_qdq
+from tests.e2e.command import ROOT
+
+PLANS = sorted({path.stem for path in (CONF / "plan").glob("*.yaml")} - {"custom"})
+EMBEDDED = {
+    name: CARRIED / f"{name}_shapes.onnx" for name in ("yolov8n", "resnet18", "mobilenetv2")
+}
+SHARED = ROOT.parent / "shared" / "models"
+REAL = {
+    "yolox_nano": SHARED / "yolox_nano.onnx",
+    "yolov8n_coco": SHARED / "yolov8n_coco_w8.onnx",
+    "resnet20": SHARED / "resnet20_cifar10.onnx",
+}
+
+pytestmark = pytest.mark.usefixtures("package")
+
+
+@pytest.fixture(scope="module")
+def package() -> None:
+    pytest.importorskip("tensorrt_rtx_bindings", reason="pip install -e '.[rtx]'")
+
+
+@lru_cache
+def loaded(path: Path) -> tuple[OnnxModel, Graph]:
+    model = load_model(path)
+    return model, Graph(model)
+
+
+@lru_cache
+def compiled(
+    path: Path, plan: str = "", capability: str = "SM89", placement: Placement = "explicit"
+) -> Compiled:
+    """The engine of one image; of the FP32 network where no plan is named."""
+    model, graph = loaded(path)
+    proto = model.proto
+    if plan:
+        chosen = create(OmegaConf.load(CONF / "plan" / f"{plan}.yaml"), "plan")
+        points = place(chosen, placement, graph)
+        proto = insert_qdq(model, graph, points, dict.fromkeys(points.tensors, 1.0))
+    return TensorRtRtx(capability).compile(with_batch(proto, model.input_name, 1))
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_the_embedded_models_are_built_under_every_plan(name: str, plan: str) -> None:
+    built = compiled(EMBEDDED[name], plan)
+    assert built.warnings == ()
+    assert built.content != compiled(EMBEDDED[name]).content
+
+
+@pytest.mark.parametrize("name", ["yolov8n", "resnet18"])
+def test_int8_weights_make_the_engine_smaller(name: str) -> None:
+    """(MobileNetV2's grows: 3.4 MB in FP32, 6.5 MB in INT8.)"""
+    sizes = [len(compiled(EMBEDDED[name], plan).content) for plan in ("all", "float_first", "")]
+    assert sizes[0] < 0.7 * sizes[2]
+    assert sizes[1] < 0.7 * sizes[2]
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_for_another_gpu_another_engine_is_built(name: str) -> None:
+    for plan in ("", "all"):
+        other = compiled(EMBEDDED[name], plan, "SM86")
+        assert len(other.content) > 1_000_000
+        assert other.content != compiled(EMBEDDED[name], plan).content
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_the_placement_of_implicit_quantization_is_built_too(name: str) -> None:
+    assert compiled(EMBEDDED[name], "all", "SM89", "implicit").warnings == ()
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", REAL)
+def test_models_of_the_world_are_built(name: str) -> None:
+    path = REAL[name]
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
+    for plan in ("", "all", "float_first_and_head"):
+        assert len(compiled(path, plan).content) > 1_000_000
