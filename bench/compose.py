@@ -50,6 +50,7 @@ def build_run(config: Config) -> Run:
             config.input_range,  # type: ignore[arg-type]
             config.calibration.strategy,  # type: ignore[arg-type]
             read_image_list(Path(listed)) if (listed := config.calibration.list) else None,
+            config.calibration.pad,  # type: ignore[arg-type]
         ),
         plan=create(config.plan, "plan"),
         placement=config.placement,  # type: ignore[arg-type]

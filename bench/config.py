@@ -86,6 +86,7 @@ class CalibrationConfig:
     size: int = 64
     seed: int = 0
     preprocess: str = "same"
+    pad: int | str | None = None
     strategy: str = "random"
     list: str | None = None
 

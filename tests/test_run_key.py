@@ -12,6 +12,7 @@ import onnx
 import pytest
 from PIL import Image as Pil
 
+from bench.calibrate import calibration_image
 from bench.compose import build_run
 from bench.engine.ov import OpenVino
 from bench.results import row
@@ -73,6 +74,14 @@ def key(folder: Path) -> Key:
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_every_axis_changes_the_key(change: str, key: Key) -> None:
     assert key(change) != key()
+
+
+def test_what_pads_calibration_images_changes_the_key_and_their_input() -> None:
+    runs = [build_run(composed(f"calibration.pad={pad}")) for pad in ("null", "0", "114", "noise")]
+    assert len({one.key for one in runs}) == 4
+    inputs = [calibration_image(one)(0) for one in runs]
+    assert len({array.tobytes() for array in inputs}) == 3  # 114 is the default anyhow
+    assert {one.model.preprocess.pad for one in runs} == {114}  # of what is evaluated
 
 
 def test_no_two_changes_give_one_key(key: Key) -> None:

@@ -27,6 +27,7 @@ FURTHER = {
     "input_range": "{} input range",
     "calibration_fingerprint": "calibration images {}",
     "calibration_preprocess": "calibration fit {}",
+    "calibration_pad": "calibration padding {}",
     "calibration_strategy": "calibration order {}",
     "batch_size": "batch {}",
 }
@@ -171,6 +172,7 @@ HEADINGS = {
     "calibration_size": "size",
     "calibration_seed": "seed",
     "calibration_preprocess": "fitted",
+    "calibration_pad": "padded",
     "calibration_strategy": "order",
     "fp32": "FP32",
     "int8": "INT8",
