@@ -6,43 +6,39 @@ This module alone knows the whole way. It receives objects, never configuration.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
-from functools import lru_cache, partial
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 
 from bench import environment
-from bench.cache import cached, content_key, write_with
+from bench.cache import write_with
 from bench.calibrate import RunRanges, calibration_image, find_run_ranges, keep_reasons
-from bench.data.prepared import PreparedImages, prepare
-from bench.engine.base import Engine, Int8Model, Session
+from bench.engine.base import Int8Model
 from bench.errors import EngineError
-from bench.evaluation.agreement import classification_agreement, detection_agreement
-from bench.evaluation.fidelity import Sqnr
 from bench.evaluation.judgement import pack_judgement
-from bench.evaluation.task import (
-    ClassificationTask,
-    DetectionTask,
-    Evidence,
-    Score,
-    Task,
-    compare,
-    save_arrays,
+from bench.evaluation.task import Score, compare, save_arrays
+from bench.measure import (
+    agreement_of,
+    baseline_of,
+    evaluate,
+    fp32_model,
+    sqnr_of,
+    task_of,
+    time_session,
+    validation_images,
 )
 from bench.model.graph import Graph
-from bench.model.onnx_model import OnnxModel, with_batch
+from bench.model.onnx_model import with_batch
 from bench.quantization.qdq import insert_qdq
 from bench.results.row import Row
 from bench.results.store import RowStore
 from bench.spec import Run
-from bench.timing import Latency, measure_in_turn, peak_memory, stopwatch
+from bench.timing import peak_memory, stopwatch
 
-SQNR_IMAGES = 16
-AGREEMENT_IMAGES = 4
 LOW_INT8_SHARE = 0.5
 
 
@@ -112,8 +108,8 @@ def _asked(run: Run) -> dict[str, Any]:
         "engine_version": run.engine.version,
         "batch_size": run.protocol.batch_size,
         "threads": run.engine.threads,
-        "metric": _task(run).metric,
-        "secondary_metric": _task(run).secondary_metric,
+        "metric": task_of(run).metric,
+        "secondary_metric": task_of(run).secondary_metric,
         "hardware": environment.hardware(),
         "environment": environment.software(),
         "git_commit": environment.git_commit(),
@@ -124,23 +120,23 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
     found = find_run_ranges(run)
     graph, points = found.graph, found.points
 
-    images = _validation_images(run)
-    baseline, baseline_score = _baseline(run, images)
+    images = validation_images(run)
+    baseline, baseline_score = baseline_of(run, images)
     batch = run.protocol.batch_size
     with stopwatch() as build:
         quantized = insert_qdq(run.model.network, graph, points, found.ranges, run.weights)
         fixed = with_batch(quantized, run.model.network.input_name, batch)
         session = run.engine.build_int8(_int8_model(run, found, fixed))
     with session:
-        evidence = _evaluate(run, session, images)
-        score = _task(run, baseline.predictions).score(evidence.predictions)
+        evidence = evaluate(run, session, images)
+        score = task_of(run, baseline.predictions).score(evidence.predictions)
         interval = compare(baseline_score, score)
-        latencies = _time(run, session, images)
+        latencies = time_session(run, session, images)
         described = session.describe()
-        agreement = _agreement(run, fixed, evidence, images)
+        agreement = agreement_of(run, fixed, evidence, images)
     write_with(
         store.folder / "predictions" / f"{run.key}.npz",
-        lambda file: save_arrays(file, _task(run).pack(evidence.predictions)),
+        lambda file: save_arrays(file, task_of(run).pack(evidence.predictions)),
     )
     write_with(
         store.folder / "judged" / f"{run.key}.npz",
@@ -148,7 +144,7 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
     )
     statistics_key = keep_reasons(run, store.folder, found)
     share = _int8_mac_share(graph, described.int8_nodes)
-    sqnr = _sqnr(baseline.outputs, evidence.outputs)
+    sqnr = sqnr_of(baseline.outputs, evidence.outputs)
     medians = {name: latency.percentile_ms(50) for name, latency in latencies.items()}
     measured = {
         "fp32": baseline_score.value,
@@ -196,131 +192,16 @@ def _int8_model(run: Run, found: RunRanges, qdq: onnx.ModelProto) -> Int8Model:
             yield np.concatenate([image(index) for index in range(start, stop)])
 
     kept = run.plan.float_nodes(found.graph)
-    return Int8Model(qdq, _fp32(run), found.amax, kept, batches)
+    return Int8Model(qdq, fp32_model(run), found.amax, kept, batches)
 
 
 def _published(run: Run, baseline: Score) -> dict[str, Any]:
     """What is published of the model, where it is about this metric and these classes."""
     published = run.model.published
-    if not published or not published.applies(_task(run).metric, len(run.dataset.class_names)):
+    if not published or not published.applies(task_of(run).metric, len(run.dataset.class_names)):
         return {}
     doubt = published.doubt(baseline.value, run.n_images)
     return {"published_fp32": published.value, "published_note": doubt}
-
-
-def _validation_images(run: Run) -> PreparedImages:
-    fingerprint = run.dataset.validation.fingerprint
-    order = range(run.n_images)
-    return prepare(run.dataset.validation, fingerprint, order, run.model.preprocess, run.cache)
-
-
-def _task(run: Run, fp32: Sequence[Any] = ()) -> Task[Any]:
-    """How outputs are read and judged; without labels by the predictions of FP32, once known."""
-    head, n_classes = run.model.head, len(run.dataset.class_names)
-    if head.task == "detection":
-        boxes = run.dataset.boxes
-        if boxes is None:
-            return detection_agreement(head, fp32, n_classes, run.protocol.agreement_score)
-        return DetectionTask(head, boxes[: run.n_images], n_classes)
-    labels = run.dataset.labels
-    if labels is None:
-        return classification_agreement(head, fp32)
-    return ClassificationTask(head, labels[: run.n_images])
-
-
-def _evaluate(run: Run, session: Session, images: PreparedImages) -> Evidence[Any]:
-    task, size = _task(run), run.protocol.batch_size
-    predictions: list[Any] = []
-    kept: list[list[npt.NDArray[np.float32]]] = []
-    for start in range(0, len(images), size):
-        outputs = session.run(images.batch(start, size))
-        for offset in range(min(size, len(images) - start)):
-            own = [output[offset] for output in outputs]
-            predictions.append(task.predict(own, images.fittings[start + offset]))
-            if len(kept) < SQNR_IMAGES:
-                kept.append([np.array(output) for output in own])
-    return Evidence(predictions, kept)
-
-
-def _baseline(run: Run, images: PreparedImages) -> tuple[Evidence[Any], Score]:
-    """The FP32 ONNX file in ONNX Runtime, on the same images: once a sweep, kept on disk."""
-    task, engine = _task(run), run.baseline_engine
-    key = content_key(
-        run.model.network.sha256, run.model.head, run.model.preprocess, engine.version,
-        engine.options, run.dataset.validation.fingerprint, len(images), run.protocol.batch_size,
-    )  # fmt: skip
-
-    def compute() -> Callable[[BinaryIO], None]:
-        with engine.build(_fp32(run)) as session:
-            evidence = _evaluate(run, session, images)
-        return partial(evidence.save, task=task)
-
-    path = run.cache / f"baseline-{key}.npz"
-    evidence = cached(path, partial(Evidence.load, task=task), compute)
-    judge = content_key(path, run.dataset.fingerprint, run.protocol.agreement_score)
-    task = _task(run, evidence.predictions)
-    return evidence, _remember_score(judge, lambda: task.score(evidence.predictions))
-
-
-_scores: dict[str, Score] = {}
-
-
-def _remember_score(key: str, score: Callable[[], Score]) -> Score:
-    """A process compares many runs with one baseline: its bootstrap is worth keeping."""
-    if key not in _scores:
-        _scores[key] = score()
-    return _scores[key]
-
-
-def _fp32(run: Run) -> onnx.ModelProto:
-    network = run.model.network
-    return with_batch(network.proto, network.input_name, run.protocol.batch_size)
-
-
-def _time(run: Run, session: Session, images: PreparedImages) -> dict[str, Latency]:
-    batch = images.batch(0, run.protocol.batch_size)
-    same = _reference_session(run.engine, run.model.network, run.protocol.batch_size)
-    other = _reference_session(run.baseline_engine, run.model.network, run.protocol.batch_size)
-    systems = {
-        "int8": lambda: session.run(batch),
-        "fp32": lambda: same.run(batch),
-        "baseline": lambda: other.run(batch),
-    }
-    return measure_in_turn(systems, rounds=run.protocol.rounds, seconds=run.protocol.seconds)
-
-
-# Every run of a sweep is timed beside the same two FP32 sessions; building them anew is waste.
-@lru_cache(maxsize=2)
-def _reference_session(engine: Engine, network: OnnxModel, batch: int) -> Session:
-    return engine.build(with_batch(network.proto, network.input_name, batch))
-
-
-def _agreement(
-    run: Run, quantized: onnx.ModelProto, evidence: Evidence[Any], images: PreparedImages
-) -> float | None:
-    """SQNR of the engine's outputs against ONNX Runtime's on the very same Q/DQ file.
-
-    Both round alike but for a last bit here and there; much less than the SQNR against FP32 means
-    that the engine computes something else than it was given.
-    """
-    sqnr, size = Sqnr(), run.protocol.batch_size
-    count = min(AGREEMENT_IMAGES, len(evidence.outputs))
-    try:
-        with run.baseline_engine.build(quantized) as session:
-            for start in range(0, count, size):
-                outputs = session.run(images.batch(start, size))
-                for offset in range(min(size, count - start)):
-                    sqnr.update([o[offset] for o in outputs], evidence.outputs[start + offset])
-    except EngineError:  # the check is beside the point of the run: its row stands without
-        return None
-    return sqnr.decibels()
-
-
-def _sqnr(reference: Sequence[Sequence[Any]], actual: Sequence[Sequence[Any]]) -> float:
-    sqnr = Sqnr()
-    for expected, found in zip(reference, actual, strict=True):
-        sqnr.update(expected, found)
-    return sqnr.decibels()
 
 
 def _int8_mac_share(graph: Graph, int8_nodes: frozenset[str]) -> float:
