@@ -134,8 +134,12 @@ class Preprocess:
         mean, std = np.array(self.mean)[:, None], np.array(self.std)[:, None]
         lookup = ((values - mean) / std).astype(np.float32)
         order = (0, 1, 2) if self.color == "rgb" else (2, 1, 0)
-        planes = [lookup[i][images[..., channel]] for i, channel in enumerate(order)]
-        return np.ascontiguousarray(np.stack(planes, axis=1))
+        count, height, width, _ = images.shape
+        planes = np.empty((count, 3, height, width), np.float32)
+        for image, out in zip(images, planes, strict=True):
+            for i, channel in enumerate(order):
+                cv2.LUT(np.ascontiguousarray(image[..., channel]), lookup[i], dst=out[i])
+        return planes
 
     def input_range(self) -> tuple[float, float]:
         """The lowest and highest value that any 8-bit picture can put into the network."""
