@@ -3,7 +3,7 @@
 A camera that was held upright often stores its picture lying, with a mark (EXIF's Orientation) that
 says how to turn it. What is right is what the annotations were made on, and tools differ:
 
-* Ultralytics turns (OpenCV's reader obeys the mark, so does ``exif_size`` in its ``data/utils.py``);
+* Ultralytics turns (OpenCV's reader obeys the mark, and so does ``exif_size`` in its utilities);
 * torchvision (``ImageFolder``, ``CocoDetection``, ``VOCDetection``) and the MATLAB reader of VOC's
   development kit take the pixels as they are stored;
 * COCO's annotations say each picture's width and height: these tell where turning swaps the two,
