@@ -16,8 +16,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from bench.config import Config, ModelConfig
 from bench.data.calibration_order import read_image_list
 from bench.data.preprocess import make_preprocess
+from bench.download import Download
 from bench.errors import BenchError, ConfigError
-from bench.model.download import Download
 from bench.model.export import Export
 from bench.model.heads.base import Head
 from bench.model.onnx_model import OnnxModel, load_model

@@ -27,7 +27,7 @@ class PreprocessConfig:
 
 @dataclass
 class DownloadConfig:
-    """See ``bench.model.download.Download``; all of it or nothing."""
+    """See ``bench.download.Download``; all of it or nothing."""
 
     url: str | None = None
     sha256: str | None = None
