@@ -40,7 +40,7 @@ OVERRIDES = model=$(MODEL) dataset=$(DATASET) calibrator=$(CALIBRATORS) calibrat
 	$(call given,sweep.out,$(OUT)) $(EXTRA)
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep report claims histograms test lint format benchmark clean
+.PHONY: help sweep data report claims histograms test lint format benchmark clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -54,6 +54,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 sweep: $(VENV)/.installed ## Run a sweep and write its table and report (MODEL= CALIBRATORS= SIZES= PLANS= ...)
 	$(BIN)/python -m bench --multirun $(strip $(OVERRIDES))
+
+data: $(VENV)/.installed ## Fetch a public dataset (DATASET=coco-val2017, coco-calib or coco128)
+	@$(BIN)/python scripts/data.py $(DATASET)
 
 report: $(VENV)/.installed ## Redraw the report from a sweep's table (OUT=results/...)
 	$(BIN)/python scripts/report.py $(or $(OUT),results/$(MODEL)-$(DATASET))

@@ -60,12 +60,11 @@ def calibrate(run: Run, graph: Graph) -> Calibration:
     """Statistics of every tensor that any plan of this placement may quantize."""
     everything = place(PrecisionPlan("all"), run.placement, graph)
     how = run.calibration
-    preprocess = run.model.preprocess.for_calibration(how.preprocess)
     collector = Collector(
         run.model.network,
         tuple(everything.sources),
         calibration_image(run),
-        content_key(run.calibration_images, preprocess),
+        content_key(run.calibration_images, run.calibration_preprocess),
         run.cache,
     )
     return collector.collect(how.size, time.perf_counter)
@@ -74,11 +73,11 @@ def calibrate(run: Run, graph: Graph) -> Calibration:
 def calibration_image(run: Run) -> Callable[[int], npt.NDArray[np.float32]]:
     """What gives image number i of the calibration set, (1, 3, height, width), as the network
     takes it."""
-    order = run.calibration_order
-    preprocess = run.model.preprocess.for_calibration(run.calibration.preprocess)
+    order, preprocess = run.calibration_order, run.calibration_preprocess
 
     def image(index: int) -> npt.NDArray[np.float32]:
-        fitted, _ = preprocess.place(run.dataset.calibration.image(int(order[index])))
+        number = int(order[index])
+        fitted, _ = preprocess.place(run.dataset.calibration.image(number), seed=number)
         return preprocess.normalise(fitted[None])
 
     return image
@@ -101,12 +100,12 @@ def keep_reasons(run: Run, folder: Path, found: RunRanges) -> str:
 
     Returns the histograms' key: they are the same for all runs of a calibration set.
     """
-    kept, how = HistogramStore(folder), run.calibration
+    kept = HistogramStore(folder)
     by_name = {snapshot.name: snapshot for snapshot in found.calibration.snapshots}
     snapshots = [by_name[name] for name in found.graph.order(by_name)]
     key = content_key(
         run.model.network.sha256, run.baseline_engine.version, run.calibration_images,
-        found.calibration.size, run.model.preprocess.for_calibration(how.preprocess),
+        found.calibration.size, run.calibration_preprocess,
         *(snapshot.name for snapshot in snapshots),
     )  # fmt: skip
     kept.add_histograms(

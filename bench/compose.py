@@ -16,9 +16,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from bench.config import Config, ModelConfig
 from bench.data.calibration_order import read_image_list
 from bench.data.preprocess import make_preprocess
+from bench.download import Download
 from bench.engine.base import Builder, Engine
 from bench.errors import BenchError, ConfigError
-from bench.model.download import Download
 from bench.model.export import Export
 from bench.model.heads.base import Head
 from bench.model.onnx_model import OnnxModel, load_model
@@ -52,6 +52,7 @@ def build_run(config: Config) -> Run:
             config.input_range,  # type: ignore[arg-type]
             config.calibration.strategy,  # type: ignore[arg-type]
             read_image_list(Path(listed)) if (listed := config.calibration.list) else None,
+            config.calibration.pad,  # type: ignore[arg-type]
         ),
         plan=create(config.plan, "plan"),
         placement=config.placement,  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ class PreprocessConfig:
 
 @dataclass
 class DownloadConfig:
-    """See ``bench.model.download.Download``; all of it or nothing."""
+    """See ``bench.download.Download``; all of it or nothing."""
 
     url: str | None = None
     sha256: str | None = None
@@ -86,6 +86,7 @@ class CalibrationConfig:
     size: int = 64
     seed: int = 0
     preprocess: str = "same"
+    pad: int | str | None = None
     strategy: str = "random"
     list: str | None = None
 

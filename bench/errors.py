@@ -7,6 +7,7 @@ keeps its traceback.
 * ``ConfigError``  a value or a combination on the command line or in a YAML file
 * ``ModelError``   an ONNX file that is missing, broken, already quantized, or does not fit its head
 * ``DataError``    images, labels or annotations that are missing, broken or do not match
+* ``DownloadError``  a file that cannot be fetched, or is not the one that was meant
 * ``EngineError``  an engine that cannot build or run what it was given
 """
 
@@ -31,6 +32,10 @@ class ModelError(BenchError):
 
 class DataError(BenchError):
     """Images, labels or annotations that cannot be used as asked."""
+
+
+class DownloadError(BenchError):
+    """A file that cannot be fetched, or is not the one that was meant."""
 
 
 class EngineError(BenchError):

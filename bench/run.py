@@ -99,6 +99,7 @@ def _asked(run: Run) -> dict[str, Any]:
         "calibration_size": run.calibration.size,
         "calibration_seed": run.calibration.seed,
         "calibration_preprocess": run.calibration.preprocess,
+        "calibration_pad": "same" if run.calibration.pad is None else str(run.calibration.pad),
         "calibration_strategy": run.calibration.how,
         "calibration_overlap": run.calibration_overlap,
         "input_range": run.calibration.input_range,

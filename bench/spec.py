@@ -12,7 +12,7 @@ from bench.calibration.calibrator import Calibrator
 from bench.data.calibration_order import ImageList, Order, Strategy, calibration_order
 from bench.data.dataset import Dataset
 from bench.data.overlap import count_shared
-from bench.data.preprocess import CalibrationFit, Preprocess
+from bench.data.preprocess import CalibrationFit, Pad, Preprocess
 from bench.engine.base import Builder, Engine
 from bench.engine.onnxrt import OnnxRuntime
 from bench.errors import ConfigError, ModelError
@@ -46,7 +46,8 @@ class Model:
 class CalibrationSet:
     """Which calibration images, how fitted, and whose word counts for the network's input.
 
-    ``strategy`` and ``seed`` order the images unless they are ``listed``.
+    ``strategy`` and ``seed`` order the images unless they are ``listed``. ``pad`` is what a
+    letterbox pads them with; None: what it pads every image with.
     """
 
     size: int
@@ -55,6 +56,7 @@ class CalibrationSet:
     input_range: Literal["calibrated", "declared"] = "calibrated"
     strategy: Strategy = "random"
     listed: ImageList | None = None
+    pad: Pad | None = None
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -160,6 +162,12 @@ class Run:
         )
 
     @property
+    def calibration_preprocess(self) -> Preprocess:
+        """How calibration images become the network's input; ConfigError for what cannot be."""
+        how = self.calibration
+        return self.model.preprocess.for_calibration(how.preprocess, how.pad)
+
+    @property
     def calibration_images(self) -> str:
         """A key of the calibration images in their order, whatever settled it."""
         order = ",".join(map(str, self.calibration_order.tolist()))
@@ -229,6 +237,7 @@ class Run:
             raise ConfigError(
                 f"engine.threads={self.engine.threads} is below 0", "Use 0 for all cores, or more"
             )
+        _ = self.calibration_preprocess
         graph = Graph(self.model.network)
         if not graph.compute:
             raise ModelError(

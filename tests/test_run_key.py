@@ -12,6 +12,7 @@ import onnx
 import pytest
 from PIL import Image as Pil
 
+from bench.calibrate import calibration_image
 from bench.compose import build_run
 from bench.engine.ov import OpenVino
 from bench.results import row
@@ -83,6 +84,14 @@ def test_what_is_built_beside_and_for_which_gpus_changes_the_key(key: Key) -> No
     assert own == default
     builds = [key("engine=tensorrt_rtx", *capability) for capability in capable[:2]]
     assert len({own, other, key(), *builds}) == 5
+
+
+def test_what_pads_calibration_images_changes_the_key_and_their_input() -> None:
+    runs = [build_run(composed(f"calibration.pad={pad}")) for pad in ("null", "0", "114", "noise")]
+    assert len({one.key for one in runs}) == 4
+    inputs = [calibration_image(one)(0) for one in runs]
+    assert len({array.tobytes() for array in inputs}) == 3  # 114 is the default anyhow
+    assert {one.model.preprocess.pad for one in runs} == {114}  # of what is evaluated
 
 
 def test_no_two_changes_give_one_key(key: Key) -> None:

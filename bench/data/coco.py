@@ -20,7 +20,10 @@ from bench.errors import ConfigError, DataError
 class CocoDataset:
     """Validation images with boxes, and calibration images from another folder.
 
-    Class indices follow the ascending category ids, as every COCO model does. Calibration images
+    Class indices follow the ascending category ids, as every COCO model does. A picture that EXIF
+    would turn is turned only if it then has the size that its annotations say; calibration images,
+    of which nothing says it, count as stored (as ``torchvision``'s ``CocoDetection`` reads all).
+    Calibration images
     need ``calibration_annotations`` only where they are to be balanced over classes. Raises
     ConfigError if a path is not given or the model is no detector, DataError if files are missing
     or do not match.
@@ -113,7 +116,9 @@ class CocoDataset:
                 f"{folder} (first: {absent[0]})",
                 "Check that dataset.images and dataset.annotations belong together",
             )
-        return FileSamples(folder, names)
+        sizes = [(int(e["width"]), int(e["height"])) if e.get("width") and e.get("height") else None
+                 for e in entries]  # fmt: skip
+        return FileSamples(folder, names, sizes=sizes)
 
     def _collect_boxes(self, content: Mapping[str, Any]) -> tuple[BoxTarget, ...]:
         by_image: dict[int, list[Mapping[str, Any]]] = {e["id"]: [] for e in content["images"]}

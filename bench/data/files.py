@@ -1,7 +1,20 @@
-"""Images that lie in files."""
+"""Images that lie in files, and which way up.
+
+A camera that was held upright often stores its picture lying, with a mark (EXIF's Orientation) that
+says how to turn it. What is right is what the annotations were made on, and tools differ:
+
+* Ultralytics turns (OpenCV's reader obeys the mark, and so does ``exif_size`` in its utilities);
+* torchvision (``ImageFolder``, ``CocoDetection``, ``VOCDetection``) and the MATLAB reader of VOC's
+  development kit take the pixels as they are stored;
+* COCO's annotations say each picture's width and height: these tell where turning swaps the two,
+  and else its pixels count as stored (COCO's own pictures are not marked).
+
+So each form of dataset says what it wants.
+"""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,21 +22,34 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from PIL import ExifTags, ImageOps
 from PIL import Image as Pil
 
 from bench.cache import content_key
 from bench.data.dataset import Image
 from bench.errors import DataError
 
+Size = tuple[int, int]
+"""Width and height."""
+
+_SIDEWAYS = frozenset({5, 6, 7, 8})
+"""The orientations in which width and height change places."""
+
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 
 
 @dataclass(frozen=True)
 class FileSamples:
-    """Image files under one folder, in the order given."""
+    """Image files under one folder, in the order given.
+
+    ``upright``: turn pictures as their EXIF says. ``sizes``: the width and height that annotations
+    say (None: nothing), for those to be turned that have them only then.
+    """
 
     root: Path
     names: Sequence[str]
+    upright: bool = False
+    sizes: Sequence[Size | None] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -31,23 +57,34 @@ class FileSamples:
     def image(self, index: int) -> Image:
         path = self.path(index)
         with _readable(path), Pil.open(path) as picture:
+            if self._is_turned(index, picture.size, _orientation(picture)):
+                return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
             return np.asarray(picture.convert("RGB"))
 
     def path(self, index: int) -> Path:
         return self.root / self.names[index]
 
-    def size(self, index: int) -> tuple[int, int]:
+    def size(self, index: int) -> Size:
         """Width and height of image ``index``, from the head of its file: no pixel is decoded."""
         path = self.path(index)
         with _readable(path):
-            return _size(path, path.stat().st_mtime_ns)
+            size, orientation = _head(path, path.stat().st_mtime_ns)
+        turned = self._is_turned(index, size, orientation)
+        return size[::-1] if turned and orientation in _SIDEWAYS else size
 
     @property
     def fingerprint(self) -> str:
         """Names, sizes and times of change: cheap, and different after any usual edit or copy."""
         stats = (self.path(index).stat() for index in range(len(self)))
         facts = (f"{s.st_size}:{s.st_mtime_ns}" for s in stats)
-        return content_key(*self.names, *facts)
+        # Where nothing is turned, no word of it: prepared images of before stay good.
+        told = [self.upright, *self.sizes] if self.upright or self.sizes else []
+        return content_key(*self.names, *facts, *told)
+
+    def _is_turned(self, index: int, size: Size, orientation: int) -> bool:
+        if self.upright or not self.sizes:
+            return self.upright and orientation != 1
+        return orientation in _SIDEWAYS and size != self.sizes[index] == size[::-1]
 
 
 @contextmanager
@@ -63,9 +100,19 @@ def _readable(path: Path) -> Iterator[None]:
 
 # Every run of a sweep makes its own dataset object; ``changed`` tells a file's versions apart.
 @lru_cache(maxsize=1 << 17)
-def _size(path: Path, changed: int) -> tuple[int, int]:
+def _head(path: Path, changed: int) -> tuple[Size, int]:
+    """Width and height as stored, and the orientation."""
     with Pil.open(path) as picture:
-        return picture.size
+        return picture.size, _orientation(picture)
+
+
+def _orientation(picture: Pil.Image) -> int:
+    """EXIF's Orientation, 1 (as stored) to 8; 1 for none, and for EXIF that is no EXIF."""
+    try:
+        found = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except (OSError, ValueError, SyntaxError, KeyError, TypeError, struct.error):
+        return 1
+    return found if found in range(1, 9) else 1
 
 
 def read_text(path: Path, what: str, option: str) -> str:
@@ -91,7 +138,7 @@ def require_images(paths: Sequence[Path], listed_in: Path, option: str) -> None:
         )
 
 
-def list_images(folder: Path, option: str) -> FileSamples:
+def list_images(folder: Path, option: str, upright: bool = False) -> FileSamples:
     """Every image under ``folder``, sorted by name; ``option`` is what the user set it with."""
     if not folder.is_dir():
         raise DataError(f"folder {folder} does not exist", f"Check {option}")
@@ -102,4 +149,4 @@ def list_images(folder: Path, option: str) -> FileSamples:
     )
     if not names:
         raise DataError(f"folder {folder} contains no image files", f"Check {option}")
-    return FileSamples(folder, tuple(names))
+    return FileSamples(folder, tuple(names), upright)

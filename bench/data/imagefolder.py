@@ -24,6 +24,8 @@ class ImageFolderDataset:
     names and class indices, the images lie anywhere under ``root``, and ``classes`` says how many
     classes there are: a file that happens to have none of the last class cannot tell.
 
+    Pictures count as stored, whatever their EXIF says, as torchvision's ``ImageFolder`` reads them.
+
     Raises ConfigError if a path is not given or the model is no classifier, DataError if folders
     are missing, an image lies outside, or the labels do not fit.
     """

@@ -16,8 +16,11 @@ class ImagesDataset:
     """Images anywhere under one folder to evaluate, under another to calibrate on.
 
     ``labels`` says what stands in for labels, and ``fp32`` is all there is; ``classes``, how many
-    the model tells apart. Raises ConfigError if an option is not given, DataError if a folder is
-    missing.
+    the model tells apart. No annotation says which way up pictures are: for a detector they are
+    turned as their EXIF says (as Ultralytics' predictor reads them), for a classifier they count as
+    stored (as torchvision reads them).
+
+    Raises ConfigError if an option is not given, DataError if a folder is missing.
     """
 
     boxes = None
@@ -52,12 +55,13 @@ class ImagesDataset:
         self.task: Task = task
         self.class_names = tuple(map(str, range(classes)))
         self.labels = None
-        self.validation = list_images(Path(str(root)), "dataset.root")
+        self.validation = list_images(Path(str(root)), "dataset.root", task == "detection")
         self._calibration_root = Path(str(calibration_root))
 
     @cached_property
     def calibration(self) -> FileSamples:
-        return list_images(self._calibration_root, "dataset.calibration_root")
+        upright = self.task == "detection"
+        return list_images(self._calibration_root, "dataset.calibration_root", upright)
 
     def calibration_classes(self) -> list[frozenset[int]]:
         raise ConfigError(

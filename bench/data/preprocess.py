@@ -17,6 +17,9 @@ from bench.errors import ConfigError
 
 Fit = Literal["letterbox", "resize_crop", "stretch"]
 CalibrationFit = Literal["same", "stretch", "crop"]
+Pad = int | Literal["noise"]
+"""A grey level from 0 to 255, or every padded value drawn uniformly from these."""
+
 _RESAMPLING = {"bilinear": Pil.Resampling.BILINEAR, "bicubic": Pil.Resampling.BICUBIC}
 
 
@@ -51,7 +54,7 @@ class Preprocess:
 
     size: tuple[int, int]
     fit: Fit = "letterbox"
-    pad: int = 114
+    pad: Pad = 114
     resize: int | None = None
     color: Literal["rgb", "bgr"] = "rgb"
     scale: float = 1 / 255
@@ -75,7 +78,7 @@ class Preprocess:
                 f"model.preprocess.fit={self.fit}",
                 "Use bilinear, or with resize_crop bicubic too",
             )
-        if not 0 <= self.pad <= 255:
+        if self.pad != "noise" and not 0 <= self.pad <= 255:
             raise ConfigError(f"model.preprocess.pad={self.pad} is no pixel", "Use 0 to 255")
         if self.fit == "resize_crop" and self.resize and self.resize < max(self.size):
             raise ConfigError(
@@ -90,8 +93,22 @@ class Preprocess:
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise ConfigError("model.preprocess.mean and std need three numbers, std above 0")
 
-    def for_calibration(self, how: CalibrationFit) -> Preprocess:
-        """The same, with calibration images fitted ``same``, ``stretch`` or ``crop``."""
+    def for_calibration(self, how: CalibrationFit, pad: Pad | None = None) -> Preprocess:
+        """The same, with calibration images fitted ``same``, ``stretch`` or ``crop``.
+
+        ``pad`` replaces the padding of a letterbox; raises ConfigError where nothing is padded.
+        """
+        if pad is not None:
+            if pad != "noise" and not (isinstance(pad, int) and 0 <= pad <= 255):
+                raise ConfigError(f"calibration.pad={pad} is no pixel", "Use 0 to 255 or noise")
+            if how != "same" or self.fit != "letterbox":
+                fit = self.fit if how == "same" else how
+                raise ConfigError(
+                    f"calibration.pad={pad} changes nothing: calibration images are fitted by "
+                    f"{fit}, which pads nothing",
+                    "Drop it, or use calibration.preprocess=same with a letterbox",
+                )
+            return replace(self, pad=pad)
         if how == "same":
             return self
         if how == "stretch":
@@ -100,10 +117,13 @@ class Preprocess:
             return replace(self, fit="resize_crop", resize=None)
         raise ConfigError(f"calibration.preprocess={how} is unknown", "Use same, stretch or crop")
 
-    def place(self, image: Image) -> tuple[Image, Fitting]:
-        """Fit one picture into ``size``: height x width x 3 uint8, and where it came to lie."""
+    def place(self, image: Image, seed: int = 0) -> tuple[Image, Fitting]:
+        """Fit one picture into ``size``: height x width x 3 uint8, and where it came to lie.
+
+        ``seed`` is that of a padding by noise: equal seeds, equal noise.
+        """
         if self.fit == "letterbox":
-            return self._letterbox(image)
+            return self._letterbox(image, seed)
         if self.fit == "stretch":
             return self._stretch(image)
         return self._resize_crop(image)
@@ -114,8 +134,12 @@ class Preprocess:
         mean, std = np.array(self.mean)[:, None], np.array(self.std)[:, None]
         lookup = ((values - mean) / std).astype(np.float32)
         order = (0, 1, 2) if self.color == "rgb" else (2, 1, 0)
-        planes = [lookup[i][images[..., channel]] for i, channel in enumerate(order)]
-        return np.ascontiguousarray(np.stack(planes, axis=1))
+        count, height, width, _ = images.shape
+        planes = np.empty((count, 3, height, width), np.float32)
+        for image, out in zip(images, planes, strict=True):
+            for i, channel in enumerate(order):
+                cv2.LUT(np.ascontiguousarray(image[..., channel]), lookup[i], dst=out[i])
+        return planes
 
     def input_range(self) -> tuple[float, float]:
         """The lowest and highest value that any 8-bit picture can put into the network."""
@@ -130,7 +154,7 @@ class Preprocess:
         """The larger magnitude of the two."""
         return max(map(abs, self.input_range()))
 
-    def _letterbox(self, image: Image) -> tuple[Image, Fitting]:
+    def _letterbox(self, image: Image, seed: int) -> tuple[Image, Fitting]:
         (height, width), (rows, columns) = image.shape[:2], self.size
         ratio = min(rows / height, columns / width)
         new_width, new_height = max(round(width * ratio), 1), max(round(height * ratio), 1)
@@ -139,9 +163,15 @@ class Preprocess:
             resized = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
         left = round((columns - new_width) / 2 - 0.1)
         top = round((rows - new_height) / 2 - 0.1)
-        canvas = np.full((rows, columns, 3), self.pad, np.uint8)
+        canvas = self._padding(seed)
         canvas[top : top + new_height, left : left + new_width] = resized
         return canvas, Fitting(ratio, ratio, left, top, width, height)
+
+    def _padding(self, seed: int) -> Image:
+        shape = (*self.size, 3)
+        if self.pad == "noise":
+            return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+        return np.full(shape, self.pad, np.uint8)
 
     def _stretch(self, image: Image) -> tuple[Image, Fitting]:
         (height, width), (rows, columns) = image.shape[:2], self.size

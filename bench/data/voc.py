@@ -36,6 +36,9 @@ class VocDataset:
     regions they would forgive all, but by another measure of overlap. The score is COCO's
     all the same: mAP50 is near VOC's AP (which reads precision at every recall, not at 101).
 
+    Pictures count as stored, whatever their EXIF says, as the development kit and torchvision read
+    them.
+
     Raises ConfigError if the root is not given or the model is no detector, DataError if files are
     missing or broken.
     """

@@ -28,6 +28,7 @@ BEYOND = 1.01
 class YoloDataset:
     """Validation images with boxes from one split of the YAML, calibration images from another.
 
+    Pictures are turned as their EXIF says, as Ultralytics reads them (see ``bench.data.files``).
     ``file`` is the YAML, ``root`` replaces its ``path``. A relative ``path`` counts from the YAML's
     folder, or else from the working directory. Raises ConfigError if the file is not given, the
     model is no detector or a split is not in the YAML, DataError if files are missing or broken.
@@ -111,7 +112,8 @@ class YoloDataset:
         paths: set[Path] = set()
         for entry in value if isinstance(value, list) else [value]:
             paths.update(self._expand(str(entry), split))
-        return FileSamples(self._root, [self._named(path) for path in sorted(paths)])
+        names = [self._named(path) for path in sorted(paths)]
+        return FileSamples(self._root, names, upright=True)
 
     def _expand(self, entry: str, split: str) -> Sequence[Path]:
         path, option = self._root / entry, f"'{split}' in {self._file}, or dataset.root"

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.cache import only_one
+from bench.download import Download, fetch
 from bench.errors import ConfigError, ModelError
-from bench.model.download import Download, fetch
 from bench.model.export import LICENCES, Export, run_export
 
 CARRIED = Path(__file__).parent / "weights"
@@ -63,7 +63,8 @@ def find_weights(
 ) -> Weights:
     """The file to use for ``model`` on ``dataset``, fetched if need be.
 
-    Raises ConfigError if there are no weights for the dataset, ModelError if they cannot be had.
+    Raises ConfigError if there are no weights for the dataset, ModelError or DownloadError if they
+    cannot be had.
     """
     found, missing = _locate(model, dataset, path, sources, cache)
     if missing:
@@ -117,7 +118,7 @@ def _fetched(source: Source, folder: Path) -> Weights | None:
     """Where a fetched file lies or goes, named after what it depends on; None if nothing can."""
     stem, export = Path(source.file).stem, source.export
     if source.download:
-        file = folder / f"{stem}-{source.download.sha256[:12].lower()}.onnx"
+        file = folder / f"{stem}-{source.download.version}.onnx"
         return Weights(file, f"downloaded from {source.download.url}")
     if export is None:
         return None

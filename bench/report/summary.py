@@ -41,6 +41,7 @@ EFFECT_AXES = {
     "calibration_size": "calibration size",
     "calibration_seed": "calibration seed",
     "calibration_preprocess": "fitting of calibration images",
+    "calibration_pad": "padding of calibration images",
     "calibration_strategy": "order of calibration images",
     "input_range": "input range",
     "plan": "plan",

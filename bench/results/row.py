@@ -218,6 +218,10 @@ class Row:
     )
     overrides: str = column("what was typed for this run: Hydra overrides", default="")
     schema_version: int = column("version of this schema", default=SCHEMA_VERSION)
+    calibration_pad: str = column(
+        "padding of calibration images: same (as the model's), a grey level, or noise",
+        default="same",
+    )
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -1,13 +1,14 @@
 """``make benchmark``: what calibration costs here, and what ONNX Runtime's own tool costs.
 
 Writes ``benchmark.json`` and ``scaling.png`` and prints tables. It measures the embedded YOLOv8n,
-and a YOLOX-nano if one is found (yolox_nano*.onnx under $BENCH_MODELS or models/), in five parts:
+and a YOLOX-nano if one is found (yolox_nano*.onnx under $BENCH_MODELS or models/), in six parts:
 
   collection  a pass with statistics against a bare FP32 pass
   memory      the peak of collection, over the number of images
   thresholds  the search of each calibrator
   peer        nine quantized files by onnxruntime's quantize_static, and by one pass of ours
   scale       how collection grows with images and tensors
+  evaluation  from prepared pixels to predictions, against the same inferences alone
 
 Ratios are what to quote: every comparison alternates its sides. Leave the machine alone meanwhile.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -41,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given.peer_sizes,
         given.scale_sizes,
         given.peer_memory_limit_mb,
+        tuple(shlex.split(given.evaluate)),
     )
     models = [load_subject(path) for path in find_models(given.model)]
     found = [Found(model, options) for model in models]
@@ -123,6 +126,12 @@ def _parser() -> argparse.ArgumentParser:
         default=default.peer_memory_limit_mb,
         metavar="MB",
         help="kill a run of the peer above it, and report a lower bound; default %(default)s",
+    )
+    add(
+        "--evaluate",
+        default="",
+        metavar="'model=... dataset=... ...'",
+        help="overrides of the harness that say what a model beside the embedded is evaluated on",
     )
     return parser
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.benchmarks.by_onnxruntime import EXTRA_OPTIONS
 from tests.benchmarks.collection import paired_ratios, pass_times
+from tests.benchmarks.evaluation import Evaluation, evaluation_times
 from tests.benchmarks.memory import Memory, growth, memory_of, peak
 from tests.benchmarks.peer import Comparison, compare
 from tests.benchmarks.scale import Scale, scale_of
@@ -28,6 +29,8 @@ class Options:
     peer_sizes: Sizes = (8, 32, 64)
     scale_sizes: Sizes = (8, 16, 32, 64, 128)
     peer_memory_limit_mb: float = 16000
+    evaluate: tuple[str, ...] = ()
+    """Hydra overrides: which dataset a model that is not embedded is evaluated on."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Found:
     thresholds: dict[str, dict[str, float]] | None = None
     peer: Comparison | None = None
     scale: Scale | None = None
+    evaluation: dict[str, Evaluation] | None = None
 
     def with_part(self, part: str) -> Found:
         """The same with one of ``PARTS`` measured."""
@@ -60,6 +64,9 @@ class Found:
             found |= {f"memory_ratio_192_to_8_{name}": own for name, own in grown.items()}
         if self.thresholds:
             found["entropy_ms_per_tensor"] = self.thresholds["explicit"]["entropy2"]
+        if self.evaluation:
+            for name, one in self.evaluation.items():
+                found[f"evaluation_ratio_{name}"] = one.ratio.median
         if self.peer:
             for suffix, in_chunks in _ways(self.peer).items():
                 time, memory = self.peer.time(in_chunks), self.peer.memory(in_chunks)
@@ -77,6 +84,7 @@ class Found:
             "threshold_ms_per_tensor": self.thresholds,
             "peer": asdict(self.peer) | {"extra_options": EXTRA_OPTIONS} if self.peer else None,
             "scale": asdict(self.scale) if self.scale else None,
+            "evaluation": {name: asdict(one) for name, one in (self.evaluation or {}).items()},
         }
 
 
@@ -112,12 +120,17 @@ def _scale(subject: Subject, options: Options) -> Scale:
     return scale_of(subject, sizes, sizes[len(sizes) // 2], min(options.rounds, 3))
 
 
+def _evaluation(subject: Subject, options: Options) -> dict[str, Evaluation] | None:
+    return evaluation_times(subject, options.images, options.rounds, options.evaluate)
+
+
 PARTS: dict[str, Callable[[Subject, Options], Any]] = {
     "collection": _collection,
     "memory": _memory,
     "thresholds": _thresholds,
     "peer": _peer,
     "scale": _scale,
+    "evaluation": _evaluation,
 }
 """By their names on the command line; those of the fields of ``Found``."""
 
@@ -129,5 +142,7 @@ KEYS = (
     "peer_time_ratio",
     "peer_memory_ratio",
     "memory_ratio_192_to_8",
+    "evaluation_ratio_int8",
+    "evaluation_ratio_fp32",
 )
 """What stands at the top of the file, of the embedded model."""

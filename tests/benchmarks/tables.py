@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.table import Table
 
 from tests.benchmarks.collection import BARE, paired_ratios, spread
+from tests.benchmarks.evaluation import Evaluation
 from tests.benchmarks.memory import Memory
 from tests.benchmarks.parts import Found
 from tests.benchmarks.peer import Comparison, PeerRun, Ratio
@@ -36,6 +37,8 @@ def _parts(found: Found) -> Iterator[tuple[str, Table]]:
         )
     if found.scale:
         yield "how collection grows", _scale(found.scale)
+    if found.evaluation:
+        yield "an evaluation over its bare inference", _evaluation(found.evaluation)
 
 
 def _table(*heads: str) -> Table:
@@ -110,6 +113,23 @@ def _times(ratio: Ratio) -> str:
     if ratio.value is None:
         return "failed"
     return f"{'>= ' if ratio.is_lower_bound else ''}{ratio.value:.1f} x"
+
+
+def _evaluation(evaluations: dict[str, Evaluation]) -> Table:
+    heads = ("images", "bare ms", "over bare", "min-max", "scoring s", "bootstrap s")
+    table = _table("engine", *heads)
+    for name, one in evaluations.items():
+        ratio = one.ratio
+        table.add_row(
+            f"{name}, {one.engine}",
+            str(one.images),
+            f"{spread(one.bare).median / one.images * 1e3:.1f}",
+            f"{ratio.median:.3f}",
+            f"{ratio.least:.3f}-{ratio.largest:.3f}",
+            f"{one.scoring:.2f}",
+            f"{one.bootstrap:.2f}",
+        )
+    return table
 
 
 def _scale(scale: Scale) -> Table:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bench.data.calibration_order import ImageList, calibration_order, read_image_list
+from bench.data.images import ImagesDataset
 from bench.errors import DataError
 
 NAMES = [f"{index:03d}.png" for index in range(40)]
@@ -90,6 +91,37 @@ def test_names_with_blanks_in_them():
 def test_a_list_that_does_not_fit(entries, told):
     with pytest.raises(DataError, match=told):
         listed(*entries, names=["a/1.png", "a/2.png", "b/2.png"])
+
+
+# As in mlcommons/inference: calibration/COCO/coco_cal_images_list.txt, calibration/ImageNet/
+# cal_image_list_option_1.txt and a val_map.txt, whose lines end with the class.
+MLPERF = {
+    "COCO": ("000000391895.jpg\n000000522418.jpg\n", "train2017/000000{}.jpg", (391895, 522418)),
+    "ImageNet": (
+        "ILSVRC2012_val_00000027.JPEG\nILSVRC2012_val_00000003.JPEG\n",
+        "ILSVRC2012_val_000000{:02}.JPEG",
+        (27, 3),
+    ),
+    "ImageNet with classes": (
+        "ILSVRC2012_val_00000027.JPEG 65\nILSVRC2012_val_00000003.JPEG 970\n",
+        "n01440764/ILSVRC2012_val_000000{:02}.JPEG",
+        (27, 3),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MLPERF)
+def test_mlperf_s_lists_find_their_images_in_their_order(kind, tmp_path, write_picture):
+    text, name, numbers = MLPERF[kind]
+    for seed, number in enumerate((*numbers, 55)):
+        write_picture(tmp_path / "calib" / name.format(number), seed)
+    (tmp_path / "list.txt").write_text(text)
+    data = ImagesDataset("classification", str(tmp_path), str(tmp_path / "calib"), 1000)
+    names = data.calibration.names
+    found = calibration_order(
+        names, "random", 0, read_image_list(tmp_path / "list.txt"), data.calibration_classes
+    )
+    assert [names[index] for index in found] == [name.format(number) for number in numbers]
 
 
 def test_reading_a_list(tmp_path: Path):

@@ -211,6 +211,42 @@ def test_for_calibration_changes_the_fit_only():
         own.for_calibration("squeeze")
 
 
+@pytest.mark.parametrize("pad", [0, 114, 255, "noise"])
+def test_the_padding_of_calibration_images_changes_nothing_but_the_padding(pad):
+    own, image = Preprocess((24, 24), pad=114, mean=(1, 2, 3)), noise(12, 24)
+    before, fitting = own.place(image)
+    after, same = own.for_calibration("same", pad).place(image, seed=7)
+    assert same == fitting
+    np.testing.assert_array_equal(after[6:18], before[6:18])
+    padded = np.concatenate([after[:6], after[18:]])
+    if pad == "noise":
+        assert len(np.unique(padded)) > 200
+        assert abs(padded.mean() - 127.5) < 10
+    else:
+        assert (padded == pad).all()
+
+
+def test_noise_is_the_same_for_a_seed_and_another_for_another():
+    own, image = Preprocess((24, 24)).for_calibration("same", "noise"), noise(12, 24)
+    one, again, other = (own.place(image, seed)[0] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, again)
+    assert (one[:6] != other[:6]).mean() > 0.9
+
+
+@pytest.mark.parametrize("fit", ["stretch", "crop"])
+def test_a_padding_where_nothing_is_padded_is_refused(fit):
+    with pytest.raises(ConfigError, match=r"calibration.pad=0 changes nothing"):
+        Preprocess((24, 24)).for_calibration(fit, 0)
+    with pytest.raises(ConfigError, match=r"fitted by resize_crop"):
+        Preprocess((24, 24), fit="resize_crop").for_calibration("same", 0)
+
+
+@pytest.mark.parametrize("pad", [-1, 256, "grey", "0"])
+def test_no_other_padding_of_calibration_images(pad):
+    with pytest.raises(ConfigError, match=f"calibration.pad={pad} is no pixel. Use 0 to 255 or no"):
+        Preprocess((24, 24)).for_calibration("same", pad)
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [

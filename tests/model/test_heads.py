@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from bench.errors import ModelError
-from bench.model.heads.base import grid, no_detections, shown
+from bench.model.heads.base import Candidates, grid, no_detections, shown
 from bench.model.heads.classifier import Classifier
 from bench.model.heads.end_to_end import DetectionsHead, YoloV10Head
 from bench.model.heads.suppression import Suppression
 from bench.model.heads.yolov5 import YoloV5Head
-from bench.model.heads.yolov8 import YoloV8Head
+from bench.model.heads.yolov8 import YoloV8Head, corners
 from bench.model.heads.yolox import YoloXHead
 
 SIZE = (64, 96)  # height, width: 8x12 + 4x6 + 2x3 cells
@@ -35,6 +35,21 @@ def test_yolov8_boxes_are_centres_and_sizes():
     np.testing.assert_array_equal(found.labels, [1, 2])
     assert (found.boxes.dtype, found.scores.dtype) == (np.float32, np.float32)
     assert found.labels.dtype == np.int64
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_yolov8_skips_no_box_that_could_pass(several):
+    """The shortcut over the classes gives, to the bit, what all boxes give."""
+    rng = np.random.default_rng(0)
+    output = rng.uniform(0, 60, (4 + 3, CELLS)).astype(np.float32)
+    output[4:] = rng.uniform(0, 1, (3, CELLS)) ** 40
+    output[4, ::7], output[5, ::9], output[0, ::11] = np.nan, np.inf, np.inf
+    suppression = Suppression(score=0.01, several_labels=several)
+    found = YoloV8Head(suppression).decode([output])
+    expected = suppression(Candidates(corners(output[:4].T), output[4:].T))
+    assert 0 < len(found.scores) < CELLS
+    for name in ("boxes", "scores", "labels"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
 
 
 def test_yolov8_without_detections():

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.download import Download
 from bench.errors import ConfigError, ModelError
 from bench.model import zoo
-from bench.model.download import Download
 from bench.model.export import Export
 from bench.model.zoo import Source, check_weights, find_weights
 

@@ -27,7 +27,10 @@ class YoloV8Head:
         require_outputs("yolov8", shapes, [expected], n_classes)
 
     def decode(self, outputs: Sequence[Array]) -> Detections:
-        return self.suppression(Candidates(corners(outputs[0][:4].T), outputs[0][4:].T))
+        # Classes lie one behind the other: asking along them first spares a walk across memory.
+        likely = (outputs[0][4:] > self.suppression.score).any(axis=0)
+        found = outputs[0][:, likely].T
+        return self.suppression(Candidates(corners(found[:, :4]), found[:, 4:]))
 
 
 def corners(centred: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Fetching a weights file: checked, resumed, whole or not at all.
+"""Fetching a file: checked, resumed, whole or not at all.
 
 ``requests`` with urllib3's ``Retry`` brings connections, redirects, proxies, and waiting and asking
 again after refused connections and 5xx answers. Neither goes on with a body that broke off, and
@@ -28,26 +28,48 @@ from rich.progress import (
 )
 from urllib3.util import Retry
 
-from bench.cache import hash_file
-from bench.errors import ConfigError, ModelError
+from bench.cache import content_key, hash_file
+from bench.errors import ConfigError, DownloadError
 
 _BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
 class Download:
-    """A file on a server, and the SHA-256 that it must have."""
+    """A file on a server; the SHA-256 and the bytes that it must have, where they are known."""
 
     url: str
-    sha256: str
+    sha256: str | None = None
+    size: int | None = None
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
             raise ConfigError(f"download.url={self.url} is no http address", "Give http(s)://...")
-        if len(self.sha256) != 64 or set(self.sha256.lower()) - set("0123456789abcdef"):
+        if self.sha256 is not None and (
+            len(self.sha256) != 64 or set(self.sha256.lower()) - set("0123456789abcdef")
+        ):
             raise ConfigError(
                 f"download.sha256={self.sha256} is no SHA-256", "Give its 64 hexadecimal digits"
             )
+
+    @property
+    def file_name(self) -> str:
+        return self.url.rpartition("/")[2]
+
+    @property
+    def version(self) -> str:
+        """Twelve hexadecimal digits that tell this file from another of its name."""
+        return (self.sha256 or content_key(self.url)).lower()[:12]
+
+    def misfit(self, path: Path) -> str:
+        """What ``path`` has that this file has not, in words; nothing if it can be this file."""
+        size = path.stat().st_size
+        if self.size is not None and size != self.size:
+            return f"{size:,} bytes, not {self.size:,}"
+        found = hash_file(path) if self.sha256 else ""
+        if self.sha256 and found != self.sha256.lower():
+            return f"SHA-256 {found[:12]}..., not {self.sha256[:12]}..."
+        return ""
 
 
 @dataclass(frozen=True)
@@ -65,11 +87,15 @@ class _BrokenOffError(Exception):
     """The body ended too early: what has come stays, and the next attempt goes on from there."""
 
 
+class _AnotherFileError(Exception):
+    """The server announces another length than the file has: no byte of it is wanted."""
+
+
 def fetch(file: Download, target: Path, mend: str, patience: Patience | None = None) -> None:
-    """Make ``target`` the file. Raises ModelError, whose line ends with ``mend``.
+    """Make ``target`` the file. Raises DownloadError, whose line ends with ``mend``.
 
     ``TARGET.part`` grows beside it and stays when the connection is lost, so that the next call
-    goes on; a file with another hash is deleted.
+    goes on; a file with another hash or length is deleted.
     """
     patience = patience or Patience()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -82,22 +108,20 @@ def fetch(file: Download, target: Path, mend: str, patience: Patience | None = N
             try:
                 _go_on(session, file, part, patience, progress, task)
                 break
+            except _AnotherFileError as error:
+                _forget(part)
+                raise DownloadError(f"{file.url} is another file now ({error})", mend) from error
             except requests.RequestException as error:
-                raise ModelError(_told(error, file.url), mend) from error
+                raise DownloadError(_told(error, file.url), mend) from error
             except _BrokenOffError as error:
                 lost = error
         else:
-            raise ModelError(
+            raise DownloadError(
                 f"{file.url} could not be fetched whole ({lost}{_kept(part)})", mend
             ) from lost
-    found = hash_file(part)
-    if found != file.sha256.lower():
+    if misfit := file.misfit(part):
         _forget(part)
-        raise ModelError(
-            f"{file.url} gave a file with SHA-256 {found[:12]}..., not {file.sha256[:12]}...; it "
-            "was deleted",
-            mend,
-        )
+        raise DownloadError(f"{file.url} gave a file with {misfit}; it was deleted", mend)
     part.replace(target)
     _validator(part).unlink(missing_ok=True)
 
@@ -119,7 +143,8 @@ def _go_on(
     timeout = (patience.connect, patience.read)
     with session.get(file.url, headers=headers, stream=True, timeout=timeout) as answer:
         if answer.status_code == 416:  # nothing is missing, or it is not the beginning of this file
-            if have and hash_file(part) == file.sha256.lower():
+            whole = answer.headers.get("Content-Range") == f"bytes */{have}" or file.sha256
+            if have and whole and not file.misfit(part):
                 return
             _forget(part)
             raise _BrokenOffError("the part that was there did not fit")
@@ -133,6 +158,8 @@ def _go_on(
             _remember_version(part, answer)
         length = answer.headers.get("Content-Length")
         total = have + int(length) if length and length.isdigit() else None
+        if file.size is not None and total not in (None, file.size):
+            raise _AnotherFileError(f"{total:,} bytes, not {file.size:,}")
         progress.update(task, total=total, completed=have)
         with part.open("ab" if goes_on else "wb") as out:
             _copy(answer, out, progress, task)
@@ -196,12 +223,14 @@ def _kept(part: Path) -> str:
 
 
 def _progress() -> Progress:
+    console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,  # it would leave a blank line a file in a log
     )

@@ -3,89 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import threading
-import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from bench.errors import ConfigError, ModelError
-from bench.model.download import Download, Patience, fetch
+from bench.download import Download, Patience, fetch
+from bench.errors import ConfigError, DownloadError
+from tests.loopback import Server, serving
 
+NAME = "net.onnx"
 BODY = bytes(range(256)) * 2000
 SHA256 = hashlib.sha256(BODY).hexdigest()
 HURRY = Patience(connect=2, read=0.4, attempts=3, pause=0.01)
 MEND = "Put the file at models/net.onnx, or use dataset=shapes"
 
 
-class Server(ThreadingHTTPServer):
-    """Serves ``body``; ``tricks`` says what each request in turn suffers, then all goes well."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.body, self.etag = BODY, '"one"'
-        self.tricks: list[str] = []
-        self.always = ""
-        self.ranges: list[str | None] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/net.onnx"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        trick = self.server.tricks.pop(0) if self.server.tricks else self.server.always
-        asked = self.headers["Range"]
-        self.server.ranges.append(asked)
-        if trick.isdigit():
-            self.send_error(int(trick))
-            return
-        body, start = self.server.body, 0
-        fits = self.headers["If-Range"] == self.server.etag
-        if asked and fits and trick != "ignore range":
-            start = int(asked.removeprefix("bytes=").removesuffix("-"))
-            if start >= len(body):
-                self.send_error(416)
-                return
-            self.send_response(206)
-            told = start + 1 if trick == "other part" else start
-            self.send_header("Content-Range", f"bytes {told}-{len(body) - 1}/{len(body)}")
-        else:
-            self.send_response(200)
-        self.send_header("Content-Length", str(len(body) - start))
-        if self.server.etag:
-            self.send_header("ETag", self.server.etag)
-        self.end_headers()
-        middle = (start + len(body)) // 2
-        if trick == "cut":
-            self.wfile.write(body[start:middle])
-        elif trick == "stall":
-            self.wfile.write(body[start:middle])
-            self.wfile.flush()
-            time.sleep(1)
-        elif trick == "corrupt":
-            self.wfile.write(bytes(len(body) - start))
-        else:
-            self.wfile.write(body[start:])
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with Server() as served:
-        threading.Thread(target=served.serve_forever, args=(0.01,), daemon=True).start()
+    with serving({NAME: BODY}) as served:
         yield served
-        served.shutdown()
 
 
 @pytest.fixture
@@ -94,15 +32,15 @@ def target(tmp_path: Path) -> Path:
 
 
 def get(server: Server, target: Path, sha256: str = SHA256) -> None:
-    fetch(Download(server.url, sha256), target, MEND, HURRY)
+    fetch(Download(server.url(NAME), sha256), target, MEND, HURRY)
 
 
 def refused(server: Server, target: Path, sha256: str = SHA256) -> str:
-    with pytest.raises(ModelError) as caught:
+    with pytest.raises(DownloadError) as caught:
         get(server, target, sha256)
     line = str(caught.value)
     assert "\n" not in line
-    assert server.url in line
+    assert server.url(NAME) in line
     assert line.endswith(MEND)  # where to put the file, and what needs none
     assert not target.exists()
     return line
@@ -152,7 +90,7 @@ def test_another_version_of_the_file_is_fetched_from_its_beginning(
 ) -> None:
     server.always = "cut"
     refused(server, target)
-    server.always, server.etag, server.body = "", '"two"', BODY[::-1]
+    server.always, server.etag, server.bodies[NAME] = "", '"two"', BODY[::-1]
     get(server, target, hashlib.sha256(BODY[::-1]).hexdigest())
     assert target.read_bytes() == BODY[::-1]
 
@@ -226,3 +164,23 @@ def test_no_other_kind_of_address_and_no_other_kind_of_hash() -> None:
         Download("ftp://x", SHA256)
     with pytest.raises(ConfigError, match=r"download\.sha256=123 is no SHA-256"):
         Download("https://x", "123")
+
+
+def test_a_length_that_is_not_the_file_s_is_refused_before_its_bytes(
+    server: Server, target: Path
+) -> None:
+    with pytest.raises(DownloadError) as caught:
+        fetch(Download(server.url(NAME), size=9), target, MEND, HURRY)
+    assert f"is another file now ({len(BODY):,} bytes, not 9)" in str(caught.value)
+    assert str(caught.value).endswith(MEND)
+    assert len(server.ranges) == 1
+    assert not list(target.parent.iterdir())
+
+
+@pytest.mark.parametrize("size", [None, len(BODY)])
+def test_a_file_of_which_no_hash_is_known(size: int | None, server: Server, target: Path) -> None:
+    server.tricks = ["cut"]
+    fetch(Download(server.url(NAME), size=size), target, MEND, HURRY)
+    assert target.read_bytes() == BODY
+    assert len(server.ranges) == 2
+    assert is_alone(target)
