@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywher
 
 from bench.compose import CONF
 from bench.data.shapes import CLASSES, Scene
-from bench.data.shapes_dataset import ShapesDataset, ShapeSamples
+from bench.data.shapes_dataset import ShapeSamples, ShapesDataset
 from bench.errors import BenchError, DataError
 
 
