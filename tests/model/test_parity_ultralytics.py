@@ -108,16 +108,6 @@ def picture() -> np.ndarray:
     return blobs(1, 230, seed=1)[0]
 
 
-@pytest.fixture
-def torchvision_works() -> None:
-    try:
-        import torchvision
-
-        torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
-    except (ImportError, RuntimeError) as error:  # the latter from one built for another torch
-        pytest.skip(f"torchvision does not work here ({error})")
-
-
 def same(ours: Detections, theirs: np.ndarray, tolerance: float) -> None:
     """``theirs`` (n, 6): x1 y1 x2 y2 score class, best first; nothing equal to the last bit."""
     assert len(ours.scores) == len(theirs) > 20
