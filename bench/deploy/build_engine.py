@@ -5,7 +5,8 @@
 10; later ones have no such mode. It needs the tensorrt package, and a GPU like the one that is to
 run the engine.
 
-This file is copied into every bundle, so it imports nothing of the package that wrote it.
+This file is copied into every bundle, so it imports nothing of the package that wrote it, and runs
+in the Pythons of older deployments too (3.8).
 """
 
 from __future__ import annotations

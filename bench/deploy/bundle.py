@@ -58,7 +58,7 @@ def write_bundle(
         "calibration_images.txt": _lines(calibration_images(run)),
         "bundle.json": (json.dumps(facts, indent=1) + "\n").encode(),
     }
-    content["README.md"] = _readme(facts, sorted(content), builders).encode()
+    content["README.md"] = _readme(facts, builders).encode()
     _write(target, content)
 
 
@@ -100,7 +100,6 @@ def _facts(row: Row, run: Run, artefact: Artefact, samples: Samples) -> dict[str
     """What ``bundle.json`` says; the page is made of it too."""
     network, preprocess = run.model.network, run.model.preprocess
     low, high = preprocess.input_range()
-    clips = row.input_amax is not None and row.input_amax < CLIPPED * preprocess.input_amax()
     told = (
         "run_key", "model", "weights", "model_sha256", "dataset", "task", "calibrator",
         "calibrator_params", "calibration_size", "calibration_seed", "calibration_preprocess",
@@ -117,7 +116,7 @@ def _facts(row: Row, run: Run, artefact: Artefact, samples: Samples) -> dict[str
             "low": low,
             "high": high,
             "amax": row.input_amax,
-            "clipped": clips,
+            "declared_amax": preprocess.input_amax(),
             "preprocess": asdict(preprocess),
         },
         "float_layers": len(artefact.float_layers),
@@ -131,7 +130,7 @@ def _facts(row: Row, run: Run, artefact: Artefact, samples: Samples) -> dict[str
     }
 
 
-def _readme(facts: Mapping[str, Any], names: Sequence[str], builders: Sequence[Any]) -> str:
+def _readme(facts: Mapping[str, Any], builders: Sequence[TensorRtRtx]) -> str:
     environment = Environment(
         loader=PackageLoader("bench.deploy", "."),
         undefined=StrictUndefined,
@@ -141,7 +140,7 @@ def _readme(facts: Mapping[str, Any], names: Sequence[str], builders: Sequence[A
     )
     capabilities = [builder.compute_capability for builder in builders]
     page = environment.get_template("README.md.j2")
-    return page.render(facts, names=names, capabilities=capabilities)
+    return page.render(facts, capabilities=capabilities, clipped=CLIPPED)
 
 
 def _write(target: Path, content: Files) -> None:

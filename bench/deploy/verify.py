@@ -6,7 +6,8 @@ let trtexec write its outputs (README.md has the command) and name the files, ``
 ``--figure`` measures the accuracy again, with the int8-calibration-bench package and the labelled
 images. Exit status 0: all is well; 1: something is not.
 
-This file is copied into every bundle, so it imports nothing of the package that wrote it.
+This file is copied into every bundle, so it imports nothing of the package that wrote it, and runs
+in the Pythons of older deployments too (3.8).
 """
 
 from __future__ import annotations
@@ -18,15 +19,12 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-Outputs = Mapping[str, npt.NDArray[Any]]
-"""The network's outputs of one batch, by name."""
 
 
 class VerificationError(Exception):
@@ -88,8 +86,8 @@ def check_sums(bundle: Path) -> str:
     return f"{len(lines)} files have their checksums"
 
 
-def run_onnx(bundle: Path) -> Sequence[Outputs]:
-    """What ONNX Runtime makes of the sample batches."""
+def run_onnx(bundle: Path) -> Sequence[dict[str, Any]]:
+    """What ONNX Runtime makes of the sample batches: the outputs by name, of each."""
     try:
         import onnxruntime as ort
     except ImportError as error:
@@ -114,13 +112,13 @@ def _batches(bundle: Path) -> Iterator[npt.NDArray[np.float32]]:
         yield flat.reshape(facts["input"]["shape"])
 
 
-def _run(session: Any, batch: npt.NDArray[np.float32]) -> Outputs:
+def _run(session: Any, batch: npt.NDArray[np.float32]) -> dict[str, Any]:
     names = [output.name for output in session.get_outputs()]
     found = session.run(names, {session.get_inputs()[0].name: batch})
-    return dict(zip(names, found, strict=True))
+    return dict(zip(names, found))
 
 
-def read_trtexec(files: Sequence[Path]) -> Sequence[Outputs]:
+def read_trtexec(files: Sequence[Path]) -> Sequence[dict[str, Any]]:
     """What ``trtexec --exportOutput`` wrote: name, dimensions such as 1x84x8400, and values."""
     found = []
     for file in files:
@@ -134,7 +132,7 @@ def read_trtexec(files: Sequence[Path]) -> Sequence[Outputs]:
     return found
 
 
-def compare(bundle: Path, found: Sequence[Outputs], what: str) -> str:
+def compare(bundle: Path, found: Sequence[dict[str, Any]], what: str) -> str:
     """The outputs against those kept, in dB: 10 log10(signal / noise), the worst output counts."""
     samples = _facts(bundle)["samples"]
     if len(found) != samples["batches"]:
