@@ -29,8 +29,12 @@ def look_at_python() -> Finding:
 
 def look_at_packages() -> Finding:
     """What the package asks for, without its extras."""
+    try:
+        required = requires(DISTRIBUTION) or []
+    except PackageNotFoundError:
+        return Finding("fail", f"{DISTRIBUTION} is not installed", "pip install -e .")
     missing = []
-    for requirement in requires(DISTRIBUTION) or []:
+    for requirement in required:
         if "extra ==" not in requirement:
             name = re.split(r"[^\w.-]", requirement)[0]
             try:

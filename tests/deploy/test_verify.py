@@ -63,7 +63,7 @@ def test_a_bundle_checks_itself_without_the_package(bundles, tmp_path):
         assert ended.returncode == 0, ended.stdout + ended.stderr
         sums, outputs = ended.stdout.splitlines()
         assert sums == "ok      16 files have their checksums"
-        assert outputs.startswith("ok      model.qdq.onnx: outputs agree with those kept by inf dB")
+        assert outputs == "ok      model.qdq.onnx: outputs are exactly those kept"
 
 
 def test_the_file_gives_the_row_in_a_clean_environment(bundles, rows, tmp_path):
@@ -89,13 +89,19 @@ def test_options_change_the_run_that_measures(bundles):
     assert confirmed
 
 
-def test_verify_tells_the_figure_or_why_there_is_none(copied):
-    asked = verify(copied, "--figure", "evaluation.images=8")
+def test_verify_tells_the_figure(bundles):
+    asked = verify(bundles["all"], "--figure", "evaluation.images=8")
     assert asked.returncode == 0, asked.stdout
     assert "ok      Top-1 in onnxruntime" in asked.stdout
-    refused = verify(copied, "--figure", "evaluation.images=none")
-    assert refused.returncode == 1
-    assert "FAILED  error: evaluation.images=none is not a whole number" in refused.stdout
+    assert "on 8 images" in asked.stdout
+
+
+def test_a_figure_that_cannot_be_measured_is_told_in_one_line(bundles, capsys):
+    assert figure.main([str(bundles["all"]), "evaluation.images=none"]) == 2
+    assert figure.main([]) == 2
+    wrong, missing = capsys.readouterr().err.splitlines()
+    assert wrong.startswith("error: evaluation.images=none is not a whole number")
+    assert missing.startswith("error: no bundle is named")
 
 
 def test_a_loss_beyond_the_interval_is_a_failure(copied):

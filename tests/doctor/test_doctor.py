@@ -123,6 +123,11 @@ def test_missing_packages_are_named(monkeypatch):
     assert "pip install" in finding.mend
 
 
+def test_a_checkout_that_is_not_installed_is_told(monkeypatch):
+    monkeypatch.setattr(host, "DISTRIBUTION", "no-such-package")
+    assert host.look_at_packages().found == "no-such-package is not installed"
+
+
 def test_a_processor_without_int8_and_scarce_memory_are_told(monkeypatch):
     monkeypatch.setattr(host.environment, "int8_instructions", lambda: ())
     assert host.look_at_processor().status == "absent"
