@@ -19,6 +19,8 @@ CAPABILITY ?=
 LAUNCHER ?= basic
 OUT ?=
 TENSOR ?=
+RUN ?=
+TO ?=
 # Files of your own
 MODEL_PATH ?=
 IMAGES ?=
@@ -40,7 +42,7 @@ OVERRIDES = model=$(MODEL) dataset=$(DATASET) calibrator=$(CALIBRATORS) calibrat
 	$(call given,sweep.out,$(OUT)) $(EXTRA)
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep data report claims histograms test lint format benchmark clean
+.PHONY: help sweep data report claims histograms bundle doctor test lint format benchmark clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -67,6 +69,13 @@ claims: $(VENV)/.installed ## Judge published claims on a sweep's rows (OUT=resu
 histograms: $(VENV)/.installed ## Draw every threshold on the histograms (OUT=results/... TENSOR=images)
 	$(BIN)/python scripts/histograms.py $(or $(OUT),results/$(MODEL)-$(DATASET)) \
 		$(addprefix --tensor=,$(TENSOR)) $(EXTRA)
+
+bundle: $(VENV)/.installed ## Turn a row into a folder to deploy (OUT=results/... RUN=key TO=folder EXTRA=--engine=SM89)
+	$(BIN)/python -m bench.deploy $(or $(OUT),results/$(MODEL)-$(DATASET)) \
+		$(addprefix --run=,$(RUN)) $(addprefix --to=,$(TO)) $(EXTRA)
+
+doctor: $(VENV)/.installed ## Check this machine for sweeps and TensorRT (EXTRA=--json=FILE)
+	$(BIN)/python -m bench.doctor $(EXTRA)
 
 test: $(VENV)/.installed ## Run the tests
 	$(BIN)/python -m pytest

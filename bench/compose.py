@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from inspect import signature
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from bench.config import Config, ModelConfig
+from bench.config import Config, ModelConfig, register
 from bench.data.calibration_order import read_image_list
 from bench.data.preprocess import make_preprocess
 from bench.download import Download
@@ -108,6 +109,16 @@ def _builder(name: str, capability: str | None) -> Builder:
     options = files[name] | ({"compute_capability": capability} if capability is not None else {})
     builder: Builder = create(OmegaConf.create(options), "engine")
     return builder
+
+
+def build_typed(overrides: Sequence[str]) -> Run:
+    """The run that these Hydra overrides ask for, as the command line would compose it.
+
+    Raises what Hydra and OmegaConf raise, too; see ``bench.explain``.
+    """
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return build_run(cast(Config, compose("config", list(overrides))))
 
 
 def create(node: Any, part: str, **given: Any) -> Any:

@@ -49,6 +49,16 @@ def _git(root: Path, *arguments: str) -> str:
     ).stdout.strip()
 
 
+def int8_instructions() -> tuple[str, ...]:
+    """The processor's instructions that INT8 lives on; none where it does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ()
+    flags = next((line for line in lines if line.startswith("flags")), "").split()
+    return tuple(flag for flag in ("amx_int8", "avx512_vnni", "avx_vnni") if flag in flags)
+
+
 def _processor() -> str:
     """The model name and the instructions that INT8 lives on."""
     try:
@@ -56,6 +66,5 @@ def _processor() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     names = [line.split(":", 1)[1].strip() for line in text.splitlines() if "model name" in line]
-    flags = next((line for line in text.splitlines() if line.startswith("flags")), "").split()
-    int8 = [flag for flag in ("amx_int8", "avx512_vnni", "avx_vnni") if flag in flags]
-    return f"{names[0] if names else platform.machine()} ({', '.join(int8) or 'no VNNI'})"
+    int8 = ", ".join(int8_instructions()) or "no VNNI"
+    return f"{names[0] if names else platform.machine()} ({int8})"

@@ -15,7 +15,7 @@ import onnx
 
 from bench.cache import cached, content_key
 from bench.data.prepared import PreparedImages, prepare
-from bench.engine.base import Engine, Session
+from bench.engine.base import Array, Engine, Int8Model, Session
 from bench.errors import EngineError
 from bench.evaluation.agreement import classification_agreement, detection_agreement
 from bench.evaluation.fidelity import Sqnr
@@ -82,6 +82,22 @@ def baseline_of(run: Run, images: PreparedImages) -> tuple[Evidence[Any], Score]
     judge = content_key(path, run.dataset.fingerprint, run.protocol.agreement_score)
     task = task_of(run, evidence.predictions)
     return evidence, _remember_score(judge, lambda: task.score(evidence.predictions))
+
+
+def measure_accuracy(run: Run, engine: Engine, model: Int8Model) -> tuple[Score, Score]:
+    """FP32's and INT8's score of a model made before, on the run's images: nothing is timed."""
+    images = validation_images(run)
+    baseline, baseline_score = baseline_of(run, images)
+    with engine.build_int8(model) as session:
+        evidence = evaluate(run, session, images)
+    return baseline_score, task_of(run, baseline.predictions).score(evidence.predictions)
+
+
+def first_batches(run: Run, count: int) -> list[Array]:
+    """The first ``count`` batches of the run's images, as the network takes them."""
+    images, size = validation_images(run), run.protocol.batch_size
+    starts = range(0, len(images), size)[:count]
+    return [images.batch(start, size) for start in starts]
 
 
 _scores: dict[str, Score] = {}

@@ -8,18 +8,18 @@ This module alone knows the whole way. It receives objects, never configuration.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
 from bench import environment
 from bench.ahead import build_ahead
 from bench.cache import write_with
-from bench.calibrate import RunRanges, calibration_image, find_run_ranges, keep_reasons
+from bench.calibrate import RunRanges, calibration_batches, find_run_ranges, keep_reasons
 from bench.engine.base import Builder, Engine, Int8Model
 from bench.errors import EngineError
 from bench.evaluation.judgement import pack_judgement
@@ -226,14 +226,8 @@ def _quantized(run: Run, found: RunRanges) -> onnx.ModelProto:
 
 
 def _int8_model(run: Run, found: RunRanges, qdq: onnx.ModelProto) -> Int8Model:
-    def batches() -> Iterator[npt.NDArray[np.float32]]:
-        image, size = calibration_image(run), run.protocol.batch_size
-        for start in range(0, found.calibration.size, size):
-            stop = min(start + size, found.calibration.size)
-            yield np.concatenate([image(index) for index in range(start, stop)])
-
     kept = run.plan.float_nodes(found.graph)
-    return Int8Model(qdq, fp32_model(run), found.amax, kept, batches)
+    return Int8Model(qdq, fp32_model(run), found.amax, kept, partial(calibration_batches, run))
 
 
 def _published(run: Run, baseline: Score) -> dict[str, Any]:

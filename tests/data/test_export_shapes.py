@@ -10,8 +10,8 @@ import pytest
 from bench.compose import build_run
 from bench.data.shapes_dataset import ShapeSamples, ShapesDataset
 from bench.data.yolo import YoloDataset
+from bench.measure import baseline_of, validation_images
 from bench.model.zoo import CARRIED
-from bench.run import _baseline, _validation_images
 from scripts.export_shapes import main
 from tests.composing import composed
 
@@ -49,7 +49,7 @@ def test_the_same_map_from_the_files(exported: Path, tmp_path: Path) -> None:
         ["dataset=yolo", f"dataset.file={exported}", weights],
     ):
         run = build_run(composed(*given, *dataset))
-        scores.append(_baseline(run, _validation_images(run))[1].value)
+        scores.append(baseline_of(run, validation_images(run))[1].value)
     assert scores[0] == pytest.approx(scores[1], abs=1e-4)
     assert scores[0] > 0.5
 

@@ -19,9 +19,9 @@ import pytest
 
 from bench.compose import build_run
 from bench.evaluation.coco_map import evaluate_boxes
+from bench.measure import baseline_of, validation_images
 from bench.model.detections import Detections
 from bench.model.zoo import CARRIED
-from bench.run import _baseline, _validation_images
 from scripts.export_shapes import export_scenes
 from tests.composing import composed
 
@@ -63,7 +63,7 @@ def validate(file: Path, folder: Path) -> tuple[float, Mapping[str, Detections]]
 def test_the_same_map_as_its_validator(tmp_path: Path) -> None:
     cache = f"sweep.cache={tmp_path / 'cache'}"
     run = build_run(composed("model=yolov8n", "dataset=shapes", cache))
-    _, ours = _baseline(run, _validation_images(run))
+    _, ours = baseline_of(run, validation_images(run))
 
     scenes: Any = run.dataset
     theirs, found = validate(export_scenes(scenes, tmp_path / "shapes"), tmp_path / "runs")

@@ -1,0 +1,64 @@
+"""``python -m bench.deploy results/SWEEP``: a chosen row of a table as a folder to deploy."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from bench.deploy.bundle import check_target, write_bundle
+from bench.deploy.choose import choose_row, rebuild_run
+from bench.engine.rtx import TensorRtRtx
+from bench.errors import BenchError, ConfigError
+from bench.explain import one_line
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line. Exit status 2: what was asked cannot be."""
+    try:
+        options = _parser().parse_args(argv)
+        row = choose_row(options.folder, options.run)
+        target = options.to or options.folder / f"bundle-{row.run_key}"
+        check_target(target)
+        builders = [TensorRtRtx(capability) for capability in options.engine]
+        write_bundle(row, rebuild_run(row), options.folder, target, builders)
+    except (BenchError, HydraException, OmegaConfBaseException, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
+    print(f"{target}: begin with its README.md; check it with python {target / 'verify.py'}")
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message, f"{self.prog} --help shows how")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        "python -m bench.deploy", description="Turn one row of a sweep's table into a bundle."
+    )
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="a sweep, as results/SWEEP")
+    parser.add_argument(
+        "--run", metavar="KEY", help="the row's run_key (default: what the report recommends)"
+    )
+    parser.add_argument(
+        "--to", metavar="FOLDER", type=Path, help="default: bundle-KEY in the sweep's folder"
+    )
+    parser.add_argument(
+        "--engine",
+        metavar="SM89",
+        action="append",
+        default=[],
+        help="add an engine by TensorRT for RTX for this compute capability; may be repeated",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

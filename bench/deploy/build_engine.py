@@ -1,0 +1,105 @@
+"""Build a TensorRT engine from this bundle: ``python build_engine.py explicit`` (or ``implicit``).
+
+``explicit`` takes model.qdq.onnx, which says everything by itself, to TensorRT 8.5 to 11.
+``implicit`` takes model.fp32.onnx with dynamic_ranges.json and float_layers.json to TensorRT 8.5 to
+10; later ones have no such mode. It needs the tensorrt package, and a GPU like the one that is to
+run the engine.
+
+This file is copied into every bundle, so it imports nothing of the package that wrote it, and runs
+in the Pythons of older deployments too (3.8).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+BUNDLE = Path(__file__).resolve().parent
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    modes: dict[str, Callable[[Any], Any]] = {"explicit": explicit, "implicit": implicit}
+    parser = argparse.ArgumentParser(description="Build a TensorRT engine from this bundle.")
+    parser.add_argument("mode", choices=modes)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="default: MODE.engine here")
+    options = parser.parse_args(argv)
+    try:
+        trt = importlib.import_module("tensorrt")
+    except ImportError as error:
+        print(f"error: TensorRT is not here ({error}). Install its Python package", file=sys.stderr)
+        return 2
+    out = options.out or BUNDLE / f"{options.mode}.engine"
+    try:
+        out.write_bytes(modes[options.mode](trt))
+    except (RuntimeError, TypeError) as error:  # TypeError: what trt.Builder raises without a GPU
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(out)
+    return 0
+
+
+def explicit(trt: Any) -> Any:
+    """The Q/DQ file; float layers run in FP32, as they did where the figure was measured."""
+    flags = trt.NetworkDefinitionCreationFlag
+    if _major(trt) >= 10:
+        return _build(trt, "model.qdq.onnx", [flags.STRONGLY_TYPED], lambda network, config: None)
+    return _build(
+        trt,
+        "model.qdq.onnx",
+        [flags.EXPLICIT_BATCH],
+        lambda network, config: config.set_flag(trt.BuilderFlag.INT8),
+    )
+
+
+def implicit(trt: Any) -> Any:
+    """The FP32 file, our ranges, and the float layers held to FP32."""
+    if _major(trt) > 10:
+        raise RuntimeError(f"TensorRT {trt.__version__} takes no ranges. Use explicit instead")
+    ranges = json.loads((BUNDLE / "dynamic_ranges.json").read_text())
+    in_float = set(json.loads((BUNDLE / "float_layers.json").read_text()))
+
+    def constrain(network: Any, config: Any) -> None:
+        config.set_flag(trt.BuilderFlag.INT8)
+        config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+        tensors = [network.get_input(i) for i in range(network.num_inputs)]
+        for index in range(network.num_layers):
+            layer = network.get_layer(index)
+            tensors += [layer.get_output(i) for i in range(layer.num_outputs)]
+            if layer.name in in_float:
+                layer.precision = trt.float32
+        for tensor in tensors:
+            if tensor.name in ranges:
+                tensor.set_dynamic_range(*ranges[tensor.name])
+
+    old = _major(trt) < 10
+    flags = [trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH] if old else []
+    return _build(trt, "model.fp32.onnx", flags, constrain)
+
+
+def _major(trt: Any) -> int:
+    return int(trt.__version__.split(".")[0])
+
+
+def _build(trt: Any, file: str, flags: list[Any], configure: Callable[[Any, Any], None]) -> Any:
+    """In one function, as the weights that the network reads live as long as the parser."""
+    log = trt.Logger(trt.Logger.WARNING)
+    builder = trt.Builder(log)
+    network = builder.create_network(sum(1 << int(flag) for flag in flags))
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse((BUNDLE / file).read_bytes()):
+        raise RuntimeError(f"TensorRT cannot parse {file} ({parser.get_error(0)})")
+    config = builder.create_builder_config()
+    configure(network, config)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise RuntimeError("TensorRT built no engine: its messages above say why")
+    return plan
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""The folder that goes to the machine where the model is deployed."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from bench.cache import hash_file
+from bench.calibration.trt_cache import from_ranges, to_json
+from bench.deploy.artefact import Artefact, make_artefact
+from bench.deploy.samples import Samples, make_samples
+from bench.engine.rtx import TensorRtRtx
+from bench.errors import ConfigError
+from bench.evaluation.task import save_arrays
+from bench.report.caveats import CLIPPED
+from bench.results.row import Row
+from bench.spec import Run
+
+SCRIPTS = ("verify.py", "build_engine.py")
+CACHE_VERSION, CACHE_ALGORITHM = "8.5.1", "EntropyCalibration2"
+"""What the cache's first line names: trtexec always reads a cache as that calibrator's."""
+
+Files = Mapping[str, bytes]
+
+
+def check_target(target: Path) -> None:
+    """Raise ConfigError where something would be overwritten."""
+    if target.exists():
+        raise ConfigError(f"{target} exists already", "Delete it, or name another: --to FOLDER")
+
+
+def write_bundle(
+    row: Row, run: Run, sweep: Path, target: Path, builders: Sequence[TensorRtRtx]
+) -> None:
+    """Fill ``target``, all of it or nothing; raises ConfigError if it exists."""
+    artefact = make_artefact(run, sweep)
+    samples = make_samples(run, artefact.qdq)
+    engines = {
+        f"engine-{builder.compute_capability}.plan": builder.compile(artefact.qdq).content
+        for builder in builders
+    }
+    facts = _facts(row, run, artefact, samples)
+    content = {
+        **_models(artefact),
+        **_packed(samples, run),
+        **{name: (files("bench.deploy") / name).read_bytes() for name in SCRIPTS},
+        **engines,
+        "calibration_images.txt": _lines(calibration_images(run)),
+        "bundle.json": (json.dumps(facts, indent=1) + "\n").encode(),
+    }
+    content["README.md"] = _readme(facts, builders).encode()
+    _write(target, content)
+
+
+def calibration_images(run: Run) -> list[str]:
+    """Names of the calibration set's images, in order; ``calibration.list`` reads such a file."""
+    names, order = run.dataset.calibration.names, run.calibration_order
+    return [names[index] for index in order[: run.calibration.size].tolist()]
+
+
+def _models(artefact: Artefact) -> Files:
+    cache = from_ranges(artefact.ranges, CACHE_VERSION, CACHE_ALGORITHM)
+    precisions = ",".join(f"{name}:fp32" for name in artefact.float_layers)
+    return {
+        "model.qdq.onnx": artefact.qdq.SerializeToString(deterministic=True),
+        "model.fp32.onnx": artefact.fp32.SerializeToString(deterministic=True),
+        "dynamic_ranges.json": to_json(artefact.ranges).encode(),
+        "calibration.cache": cache.to_bytes(),
+        "float_layers.json": (json.dumps(artefact.float_layers, indent=1) + "\n").encode(),
+        "layer_precisions.txt": f"{precisions}\n".encode(),
+    }
+
+
+def _packed(samples: Samples, run: Run) -> Files:
+    kept = {
+        f"{name}:{index}": output
+        for index, outputs in enumerate(samples.outputs)
+        for name, output in zip(run.model.network.output_names, outputs, strict=True)
+    }
+    buffer = io.BytesIO()
+    save_arrays(buffer, kept)
+    batches = {
+        f"samples/batch-{index}.bin": np.ascontiguousarray(batch, "<f4").tobytes()
+        for index, batch in enumerate(samples.batches)
+    }
+    return {**batches, "samples/outputs.npz": buffer.getvalue()}
+
+
+def _facts(row: Row, run: Run, artefact: Artefact, samples: Samples) -> dict[str, Any]:
+    """What ``bundle.json`` says; the page is made of it too."""
+    network, preprocess = run.model.network, run.model.preprocess
+    low, high = preprocess.input_range()
+    told = (
+        "run_key", "model", "weights", "model_sha256", "dataset", "task", "calibrator",
+        "calibrator_params", "calibration_size", "calibration_seed", "calibration_preprocess",
+        "calibration_strategy", "input_range", "plan", "placement", "weight_scales", "engine",
+        "engine_version", "metric", "fp32", "int8", "delta", "ci_low", "ci_high", "n_images",
+        "sqnr_db", "hardware", "environment", "git_commit", "overrides",
+    )  # fmt: skip
+    return {
+        "bundle": 1,
+        "row": {name: getattr(row, name) for name in told},
+        "input": {
+            "name": network.input_name,
+            "shape": [run.protocol.batch_size, 3, network.height, network.width],
+            "low": low,
+            "high": high,
+            "amax": row.input_amax,
+            "declared_amax": preprocess.input_amax(),
+            "preprocess": asdict(preprocess),
+        },
+        "float_layers": len(artefact.float_layers),
+        "awkward_names": any(set(name) & set(",:") for name in artefact.float_layers),
+        "tensors": len(artefact.ranges),
+        "samples": {
+            "batches": len(samples.batches),
+            "outputs": list(network.output_names),
+            "tolerance_db": samples.tolerance_db,
+        },
+    }
+
+
+def _readme(facts: Mapping[str, Any], builders: Sequence[TensorRtRtx]) -> str:
+    environment = Environment(
+        loader=PackageLoader("bench.deploy", "."),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    capabilities = [builder.compute_capability for builder in builders]
+    page = environment.get_template("README.md.j2")
+    return page.render(facts, capabilities=capabilities, clipped=CLIPPED)
+
+
+def _write(target: Path, content: Files) -> None:
+    """Under a temporary name beside ``target``, then renamed."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        for name, data in content.items():
+            (temporary / name).parent.mkdir(exist_ok=True)
+            (temporary / name).write_bytes(data)
+        sums = [f"{hash_file(temporary / name)}  {name}" for name in sorted(content)]
+        (temporary / "SHA256SUMS").write_bytes(_lines(sums))
+        temporary.chmod(0o755)
+        check_target(target)  # a rename would replace an empty folder
+        temporary.rename(target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _lines(lines: Sequence[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()

@@ -1,0 +1,159 @@
+"""The script that builds a TensorRT engine of a bundle asks each version for what it knows.
+
+``FakeTensorRt`` records what it is asked; names that a version lacks are missing from it (10.16 and
+11.4: their bindings; 8.5: its documentation).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import onnx
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+
+class Tensor:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.range: tuple[float, float] | None = None
+
+    def set_dynamic_range(self, low: float, high: float) -> None:
+        self.range = (low, high)
+
+
+class Network:
+    """The ONNX file's nodes as layers."""
+
+    def __init__(self, flags: int) -> None:
+        self.flags = flags
+        self.layers: list[Any] = []
+        self.source = Tensor("")
+        self.num_inputs = 1
+
+    def read(self, proto: onnx.ModelProto) -> None:
+        self.source = Tensor(proto.graph.input[0].name)
+        for node in proto.graph.node:
+            outputs = [Tensor(name) for name in node.output]
+            layer = SimpleNamespace(name=node.name, num_outputs=len(outputs), precision=None)
+            layer.get_output = outputs.__getitem__
+            self.layers.append(layer)
+
+    @property
+    def num_layers(self) -> int:
+        return len(self.layers)
+
+    def get_input(self, index: int) -> Tensor:
+        return self.source
+
+    def get_layer(self, index: int) -> Any:
+        return self.layers[index]
+
+
+class FakeTensorRt(ModuleType):
+    """One version; ``network`` and ``flags`` are what the last build was given."""
+
+    float32 = "float32"
+
+    def __init__(self, version: str, parses: bool = True, builds: bool = True) -> None:
+        super().__init__("tensorrt")
+        self.__version__ = version
+        major = int(version.split(".")[0])
+        creation = {"EXPLICIT_BATCH": 0} if major < 11 else {}
+        creation |= {"STRONGLY_TYPED": 1} if major >= 10 else {}
+        self.NetworkDefinitionCreationFlag = SimpleNamespace(**creation)
+        removed = {} if major > 10 else {"INT8": "INT8", "OBEY_PRECISION_CONSTRAINTS": "OBEY"}
+        self.BuilderFlag = SimpleNamespace(**removed)
+        self.Logger = type("Logger", (), {"WARNING": 1, "__init__": lambda self, level: None})
+        self.flags: list[str] = []
+        self.network = Network(0)
+
+        def create_network(flags: int) -> Network:
+            self.network = Network(flags)
+            return self.network
+
+        config = SimpleNamespace(set_flag=self.flags.append)
+        self.Builder = lambda log: SimpleNamespace(
+            create_network=create_network,
+            create_builder_config=lambda: config,
+            build_serialized_network=lambda network, config: b"engine" if builds else None,
+        )
+
+        def parse(content: bytes) -> bool:
+            self.network.read(onnx.ModelProto.FromString(content))
+            return parses
+
+        self.OnnxParser = lambda network, log: SimpleNamespace(
+            parse=parse, get_error=lambda index: "no such operator"
+        )
+
+
+def build(bundle: Path, mode: str, trt: ModuleType | None, monkeypatch, out: Path) -> int:
+    monkeypatch.setitem(sys.modules, "tensorrt", trt)
+    spec = importlib.util.spec_from_file_location("carried", bundle / "build_engine.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    status: int = module.main([mode, "--out", str(out)])
+    return status
+
+
+@pytest.mark.parametrize(
+    ("version", "creation", "flags"),
+    [
+        ("8.5.1.7", 1 << 0, ["INT8"]),
+        ("8.6.1", 1 << 0, ["INT8"]),
+        ("10.16.1.11", 1 << 1, []),
+        ("11.4.0.106", 1 << 1, []),
+    ],
+)
+def test_explicit_builds_the_qdq_file(bundles, version, creation, flags, monkeypatch, tmp_path):
+    trt = FakeTensorRt(version)
+    assert build(bundles["all"], "explicit", trt, monkeypatch, tmp_path / "e") == 0
+    assert (tmp_path / "e").read_bytes() == b"engine"
+    assert trt.network.flags == creation
+    assert trt.flags == flags
+    assert any("QuantizeLinear" in layer.name for layer in trt.network.layers)
+
+
+@pytest.mark.parametrize(("version", "creation"), [("8.5.1.7", 1), ("10.16.1.11", 0)])
+def test_implicit_sets_every_range_and_keeps_layers_in_float(
+    bundles, version, creation, monkeypatch, tmp_path
+):
+    bundle, trt = bundles["float_first"], FakeTensorRt(version)
+    assert build(bundle, "implicit", trt, monkeypatch, tmp_path / "e") == 0
+    assert trt.network.flags == creation
+    assert trt.flags == ["INT8", "OBEY"]
+    ranges = json.loads((bundle / "dynamic_ranges.json").read_text())
+    made = [layer.get_output(0) for layer in trt.network.layers]
+    found = {t.name: list(t.range) for t in [trt.network.source, *made] if t.range}
+    assert found == ranges
+    in_float = [layer.name for layer in trt.network.layers if layer.precision == "float32"]
+    assert in_float == json.loads((bundle / "float_layers.json").read_text())
+    assert len(in_float) == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "trt", "said"),
+    [
+        ("implicit", FakeTensorRt("11.4.0.106"), "takes no ranges. Use explicit instead"),
+        ("explicit", FakeTensorRt("10.3.0", parses=False), "cannot parse model.qdq.onnx (no such"),
+        ("explicit", FakeTensorRt("10.3.0", builds=False), "built no engine"),
+        ("explicit", None, "TensorRT is not here"),
+    ],
+)
+def test_what_cannot_be_is_told_in_one_line(
+    bundles, mode, trt, said, monkeypatch, tmp_path, capsys
+):
+    assert build(bundles["all"], mode, trt, monkeypatch, tmp_path / "e") in (1, 2)
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "e").exists()

@@ -1,0 +1,224 @@
+"""A bundle: what is in it, that the row is in it, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from bench.calibration.trt_cache import from_json, parse
+from bench.compose import build_typed
+from bench.engine.rtx import CAPABILITIES
+from bench.report.summary import summarize
+from bench.results.table import make_table
+from tests.e2e.command import Bench
+
+pytestmark = pytest.mark.e2e
+
+CONTENT = {
+    "README.md", "SHA256SUMS", "build_engine.py", "bundle.json", "calibration.cache",
+    "calibration_images.txt", "dynamic_ranges.json", "float_layers.json", "layer_precisions.txt",
+    "model.fp32.onnx", "model.qdq.onnx", "samples/batch-0.bin", "samples/batch-1.bin",
+    "samples/batch-2.bin", "samples/batch-3.bin", "samples/outputs.npz", "verify.py",
+}  # fmt: skip
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def test_a_bundle_holds_what_it_says_with_checksums(bundles):
+    content = files(bundles["all"])
+    assert set(content) == CONTENT
+    sums = dict(reversed(line.split("  ")) for line in content["SHA256SUMS"].decode().splitlines())
+    assert set(sums) == CONTENT - {"SHA256SUMS"}
+    assert all(hashlib.sha256(content[name]).hexdigest() == sums[name] for name in sums)
+
+
+def test_the_same_row_gives_the_same_bytes(bundles, swept, rows, deploy, tmp_path):
+    assert deploy(swept.out, "--run", rows["all"].run_key, "--to", tmp_path / "b").status == 0
+    assert files(tmp_path / "b") == files(bundles["all"])
+
+
+def test_without_a_key_it_is_the_row_that_the_report_recommends(swept, rows, deploy):
+    said = deploy(swept.out)
+    best = summarize(make_table(list(rows.values()))).answers[0].best.run_key
+    assert said.status == 0, said.err
+    assert str(swept.out / f"bundle-{best}") in said.out
+    facts = json.loads((swept.out / f"bundle-{best}" / "bundle.json").read_text())
+    assert facts["row"]["run_key"] == best
+
+
+def test_the_qdq_file_has_the_scales_that_the_sweep_kept(bundles, swept, rows):
+    for plan, row in rows.items():
+        kept = from_json((swept.out / "ranges" / f"{row.run_key}.json").read_bytes(), "")
+        proto = onnx.load(bundles[plan] / "model.qdq.onnx")
+        weights = {tensor.name: tensor for tensor in proto.graph.initializer}
+        found = {
+            node.input[0]: float(numpy_helper.to_array(weights[node.input[1]]))
+            for node in proto.graph.node
+            if node.op_type == "QuantizeLinear"
+        }
+        assert found == {name: float(np.float32(amax / 127)) for name, amax in kept.items()}
+        assert proto.ByteSize() == row.engine_bytes
+
+
+def test_implicit_quantization_gets_a_range_for_every_activation(bundles, swept, rows):
+    """The same calibrator and images, as a run with placement=implicit finds them."""
+    swept_so = [*rows["all"].overrides.split(), "placement=implicit", f"sweep.out={swept.out}-i"]
+    implicit = Bench(Path(f"{swept.out}-i"), swept.cache)
+    assert implicit(*swept_so).status == 0
+    (path,) = (implicit.out / "ranges").glob("*.json")
+    expected = dict(from_json(path.read_bytes(), ""))
+    ranges = dict(from_json((bundles["all"] / "dynamic_ranges.json").read_bytes(), ""))
+    assert ranges == expected
+    cache = parse((bundles["all"] / "calibration.cache").read_bytes(), "")
+    assert cache.header == "TRT-8501-EntropyCalibration2"
+    assert cache.amax.keys() == ranges.keys()
+    assert all(math.isclose(cache.amax[name], ranges[name], rel_tol=1e-6) for name in ranges)
+    tensors = {
+        o for n in onnx.load(bundles["all"] / "model.fp32.onnx").graph.node for o in n.output
+    }
+    assert set(ranges) <= tensors | {"input"}
+
+
+def test_float_layers_are_nodes_of_the_fp32_file_and_stand_in_the_command(bundles):
+    (layer,) = json.loads((bundles["float_first"] / "float_layers.json").read_text())
+    nodes = {n.name: n for n in onnx.load(bundles["float_first"] / "model.fp32.onnx").graph.node}
+    assert nodes[layer].input[0] == "input"
+    precisions = (bundles["float_first"] / "layer_precisions.txt").read_text()
+    assert precisions == f"{layer}:fp32\n"
+    constraint = '--precisionConstraints=obey "--layerPrecisions=$(cat layer_precisions.txt)"'
+    assert constraint in (bundles["float_first"] / "README.md").read_text()
+    assert json.loads((bundles["all"] / "float_layers.json").read_text()) == []
+    assert "layerPrecisions" not in (bundles["all"] / "README.md").read_text()
+
+
+def test_the_calibration_images_are_named_in_order(bundles, rows):
+    run = build_typed(rows["all"].overrides.split())
+    names = (bundles["all"] / "calibration_images.txt").read_text().splitlines()
+    chosen = run.calibration_order[:4].tolist()
+    assert names == [run.dataset.calibration.names[index] for index in chosen]
+
+
+def test_the_page_says_what_to_expect(bundles, rows):
+    row, page = rows["all"], (bundles["all"] / "README.md").read_text()
+    for said in (
+        f"| {row.fp32:.4f} | {row.int8:.4f} | {row.delta:+.4f} | {row.ci_low:+.4f} to ",
+        "Top-1 on 48 images of `shapes`",
+        "It was not measured in TensorRT.",
+        "The figure above was not measured that way",
+        "trtexec --onnx=model.qdq.onnx --stronglyTyped",
+        "trtexec --onnx=model.fp32.onnx --int8 --calib=calibration.cache",
+        "TRT-8601-EntropyCalibration2",
+        "mean 0.5, 0.5, 0.5, std 0.25, 0.25, 0.25",
+    ):
+        assert said in page
+    assert "clips the input" not in page
+
+
+def test_a_clipped_input_is_told_with_the_range_that_cuts_nothing(
+    rows, sweep_with, deploy, tmp_path
+):
+    folder = sweep_with(replace(rows["all"], input_amax=1.25))
+    assert deploy(folder, "--to", tmp_path / "b").status == 0
+    page = (tmp_path / "b" / "README.md").read_text()
+    assert "clips the input** at 1.2500" in page
+    assert "[-2, 2]" in page
+
+
+def test_an_engine_is_added_on_request(swept, rows, deploy, tmp_path):
+    pytest.importorskip("tensorrt_rtx_bindings", reason="pip install -e '.[rtx]'")
+    options = ["--run", rows["all"].run_key, "--to", tmp_path / "b", "--engine", "SM86"]
+    assert deploy(swept.out, *options).status == 0
+    assert (tmp_path / "b" / "engine-SM86.plan").stat().st_size > 100_000
+    assert "engine-SM86.plan" in (tmp_path / "b" / "SHA256SUMS").read_text()
+    assert "| `engine-SM86.plan` |" in (tmp_path / "b" / "README.md").read_text()
+
+
+def refused(said, *words: str) -> None:
+    """One line that says what and the mend, status 2."""
+    assert said.status == 2
+    assert said.out == ""
+    assert said.err.startswith("error: ")
+    assert said.err.count("\n") == 1
+    for word in words:
+        assert word in said.err
+
+
+def test_nothing_is_overwritten(swept, rows, deploy, tmp_path):
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    said = deploy(swept.out, "--run", rows["all"].run_key, "--to", taken)
+    refused(said, "taken exists already", "--to FOLDER")
+    assert list(taken.iterdir()) == []
+
+
+def test_rows_that_cannot_be_deployed_are_refused(rows, sweep_with, deploy, tmp_path):
+    row = rows["all"]
+    folder = sweep_with(
+        replace(row, run_key="a", status="skipped", error="the engine refuses it", int8=None),
+        replace(row, run_key="b", int8=None),
+        replace(row, run_key="c", scheme="asymmetric"),
+    )
+    for key, words in {
+        "a": ("run a was skipped (the engine refuses it)", "Choose one"),
+        "b": ("run b has no accuracy", "Choose one"),
+        "c": ("scheme=asymmetric", "Choose one with scheme=symmetric"),
+        "d": ("has no run d", "run_key"),
+    }.items():
+        refused(deploy(folder, "--run", key, "--to", tmp_path / "b"), *words)
+    assert not (tmp_path / "b").exists()
+
+
+def test_several_answers_ask_for_a_choice(rows, sweep_with, deploy):
+    other = replace(rows["all"], run_key="other", engine="openvino")
+    said = deploy(sweep_with(rows["all"], other))
+    refused(said, rows["all"].run_key, "other (resnet18 on shapes, openvino)", "--run KEY")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--engine", "SM90"], ("SM90", CAPABILITIES[0])),
+        (["--colour", "red"], ("unrecognized arguments", "--help")),
+    ],
+)
+def test_bad_options_are_refused(swept, deploy, tmp_path, options, words):
+    refused(deploy(swept.out, "--to", tmp_path / "b", *options), *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_without_runs_is_refused(deploy, tmp_path):
+    refused(deploy(tmp_path), "holds no finished runs", "results/SWEEP")
+
+
+def test_a_run_that_is_no_longer_the_same_is_refused(rows, sweep_with, deploy, tmp_path):
+    """What was typed then now means something else."""
+    row = rows["all"]
+    changed = row.overrides.replace("validation_images=48", "validation_images=47")
+    upgraded = replace(row, run_key="older", engine_version="0.1")
+    folder = sweep_with(replace(row, overrides=changed), upgraded)
+    said = deploy(folder, "--run", row.run_key, "--to", tmp_path / "b")
+    refused(said, "cannot be made again: the validation images changed since", "sweep again")
+    said = deploy(folder, "--run", "older", "--to", tmp_path / "b")
+    refused(said, "onnxruntime's version changed since")
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_failure_on_the_way_leaves_nothing(swept, rows, deploy, tmp_path, monkeypatch):
+    def full(*_: object) -> str:
+        raise OSError(28, "No space left on device", "somewhere")
+
+    monkeypatch.setattr("bench.deploy.bundle.hash_file", full)
+    said = deploy(swept.out, "--run", rows["all"].run_key, "--to", tmp_path / "b")
+    refused(said, "No space left")
+    assert list(tmp_path.iterdir()) == []
