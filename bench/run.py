@@ -6,7 +6,8 @@ This module alone knows the whole way. It receives objects, never configuration.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timezone
 from functools import lru_cache, partial
 from typing import Any, BinaryIO
@@ -17,7 +18,7 @@ import onnx
 
 from bench import environment
 from bench.cache import cached, content_key, write_with
-from bench.calibrate import RunRanges, calibration_image, find_run_ranges, keep_reasons
+from bench.calibrate import RunRanges, find_run_ranges, keep_reasons
 from bench.data.prepared import PreparedImages, prepare
 from bench.engine.base import Engine, Int8Model, Session
 from bench.errors import EngineError
@@ -176,10 +177,12 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
         "planned_mac_share": points.mac_share(graph),
         "latency_note": _latency_note(share, run.engine.name),
         "statistics_key": statistics_key,
-        "collect_s": found.calibration.seconds,
+        "collect_s": found.collect_seconds,
         "threshold_s": found.seconds,
         "build_s": build.seconds,
         "engine_bytes": fixed.ByteSize(),
+        "calibration_batches": found.native.batches if found.native else None,
+        **(asdict(described.facts) if described.facts else {}),
     }
     raw: dict[str, Sequence[float]] = {
         f"{name}_ns": latency.nanoseconds for name, latency in latencies.items()
@@ -188,14 +191,9 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
 
 
 def _int8_model(run: Run, found: RunRanges, qdq: onnx.ModelProto) -> Int8Model:
-    def batches() -> Iterator[npt.NDArray[np.float32]]:
-        image, size = calibration_image(run), run.protocol.batch_size
-        for start in range(0, found.calibration.size, size):
-            stop = min(start + size, found.calibration.size)
-            yield np.concatenate([image(index) for index in range(start, stop)])
-
     kept = run.plan.float_nodes(found.graph)
-    return Int8Model(qdq, _fp32(run), found.amax, kept, batches)
+    algorithm = found.native.cache.algorithm if found.native else None
+    return Int8Model(qdq, _fp32(run), found.amax, kept, algorithm)
 
 
 def _published(run: Run, baseline: Score) -> dict[str, Any]:
