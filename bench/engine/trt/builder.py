@@ -110,9 +110,10 @@ def build_implicit(
         return job.build(network)
     reading = make_reading(trt, amax, header)
     job.config.int8_calibrator = reading
-    plan = job.build(network)
-    reading.check()
-    return plan
+    try:
+        return job.build(network)
+    finally:
+        reading.check()
 
 
 def calibrate(
@@ -144,14 +145,11 @@ def calibrate(
     job.allow_int8()
     job.config.int8_calibrator = feeding
     try:
-        try:
-            job.build(network)
-        except EngineError:
-            if feeding.error is None:
-                raise
-        calibration: NativeCalibration = feeding.result(count)
+        job.build(network)
     finally:
         buffer.close()
+        feeding.check()
+    calibration: NativeCalibration = feeding.result(count)
     return calibration
 
 

@@ -117,11 +117,14 @@ def make_feeding(
         def write_calibration_cache(self, cache: Any) -> None:
             self.written, self._wrote = bytes(cache), clock()
 
-        def result(self, expected: int) -> NativeCalibration:
-            """Raises what ``get_batch`` raised; EngineError unless all ``expected`` batches were
-            consumed and a cache of this version and algorithm was written."""
+        def check(self) -> None:
+            """Raise what ``get_batch`` raised."""
             if self.error is not None:
                 raise self.error
+
+        def result(self, expected: int) -> NativeCalibration:
+            """Raises EngineError unless all ``expected`` batches were consumed and a cache of this
+            version and algorithm was written."""
             if self.consumed != expected:
                 raise EngineError(
                     f"TensorRT read {self.consumed} of {expected} calibration batches"
