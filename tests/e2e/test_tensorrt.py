@@ -18,14 +18,19 @@ from tests.e2e.command import Bench
 pytestmark = pytest.mark.e2e
 
 FEW = ["model=resnet18", "dataset.validation_images=32", "dataset.calibration_images=8"]
+SMALL = ["model=custom", "model.head=classifier", "model.path=FILES/two_classes.onnx",
+         "dataset=imagefolder", "dataset.root=FILES/folder/val",
+         "dataset.calibration_root=FILES/folder/calib"]  # fmt: skip
 IMPLICIT = ["engine=tensorrt", "engine.mode=implicit", "placement=implicit"]
 NATIVE = "calibrator.batch_size=2"
+NATIVELY = [*IMPLICIT, "calibrator=tensorrt_minmax"]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Bench:
-    """A command line with a cache of its own: engines are looked for there."""
-    return Bench(tmp_path / "out", tmp_path / "cache")
+def run(tmp_path: Path, files: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A command line with a cache of its own, as engines are looked for there, and no report."""
+    monkeypatch.setattr("bench.sweep.write_report", lambda folder: folder / "report.html")
+    return Bench(tmp_path / "out", tmp_path / "cache", files)
 
 
 def rows(run: Bench) -> list[dict[str, Any]]:
@@ -39,10 +44,12 @@ def test_explicit_yields_a_full_row(run: Bench, fake_tensorrt: Callable[..., Any
     (row,) = rows(run)
     assert (row["status"], row["engine"], row["engine_version"]) == ("ok", "tensorrt", "10.16.1.11")
     empty = {name for name in COLUMNS if row[name] is None}
-    assert empty == {"published_fp32", "calibration_overlap", "calibration_batches"}
+    assert empty == {
+        "published_fp32", "calibration_overlap", "calibration_batches",
+        "agreement_db",  # the stand-in runs the very file in ONNX Runtime: infinite
+    }  # fmt: skip
     assert row["device"] == "NVIDIA Test GPU, driver 550.54"
     assert row["int8_mac_share"] == pytest.approx(row["planned_mac_share"])
-    assert row["agreement_db"] > 100  # it ran the very file
 
 
 def test_native_and_own_ranges_stand_in_one_table(
@@ -52,7 +59,7 @@ def test_native_and_own_ranges_stand_in_one_table(
     fake_tensorrt("8.5.1.7")
     for chosen in (["calibrator=minmax"], ["calibrator=tensorrt_minmax", NATIVE],
                    ["calibrator=tensorrt_entropy2", NATIVE]):  # fmt: skip
-        ended = run(*FEW, *IMPLICIT, *chosen)
+        ended = run(*SMALL, *IMPLICIT, *chosen)
         assert ended.status == 0, ended.err
     by_name = {row["calibrator"]: row for row in rows(run)}
     assert {row["status"] for row in by_name.values()} == {"ok"}
@@ -70,7 +77,7 @@ def test_native_and_own_ranges_stand_in_one_table(
         assert cache_command.main(["export", str(ranges), *options]) == 0
     amax = {name: parse(path.read_bytes(), "").amax for name, path in caches.items()}
     shared = set(amax["minmax"]) & set(amax["tensorrt_minmax"])
-    assert len(shared) > 40
+    assert len(shared) > 4
     for tensor in shared:
         assert amax["tensorrt_minmax"][tensor] == pytest.approx(amax["minmax"][tensor], rel=1e-5)
         expected = 0.9 * amax["tensorrt_minmax"][tensor]  # what the stand-in calls entropy
@@ -83,14 +90,14 @@ def test_a_native_calibration_is_done_once_for_all_plans(
     run: Bench, fake_tensorrt: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_tensorrt("8.5.1.7")
-    ended = run("--multirun", *FEW, *IMPLICIT, "calibrator=tensorrt_minmax", NATIVE,
-                "plan=all,float_first,float_head")  # fmt: skip
+    ended = run("--multirun", *SMALL, *IMPLICIT, "calibrator=tensorrt_minmax", NATIVE,
+                "plan=all,float_first")  # fmt: skip
     assert ended.status == 0, ended.err
     table = run.table
     assert set(table["status"]) == {"ok"}
-    assert table["int8_mac_share"].nunique() == 3
+    assert table["int8_mac_share"].nunique() == 2
     assert len(list(run.cache.glob("native-*.json"))) == 1
-    ended = run(*FEW, *IMPLICIT, "calibrator=tensorrt_minmax", "calibrator.batch_size=4")
+    ended = run(*SMALL, *IMPLICIT, "calibrator=tensorrt_minmax", "calibrator.batch_size=4")
     assert ended.status == 0, ended.err
     assert len(list(run.cache.glob("native-*.json"))) == 2  # another batch, another calibration
 
@@ -100,13 +107,9 @@ def test_a_broken_calibration_image_is_told_and_leaves_no_calibration(
 ) -> None:
     """TensorRT itself swallows what is raised while it calibrates."""
     fake_tensorrt("8.5.1.7")
-    images = ["dataset=imagefolder", "dataset.root=FILES/folder/val",
-              "dataset.calibration_root=FILES/broken_calibration/calib"]  # fmt: skip
-    model = ["model=custom", "model.head=classifier", "model.path=FILES/two_classes.onnx"]
+    broken = "dataset.calibration_root=FILES/broken_calibration/calib"
     own = f"sweep.cache={tmp_path}/own"
-    ended = bench(
-        *model, *images, *IMPLICIT, own, "calibrator=tensorrt_minmax", NATIVE, "calibration.size=6"
-    )
+    ended = bench(*SMALL[:-1], broken, *NATIVELY, own, NATIVE, "calibration.size=6")
     assert ended.status == 2
     assert "1.png" in ended.one_line
     assert bench.left_nothing
@@ -127,7 +130,7 @@ def test_a_broken_calibration_image_is_told_and_leaves_no_calibration(
         ),
         (["engine=tensorrt", "engine.mode=implicit"], "not placement=explicit. Add placement="),
         (
-            [*IMPLICIT, "calibrator=tensorrt_minmax", "calibrator.batch_size=3"],
+            [*NATIVELY, "calibrator.batch_size=3"],
             "calibration.size=4 is no multiple of calibrator.batch_size=3",
         ),
         (
@@ -137,8 +140,8 @@ def test_a_broken_calibration_image_is_told_and_leaves_no_calibration(
             "has a fixed batch of 4: of calibrator.batch_size=2 TensorRT would read no more. Use "
             "calibrator.batch_size=4",
         ),
-        ([*IMPLICIT, "calibrator=tensorrt_minmax", "calibrator.algorithm=best"], "=best is unknown"),
-        ([*IMPLICIT, "calibrator=tensorrt_minmax", "calibrator.batch_size=0"], "=0 is below 1"),
+        ([*NATIVELY, "calibrator.algorithm=best"], "calibrator.algorithm=best is unknown"),
+        ([*NATIVELY, "calibrator.batch_size=0"], "calibrator.batch_size=0 is below 1"),
         (["engine=tensorrt", "scheme=asymmetric"], "has no asymmetric quantization"),
     ],
 )  # fmt: skip

@@ -176,8 +176,7 @@ class _Job:
             chosen = (getattr(trt.TacticSource, name) for name in settings.tactic_sources)
             config.set_tactic_sources(sum(1 << int(source) for source in chosen))
         known = self._timings.read_bytes() if self._timings.is_file() else b""
-        cache = config.create_timing_cache(known)
-        config.set_timing_cache(cache, False)
+        config.set_timing_cache(config.create_timing_cache(known), False)
         return config
 
     def parse(self, model: onnx.ModelProto, strong: bool) -> Any:
@@ -195,6 +194,6 @@ class _Job:
         plan = self._builder.build_serialized_network(network, self.config)
         if plan is None:
             raise EngineError(f"TensorRT cannot build the model ({reason(self._log)})")
-        if cache := self.config.get_timing_cache():
-            write_atomically(self._timings, bytes(cache.serialize()))
+        if timings := self.config.get_timing_cache():
+            write_atomically(self._timings, bytes(timings.serialize()))
         return bytes(plan)

@@ -14,7 +14,14 @@ import onnx
 from bench.cache import content_key
 from bench.calibration.native import NativeCalibration, NativeCalibrator
 from bench.engine.base import Array, Description, DeviceFacts, Int8Model
-from bench.engine.trt import builder
+from bench.engine.trt.builder import (
+    Settings,
+    build_explicit,
+    build_float,
+    build_implicit,
+    calibrate,
+    check_settings,
+)
 from bench.engine.trt.cuda import find_gpu
 from bench.engine.trt.inspector import read_layers
 from bench.engine.trt.runtime import TensorRtSession
@@ -86,7 +93,7 @@ class TensorRt:
         trt = load_tensorrt()
         if self.calibrates:
             check_implicit(trt)
-        builder.check_settings(trt, self._settings)
+        check_settings(trt, self._settings)
         return str(trt.__version__)
 
     @property
@@ -101,20 +108,18 @@ class TensorRt:
     def build(self, model: onnx.ModelProto) -> TensorRtSession:
         trt = load_tensorrt()
         opened = self._opened(model)
-        return self._session(trt, opened, "fp32", partial(builder.build_float, trt, opened))
+        return self._session(trt, opened, "fp32", partial(build_float, trt, opened))
 
     def build_int8(self, model: Int8Model) -> TensorRtSession:
         trt = load_tensorrt()
         if not self.calibrates:
             opened = self._opened(model.qdq)
-            return self._session(
-                trt, opened, "explicit", partial(builder.build_explicit, trt, opened)
-            )
+            return self._session(trt, opened, "explicit", partial(build_explicit, trt, opened))
         opened = self._opened(model.fp32)
         header = None if self.ranges == "dynamic" else model.algorithm or _OWN_RANGES
         given = (dict(model.amax), model.float_nodes)
         what = f"implicit {header} {sorted(model.amax.items())} {sorted(model.float_nodes)}"
-        build = partial(builder.build_implicit, trt, opened, *given, header=header)
+        build = partial(build_implicit, trt, opened, *given, header=header)
         return self._session(trt, opened, what, build)
 
     def calibrate(
@@ -125,11 +130,11 @@ class TensorRt:
         count: int,
     ) -> NativeCalibration:
         trt = load_tensorrt()
-        return builder.calibrate(trt, model, calibrator, batches, count, self._settings)
+        return calibrate(trt, model, calibrator, batches, count, self._settings)
 
     @property
-    def _settings(self) -> builder.Settings:
-        return builder.Settings(
+    def _settings(self) -> Settings:
+        return Settings(
             self.half, self.workspace_gb, self.optimization_level, self.tactic_sources,
             self.profile, Path(self.cache) / "tensorrt",
         )  # fmt: skip

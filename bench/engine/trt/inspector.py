@@ -34,28 +34,28 @@ def read_layers(information: str, products: Iterable[str]) -> Description:
     known = frozenset(products)
     int8_nodes: set[str] = set()
     int8 = count = 0
-    for layer in layers:
-        if not isinstance(layer, dict) or layer.get("LayerType") == "Reformat":
+    for told in layers:
+        if not isinstance(told, dict) or told.get("LayerType") == "Reformat":
             continue
-        own = known & _nodes(layer)
+        own = known & _nodes(told)
         if not own:
             continue
         count += 1
-        if any(_is_int8(tensor) for tensor in layer.get("Inputs", [])):
+        if any(_is_int8(source) for source in told.get("Inputs", [])):
             int8 += 1
             int8_nodes |= own
     return Description(frozenset(int8_nodes), int8, count)
 
 
-def _nodes(layer: Mapping[str, Any]) -> set[str]:
+def _nodes(told: Mapping[str, Any]) -> set[str]:
     """The ONNX nodes that a layer stands for, with a few words that are none."""
-    told = _METADATA.findall(str(layer.get("Metadata", "")))
-    return set(told) or {part.strip() for part in _JOINTS.split(str(layer.get("Name", "")))}
+    listed = _METADATA.findall(str(told.get("Metadata", "")))
+    return set(listed) or {part.strip() for part in _JOINTS.split(str(told.get("Name", "")))}
 
 
-def _is_int8(tensor: Mapping[str, Any]) -> bool:
+def _is_int8(source: Mapping[str, Any]) -> bool:
     return any(
         "int8" in str(value).lower()
-        for key, value in tensor.items()
+        for key, value in source.items()
         if "Format" in key or "type" in key
     )

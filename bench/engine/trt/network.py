@@ -41,8 +41,8 @@ def parse_network(trt: Any, log: Any, builder: Any, model: onnx.ModelProto, stro
     if not parser.parse(model.SerializeToString()):
         said = reason(log)
         if parser.num_errors:
-            error = parser.get_error(0)
-            said = " ".join(str(error.desc()).split())[:300]
+            complaint = parser.get_error(0)
+            said = " ".join(str(complaint.desc()).split())[:300]
         raise EngineError(f"TensorRT cannot parse the model ({said})")
     return network
 
