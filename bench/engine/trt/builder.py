@@ -158,7 +158,9 @@ class _Job:
 
     def __init__(self, trt: Any, settings: Settings) -> None:
         self._trt, self._settings = trt, settings
-        self._timings = settings.folder / f"timing-{content_key(trt.__version__, find_gpu())}.cache"
+        self._timing_file = (
+            settings.folder / f"timing-{content_key(trt.__version__, find_gpu())}.cache"
+        )
         self._log = make_log(trt)
         self._builder = make_builder(trt, self._log)
         self.config = self._configure()
@@ -175,7 +177,7 @@ class _Job:
         if settings.tactic_sources is not None:
             chosen = (getattr(trt.TacticSource, name) for name in settings.tactic_sources)
             config.set_tactic_sources(sum(1 << int(source) for source in chosen))
-        known = self._timings.read_bytes() if self._timings.is_file() else b""
+        known = self._timing_file.read_bytes() if self._timing_file.is_file() else b""
         config.set_timing_cache(config.create_timing_cache(known), False)
         return config
 
@@ -195,5 +197,5 @@ class _Job:
         if plan is None:
             raise EngineError(f"TensorRT cannot build the model ({reason(self._log)})")
         if timings := self.config.get_timing_cache():
-            write_atomically(self._timings, bytes(timings.serialize()))
+            write_atomically(self._timing_file, bytes(timings.serialize()))
         return bytes(plan)
