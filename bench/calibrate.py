@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.cache import content_key
+from bench.cache import cached, content_key
 from bench.calibration.calibrator import after_fusion, find_ranges
 from bench.calibration.collector import Calibration, Collector
+from bench.calibration.native import NativeCalibration, NativeCalibrator
 from bench.calibration.statistics import Snapshot
 from bench.calibration.trt_cache import to_json
+from bench.engine.base import Calibrating
 from bench.model.fusion import fused_tensors
 from bench.model.graph import Graph
+from bench.model.onnx_model import with_batch
 from bench.quantization.grid import Range, amax_of, ranges_of
 from bench.quantization.plan import PrecisionPlan, QuantizationPoints, place
 from bench.results.histograms import HistogramStore, TensorHistogram
@@ -28,7 +32,8 @@ from bench.timing import stopwatch
 class RunRanges:
     """Where Q/DQ goes, with which ranges, and the statistics they were found on.
 
-    ``seconds`` were spent on finding every threshold.
+    ``seconds`` were spent on finding every threshold. ``native`` is what TensorRT's own calibrator
+    gave, where it found the ranges.
     """
 
     graph: Graph
@@ -36,15 +41,23 @@ class RunRanges:
     calibration: Calibration
     ranges: Mapping[str, Range]
     seconds: float
+    native: NativeCalibration | None = None
 
     @property
     def amax(self) -> dict[str, float]:
         """The largest magnitude that each range keeps."""
         return {name: amax_of(own) for name, own in self.ranges.items()}
 
+    @property
+    def collect_seconds(self) -> float:
+        """What whoever found the ranges spent on running the calibration images."""
+        return self.native.collect_s if self.native else self.calibration.seconds
+
 
 def find_run_ranges(run: Run) -> RunRanges:
     """Calibrate, and apply the run's calibrator, plan, placement and scheme."""
+    if isinstance(run.calibrator, NativeCalibrator):
+        return _find_native_ranges(run, run.calibrator)
     graph = Graph(run.model.network)
     points = find_points(run, graph)
     calibration = calibrate(run, graph)
@@ -59,6 +72,44 @@ def find_points(run: Run, graph: Graph) -> QuantizationPoints:
     """Where the run's plan and placement put Q/DQ, and which tensors its calibrator leaves out."""
     inside = fused_tensors(graph) if after_fusion(run.calibrator) else frozenset()
     return place(run.plan, run.placement, graph, inside)
+
+
+def _find_native_ranges(run: Run, calibrator: NativeCalibrator) -> RunRanges:
+    """The ranges that TensorRT's calibrator gives, whatever tensors those are.
+
+    Of these, the ones that the plan quantizes carry Q/DQ. Our statistics of the same images stand
+    beside them, to be drawn.
+    """
+    graph = Graph(run.model.network)
+    native = _calibrate_natively(run, calibrator)
+    found: dict[str, Range] = dict(native.cache.ranges())
+    name = run.model.network.input_name
+    if run.calibration.input_range == "declared" and name in found:
+        found[name] = run.model.preprocess.input_amax()
+    without = frozenset(place(run.plan, run.placement, graph).tensors) - set(found)
+    points = place(run.plan, run.placement, graph, without)
+    return RunRanges(graph, points, calibrate(run, graph), found, native.threshold_s, native)
+
+
+def _calibrate_natively(run: Run, calibrator: NativeCalibrator) -> NativeCalibration:
+    """Once for everything that can change it, whatever the plan: then it is kept on disk."""
+    engine, how = cast(Calibrating, run.engine), run.calibration
+    network, size = run.model.network, calibrator.batch_size
+    key = content_key(
+        network.sha256, run.calibration_images, how.size, run.calibration_preprocess,
+        calibrator.name, calibrator.params, run.engine.version, run.engine.options,
+    )  # fmt: skip
+
+    def compute() -> Callable[[BinaryIO], object]:
+        image = calibration_image(run)
+        starts = range(0, how.size, size)
+        batches = (np.concatenate([image(i) for i in range(at, at + size)]) for at in starts)
+        model = with_batch(network.proto, network.input_name, size)
+        native = engine.calibrate(model, calibrator, batches, len(starts))
+        return lambda file: file.write(native.to_bytes())
+
+    path = run.cache / f"native-{key}.json"
+    return cached(path, lambda p: NativeCalibration.from_bytes(p.read_bytes(), str(p)), compute)
 
 
 def calibrate(run: Run, graph: Graph) -> Calibration:
@@ -86,14 +137,6 @@ def calibration_image(run: Run) -> Callable[[int], npt.NDArray[np.float32]]:
         return preprocess.normalise(fitted[None])
 
     return image
-
-
-def calibration_batches(run: Run) -> Iterator[npt.NDArray[np.float32]]:
-    """The calibration set in order, (n, 3, height, width) each; the last one may be smaller."""
-    image, size = calibration_image(run), run.protocol.batch_size
-    for start in range(0, run.calibration.size, size):
-        stop = min(start + size, run.calibration.size)
-        yield np.concatenate([image(index) for index in range(start, stop)])
 
 
 def _clipped_to(

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timezone
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ import onnx
 from bench import environment
 from bench.ahead import build_ahead
 from bench.cache import write_with
-from bench.calibrate import RunRanges, calibration_batches, find_run_ranges, keep_reasons
+from bench.calibrate import RunRanges, find_run_ranges, keep_reasons
 from bench.engine.base import Builder, Engine, Int8Model
 from bench.errors import EngineError
 from bench.evaluation.judgement import pack_judgement
@@ -134,8 +134,9 @@ def _make(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Sequence
         "input_true_amax": run.model.preprocess.input_amax(),
         "planned_mac_share": found.points.mac_share(found.graph),
         "statistics_key": keep_reasons(run, store.folder, found),
-        "collect_s": found.calibration.seconds,
+        "collect_s": found.collect_seconds,
         "threshold_s": found.seconds,
+        "calibration_batches": found.native.batches if found.native else None,
     }
     return made | explained, raw
 
@@ -213,6 +214,7 @@ def _measure(
         "latency_note": _latency_note(share, engine.name),
         "build_s": build.seconds,
         "engine_bytes": qdq.ByteSize(),
+        **(asdict(described.facts) if described.facts else {}),
         **(_build_beside(run, run.also_build, qdq) if run.also_build else {}),
     }
     return measured, raw
@@ -227,7 +229,8 @@ def _quantized(run: Run, found: RunRanges) -> onnx.ModelProto:
 
 def _int8_model(run: Run, found: RunRanges, qdq: onnx.ModelProto) -> Int8Model:
     kept = run.plan.float_nodes(found.graph)
-    return Int8Model(qdq, fp32_model(run), found.amax, kept, partial(calibration_batches, run))
+    algorithm = found.native.cache.algorithm if found.native else None
+    return Int8Model(qdq, fp32_model(run), found.amax, kept, algorithm)
 
 
 def _published(run: Run, baseline: Score) -> dict[str, Any]:

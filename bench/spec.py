@@ -9,11 +9,12 @@ from typing import Literal, get_args
 
 from bench.cache import content_key
 from bench.calibration.calibrator import Calibrator
+from bench.calibration.native import NativeCalibrator
 from bench.data.calibration_order import ImageList, Order, Strategy, calibration_order
 from bench.data.dataset import Dataset
 from bench.data.overlap import count_shared
 from bench.data.preprocess import CalibrationFit, Pad, Preprocess
-from bench.engine.base import Builder, Engine
+from bench.engine.base import Builder, Engine, calibrates
 from bench.engine.onnxrt import OnnxRuntime
 from bench.errors import ConfigError, ModelError
 from bench.model.graph import Graph
@@ -238,6 +239,7 @@ class Run:
                 f"engine.threads={self.engine.threads} is below 0", "Use 0 for all cores, or more"
             )
         _ = self.calibration_preprocess
+        self._check_native()
         graph = Graph(self.model.network)
         if not graph.compute:
             raise ModelError(
@@ -249,3 +251,33 @@ class Run:
         self.model.head.check(
             shapes, (network.height, network.width), len(self.dataset.class_names)
         )
+
+    def _check_native(self) -> None:
+        """Ranges of TensorRT's own calibrators, and whether they can be had and used as asked."""
+        own, calibrator = calibrates(self.engine), self.calibrator
+        if own and self.placement != "implicit":
+            raise ConfigError(
+                f"engine.mode=implicit wants every tensor's range, not placement={self.placement}",
+                "Add placement=implicit",
+            )
+        if not isinstance(calibrator, NativeCalibrator):
+            return
+        if not own:
+            raise ConfigError(
+                f"calibrator {calibrator.name} is TensorRT's own, and engine {self.engine.name} "
+                "does not calibrate",
+                "Use engine=tensorrt engine.mode=implicit placement=implicit",
+            )
+        size, batch = calibrator.batch_size, self.model.network.input_shape[0]
+        if batch is not None and batch != size:
+            raise ConfigError(
+                f"model {self.model.name} has a fixed batch of {batch}: of "
+                f"calibrator.batch_size={size} TensorRT would read no more",
+                f"Use calibrator.batch_size={batch}, or export the model with an open batch",
+            )
+        if self.calibration.size % size:
+            raise ConfigError(
+                f"calibration.size={self.calibration.size} is no multiple of "
+                f"calibrator.batch_size={size}",
+                "Change one of them",
+            )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from bench.engine.trt import cuda
 from bench.model.graph import Graph
 from bench.model.onnx_model import OnnxModel, load_model
 from bench.quantization.plan import PrecisionPlan, QuantizationPoints, place
@@ -217,6 +221,33 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that asks for ``tiny_name`` runs once for every tiny model."""
     if "tiny_name" in metafunc.fixturenames:
         metafunc.parametrize("tiny_name", BUILDERS)
+
+
+@pytest.fixture
+def fake_tensorrt(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """``fake_tensorrt(version="8.5.1.7", gpu=..., driver=True)`` gives the stand-in, as TensorRT.
+
+    It is what ``import tensorrt`` finds until the test ends; see ``tests/fakes/tensorrt``.
+    """
+    monkeypatch.syspath_prepend(str(Path(__file__).with_name("fakes")))
+
+    def install(version: str = "8.5.1.7", gpu: str = "NVIDIA Test GPU", driver: bool = True) -> Any:
+        _forget_tensorrt()
+        monkeypatch.setenv("FAKE_TENSORRT", version)
+        monkeypatch.setenv("FAKE_GPU", gpu)
+        monkeypatch.setenv("FAKE_NO_DRIVER", "" if driver else "yes")
+        return importlib.import_module("tensorrt")
+
+    yield install
+    _forget_tensorrt()
+
+
+def _forget_tensorrt() -> None:
+    for name in list(sys.modules):
+        if name.partition(".")[0] in ("tensorrt", "cuda", "pynvml"):
+            del sys.modules[name]
+    cuda.load_cudart.cache_clear()
+    cuda.find_gpu.cache_clear()
 
 
 @pytest.fixture(scope="session")

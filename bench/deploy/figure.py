@@ -10,14 +10,12 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import onnx
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from bench.calibrate import calibration_batches
 from bench.calibration.trt_cache import from_json
 from bench.compose import build_typed
 from bench.engine.base import Builder, Int8Model
@@ -57,7 +55,6 @@ def measure_figure(bundle: Path, overrides: Sequence[str]) -> tuple[str, bool]:
         onnx.load(bundle / "model.fp32.onnx"),
         ranges,
         frozenset(json.loads((bundle / "float_layers.json").read_text())),
-        partial(calibration_batches, run),
     )
     fp32, int8 = measure_accuracy(run, run.engine, model)
     found = compare(fp32, int8)

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 
+from bench.calibration.native import NativeCalibration, NativeCalibrator
 from bench.quantization.grid import Scheme
 
 Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class DeviceFacts:
+    """What an engine on a GPU tells besides, in the terms of the row's columns of these names."""
+
+    device: str
+    device_latency_p50_ms: float
+    device_latency_p90_ms: float
+    device_latency_p99_ms: float
+    device_memory_mb: float
+    device_clock_mhz: int
+    device_temperature_c: int
+    plan_bytes: int
+    build_s: float
 
 
 @dataclass(frozen=True)
@@ -28,6 +44,7 @@ class Description:
     int8_nodes: frozenset[str]
     int8_layers: int
     layers: int
+    facts: DeviceFacts | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,15 +53,15 @@ class Int8Model:
 
     ``qdq`` says everything by itself (explicit quantization). An engine with implicit quantization
     takes ``fp32`` with ``amax`` (the dynamic range of each tensor by name) and ``float_nodes`` (the
-    ONNX nodes that the plan keeps in float); one that calibrates by itself asks for ``batches``,
-    which yields the calibration set in order, (n, 3, height, width) each, anew at every call.
+    ONNX nodes that the plan keeps in float). ``algorithm`` is what TensorRT calls the calibrator
+    that found the ranges, in the first line of its caches; None for a rule of ours.
     """
 
     qdq: onnx.ModelProto
     fp32: onnx.ModelProto
     amax: Mapping[str, float]
     float_nodes: frozenset[str]
-    batches: Callable[[], Iterator[Array]]
+    algorithm: str | None = None
 
 
 @dataclass(frozen=True)
@@ -135,3 +152,31 @@ class Builder(ABC):
     @abstractmethod
     def compile(self, model: onnx.ModelProto) -> Compiled:
         """The engine of a float or Q/DQ model; raises EngineError if the builder refuses it."""
+
+
+@runtime_checkable
+class Calibrating(Protocol):
+    """An engine with calibrators of its own."""
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether it does in its present mode: it then takes ranges, and no Q/DQ."""
+        ...
+
+    def calibrate(
+        self,
+        model: onnx.ModelProto,
+        calibrator: NativeCalibrator,
+        batches: Iterator[Array],
+        count: int,
+    ) -> NativeCalibration:
+        """Feed it ``count`` batches (batch size, 3, height, width); the model's batch is that size.
+
+        Raises EngineError if it refuses the model or does not read every batch.
+        """
+        ...
+
+
+def calibrates(engine: Engine | Builder) -> bool:
+    """Whether an engine quantizes implicitly, with calibrators of its own."""
+    return isinstance(engine, Calibrating) and engine.calibrates

@@ -222,6 +222,37 @@ class Row:
         "padding of calibration images: same (as the model's), a grey level, or noise",
         default="same",
     )
+    calibration_batches: int | None = column(
+        "batches that TensorRT's own calibrator really consumed", default=None
+    )
+    device: str = column("the GPU and its driver", default="")
+    device_latency_p50_ms: float | None = column(
+        "INT8 by the GPU's own clock, device memory to device memory, median",
+        unit="ms",
+        better="lower",
+        default=None,
+    )
+    device_latency_p90_ms: float | None = column(
+        "INT8 by the GPU's own clock", unit="ms", better="lower", default=None
+    )
+    device_latency_p99_ms: float | None = column(
+        "INT8 by the GPU's own clock", unit="ms", better="lower", default=None
+    )
+    device_memory_mb: float | None = column(
+        "GPU memory that an execution of the engine needs besides its weights",
+        unit="MB",
+        better="lower",
+        default=None,
+    )
+    device_clock_mhz: int | None = column(
+        "clock of the GPU right after the timing", unit="MHz", default=None
+    )
+    device_temperature_c: int | None = column(
+        "temperature of the GPU right after the timing", unit="°C", default=None
+    )
+    plan_bytes: int | None = column(
+        "size of the built engine", unit="B", better="lower", default=None
+    )
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

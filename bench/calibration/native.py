@@ -1,0 +1,95 @@
+"""TensorRT's own calibrators, as an axis of the sweep beside ours.
+
+Here stands only which one, and how it is fed: the ranges come from TensorRT itself, which runs the
+network on its GPU (``engine=tensorrt engine.mode=implicit``). No other engine has them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from bench.calibration.statistics import Snapshot
+from bench.calibration.trt_cache import CalibrationCache, parse
+from bench.errors import ConfigError
+
+Algorithm = Literal["minmax", "entropy", "entropy2", "legacy"]
+
+
+@dataclass(frozen=True)
+class NativeCalibrator:
+    """One of ``IInt8MinMaxCalibrator``, ``IInt8EntropyCalibrator``, ``IInt8EntropyCalibrator2`` and
+    ``IInt8LegacyCalibrator``, fed with ``batch_size`` images at a time.
+
+    The batch size is a parameter of the result: the range of TensorRT's histogram begins with what
+    the first batch shows (developer guide, "INT8 Calibration Using Python"). ``quantile`` and
+    ``regression_cutoff`` are legacy's; see ``bench.calibration.legacy``.
+
+    Raises ConfigError for an unknown algorithm and for values out of range.
+    """
+
+    algorithm: Algorithm
+    batch_size: int = 8
+    quantile: float = 0.9999
+    regression_cutoff: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.algorithm not in get_args(Algorithm):
+            known = ", ".join(get_args(Algorithm))
+            raise ConfigError(
+                f"calibrator.algorithm={self.algorithm} is unknown", f"Use one of {known}"
+            )
+        if self.batch_size < 1:
+            raise ConfigError(
+                f"calibrator.batch_size={self.batch_size} is below 1", "Use 1 or more"
+            )
+        if not (0 <= self.quantile <= 1 and 0 <= self.regression_cutoff <= 1):
+            raise ConfigError(
+                f"calibrator.quantile={self.quantile} or calibrator.regression_cutoff="
+                f"{self.regression_cutoff} is out of range",
+                "Use 0 to 1",
+            )
+
+    @property
+    def name(self) -> str:
+        return f"tensorrt_{self.algorithm}"
+
+    @property
+    def params(self) -> str:
+        fed = f"batch_size={self.batch_size}"
+        if self.algorithm != "legacy":
+            return fed
+        return f"{fed},quantile={self.quantile},regression_cutoff={self.regression_cutoff}"
+
+    def amax(self, snapshot: Snapshot) -> float:
+        """Raises ConfigError: no statistics of ours tell what TensorRT would answer."""
+        raise ConfigError(
+            f"calibrator {self.name} is TensorRT's own and has no rule here",
+            "Use engine=tensorrt engine.mode=implicit",
+        )
+
+
+@dataclass(frozen=True)
+class NativeCalibration:
+    """What a native calibrator gave, and how.
+
+    ``batches`` were really consumed. ``collect_s`` went by from the first batch to the end of the
+    data, ``threshold_s`` from there until TensorRT wrote its cache.
+    """
+
+    cache: CalibrationCache
+    batches: int
+    collect_s: float
+    threshold_s: float
+
+    def to_bytes(self) -> bytes:
+        """The content of a file that ``from_bytes`` reads."""
+        values = vars(self) | {"cache": self.cache.to_bytes().decode()}
+        return json.dumps(values).encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes, where: str) -> NativeCalibration:
+        """Read what ``to_bytes`` made of one."""
+        values = json.loads(content)
+        return cls(**values | {"cache": parse(values["cache"].encode(), where)})

@@ -1,0 +1,201 @@
+"""TensorRT's builder: FP32, explicit INT8, implicit INT8, and native calibration.
+
+Explicit quantization (Q/DQ in the ONNX file) exists in every version; from 10 on the network is
+strongly typed unless FP16 is asked for, and in 11 always. Implicit quantization (ranges beside an
+FP32 file) ended with 10. Sources: NVIDIA's developer guides of 8.5 and 10, and the migration guide
+to 11.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from bench.cache import content_key, write_atomically
+from bench.calibration.native import NativeCalibration, NativeCalibrator
+from bench.engine.base import Array
+from bench.engine.trt.calibrator import make_feeding, make_reading
+from bench.engine.trt.cuda import Buffer, find_gpu, synchronize
+from bench.engine.trt.log import make_log, reason
+from bench.engine.trt.network import (
+    add_profile,
+    input_shape,
+    keep_in_float,
+    make_builder,
+    parse_network,
+    set_ranges,
+)
+from bench.engine.trt.version import check_implicit, has, number
+from bench.errors import ConfigError, EngineError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the builder is told in every mode, and where it keeps timings; see ``TensorRt``."""
+
+    half: bool
+    workspace_gb: float
+    optimization_level: int | None
+    tactic_sources: tuple[str, ...] | None
+    profile: tuple[int, ...] | None
+    folder: Path
+
+
+def check_settings(trt: Any, settings: Settings) -> None:
+    """Raise ConfigError for what this version of TensorRT has not."""
+    if settings.half and not has(trt, "BuilderFlag.FP16"):
+        raise ConfigError(
+            f"TensorRT {trt.__version__} has no FP16 flag: a network's types are its ONNX file's",
+            "Drop engine.half",
+        )
+    if settings.optimization_level is not None and not has(
+        trt, "IBuilderConfig.builder_optimization_level"
+    ):
+        raise ConfigError(
+            f"TensorRT {trt.__version__} has no builder optimization level",
+            "Drop engine.optimization_level, or take 8.6 or newer",
+        )
+    known = trt.TacticSource.__members__
+    for name in settings.tactic_sources or ():
+        if name not in known:
+            raise ConfigError(
+                f"engine.tactic_sources: TensorRT {trt.__version__} has no {name}",
+                f"Use some of {', '.join(known)}",
+            )
+
+
+def build_float(trt: Any, model: onnx.ModelProto, settings: Settings) -> bytes:
+    """An engine in FP32, without TF32's shorter products; raises EngineError."""
+    job = _Job(trt, settings)
+    return job.build(job.parse(model, strong=number(trt) >= (10, 0)))
+
+
+def build_explicit(trt: Any, model: onnx.ModelProto, settings: Settings) -> bytes:
+    """An engine from a file with Q/DQ; raises EngineError."""
+    job = _Job(trt, settings)
+    strong = number(trt) >= (10, 0) and not settings.half
+    network = job.parse(model, strong)
+    if not strong:
+        job.allow_int8()
+    return job.build(network)
+
+
+def build_implicit(
+    trt: Any,
+    model: onnx.ModelProto,
+    amax: Mapping[str, float],
+    float_nodes: frozenset[str],
+    settings: Settings,
+    header: str | None,
+) -> bytes:
+    """An engine from an FP32 file and the tensors' ranges.
+
+    They are given as a calibration cache of the algorithm ``header``, or, if that is None, as
+    dynamic ranges. Raises ConfigError for TensorRT 11, EngineError for what is refused.
+    """
+    check_implicit(trt)
+    job = _Job(trt, settings)
+    network = job.parse(model, strong=False)
+    job.allow_int8()
+    if float_nodes:
+        job.config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+        keep_in_float(trt, network, model, float_nodes, settings.half)
+    if header is None:
+        set_ranges(network, amax)
+        return job.build(network)
+    reading = make_reading(trt, amax, header)
+    job.config.int8_calibrator = reading
+    try:
+        return job.build(network)
+    finally:
+        reading.check()
+
+
+def calibrate(
+    trt: Any,
+    model: onnx.ModelProto,
+    asked: NativeCalibrator,
+    batches: Iterator[Array],
+    count: int,
+    settings: Settings,
+) -> NativeCalibration:
+    """Let TensorRT calibrate ``model``, whose batch is fixed, on ``count`` batches.
+
+    It calibrates only where it builds, so an engine is built too, and dropped. Raises ConfigError
+    for TensorRT 11, EngineError for what is refused, and whatever ``batches`` raises.
+    """
+    check_implicit(trt)
+    job = _Job(trt, settings)
+    network = job.parse(model, strong=False)
+    shape = input_shape(network)
+    buffer = Buffer(shape, "float32")
+
+    def upload(batch: Array) -> int:
+        buffer.host[...] = batch
+        buffer.push(0)
+        synchronize()  # TensorRT reads it on a stream of its own
+        return buffer.pointer
+
+    feeding = make_feeding(trt, asked, shape, batches, upload)
+    job.allow_int8()
+    job.config.int8_calibrator = feeding
+    try:
+        job.build(network)
+    finally:
+        buffer.close()
+        feeding.check()
+    calibration: NativeCalibration = feeding.result(count)
+    return calibration
+
+
+class _Job:
+    """One builder with its configuration and log."""
+
+    def __init__(self, trt: Any, settings: Settings) -> None:
+        self._trt, self._settings = trt, settings
+        self._timing_file = (
+            settings.folder / f"timing-{content_key(trt.__version__, find_gpu())}.cache"
+        )
+        self._log = make_log(trt)
+        self._builder = make_builder(trt, self._log)
+        self.config = self._configure()
+
+    def _configure(self) -> Any:
+        trt, settings = self._trt, self._settings
+        config = self._builder.create_builder_config()
+        room = math.floor(settings.workspace_gb * 2**30)
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, room)
+        config.clear_flag(trt.BuilderFlag.TF32)
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # for the inspector
+        if settings.optimization_level is not None:
+            config.builder_optimization_level = settings.optimization_level
+        if settings.tactic_sources is not None:
+            chosen = (getattr(trt.TacticSource, name) for name in settings.tactic_sources)
+            config.set_tactic_sources(sum(1 << int(source) for source in chosen))
+        known = self._timing_file.read_bytes() if self._timing_file.is_file() else b""
+        config.set_timing_cache(config.create_timing_cache(known), False)
+        return config
+
+    def parse(self, model: onnx.ModelProto, strong: bool) -> Any:
+        network = parse_network(self._trt, self._log, self._builder, model, strong)
+        if self._settings.profile:
+            add_profile(self._builder, network, self.config, self._settings.profile)
+        return network
+
+    def allow_int8(self) -> None:
+        self.config.set_flag(self._trt.BuilderFlag.INT8)
+        if self._settings.half:
+            self.config.set_flag(self._trt.BuilderFlag.FP16)
+
+    def build(self, network: Any) -> bytes:
+        plan = self._builder.build_serialized_network(network, self.config)
+        if plan is None:
+            raise EngineError(f"TensorRT cannot build the model ({reason(self._log)})")
+        if timings := self.config.get_timing_cache():
+            write_atomically(self._timing_file, bytes(timings.serialize()))
+        return bytes(plan)

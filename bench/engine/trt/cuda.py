@@ -1,0 +1,143 @@
+"""CUDA through cuda-python: the GPU, memory on both sides of it, and errors as one line."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.errors import ConfigError, EngineError
+
+_MEND = (
+    "Run it on a machine with an NVIDIA GPU and driver; engine=tensorrt_rtx builds without either"
+)
+
+
+@lru_cache
+def load_cudart() -> Any:
+    """cuda-python's runtime API; ConfigError where the package is absent."""
+    try:
+        return importlib.import_module("cuda.bindings.runtime")
+    except ImportError as error:
+        raise ConfigError(
+            f"engine tensorrt needs cuda-python, which cannot be imported ({error})",
+            "Install it: pip install -e '.[tensorrt85]', '.[tensorrt10]' or '.[tensorrt11]'",
+        ) from error
+
+
+def call(result: tuple[Any, ...]) -> Any:
+    """What a CUDA function gave besides its status: one value, or None.
+
+    Raises EngineError for every status but success.
+    """
+    status, *values = result
+    if int(status) != 0:
+        name = getattr(status, "name", str(status))
+        raise EngineError(
+            f"CUDA fails ({name})", "Check nvidia-smi; other programs may use the GPU"
+        )
+    return values[0] if values else None
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """The GPU that runs the engine, and the driver: with another of either, another engine."""
+
+    name: str
+    driver: str
+    bus: str
+
+    def __str__(self) -> str:
+        return f"{self.name}, driver {self.driver}"
+
+    def clock_mhz(self) -> int:
+        """The clock of its multiprocessors now."""
+        with _Nvml() as nvml:
+            handle = nvml.nvmlDeviceGetHandleByPciBusId(self.bus)
+            return int(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))
+
+    def temperature_c(self) -> int:
+        """Its temperature now, in degrees Celsius."""
+        with _Nvml() as nvml:
+            handle = nvml.nvmlDeviceGetHandleByPciBusId(self.bus)
+            return int(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU))
+
+
+@lru_cache
+def find_gpu() -> Gpu:
+    """The first GPU that CUDA sees; ConfigError, in one line, where there is none."""
+    cudart = load_cudart()
+    try:
+        status, count = cudart.cudaGetDeviceCount()
+    except RuntimeError as error:  # cuda-python 11 and 12, without libcuda
+        raise ConfigError(f"engine tensorrt finds no NVIDIA driver ({error})", _MEND) from error
+    if int(status) != 0 or not count:
+        name = getattr(status, "name", str(status))
+        raise ConfigError(f"engine tensorrt finds no NVIDIA GPU or driver ({name})", _MEND)
+    bus = _text(call(cudart.cudaDeviceGetPCIBusId(64, 0)))
+    with _Nvml() as nvml:
+        name = _text(nvml.nvmlDeviceGetName(nvml.nvmlDeviceGetHandleByPciBusId(bus)))
+        return Gpu(name, _text(nvml.nvmlSystemGetDriverVersion()), bus)
+
+
+class _Nvml:
+    """NVIDIA's management library, read only, open in a ``with`` block."""
+
+    def __enter__(self) -> Any:
+        try:
+            self._nvml: Any = importlib.import_module("pynvml")
+        except ImportError as error:
+            raise ConfigError(
+                f"engine tensorrt needs nvidia-ml-py, which cannot be imported ({error})",
+                "Install it: pip install nvidia-ml-py",
+            ) from error
+        self._nvml.nvmlInit()
+        return self._nvml
+
+    def __exit__(self, *error: object) -> None:
+        self._nvml.nvmlShutdown()
+
+
+def _text(value: Any) -> str:
+    """Some versions of the bindings give bytes."""
+    return (value.decode() if isinstance(value, bytes) else str(value)).rstrip("\0")
+
+
+def synchronize() -> None:
+    """Wait until the device has done everything that it was given."""
+    call(load_cudart().cudaDeviceSynchronize())
+
+
+class Buffer:
+    """One tensor in page-locked host memory, ``host``, and on the device, at ``pointer``."""
+
+    def __init__(self, shape: Sequence[int], dtype: npt.DTypeLike) -> None:
+        self._cudart = load_cudart()
+        self.nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        self._pinned = int(call(self._cudart.cudaMallocHost(self.nbytes)))
+        memory = (ctypes.c_byte * self.nbytes).from_address(self._pinned)
+        self.host: npt.NDArray[Any] = np.ctypeslib.as_array(memory).view(dtype).reshape(shape)
+        self.pointer = int(call(self._cudart.cudaMalloc(self.nbytes)))
+
+    def push(self, stream: Any) -> None:
+        """From host to device, in the stream's order."""
+        self._copy(self.pointer, self._pinned, "cudaMemcpyHostToDevice", stream)
+
+    def pull(self, stream: Any) -> None:
+        """From device to host, in the stream's order."""
+        self._copy(self._pinned, self.pointer, "cudaMemcpyDeviceToHost", stream)
+
+    def _copy(self, target: int, source: int, kind: str, stream: Any) -> None:
+        way = getattr(self._cudart.cudaMemcpyKind, kind)
+        call(self._cudart.cudaMemcpyAsync(target, source, self.nbytes, way, stream))
+
+    def close(self) -> None:
+        """Give both memories back; ``host`` must not be used afterwards."""
+        call(self._cudart.cudaFree(self.pointer))
+        call(self._cudart.cudaFreeHost(self._pinned))

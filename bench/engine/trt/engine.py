@@ -1,0 +1,196 @@
+"""TensorRT 8.5 to 11 on an NVIDIA GPU."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+import onnx
+
+from bench.cache import content_key
+from bench.calibration.native import NativeCalibration, NativeCalibrator
+from bench.engine.base import Array, Description, DeviceFacts, Int8Model
+from bench.engine.trt.builder import (
+    Settings,
+    build_explicit,
+    build_float,
+    build_implicit,
+    calibrate,
+    check_settings,
+)
+from bench.engine.trt.cuda import find_gpu
+from bench.engine.trt.inspector import read_layers
+from bench.engine.trt.runtime import TensorRtSession
+from bench.engine.trt.store import Built, build_once
+from bench.engine.trt.version import check_implicit, has, load_tensorrt
+from bench.errors import ConfigError, EngineError
+from bench.model.graph import COMPUTE_OPS
+from bench.quantization.grid import Scheme
+
+Mode = Literal["explicit", "implicit"]
+Ranges = Literal["cache", "dynamic"]
+
+_OWN_RANGES = "EntropyCalibration2"
+"""The algorithm under whose name ranges of our own rules go into a cache."""
+
+
+@dataclass(frozen=True)
+class TensorRt:
+    """``mode``: explicit (Q/DQ in the file, 8.5 to 11) or implicit (ranges beside it, 8.5 to 10).
+
+    ``half`` lets layers that are not INT8 run in FP16, and those that a plan keeps in float.
+    ``ranges``: how implicit mode hands them over, as a calibration cache or as dynamic ranges.
+    ``workspace_gb``: most scratch memory of a layer (GiB). ``optimization_level``: 0 to 5, None as
+    the version has it. ``tactic_sources``: libraries to take kernels from, None as the version has
+    it; 8.5 without cuDNN and cuBLAS wants EDGE_MASK_CONVOLUTIONS and JIT_CONVOLUTIONS.
+    ``profile``: least, best and largest batch of an engine whose batch stays open; None fixes it.
+    ``cuda_graphs``: launch an inference as one recorded graph. ``cache``: folder for engines.
+
+    Raises ConfigError for a value that is none; where it is asked for its version, for a TensorRT
+    that is absent or lacks the mode, and for its options, where there is no GPU.
+    """
+
+    mode: Mode = "explicit"
+    half: bool = False
+    ranges: Ranges = "cache"
+    workspace_gb: float = 4.0
+    optimization_level: int | None = None
+    tactic_sources: tuple[str, ...] | None = None
+    profile: tuple[int, ...] | None = None
+    cuda_graphs: bool = False
+    cache: str = ".cache/bench"
+    name: ClassVar[str] = "tensorrt"
+    threads: ClassVar[int] = 0
+    schemes: ClassVar[tuple[Scheme, ...]] = ("symmetric",)
+
+    def __post_init__(self) -> None:
+        for option in ("tactic_sources", "profile"):  # lists, as configuration gives them
+            value = getattr(self, option)
+            object.__setattr__(self, option, None if value is None else tuple(value))
+        if self.mode not in get_args(Mode):
+            raise ConfigError(f"engine.mode={self.mode} is unknown", "Use explicit or implicit")
+        if self.ranges not in get_args(Ranges):
+            raise ConfigError(f"engine.ranges={self.ranges} is unknown", "Use cache or dynamic")
+        if self.workspace_gb <= 0:
+            raise ConfigError(
+                f"engine.workspace_gb={self.workspace_gb} is no size", "Use 1 or more"
+            )
+        if self.profile is not None and not (
+            len(self.profile) == 3 and 1 <= self.profile[0] <= self.profile[1] <= self.profile[2]
+        ):
+            raise ConfigError(
+                f"engine.profile={list(self.profile)} is no profile",
+                "Give the least, the best and the largest batch, such as [1,8,32]",
+            )
+
+    @property
+    def version(self) -> str:
+        """TensorRT's, of one that has the mode and the options."""
+        trt = load_tensorrt()
+        if self.calibrates:
+            check_implicit(trt)
+        check_settings(trt, self._settings)
+        return str(trt.__version__)
+
+    @property
+    def options(self) -> str:
+        own = ", ".join(f"{key}={value}" for key, value in vars(self).items() if key != "cache")
+        return f"{own}, {find_gpu()}"
+
+    @property
+    def calibrates(self) -> bool:
+        return self.mode == "implicit"
+
+    def build(self, model: onnx.ModelProto) -> TensorRtSession:
+        trt = load_tensorrt()
+        opened = self._opened(model)
+        return self._session(trt, opened, "fp32", partial(build_float, trt, opened))
+
+    def build_int8(self, model: Int8Model) -> TensorRtSession:
+        trt = load_tensorrt()
+        if not self.calibrates:
+            opened = self._opened(model.qdq)
+            return self._session(trt, opened, "explicit", partial(build_explicit, trt, opened))
+        opened = self._opened(model.fp32)
+        header = None if self.ranges == "dynamic" else model.algorithm or _OWN_RANGES
+        given = (dict(model.amax), model.float_nodes)
+        what = f"implicit {header} {sorted(model.amax.items())} {sorted(model.float_nodes)}"
+        build = partial(build_implicit, trt, opened, *given, header=header)
+        return self._session(trt, opened, what, build)
+
+    def calibrate(
+        self,
+        model: onnx.ModelProto,
+        calibrator: NativeCalibrator,
+        batches: Iterator[Array],
+        count: int,
+    ) -> NativeCalibration:
+        trt = load_tensorrt()
+        return calibrate(trt, model, calibrator, batches, count, self._settings)
+
+    @property
+    def _settings(self) -> Settings:
+        return Settings(
+            self.half, self.workspace_gb, self.optimization_level, self.tactic_sources,
+            self.profile, Path(self.cache) / "tensorrt",
+        )  # fmt: skip
+
+    def _opened(self, model: onnx.ModelProto) -> onnx.ModelProto:
+        """With a profile, a copy whose batch is open again."""
+        if self.profile is None:
+            return model
+        opened = onnx.ModelProto()
+        opened.CopyFrom(model)
+        weights = {tensor.name for tensor in opened.graph.initializer}
+        for value in opened.graph.input:
+            if value.name not in weights:
+                value.type.tensor_type.shape.dim[0].dim_param = "batch"
+        return opened
+
+    def _session(
+        self, trt: Any, model: onnx.ModelProto, what: str, build: Callable[..., bytes]
+    ) -> TensorRtSession:
+        """The engine from disk, or built now; one that TensorRT cannot load is built anew."""
+        settings = self._settings
+        content = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+        key = content_key(trt.__version__, self.options, content, what)
+        path = settings.folder / f"{key}.engine"
+        make = partial(build_once, path, partial(build, settings=settings))
+        built = make()
+        try:
+            return self._opened_session(trt, built, model)
+        except EngineError:
+            path.unlink()
+        return self._opened_session(trt, make(), model)
+
+    def _opened_session(self, trt: Any, built: Built, model: onnx.ModelProto) -> TensorRtSession:
+        outputs = [value.name for value in model.graph.output]
+        products = frozenset(n.name for n in model.graph.node if n.op_type in COMPUTE_OPS)
+
+        def describe(session: TensorRtSession) -> Description:
+            return _describe(trt, session, built, products)
+
+        return TensorRtSession(trt, built.plan, outputs, self.cuda_graphs, describe)
+
+
+def _describe(
+    trt: Any, session: TensorRtSession, built: Built, products: frozenset[str]
+) -> Description:
+    """What ran in INT8, and what the GPU says, while it is still warm from the timing."""
+    engine, gpu = session.engine, find_gpu()
+    latency = session.percentiles_ms()
+    inspector = engine.create_engine_inspector()
+    layers = read_layers(
+        inspector.get_engine_information(trt.LayerInformationFormat.JSON), products
+    )
+    newer = has(trt, "ICudaEngine.device_memory_size_v2")
+    memory = engine.device_memory_size_v2 if newer else engine.device_memory_size
+    facts = DeviceFacts(
+        str(gpu), *latency, memory / 1e6, gpu.clock_mhz(), gpu.temperature_c(),
+        len(built.plan), built.seconds,
+    )  # fmt: skip
+    return Description(layers.int8_nodes, layers.int8_layers, layers.layers, facts)

@@ -1,0 +1,127 @@
+"""From an ONNX model to TensorRT's network: parsing, profiles, ranges and precisions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import onnx
+
+from bench.engine.trt.log import reason
+from bench.engine.trt.version import has
+from bench.errors import ConfigError, EngineError
+from bench.model.graph import COMPUTE_OPS
+
+_FLOATS = frozenset({"FLOAT", "HALF"})
+
+
+def make_builder(trt: Any, log: Any) -> Any:
+    """ConfigError where TensorRT finds no driver: it then raises a bare TypeError."""
+    try:
+        return trt.Builder(log)
+    except TypeError as error:
+        raise ConfigError(
+            f"TensorRT {trt.__version__} cannot start a builder ({reason(log)})",
+            "It needs an NVIDIA GPU and a driver for its CUDA version",
+        ) from error
+
+
+def parse_network(trt: Any, log: Any, builder: Any, model: onnx.ModelProto, strong: bool) -> Any:
+    """The network; ``strong``: the types are those of the ONNX file, and no flag moves them.
+
+    Raises EngineError with the parser's first complaint.
+    """
+    flags = 0
+    if has(trt, "NetworkDefinitionCreationFlag.EXPLICIT_BATCH"):
+        flags |= 1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH)
+    if strong:
+        flags |= 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(flags)
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse(model.SerializeToString()):
+        said = reason(log)
+        if parser.num_errors:
+            complaint = parser.get_error(0)
+            said = " ".join(str(complaint.desc()).split())[:300]
+        raise EngineError(f"TensorRT cannot parse the model ({said})")
+    return network
+
+
+def input_shape(network: Any) -> tuple[int, ...]:
+    """Of the network's one input; -1 where it is open."""
+    return tuple(network.get_input(0).shape)
+
+
+def add_profile(builder: Any, network: Any, config: Any, batches: tuple[int, ...]) -> None:
+    """Let an open batch be from the first to the last of ``batches``, best at the second.
+
+    Raises EngineError where more than the batch is open.
+    """
+    tensor = network.get_input(0)
+    batch, *rest = input_shape(network)
+    if batch != -1:
+        return
+    if -1 in rest:
+        raise EngineError(
+            f"input '{tensor.name}' leaves its size open", "Export the model with a fixed size"
+        )
+    profile = builder.create_optimization_profile()
+    profile.set_shape(tensor.name, *((number, *rest) for number in batches))
+    config.add_optimization_profile(profile)
+
+
+def set_ranges(network: Any, amax: Mapping[str, float]) -> None:
+    """Give every tensor of ``amax`` its dynamic range; EngineError if the network has none."""
+    known = {tensor.name: tensor for tensor in _tensors(network)}
+    ours = [name for name in amax if name in known]
+    if not ours:
+        raise EngineError("TensorRT's network has no tensor of those that were calibrated")
+    for name in ours:
+        tensor = known[name]
+        tensor.set_dynamic_range(-amax[name], amax[name])
+
+
+def _tensors(network: Any) -> Iterator[Any]:
+    for index in range(network.num_inputs):
+        yield network.get_input(index)
+    for layer in _layers(network):
+        yield from _outputs(layer)
+
+
+def _layers(network: Any) -> Iterator[Any]:
+    for index in range(network.num_layers):
+        yield network.get_layer(index)
+
+
+def _outputs(layer: Any) -> list[Any]:
+    return [layer.get_output(index) for index in range(layer.num_outputs)]
+
+
+def keep_in_float(
+    trt: Any, network: Any, model: onnx.ModelProto, nodes: frozenset[str], half: bool
+) -> None:
+    """Constrain the layers of these ONNX nodes to FP32, or to FP16 if ``half``.
+
+    The parser names a layer after its node; where it makes several of one (a Gemm is a product and
+    a sum), the one that makes the node's output carries that tensor's name. Integers and constants
+    are left alone. Raises EngineError for a convolution or product whose layer is not found.
+    """
+    kind = trt.float16 if half else trt.float32
+    makers = {name: node.name for node in model.graph.node for name in node.output}
+    found: set[str] = set()
+    for layer in _layers(network):
+        outputs = _outputs(layer)
+        own = {layer.name} | {makers.get(tensor.name, "") for tensor in outputs}
+        floats = all(tensor.dtype.name in _FLOATS for tensor in outputs)
+        if not own & nodes or not floats or layer.type == trt.LayerType.CONSTANT:
+            continue
+        found |= own & nodes
+        layer.precision = kind
+        for index in range(len(outputs)):
+            layer.set_output_type(index, kind)
+    products = {node.name for node in model.graph.node if node.op_type in COMPUTE_OPS}
+    if lost := sorted(products & nodes - found):
+        raise EngineError(
+            f"TensorRT's network has no layer for {lost[0]}, which the plan keeps in float",
+            "Use engine.mode=explicit",
+        )

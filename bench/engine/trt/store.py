@@ -1,0 +1,45 @@
+"""Built engines on disk: under a key of everything that made them, and how long that took.
+
+An engine of another TensorRT, GPU or driver has another key, so it is never even looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from bench.cache import cached
+
+
+@dataclass(frozen=True)
+class Built:
+    """A serialized engine (TensorRT's "plan") and the seconds that its builder took."""
+
+    plan: bytes
+    seconds: float
+
+
+def build_once(path: Path, build: Callable[[], bytes]) -> Built:
+    """The engine at ``path``, built first if nobody has."""
+
+    def compute() -> Callable[[BinaryIO], object]:
+        start = time.perf_counter()
+        plan = build()
+        return partial(_write, plan=plan, seconds=time.perf_counter() - start)
+
+    return cached(path, _read, compute)
+
+
+def _write(file: BinaryIO, plan: bytes, seconds: float) -> None:
+    file.write(json.dumps({"seconds": seconds}).encode() + b"\n")
+    file.write(plan)
+
+
+def _read(path: Path) -> Built:
+    head, _, plan = path.read_bytes().partition(b"\n")
+    return Built(plan, float(json.loads(head)["seconds"]))

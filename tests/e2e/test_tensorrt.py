@@ -1,0 +1,175 @@
+"""``engine=tensorrt`` from the command line, on the stand-in of ``tests/fakes``: whole rows, and
+refusals in one line before anything is computed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.calibration import cache as cache_command
+from bench.calibration.trt_cache import parse
+from bench.results.row import COLUMNS
+from tests.e2e.command import Bench
+
+pytestmark = pytest.mark.e2e
+
+FEW = ["model=resnet18", "dataset.validation_images=32", "dataset.calibration_images=8"]
+SMALL = ["model=custom", "model.head=classifier", "model.path=FILES/two_classes.onnx",
+         "dataset=imagefolder", "dataset.root=FILES/folder/val",
+         "dataset.calibration_root=FILES/folder/calib"]  # fmt: skip
+IMPLICIT = ["engine=tensorrt", "engine.mode=implicit", "placement=implicit"]
+NATIVE = "calibrator.batch_size=2"
+NATIVELY = [*IMPLICIT, "calibrator=tensorrt_minmax"]
+
+
+@pytest.fixture
+def run(tmp_path: Path, files: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A command line with a cache of its own, as engines are looked for there, and no report."""
+    monkeypatch.setattr("bench.sweep.write_report", lambda folder: folder / "report.html")
+    return Bench(tmp_path / "out", tmp_path / "cache", files)
+
+
+def rows(run: Bench) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text())["row"] for path in run.rows]
+
+
+def test_explicit_yields_a_full_row(run: Bench, fake_tensorrt: Callable[..., Any]) -> None:
+    fake_tensorrt("10.16.1.11")
+    ended = run(*FEW, "engine=tensorrt")
+    assert ended.status == 0, ended.err
+    (row,) = rows(run)
+    assert (row["status"], row["engine"], row["engine_version"]) == ("ok", "tensorrt", "10.16.1.11")
+    empty = {name for name in COLUMNS if row[name] is None}
+    assert empty == {
+        "published_fp32", "calibration_overlap", "calibration_batches",
+        "agreement_db",  # the stand-in runs the very file in ONNX Runtime: infinite
+    }  # fmt: skip
+    assert row["device"] == "NVIDIA Test GPU, driver 550.54"
+    assert row["int8_mac_share"] == pytest.approx(row["planned_mac_share"])
+
+
+def test_native_and_own_ranges_stand_in_one_table(
+    run: Bench, fake_tensorrt: Callable[..., Any], tmp_path: Path
+) -> None:
+    """The native MinMax, our MinMax, and a native rule that cuts: the whole way, and compared."""
+    fake_tensorrt("8.5.1.7")
+    for chosen in (["calibrator=minmax"], ["calibrator=tensorrt_minmax", NATIVE],
+                   ["calibrator=tensorrt_entropy2", NATIVE]):  # fmt: skip
+        ended = run(*SMALL, *IMPLICIT, *chosen)
+        assert ended.status == 0, ended.err
+    by_name = {row["calibrator"]: row for row in rows(run)}
+    assert {row["status"] for row in by_name.values()} == {"ok"}
+    own, native = by_name["minmax"], by_name["tensorrt_minmax"]
+    assert (own["calibration_batches"], native["calibration_batches"]) == (None, 2)
+    assert native["calibrator_params"] == "batch_size=2"
+    assert native["collect_s"] > 0 and native["threshold_s"] >= 0
+    assert native["statistics_key"] == own["statistics_key"]  # drawn on the same histograms
+
+    caches = {}
+    for name, row in by_name.items():
+        caches[name] = tmp_path / f"{name}.cache"
+        ranges = run.out / "ranges" / f"{row['run_key']}.json"
+        options = ["--cache", str(caches[name]), "--tensorrt", "8.5.1"]
+        assert cache_command.main(["export", str(ranges), *options]) == 0
+    amax = {name: parse(path.read_bytes(), "").amax for name, path in caches.items()}
+    shared = set(amax["minmax"]) & set(amax["tensorrt_minmax"])
+    assert len(shared) > 4
+    for tensor in shared:
+        assert amax["tensorrt_minmax"][tensor] == pytest.approx(amax["minmax"][tensor], rel=1e-5)
+        expected = 0.9 * amax["tensorrt_minmax"][tensor]  # what the stand-in calls entropy
+        assert amax["tensorrt_entropy2"][tensor] == pytest.approx(expected, rel=1e-5)
+    assert native["int8"] == own["int8"]
+    assert abs(native["sqnr_db"] - own["sqnr_db"]) < 1
+
+
+def test_a_native_calibration_is_done_once_for_all_plans(
+    run: Bench, fake_tensorrt: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_tensorrt("8.5.1.7")
+    ended = run("--multirun", *SMALL, *IMPLICIT, "calibrator=tensorrt_minmax", NATIVE,
+                "plan=all,float_first")  # fmt: skip
+    assert ended.status == 0, ended.err
+    table = run.table
+    assert set(table["status"]) == {"ok"}
+    assert table["int8_mac_share"].nunique() == 2
+    assert len(list(run.cache.glob("native-*.json"))) == 1
+    ended = run(*SMALL, *IMPLICIT, "calibrator=tensorrt_minmax", "calibrator.batch_size=4")
+    assert ended.status == 0, ended.err
+    assert len(list(run.cache.glob("native-*.json"))) == 2  # another batch, another calibration
+
+
+def test_a_broken_calibration_image_is_told_and_leaves_no_calibration(
+    bench: Bench, fake_tensorrt: Callable[..., Any], tmp_path: Path
+) -> None:
+    """TensorRT itself swallows what is raised while it calibrates."""
+    fake_tensorrt("8.5.1.7")
+    broken = "dataset.calibration_root=FILES/broken_calibration/calib"
+    own = f"sweep.cache={tmp_path}/own"
+    ended = bench(*SMALL[:-1], broken, *NATIVELY, own, NATIVE, "calibration.size=6")
+    assert ended.status == 2
+    assert "1.png" in ended.one_line
+    assert bench.left_nothing
+    assert not list((tmp_path / "own").glob("native-*.json"))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            ["engine=openvino", "calibrator=tensorrt_entropy2"],
+            "calibrator tensorrt_entropy2 is TensorRT's own, and engine openvino does not "
+            "calibrate. Use engine=tensorrt engine.mode=implicit placement=implicit",
+        ),
+        (
+            ["engine=tensorrt", "calibrator=tensorrt_minmax"],
+            "engine tensorrt does not calibrate. Use engine=tensorrt engine.mode=implicit",
+        ),
+        (["engine=tensorrt", "engine.mode=implicit"], "not placement=explicit. Add placement="),
+        (
+            [*NATIVELY, "calibrator.batch_size=3"],
+            "calibration.size=4 is no multiple of calibrator.batch_size=3",
+        ),
+        (
+            [*IMPLICIT, "calibrator=tensorrt_minmax", NATIVE, "model=custom",
+             "model.head=classifier", "model.path=FILES/fixed_batch.onnx",
+             "evaluation.batch_size=4"],
+            "has a fixed batch of 4: of calibrator.batch_size=2 TensorRT would read no more. Use "
+            "calibrator.batch_size=4",
+        ),
+        ([*NATIVELY, "calibrator.algorithm=best"], "calibrator.algorithm=best is unknown"),
+        ([*NATIVELY, "calibrator.batch_size=0"], "calibrator.batch_size=0 is below 1"),
+        (["engine=tensorrt", "scheme=asymmetric"], "has no asymmetric quantization"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_told_before_anything_is_computed(
+    bench: Bench, fake_tensorrt: Callable[..., Any], options: list[str], told: str
+) -> None:
+    fake_tensorrt("8.5.1.7")
+    model = [] if "model=custom" in options else ["model=resnet18"]
+    ended = bench(*model, *options)
+    assert ended.status == 2
+    assert told in ended.one_line
+    assert bench.left_nothing
+
+
+def test_without_a_driver_a_sweep_ends_in_one_line(
+    bench: Bench, fake_tensorrt: Callable[..., Any]
+) -> None:
+    fake_tensorrt("8.5.1.7", driver=False)
+    ended = bench(*FEW, "engine=tensorrt")
+    assert ended.status == 2
+    assert "engine tensorrt finds no NVIDIA driver" in ended.one_line
+    assert bench.left_nothing
+
+
+def test_eleven_refuses_implicit_in_one_line(
+    bench: Bench, fake_tensorrt: Callable[..., Any]
+) -> None:
+    fake_tensorrt("11.4.0.106")
+    ended = bench(*FEW, *IMPLICIT)
+    assert ended.status == 2
+    assert "TensorRT 11.4.0.106 has no implicit quantization" in ended.one_line

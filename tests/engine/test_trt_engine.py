@@ -1,0 +1,274 @@
+"""TensorRT's engine on the stand-in of ``tests/fakes``: what is built, from what, and what is told.
+
+That stand-in behaves as the documentation says, no more: what real TensorRT does is for
+``make test-tensorrt`` and a machine with a GPU.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.errors import EngineError
+from bench.model.onnx_model import with_batch
+from tests.engine.trt_models import ALL, IMPLICIT, batches, calibrate, int8_model, one_line
+
+# --- what is built --------------------------------------------------------------------------------
+
+
+def test_fp32_is_that_of_the_file(
+    fake_tensorrt, engine, tiny_name, tiny, images, run_in_onnxruntime
+):
+    fake_tensorrt("11.4.0.106" if tiny_name == "residual" else "8.5.1.7")
+    model = with_batch(tiny(tiny_name).proto, "images", 2)
+    x = images(2)
+    with engine().build(model) as session:
+        found = session.run(x)
+        described = session.describe()
+    for expected, output in zip(run_in_onnxruntime(model, x), found, strict=True):
+        np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-5)
+    assert described.int8_nodes == frozenset()
+    assert described.layers >= 1
+
+
+@pytest.mark.parametrize("version", ALL)
+def test_explicit_runs_the_file_with_its_qdq(
+    version, fake_tensorrt, engine, tiny, quantize, images, run_in_onnxruntime
+):
+    fake_tensorrt(version)
+    quantized = quantize(tiny("residual"), plan=("first",))
+    model, x = int8_model(quantized), images(seed=3)
+    with engine().build_int8(model) as session:
+        found, described = session.run(x), session.describe()
+    np.testing.assert_allclose(found[0], run_in_onnxruntime(model.qdq, x)[0], rtol=1e-4, atol=1e-5)
+    assert described.int8_nodes == {"block1", "block2", "fc"}
+    assert (described.int8_layers, described.layers) == (3, 4)
+
+
+@pytest.mark.parametrize("version", IMPLICIT)
+@pytest.mark.parametrize("ranges", ["cache", "dynamic"])
+def test_implicit_takes_the_ranges_either_way_and_they_count(
+    version, ranges, fake_tensorrt, engine, tiny, quantize, images, sqnr
+):
+    fake_tensorrt(version)
+    quantized = quantize(tiny("residual"), placement="implicit")
+    chosen, x = engine(mode="implicit", ranges=ranges), images(seed=3)
+    with engine().build(int8_model(quantized).fp32) as session:
+        reference = session.run(x)
+    with chosen.build_int8(int8_model(quantized)) as session:
+        good, described = session.run(x), session.describe()
+    narrow = {name: amax / 20 for name, amax in quantized.amax.items()}
+    with chosen.build_int8(int8_model(quantized, amax=narrow)) as session:
+        clipped = session.run(x)
+    assert described.int8_nodes == {"stem", "block1", "block2", "fc"}
+    assert sqnr(reference, good) > 25 > 10 > sqnr(reference, clipped)
+
+
+def test_both_ways_give_one_engine_s_answer(fake_tensorrt, engine, tiny, quantize, images, sqnr):
+    fake_tensorrt()
+    model = int8_model(quantize(tiny("residual"), placement="implicit"))
+    answers = []
+    for ranges in ("cache", "dynamic"):
+        with engine(mode="implicit", ranges=ranges).build_int8(model) as session:
+            answers.append(session.run(images()))
+    assert sqnr(*answers) > 60  # a cache rounds scales to float32
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_layers_that_the_plan_keeps_are_constrained(fake_tensorrt, engine, tiny, quantize, half):
+    fake_tensorrt("10.16.1.11")
+    kept = frozenset({"stem", "fc"})  # the fc is a product and a sum to TensorRT
+    model = int8_model(quantize(tiny("residual"), placement="implicit"), float_nodes=kept)
+    with engine(mode="implicit", half=half).build_int8(model) as session:
+        session.run(np.zeros((1, 3, 16, 16), np.float32))
+        assert session.describe().int8_nodes == {"block1", "block2"}
+
+
+def test_a_product_that_cannot_be_constrained_is_told(fake_tensorrt, engine, tiny, quantize):
+    trt = fake_tensorrt()
+    real = trt.OnnxParser.parse
+
+    def without_names(self: Any, model: bytes, path: str | None = None) -> bool:
+        done = bool(real(self, model))
+        for layer in self._network._layers:
+            layer.name = "(Unnamed Layer)"
+            layer._outputs = []
+        return done
+
+    trt.OnnxParser.parse = without_names
+    model = int8_model(
+        quantize(tiny("residual"), placement="implicit"), float_nodes=frozenset({"stem"})
+    )
+    with pytest.raises(EngineError, match="no layer for stem") as error:
+        engine(mode="implicit").build_int8(model)
+    one_line(error)
+
+
+@pytest.mark.parametrize("version", ["8.5.1.7", "11.4.0.106"])
+def test_an_open_batch_runs_within_its_profile(fake_tensorrt, engine, version, tiny, images):
+    fake_tensorrt(version)
+    fixed = with_batch(tiny("classifier").proto, "images", 1)
+    with engine(profile=[1, 2, 4]).build(fixed) as session:
+        assert [len(session.run(images(n))[0]) for n in (1, 3, 1, 4)] == [1, 3, 1, 4]
+        with pytest.raises(EngineError, match=r"takes no input of \(5, 3, 16, 16\)"):
+            session.run(images(5))
+
+
+def test_a_graph_is_recorded_once_and_gives_the_same(fake_tensorrt, engine, tiny, images):
+    fake_tensorrt()
+    model = with_batch(tiny("classifier").proto, "images", 1)
+    with engine().build(model) as session:
+        expected = [session.run(images(seed=seed))[0] for seed in (1, 2)]
+    runtime = importlib.import_module("cuda.bindings.runtime")
+    before = runtime.launched
+    with engine(cuda_graphs=True).build(model) as session:
+        found = [session.run(images(seed=seed))[0] for seed in (1, 2)]
+    np.testing.assert_array_equal(found, expected)
+    assert runtime.launched == before + 2
+
+
+def test_a_closed_session_leaves_no_memory_behind(fake_tensorrt, engine, tiny, images):
+    fake_tensorrt()
+    runtime = importlib.import_module("cuda.bindings.runtime")
+    with engine(profile=[1, 2, 4]).build(
+        with_batch(tiny("residual").proto, "images", 1)
+    ) as session:
+        session.run(images(1))
+        session.run(images(2))
+    calibrate(engine(mode="implicit"), tiny("residual"), batches(2))
+    assert (runtime.host, runtime.device) == ({}, {})
+
+
+def test_what_the_gpu_tells_is_in_the_description(fake_tensorrt, engine, tiny, images):
+    fake_tensorrt()
+    with engine().build(with_batch(tiny("residual").proto, "images", 1)) as session:
+        with pytest.raises(EngineError, match="nothing to time"):
+            session.describe()
+        session.run(images())
+        facts = session.describe().facts
+    assert facts is not None
+    assert facts.device == "NVIDIA Test GPU, driver 550.54"
+    assert (facts.device_clock_mhz, facts.device_temperature_c) == (1410, 54)
+    assert facts.device_memory_mb == 3.0
+    assert facts.plan_bytes > 1000
+    assert 0 < facts.device_latency_p50_ms <= facts.device_latency_p90_ms
+
+
+# --- engines on disk ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def builds(monkeypatch):
+    """How many engines TensorRT has built: a list that grows."""
+    made: list[str] = []
+
+    def count(trt: Any) -> None:
+        real = trt.Builder.build_serialized_network
+
+        def build(self: Any, network: Any, config: Any) -> Any:
+            made.append(trt.__version__)
+            return real(self, network, config)
+
+        trt.Builder.build_serialized_network = build
+
+    return made, count
+
+
+def test_an_engine_is_built_once_and_keeps_its_seconds(fake_tensorrt, engine, tiny, builds, images):
+    made, count = builds
+    count(fake_tensorrt())
+    model = with_batch(tiny("residual").proto, "images", 1)
+    seconds = []
+    for _ in range(2):
+        with engine().build(model) as session:
+            session.run(images())
+            seconds.append(session.describe().facts.build_s)
+    assert len(made) == 1
+    assert seconds[0] == seconds[1] > 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": "8.6.0"},
+        {"gpu": "NVIDIA Other GPU"},
+        {"options": {"workspace_gb": 2.0}},
+        {"batch": 2},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_makes_another_engine_makes_it_anew(fake_tensorrt, engine, tiny, builds, change):
+    made, count = builds
+    model = tiny("residual").proto
+    count(fake_tensorrt())
+    with engine().build(with_batch(model, "images", 1)):
+        pass
+    told = {key: value for key, value in change.items() if key in ("version", "gpu")}
+    count(fake_tensorrt(**told))
+    fixed = with_batch(model, "images", change.get("batch", 1))
+    with engine(**change.get("options", {})).build(fixed):
+        pass
+    assert len(made) == 2
+
+
+def test_implicit_engines_differ_by_ranges_and_plan(fake_tensorrt, engine, tiny, quantize, builds):
+    made, count = builds
+    count(fake_tensorrt())
+    quantized = quantize(tiny("residual"), placement="implicit")
+    wider = {name: 2 * amax for name, amax in quantized.amax.items()}
+    for changes in ({}, {"amax": wider}, {"float_nodes": frozenset({"stem"})}, {}):
+        with engine(mode="implicit").build_int8(int8_model(quantized, **changes)):
+            pass
+    assert len(made) == 3
+
+
+def test_a_damaged_engine_is_built_anew(fake_tensorrt, engine, tiny, builds, tmp_path, images):
+    made, count = builds
+    count(fake_tensorrt())
+    model = with_batch(tiny("residual").proto, "images", 1)
+    with engine().build(model) as session:
+        expected = session.run(images())
+    (path,) = (tmp_path / "tensorrt").glob("*.engine")
+    path.write_bytes(path.read_bytes()[:-20])
+    with engine().build(model) as session:
+        np.testing.assert_array_equal(session.run(images())[0], expected[0])
+    assert len(made) == 2
+
+
+def test_an_extreme_option_reaches_the_builder(fake_tensorrt, engine, tiny, monkeypatch):
+    trt = fake_tensorrt("8.6.0")
+    seen = {}
+    real = trt.Builder.build_serialized_network
+
+    def build(self: Any, network: Any, config: Any) -> Any:
+        seen.update(vars(config))
+        return real(self, network, config)
+
+    trt.Builder.build_serialized_network = build
+    sources = ["EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS"]
+    chosen = engine(workspace_gb=0.5, optimization_level=5, tactic_sources=sources)
+    with chosen.build(with_batch(tiny("residual").proto, "images", 1)):
+        pass
+    assert seen["_limits"] == {"WORKSPACE": 2**29}
+    assert seen["builder_optimization_level"] == 5
+    assert seen["_sources"] == sum(1 << int(trt.TacticSource[name]) for name in sources)
+    assert "TF32" not in seen["_flags"]
+
+
+def test_timings_are_kept_for_the_next_build(fake_tensorrt, engine, tiny, tmp_path):
+    trt = fake_tensorrt()
+    given = []
+    real = trt.IBuilderConfig.create_timing_cache
+
+    def create(self: Any, serialized_timing_cache: bytes) -> Any:
+        given.append(bytes(serialized_timing_cache))
+        return real(self, serialized_timing_cache)
+
+    trt.IBuilderConfig.create_timing_cache = create
+    for name in ("residual", "classifier"):
+        with engine().build(with_batch(tiny(name).proto, "images", 1)):
+            pass
+    assert given == [b"", b"timings"]

@@ -1,0 +1,106 @@
+"""What TensorRT's engine refuses, each in one line; on the stand-in."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+
+from bench.errors import ConfigError, EngineError
+from bench.model.onnx_model import with_batch
+from tests.engine.trt_models import one_line
+
+
+def test_without_tensorrt_one_line_tells_how_to_get_it(engine, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    with pytest.raises(ConfigError, match="engine tensorrt needs TensorRT") as error:
+        _ = engine().version
+    assert "make sweep ENGINE=tensorrt TENSORRT=8.5.1.7" in one_line(error)
+
+
+@pytest.mark.parametrize("version", ["8.5.1.7", "11.4.0.106"])
+def test_without_a_driver_one_line_tells_so(fake_tensorrt, engine, version):
+    fake_tensorrt(version, driver=False)
+    assert engine().version == version
+    with pytest.raises(ConfigError, match="finds no NVIDIA driver") as error:
+        _ = engine().options
+    assert "engine=tensorrt_rtx" in one_line(error)
+
+
+def test_a_builder_that_cannot_start_is_told(fake_tensorrt, engine, tiny, monkeypatch):
+    """As where the driver is too old for TensorRT but not for CUDA."""
+    fake_tensorrt()
+    assert "NVIDIA Test GPU" in engine().options
+    monkeypatch.setenv("FAKE_NO_DRIVER", "yes")
+    with pytest.raises(ConfigError, match="failure with error: 35") as error:
+        engine().build(tiny("residual").proto)
+    one_line(error)
+
+
+def test_eleven_has_no_implicit_mode_and_says_what_to_use(fake_tensorrt, engine):
+    fake_tensorrt("11.4.0.106")
+    with pytest.raises(ConfigError, match="no implicit quantization") as error:
+        _ = engine(mode="implicit").version
+    assert "engine.mode=explicit" in one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("version", "options", "told"),
+    [
+        ("11.4.0.106", {"half": True}, "no FP16 flag"),
+        ("8.5.1.7", {"optimization_level": 3}, "no builder optimization level"),
+        ("11.4.0.106", {"tactic_sources": ["CUDNN"]}, "has no CUDNN"),
+        ("8.5.1.7", {"tactic_sources": ["CUDA"]}, "has no CUDA"),
+    ],
+)
+def test_options_that_a_version_lacks_are_refused(fake_tensorrt, engine, version, options, told):
+    fake_tensorrt(version)
+    with pytest.raises(ConfigError, match=told) as error:
+        _ = engine(**options).version
+    one_line(error)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mode": "both"},
+        {"ranges": "static"},
+        {"workspace_gb": 0},
+        {"profile": [1, 2]},
+        {"profile": [4, 2, 1]},
+        {"profile": [0, 1, 2]},
+    ],
+    ids=str,
+)
+def test_options_that_are_none_are_refused(engine, options):
+    with pytest.raises(ConfigError) as error:
+        engine(**options)
+    assert f"engine.{next(iter(options))}=" in one_line(error)
+
+
+def test_another_age_s_tensorrt_is_refused(fake_tensorrt, engine, monkeypatch):
+    trt = fake_tensorrt()
+    monkeypatch.setattr(trt, "__version__", "7.2.3")
+    with pytest.raises(ConfigError, match=r"Install 8\.5 to 11"):
+        _ = engine().version
+
+
+def test_what_the_parser_refuses_is_told(fake_tensorrt, engine, tiny):
+    fake_tensorrt()
+    proto = onnx.ModelProto()
+    proto.CopyFrom(with_batch(tiny("residual").proto, "images", 1))
+    proto.graph.node[0].op_type = "If"
+    with pytest.raises(EngineError, match=r"cannot parse the model .*op: If") as error:
+        engine().build(proto)
+    one_line(error)
+
+
+def test_what_the_builder_refuses_is_told_and_leaves_no_file(
+    fake_tensorrt, engine, build, tmp_path
+):
+    fake_tensorrt()
+    with pytest.raises(EngineError, match="no optimization profile is defined"):
+        engine().build(build("classifier"))  # its batch is open
+    assert not [*Path(tmp_path).rglob("*.engine")]

@@ -1,0 +1,176 @@
+"""What the stand-in computes with: an ONNX file in ONNX Runtime, simply quantized."""
+
+import json
+import struct
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import helper, numpy_helper
+
+PRODUCTS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+KINDS = {1: "FLOAT", 10: "HALF", 3: "INT8", 6: "INT32", 7: "INT64", 9: "BOOL"}
+
+
+class Network:
+    """A parsed ONNX file."""
+
+    def __init__(self, content):
+        self.content = content
+        self.proto = onnx.load_from_string(content)
+        graph = onnx.shape_inference.infer_shapes(self.proto).graph
+        weights = {tensor.name for tensor in graph.initializer}
+        (source,) = [value for value in graph.input if value.name not in weights]
+        self.input = source.name
+        self.outputs = [value.name for value in graph.output]
+        self.nodes = list(graph.node)
+        known = {v.name: v for v in [source, *graph.value_info, *graph.output]}
+        self.tensors = {}
+        for name in [self.input, *(o for node in self.nodes for o in node.output)]:
+            kind = known[name].type.tensor_type if name in known else None
+            dims = tuple(d.dim_value or -1 for d in kind.shape.dim) if kind else ()
+            self.tensors[name] = dims, KINDS.get(kind.elem_type, "FLOAT") if kind else "FLOAT"
+        self.refused = next((n.op_type for n in self.nodes if n.op_type == "If"), "")
+        self.session = None
+
+    def layers(self):
+        """Name, kind and outputs; a Gemm becomes a product and a sum that has the node's output."""
+        for node in self.nodes:
+            if node.op_type == "Gemm":
+                yield node.name, "MATRIX_MULTIPLY", []
+                yield f"{node.name}_bias", "ELEMENTWISE", list(node.output)
+            else:
+                kind = {"Conv": "CONVOLUTION", "Constant": "CONSTANT"}.get(node.op_type, "SHUFFLE")
+                yield node.name, kind, list(node.output)
+
+    @property
+    def int8_products(self):
+        """Names of the products that read what a DequantizeLinear gives."""
+        made = {o: node.op_type for node in self.nodes for o in node.output}
+        return {
+            node.name
+            for node in self.nodes
+            if node.op_type in PRODUCTS and made.get(node.input[0]) == "DequantizeLinear"
+        }
+
+    def run(self, images):
+        if self.session is None:
+            options = ort.SessionOptions()
+            options.intra_op_num_threads = 1
+            options.log_severity_level = 4
+            self.session = ort.InferenceSession(
+                self.content, options, providers=["CPUExecutionProvider"]
+            )
+        return dict(zip(self.outputs, self.session.run(None, {self.input: images}), strict=True))
+
+    def with_every_tensor(self):
+        """This network with every float tensor among its outputs."""
+        proto = onnx.load_from_string(self.content)
+        told = {value.name for value in proto.graph.output}
+        for name, (_, kind) in self.tensors.items():
+            if name not in told and name != self.input and kind == "FLOAT":
+                proto.graph.output.append(helper.make_tensor_value_info(name, 1, None))
+        return Network(proto.SerializeToString())
+
+    def inside_fused(self):
+        """Outputs of convolutions that a Relu alone reads."""
+        readers = {}
+        for node in self.nodes:
+            for name in node.input:
+                readers.setdefault(name, []).append(node.op_type)
+        return {
+            node.output[0]
+            for node in self.nodes
+            if node.op_type == "Conv" and readers.get(node.output[0]) == ["Relu"]
+        }
+
+
+def calibrate(network, calibrator, header, read, log):
+    """Tensor -> amax: from the calibrator's cache if the header is right, else from its batches."""
+    cache = calibrator.read_calibration_cache()
+    if cache is not None and bytes(cache).split(b"\n", 1)[0].decode() == header:
+        return _parse(bytes(cache).decode())
+    amax, tensors = {}, network.with_every_tensor()
+    shape = network.tensors[network.input][0]
+    assert calibrator.get_batch_size() >= 1
+    while (pointers := _ask(calibrator, network.input, log)) is not None:
+        images = read(pointers[0], shape)  # of a larger batch no more than its beginning
+        for name, values in {network.input: images, **tensors.run(images)}.items():
+            if values.dtype == np.float32:
+                amax[name] = max(amax.get(name, 0.0), float(np.abs(values).max()))
+    if not amax:
+        return {}
+    kind = header.rpartition("-")[2]
+    share = {"MinMaxCalibration": 1.0, "EntropyCalibration2": 0.9, "EntropyCalibration": 0.8}.get(
+        kind
+    )
+    share = calibrator.get_quantile() if share is None else share
+    inside = (
+        network.inside_fused() if kind in ("EntropyCalibration", "LegacyCalibration") else set()
+    )
+    words = {
+        name: struct.pack(">f", value * share / 127).hex()
+        for name, value in amax.items()
+        if name not in inside
+    } | {"(Unnamed Layer* 1) [Constant]_output": "3c010a14"}
+    text = "\n".join([header, *(f"{name}: {word}" for name, word in words.items())]) + "\n"
+    calibrator.write_calibration_cache(memoryview(text.encode()))
+    return _parse(text)
+
+
+def _ask(calibrator, name, log):
+    try:
+        return calibrator.get_batch([name])
+    except Exception as error:
+        log.log(log.ERROR, f"Exception caught in get_batch(): {error}")
+        return None
+
+
+def _parse(text):
+    pairs = (line.rsplit(": ", 1) for line in text.splitlines()[1:])
+    return {name: 127 * struct.unpack(">f", bytes.fromhex(word))[0] for name, word in pairs}
+
+
+def quantized(network, ranges, floats):
+    """The file with Q/DQ before each product that has a range and is not kept in float."""
+    proto = onnx.load_from_string(network.content)
+    nodes, int8, made = [], set(), set()
+    for node in proto.graph.node:
+        source = node.input[0] if node.op_type in PRODUCTS else None
+        if source in ranges and node.name not in floats:
+            int8.add(node.name)
+            if source not in made:
+                made.add(source)
+                scale = np.float32(ranges[source] / 127)
+                proto.graph.initializer.append(numpy_helper.from_array(scale, f"{source}/s"))
+                proto.graph.initializer.append(numpy_helper.from_array(np.int8(0), f"{source}/z"))
+                grid = [f"{source}/s", f"{source}/z"]
+                nodes.append(helper.make_node("QuantizeLinear", [source, *grid], [f"{source}/q"]))
+                back = helper.make_node("DequantizeLinear", [f"{source}/q", *grid], [f"{source}/d"])
+                nodes.append(back)
+            node.input[0] = f"{source}/d"
+        nodes.append(node)
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del proto.graph.node[:]
+    proto.graph.node.extend(copies)
+    return proto.SerializeToString(), int8
+
+
+def information(network, int8, major):
+    """What the engine inspector says: products with their Relu, and a change of format before."""
+    relus = {n.input[0]: n.name for n in network.nodes if n.op_type == "Relu"}
+    layers = []
+    for node in network.nodes:
+        if node.op_type not in PRODUCTS:
+            continue
+        fused = [node.name, *([relus[node.output[0]]] if node.output[0] in relus else [])]
+        name = " + ".join(fused)
+        small = "Thirty-two wide channel vectorized row major Int8 format"
+        kind = small if node.name in int8 else "Row major linear FP32"
+        copy = f"Reformatting CopyNode for Input Tensor 0 to {name}"
+        inputs = [{"Name": node.input[0], "Location": "Device", "Format/Datatype": kind}]
+        layer = {"Name": name, "LayerType": "CaskConvolution", "Inputs": inputs, "Outputs": []}
+        if major >= 10:
+            layer["Metadata"] = "\x1e".join(f"[ONNX Layer: {one}]" for one in fused)
+        layers += [{"Name": copy, "LayerType": "Reformat", "Inputs": inputs}, layer]
+    return json.dumps({"Layers": layers, "Bindings": [network.input, *network.outputs]})
