@@ -33,6 +33,7 @@ from bench.evaluation.task import (
     compare,
     save_arrays,
 )
+from bench.losses import Judged, keep_losses
 from bench.model.graph import Graph
 from bench.model.onnx_model import OnnxModel, with_batch
 from bench.quantization.qdq import insert_qdq
@@ -132,7 +133,8 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
         session = run.engine.build_int8(_int8_model(run, found, fixed))
     with session:
         evidence = _evaluate(run, session, images)
-        score = _task(run, baseline.predictions).score(evidence.predictions)
+        task = _task(run, baseline.predictions)
+        score = task.score(evidence.predictions)
         interval = compare(baseline_score, score)
         latencies = _time(run, session, images)
         described = session.describe()
@@ -146,6 +148,7 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
         lambda file: save_arrays(file, pack_judgement(score.judged, score.replicates)),
     )
     statistics_key = keep_reasons(run, store.folder, found)
+    judged = (Judged(baseline.predictions, baseline_score), Judged(evidence.predictions, score))
     share = _int8_mac_share(graph, described.int8_nodes)
     sqnr = _sqnr(baseline.outputs, evidence.outputs)
     medians = {name: latency.percentile_ms(50) for name, latency in latencies.items()}
@@ -163,6 +166,8 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
         "agreement_db": agreement,
         "input_amax": found.amax.get(run.model.network.input_name),
         "input_true_amax": run.model.preprocess.input_amax(),
+        "output_amax_share": found.output_share,
+        **keep_losses(run, store.folder, task, *judged),
         **{
             f"{name}_latency_p{percent}_ms": latency.percentile_ms(percent)
             for name, latency in latencies.items()
