@@ -28,9 +28,9 @@ from bench.model.detections import Detections
 from bench.results.losses import Box, Example, Losses, LossStore, Part, View
 from bench.spec import Run
 
-EXAMPLES = 3
+EXAMPLES = 4
 THUMBNAIL = 320
-"""Pixels of a kept picture's longer side: a report of two runs holds six."""
+"""Pixels of a kept picture's longer side: a report shows those of two runs."""
 
 
 @dataclass(frozen=True, eq=False)
