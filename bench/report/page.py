@@ -88,7 +88,6 @@ def render_html(report: Report) -> str:
         common=common_facts(report.table),
         pictures=report.pictures,
         few=FEW,
-        shown_classes=SHOWN_CLASSES,
         glossary=COLUMNS,
     )
 
@@ -119,6 +118,7 @@ def _render(template: str, report: Report, **more: object) -> str:
             summary=report.summary,
             record=report.record,
             losses=report.losses,
+            shown_classes=SHOWN_CLASSES,
             sections=[(key, title, _by_group(own)) for key, title, own in parts if own],
             listings=key_listings(table, report.summary),
             environment=environment_facts(table),
