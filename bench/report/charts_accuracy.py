@@ -72,7 +72,7 @@ def accuracy_by_size(rows: pd.DataFrame, look: Look) -> Drawing:
         _size_title(means, sizes[0], sizes[-1]),
         f"{metric_of(rows)} of the INT8 model against the number of calibration images, a panel a "
         "plan. Bands: 95 % interval of the difference to FP32 (paired bootstrap over images). "
-        "Dashed: FP32." + _seeds(rows, "upright bars"),
+        "Dashed: FP32." + _seeds(rows, "upright bars, from worst to best"),
     )
 
 
@@ -182,7 +182,7 @@ def _seeds(rows: pd.DataFrame, mark: str) -> str:
     seeds = rows["calibration_seed"].nunique()
     if seeds < 2:
         return ""
-    return f" All are means over {seeds} seeds; {mark}: the calibration sets that the seeds gave."
+    return f" All are means over {seeds} seeds; {mark}: the calibration sets of the seeds."
 
 
 def _size_title(means: pd.DataFrame, first: int, last: int) -> str:

@@ -51,7 +51,7 @@ def test_the_figure_draws_the_sets_apart_from_the_images(seeded, size):
     alone = table[table["calibration_seed"] == 0]
     with_seeds, without = draw_charts(table)[0], draw_charts(alone)[0]
     assert "means over 3 seeds" in with_seeds.reading
-    assert "calibration sets that the seeds gave" in with_seeds.reading
+    assert "the calibration sets of the seeds" in with_seeds.reading
     assert "seeds" not in without.reading
     drawn = [
         svg.count("<path") + svg.count("<use") for svg in (to_svg(with_seeds), to_svg(without))
