@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +21,11 @@ from bench.cache import content_key
 from bench.data.dataset import BoxTarget, Image
 from bench.evaluation.bootstrap import paired_bootstrap
 from bench.evaluation.matches import MatchTable
-from bench.evaluation.mistakes import missed, mistakes_at, verdicts_of
+from bench.evaluation.mistakes import missed, mistakes_at, to_find, verdicts_of
 from bench.evaluation.operating_point import best_threshold, find_shift
 from bench.evaluation.task import ClassificationTask, DetectionTask, Score, Task
 from bench.model.detections import Detections
-from bench.results.losses import Box, Example, Losses, LossStore, Part, View
+from bench.results.losses import Box, Example, Kind, Losses, LossStore, Part, View
 from bench.spec import Run
 
 EXAMPLES = 4
@@ -71,19 +71,16 @@ def _detection(
     if threshold is None:  # FP32 finds nothing: there is no loss to show
         return Losses("object", 0, 0, classes=classes, sizes=sizes), {}
     more = mistakes_at(after, threshold) - mistakes_at(before, threshold)
+    names = run.dataset.class_names
     examples = []
     for image in _worst(more):
-        shot = partial(_view_of_detections, run, task.targets[image], image, threshold)
-        examples.append(
-            _example(
-                run,
-                store,
-                image,
-                _objects(task.targets[image], run),
-                shot(fp32.predictions[image], before),
-                shot(int8.predictions[image], after),
-            )
+        target, picture = task.targets[image], _keep_picture(run, store, image)
+        views = (
+            _view(names, picture, target, system.predictions[image], verdicts, threshold)
+            for system, matches in ((fp32, before), (int8, after))
+            for verdicts in [verdicts_of(matches, image, system.predictions[image])]
         )
+        examples.append(Example(*picture, _objects(names, target), *views))
     losses = Losses(
         "object", int((more > 0).sum()), int((more < 0).sum()), threshold, classes, sizes,
         tuple(examples),
@@ -109,13 +106,10 @@ def _classification(
     drop = _margins(task.labels, fp32.predictions) - _margins(task.labels, int8.predictions)
     names = run.dataset.class_names
     examples = [
-        _example(
-            run,
-            store,
-            image,
+        Example(
+            *_keep_picture(run, store, image),
             names[int(task.labels[image])],
-            View(names[int(np.argmax(fp32.predictions[image]))]),
-            View(names[int(np.argmax(int8.predictions[image]))]),
+            *(View(names[int(np.argmax(own.predictions[image]))]) for own in (fp32, int8)),
         )
         for image in _worst(np.where(right & ~still, drop, 0))
     ]
@@ -162,13 +156,22 @@ def _margins(
     return margins
 
 
-def _example(run: Run, store: LossStore, image: int, truth: str, fp32: View, int8: View) -> Example:
+class _Picture(NamedTuple):
+    """An image's name, the name of its kept picture, and its size in pixels."""
+
+    name: str
+    key: str
+    width: int
+    height: int
+
+
+def _keep_picture(run: Run, store: LossStore, image: int) -> _Picture:
     samples = run.dataset.validation
-    picture = samples.image(image)
+    pixels = samples.image(image)
     key = content_key(run.dataset.name, samples.fingerprint, image, THUMBNAIL)
-    store.add_picture(key, partial(_thumbnail, picture))
-    height, width = picture.shape[:2]
-    return Example(Path(samples.names[image]).name, key, width, height, truth, fp32, int8)
+    store.add_picture(key, partial(_thumbnail, pixels))
+    height, width = pixels.shape[:2]
+    return _Picture(Path(samples.names[image]).name, key, width, height)
 
 
 def _thumbnail(picture: Image) -> bytes:
@@ -179,42 +182,37 @@ def _thumbnail(picture: Image) -> bytes:
     return buffer.getvalue()
 
 
-def _view_of_detections(
-    run: Run,
+def _view(
+    names: Sequence[str],
+    picture: _Picture,
     target: BoxTarget,
-    image: int,
-    threshold: float,
     found: Detections,
-    matches: MatchTable,
+    verdicts: npt.NDArray[np.int8],
+    threshold: float,
 ) -> View:
-    verdicts = verdicts_of(matches, image, found)
-    believed = found.scores >= np.float32(threshold)
+    """The detections of at least ``threshold`` that count, and the objects that none found."""
+    size = np.array([picture.width, picture.height])
+
+    def box(corners: npt.NDArray[np.float32], label: int, kind: Kind, score: Any = None) -> Box:
+        low, high = corners[:2] / size, corners[2:] / size
+        left, top, width, height = np.round([*low, *(high - low)], 4).tolist()
+        return Box((left, top, width, height), names[label], kind, score)
+
+    believed = (found.scores >= np.float32(threshold)) & np.isfinite(found.boxes).all(axis=1)
     right, wrong = believed & (verdicts == 1), believed & (verdicts == 0)
     open_ = missed(target, Detections(found.boxes[right], found.scores[right], found.labels[right]))
-    names = run.dataset.class_names
-    height, width = run.dataset.validation.image(image).shape[:2]
-
-    def box(corners: npt.NDArray[np.float32], label: int, kind: Any, score: Any = None) -> Box:
-        x1, y1, x2, y2 = corners.tolist()
-        place = (x1 / width, y1 / height, (x2 - x1) / width, (y2 - y1) / height)
-        rounded = tuple(round(share, 4) for share in place)
-        return Box(rounded, names[label], kind, score)
-
+    kinds: tuple[tuple[Kind, npt.NDArray[np.bool_]], ...] = (("right", right), ("wrong", wrong))
     boxes = [
-        box(
-            found.boxes[index], int(found.labels[index]), kind, round(float(found.scores[index]), 3)
-        )
-        for kind, own in (("right", right), ("wrong", wrong))
-        for index in np.flatnonzero(own)
-        if np.isfinite(found.boxes[index]).all()
+        box(found.boxes[i], int(found.labels[i]), kind, round(float(found.scores[i]), 3))
+        for kind, own in kinds
+        for i in np.flatnonzero(own)
     ]
     boxes += [box(target.boxes[i], int(target.labels[i]), "missed") for i in open_]
-    return View(
-        f"{int(right.sum())} right, {int(wrong.sum())} wrong, {len(open_)} missed", tuple(boxes)
-    )
+    says = f"{int(right.sum())} right, {int(wrong.sum())} wrong, {len(open_)} missed"
+    return View(says, tuple(boxes))
 
 
-def _objects(target: BoxTarget, run: Run) -> str:
+def _objects(names: Sequence[str], target: BoxTarget) -> str:
     """What is there to find, as in "2 circle, 1 star"."""
-    names = [run.dataset.class_names[label] for label in target.labels[~target.crowd]]
-    return ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names)) or "nothing"
+    found = [names[label] for label in target.labels[to_find(target)]]
+    return ", ".join(f"{found.count(name)} {name}" for name in dict.fromkeys(found)) or "nothing"

@@ -40,21 +40,26 @@ def verdicts_of(matches: MatchTable, image: int, found: Detections) -> npt.NDArr
     return verdicts
 
 
-def missed(target: BoxTarget, right: Detections) -> npt.NDArray[np.int64]:
-    """Indices of the objects that no detection of ``right`` ones overlaps by IoU 0.5 or more.
+def to_find(target: BoxTarget) -> npt.NDArray[np.bool_]:
+    """(n,): the objects that count when nobody finds them."""
+    mask: npt.NDArray[np.bool_] = ~target.crowd & (target.areas != IGNORED)
+    return mask
 
-    Nearly what COCO's matching leaves: each right detection is taken to find the object of its
-    class that it overlaps most.
+
+def missed(target: BoxTarget, right: Detections) -> npt.NDArray[np.int64]:
+    """Indices of the objects that the ``right`` detections, best score first, leave.
+
+    As COCO matches at IoU 0.5: each takes the object of its class that it overlaps most, of those
+    that are left. Wrong detections take none.
     """
-    to_find = ~target.crowd & (target.areas != IGNORED)
-    open_ = set(np.flatnonzero(to_find).tolist())
+    left = set(np.flatnonzero(to_find(target)).tolist())
     for box, label in zip(right.boxes, right.labels, strict=True):
-        own = [index for index in open_ if target.labels[index] == label]
+        own = [index for index in sorted(left) if target.labels[index] == label]
         if own:
             overlaps = _iou(box, target.boxes[own])
             if overlaps.max() >= 0.5:
-                open_.remove(own[int(overlaps.argmax())])
-    return np.array(sorted(open_), np.int64)
+                left.remove(own[int(overlaps.argmax())])
+    return np.array(sorted(left), np.int64)
 
 
 def _iou(box: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

@@ -16,6 +16,9 @@ from typing import Any, Literal
 from bench.cache import write_atomically
 from bench.errors import DataError
 
+Kind = Literal["right", "wrong", "missed"]
+"""A detection that is right or wrong, an object that none found."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -42,7 +45,7 @@ class Box:
 
     place: tuple[float, float, float, float]
     label: str
-    kind: Literal["right", "wrong", "missed"]
+    kind: Kind
     score: float | None = None
 
 

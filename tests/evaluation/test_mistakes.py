@@ -19,10 +19,13 @@ def test_each_detection_gets_the_verdict_that_was_counted(scene, seed):
     for threshold in (0.0, 0.5):
         counts = count(table, threshold)
         for image, own in enumerate(found):
-            verdicts = verdicts_of(table, image, own)[own.scores >= threshold]
-            right, wrong = int((verdicts == 1).sum()), int((verdicts == 0).sum())
-            assert [right + wrong, right] == counts[image, :2].tolist()
-            assert mistakes_at(table, threshold)[image] == wrong + counts[image, 2] - right
+            verdicts = verdicts_of(table, image, own)
+            believed, to_find = own.scores >= threshold, counts[image, 2]
+            right, wrong = believed & (verdicts == 1), believed & (verdicts == 0)
+            assert [right.sum() + wrong.sum(), right.sum()] == counts[image, :2].tolist()
+            assert mistakes_at(table, threshold)[image] == wrong.sum() + to_find - right.sum()
+            finders = Detections(own.boxes[right], own.scores[right], own.labels[right])
+            assert len(missed(targets[image], finders)) == to_find - right.sum()
 
 
 def test_the_hundred_best_of_a_class_are_judged():
