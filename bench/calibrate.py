@@ -53,6 +53,20 @@ class RunRanges:
         """What whoever found the ranges spent on running the calibration images."""
         return self.native.collect_s if self.native else self.calibration.seconds
 
+    @property
+    def output_share(self) -> float | None:
+        """Smallest amax over the largest |x| observed, of the outputs that have a range.
+
+        Only placement=implicit gives outputs one, as TensorRT's caches do; None without.
+        """
+        observed = {s.name: max(abs(s.min), abs(s.max)) for s in self.calibration.snapshots}
+        shares = [
+            self.amax[name] / observed[name]
+            for name in self.graph.output_names
+            if name in self.ranges and observed.get(name)
+        ]
+        return min(shares, default=None)
+
 
 def find_run_ranges(run: Run) -> RunRanges:
     """Calibrate, and apply the run's calibrator, plan, placement and scheme."""

@@ -24,6 +24,7 @@ from bench.engine.base import Builder, Engine, Int8Model
 from bench.errors import EngineError
 from bench.evaluation.judgement import pack_judgement
 from bench.evaluation.task import Score, compare, save_arrays
+from bench.losses import Judged, keep_losses
 from bench.measure import (
     agreement_of,
     baseline_of,
@@ -132,6 +133,7 @@ def _make(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Sequence
     explained = {
         "input_amax": found.amax.get(run.model.network.input_name),
         "input_true_amax": run.model.preprocess.input_amax(),
+        "output_amax_share": found.output_share,
         "planned_mac_share": found.points.mac_share(found.graph),
         "statistics_key": keep_reasons(run, store.folder, found),
         "collect_s": found.collect_seconds,
@@ -170,7 +172,8 @@ def _measure(
         session = engine.build_int8(_int8_model(run, found, qdq))
     with session:
         evidence = evaluate(run, session, images)
-        score = task_of(run, baseline.predictions).score(evidence.predictions)
+        task = task_of(run, baseline.predictions)
+        score = task.score(evidence.predictions)
         interval = compare(baseline_score, score)
         latencies = time_session(run, engine, session, images)
         described = session.describe()
@@ -183,6 +186,7 @@ def _measure(
         store.folder / "judged" / f"{run.key}.npz",
         lambda file: save_arrays(file, pack_judgement(score.judged, score.replicates)),
     )
+    judged = (Judged(baseline.predictions, baseline_score), Judged(evidence.predictions, score))
     share = _int8_mac_share(found.graph, described.int8_nodes)
     medians = {name: latency.percentile_ms(50) for name, latency in latencies.items()}
     raw: dict[str, Sequence[float]] = {
@@ -201,6 +205,7 @@ def _measure(
         "secondary_int8": score.secondary,
         "sqnr_db": sqnr_of(baseline.outputs, evidence.outputs),
         "agreement_db": agreement,
+        **keep_losses(run, store.folder, task, *judged),
         **{
             f"{name}_latency_p{percent}_ms": latency.percentile_ms(percent)
             for name, latency in latencies.items()

@@ -65,11 +65,14 @@ def mean_replicates(values: npt.ArrayLike, weights: Weights) -> Replicates:
     return replicates
 
 
-def map_replicates(matches: MatchTable, weights: Weights, iou: slice = slice(None)) -> Replicates:
-    """``matches.map(row, iou)`` for each row of ``weights``, by a compiled kernel.
+def class_replicates(
+    matches: MatchTable, weights: Weights, iou: slice = slice(None)
+) -> npt.NDArray[np.float64]:
+    """(resamples, n_classes): each class's average precision on each resample.
 
-    nan for a resample that has no box to find. Raises ValueError when the weights are not for
-    ``matches.n_images`` images or ``iou`` selects no threshold.
+    Averaged over the thresholds ``iou``; nan where the resample has no box of the class. Raises
+    ValueError when the weights are not for ``matches.n_images`` images or ``iou`` selects no
+    threshold.
     """
     thresholds = range(N_IOU)[iou]
     if weights.ndim != 2 or weights.shape[1] != matches.n_images or not thresholds:
@@ -79,13 +82,44 @@ def map_replicates(matches: MatchTable, weights: Weights, iou: slice = slice(Non
         )
     # Counts are exact in float64, and only float matrices multiply fast.
     positives = (weights.astype(np.float64) @ matches.positives).astype(np.int64)
-    total = np.zeros(len(weights), dtype=np.float64)
+    total = np.zeros(positives.shape, dtype=np.float64)
     for threshold in thresholds:
         detections = _relevant(matches, threshold)
         _add_precisions(total, weights, positives, *detections, RECALLS)  # type: ignore[call-arg]
-    terms = len(thresholds) * len(RECALLS) * np.count_nonzero(positives, axis=1)
-    replicates = np.full(len(weights), np.nan, dtype=np.float64)
-    np.divide(total, terms, out=replicates, where=terms > 0)
+    return np.where(positives > 0, total / (len(thresholds) * len(RECALLS)), np.nan)
+
+
+def map_replicates(matches: MatchTable, weights: Weights, iou: slice = slice(None)) -> Replicates:
+    """``matches.map(row, iou)`` for each row of ``weights``, by a compiled kernel.
+
+    nan for a resample that has no box to find. Raises what ``class_replicates`` does.
+    """
+    return mean_over_classes(class_replicates(matches, weights, iou))
+
+
+def mean_over_classes(by_class: npt.NDArray[np.float64]) -> Replicates:
+    """mAP from the classes' average precisions (resamples, n_classes): nan counts for nothing."""
+    known = ~np.isnan(by_class)
+    replicates = np.full(len(by_class), np.nan, dtype=np.float64)
+    np.divide(np.nansum(by_class, axis=1), known.sum(axis=1), out=replicates, where=known.any(1))
+    return replicates
+
+
+def class_mean_replicates(
+    values: npt.ArrayLike, classes: npt.NDArray[np.int64], n_classes: int, weights: Weights
+) -> npt.NDArray[np.float64]:
+    """(resamples, n_classes): ``mean_replicates`` of the images of each class, nan without one.
+
+    ``classes`` (n_images,) tells each image's class, in [0, n_classes).
+    """
+    per_image = np.asarray(values, dtype=np.float64)
+    replicates = np.full((len(weights), n_classes), np.nan, dtype=np.float64)
+    for label in np.unique(classes):
+        own = np.flatnonzero(classes == label)
+        drawn = weights[:, own].sum(axis=1)
+        np.divide(
+            weights[:, own] @ per_image[own], drawn, out=replicates[:, label], where=drawn > 0
+        )
     return replicates
 
 
@@ -186,7 +220,7 @@ def _add_precisions(
     class_start: Any,
     recalls: Any,
 ) -> None:
-    """Add to ``total`` (resamples,) the precisions of all classes at all recalls, for one IoU.
+    """Add to ``total`` (resamples, n_classes) the precisions at all recalls, for one IoU.
 
     ``positives`` (resamples, n_classes) are the boxes to find. Detections are walked from the last
     to the first: the best precision met so far is then COCO's envelope (the best at this recall or
@@ -225,8 +259,8 @@ def _add_precisions(
                             best = max(best, true / (seen + tiny))
                             true -= step
                             while recalls[recall] > true / to_find:
-                                total[resample] += best
+                                total[resample, label] += best
                                 recall -= 1
                         seen -= step
                 stop = start
-            total[resample] += best  # recall 0
+            total[resample, label] += best  # recall 0

@@ -34,7 +34,7 @@ class DetectionScore:
     ``map50_95`` is the headline: precision averaged over IoU thresholds, recalls and classes.
     ``map_small``, ``map_medium`` and ``map_large`` split the ground truth at areas of 32 x 32 and
     96 x 96 pixels. ``ar100`` is the recall with at most 100 detections per image and class,
-    averaged over thresholds and classes.
+    averaged over thresholds and classes. ``n_by_size`` counts the boxes to find of each size.
     """
 
     map50_95: float
@@ -44,6 +44,7 @@ class DetectionScore:
     map_medium: float
     map_large: float
     ar100: float
+    n_by_size: tuple[int, int, int]
     matches: MatchTable
 
 
@@ -87,7 +88,8 @@ def evaluate_boxes(
         float(value) if value >= 0 else float("nan") for value in evaluator.stats[:9]
     )
     matches = _match_table(evaluator.evalImgs, len(targets), n_classes)
-    return DetectionScore(ap, ap50, ap75, small, medium, large, ar100, matches)
+    counts = _count_by_size(evaluator.evalImgs, len(targets), n_classes)
+    return DetectionScore(ap, ap50, ap75, small, medium, large, ar100, counts, matches)
 
 
 def _are_classes(labels: npt.NDArray[np.int64], n_classes: int) -> bool:
@@ -142,6 +144,20 @@ def _match_table(records: Sequence[Any], n_images: int, n_classes: int) -> Match
     image, score, hit, ignored = (np.concatenate(column) for column in zip(*columns, strict=True))
     class_start = np.cumsum([0, *(len(column[0]) for column in columns)], dtype=np.int64)
     return MatchTable(image, score, hit, ignored, class_start, positives)
+
+
+def _count_by_size(records: Sequence[Any], n_images: int, n_classes: int) -> tuple[int, int, int]:
+    """The boxes to find that are small, medium and large, by ``COCOeval.evalImgs``."""
+    by_area = np.array(records, dtype=object).reshape(n_classes, -1, n_images)
+    small, medium, large = (
+        sum(
+            int(np.count_nonzero(record["gtIgnore"] == 0))
+            for record in by_area[:, area].flat
+            if record is not None
+        )
+        for area in (1, 2, 3)  # the first area range is "all"
+    )
+    return small, medium, large
 
 
 def _ordered_columns(records: Sequence[Any]) -> tuple[npt.NDArray[Any], ...]:

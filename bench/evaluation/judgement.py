@@ -19,23 +19,11 @@ import numpy.typing as npt
 
 from bench.cache import content_key
 from bench.errors import DataError
-from bench.evaluation.bootstrap import (
-    Replicates,
-    map_replicates,
-    mean_replicates,
-    resample_weights,
-)
+from bench.evaluation.bootstrap import Replicates
 from bench.evaluation.matches import MatchTable
 
 Judgement = MatchTable | npt.NDArray[np.bool_]
 """Of a detector its matches; of a classifier ``correct`` (n_images,) bool."""
-
-
-def replicates_of(judged: Judgement) -> Replicates:
-    """The headline metric on 1,000 resamples of the images, the same for every run on them."""
-    if isinstance(judged, MatchTable):
-        return map_replicates(judged, resample_weights(judged.n_images))
-    return mean_replicates(judged, resample_weights(len(judged)))
 
 
 def truth_of(judged: Judgement) -> str:
@@ -46,7 +34,7 @@ def truth_of(judged: Judgement) -> str:
 
 
 def pack_judgement(judged: Judgement, replicates: Replicates) -> Mapping[str, npt.NDArray[Any]]:
-    """The arrays to keep, by name; ``replicates`` are ``replicates_of(judged)``.
+    """The arrays to keep, by name; ``replicates`` are the headline metric's on every resample.
 
     These are kept beside what they were drawn from, since drawing them takes seconds a run.
     """

@@ -13,9 +13,19 @@ import numpy.typing as npt
 
 from bench.data.dataset import BoxTarget
 from bench.data.preprocess import Fitting
-from bench.evaluation.bootstrap import Interval, Replicates, paired_bootstrap
+from bench.evaluation.bootstrap import (
+    Interval,
+    Replicates,
+    Weights,
+    class_mean_replicates,
+    class_replicates,
+    mean_over_classes,
+    mean_replicates,
+    paired_bootstrap,
+    resample_weights,
+)
 from bench.evaluation.coco_map import evaluate_boxes
-from bench.evaluation.judgement import Judgement, replicates_of
+from bench.evaluation.judgement import Judgement
 from bench.evaluation.matches import MatchTable
 from bench.evaluation.top1 import evaluate_labels
 from bench.model.detections import Detections
@@ -26,21 +36,67 @@ Prediction = TypeVar("Prediction")
 
 
 @dataclass(frozen=True, eq=False)
+class SizeScore:
+    """The headline metric of COCO's small, medium or large objects alone, and how many there are.
+
+    ``value`` is nan where there is none.
+    """
+
+    name: str
+    n_objects: int
+    value: float
+
+
+@dataclass(frozen=True, eq=False)
 class Score:
-    """A system's headline and second metric on all images, fractions in [0, 1]."""
+    """A system's headline and second metric on all images, fractions in [0, 1].
+
+    ``classes`` (n_images,) is each image's class, of a classifier; ``sizes`` is a detector's.
+    """
 
     value: float
     secondary: float
     judged: Judgement
+    n_classes: int
+    classes: npt.NDArray[np.int64] | None = None
+    sizes: tuple[SizeScore, ...] = ()
 
     @property
     def n_images(self) -> int:
         return self.judged.n_images if isinstance(self.judged, MatchTable) else len(self.judged)
 
+    @property
+    def class_counts(self) -> npt.NDArray[np.int64]:
+        """(n_classes,): the objects to find of each class, or its images."""
+        if self.classes is not None:
+            return np.bincount(self.classes, minlength=self.n_classes)
+        assert isinstance(self.judged, MatchTable)
+        counts: npt.NDArray[np.int64] = self.judged.positives.sum(axis=0, dtype=np.int64)
+        return counts
+
+    @cached_property
+    def class_values(self) -> npt.NDArray[np.float64]:
+        """(n_classes,): the headline metric of each class alone, nan where there is none of it."""
+        values: npt.NDArray[np.float64] = self._by_class(np.ones((1, self.n_images), np.int32))[0]
+        return values
+
+    @cached_property
+    def class_replicates(self) -> npt.NDArray[np.float64]:
+        """(1,000, n_classes): ``class_values`` on the resamples of ``replicates``."""
+        return self._by_class(resample_weights(self.n_images))
+
     @cached_property
     def replicates(self) -> Replicates:
         """The headline metric on 1,000 resamples of the images, the same for every system."""
-        return replicates_of(self.judged)
+        if isinstance(self.judged, MatchTable):
+            return mean_over_classes(self.class_replicates)
+        return mean_replicates(self.judged, resample_weights(self.n_images))
+
+    def _by_class(self, weights: Weights) -> npt.NDArray[np.float64]:
+        if isinstance(self.judged, MatchTable):
+            return class_replicates(self.judged, weights)
+        assert self.classes is not None
+        return class_mean_replicates(self.judged, self.classes, self.n_classes, weights)
 
 
 def compare(baseline: Score, candidate: Score) -> Interval:
@@ -85,7 +141,15 @@ class DetectionTask:
 
     def score(self, predictions: Sequence[Detections]) -> Score:
         found = evaluate_boxes(self.targets, predictions, self.n_classes)
-        return Score(found.map50_95, found.map50, found.matches)
+        values = (found.map_small, found.map_medium, found.map_large)
+        sizes = zip(("small", "medium", "large"), found.n_by_size, values, strict=True)
+        return Score(
+            found.map50_95,
+            found.map50,
+            found.matches,
+            self.n_classes,
+            sizes=tuple(SizeScore(*size) for size in sizes),
+        )
 
     def pack(self, predictions: Sequence[Detections]) -> Mapping[str, npt.NDArray[Any]]:
         return {
@@ -117,8 +181,9 @@ class ClassificationTask:
         return self.head.logits(outputs)
 
     def score(self, predictions: Sequence[Array]) -> Score:
-        found = evaluate_labels(self.labels, np.stack(predictions))
-        return Score(found.top1, found.top5, found.correct)
+        logits = np.stack(predictions)
+        found = evaluate_labels(self.labels, logits)
+        return Score(found.top1, found.top5, found.correct, logits.shape[1], self.labels)
 
     def pack(self, predictions: Sequence[Array]) -> Mapping[str, npt.NDArray[Any]]:
         return {"logits": np.stack(predictions)}

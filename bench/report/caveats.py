@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from bench.report.confidence import shift_of
 from bench.report.wording import GROUP, measured, plural
 
 FEW_IMAGES = 100
@@ -17,8 +18,8 @@ def find_caveats(tidied: pd.DataFrame) -> tuple[str, ...]:
     """All that weakens the answer, the gravest first."""
     rules = (
         _skipped, _built, _unmeasured, _builder_refused, _built_beside, _unlike_published,
-        _strangers, _agreement, _overlap, _clipped, _few_images, _no_interval, _seeds,
-        _latency_notes, _machines, _builder_warned,
+        _strangers, _agreement, _overlap, _clipped, _clipped_outputs, _thresholds, _few_images,
+        _no_interval, _seeds, _latency_notes, _machines, _builder_warned,
     )  # fmt: skip
     return tuple(sentence for rule in rules for sentence in rule(tidied))
 
@@ -132,6 +133,32 @@ def _clipped(rows: pd.DataFrame) -> Iterator[str]:
             f"({model} on {dataset}, {plural(len(same), 'run')}): bright pixels are cut off. "
             "Compare with input_range=declared."
         )
+
+
+def _clipped_outputs(rows: pd.DataFrame) -> Iterator[str]:
+    clipped = rows[rows["output_amax_share"] < CLIPPED]
+    for (model, dataset, rule), same in clipped.groupby(["model", "dataset", "rule"], sort=False):
+        share = same["output_amax_share"].min()
+        yield (
+            f"{rule} gives an output of the network a range of {share:.2f} of what "
+            f"was observed ({model} on {dataset}, {plural(len(same), 'run')}). Nothing is "
+            "clipped here, where outputs stay in float; an engine that reads the range would."
+        )
+
+
+def _thresholds(rows: pd.DataFrame) -> Iterator[str]:
+    """Where INT8 needs another confidence threshold than FP32, which mAP does not see."""
+    for name, group in measured(rows).groupby(list(GROUP), sort=False):
+        shifts = [shift for _, row in group.iterrows() if (shift := shift_of(row))]
+        real = [shift for shift in shifts if shift.real]
+        if real:
+            most = max(real, key=lambda shift: shift.f1_int8 - shift.f1_kept)
+            yield (
+                f"{_name(name)} loses F1 where FP32's confidence threshold is kept, in {len(real)} "
+                f"of {plural(len(shifts), 'run')}: at most {most.f1_int8:.3f} falls to "
+                f"{most.f1_kept:.3f}, where FP32 is best at {most.threshold_fp32:.2f} and INT8 at "
+                f"{most.threshold_int8:.2f}. Choose it anew."
+            )
 
 
 def _few_images(rows: pd.DataFrame) -> Iterator[str]:

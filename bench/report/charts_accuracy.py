@@ -6,6 +6,7 @@ Each takes the tidy, measured rows of one group (at least one).
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -30,6 +31,10 @@ from bench.report.drawing import (
 from bench.report.style import INK, ink_on, reference_line
 from bench.report.wording import MISSING, plural, signed
 
+SEEDS_BELOW = 0.25
+SEED_MARK: dict[str, Any] = {"marker": "|", "markersize": 9, "linestyle": "none"}
+"""One tick a calibration set, under the dot of their mean."""
+
 LITTLE = 0.002
 """A change of accuracy below this is told as none."""
 
@@ -51,6 +56,7 @@ def accuracy_by_size(rows: pd.DataFrame, look: Look) -> Drawing:
             panel.plot(
                 x, line["int8"], color=colour, marker=look.markers[rule], label=wrap(rule, 28)
             )
+            _draw_seeds(panel, rows, rule, setting, colour)
             low, high = line["fp32"] + line["ci_low"], line["fp32"] + line["ci_high"]
             panel.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
         reference_line(panel, float(means["fp32"].mean()))
@@ -65,8 +71,8 @@ def accuracy_by_size(rows: pd.DataFrame, look: Look) -> Drawing:
         figure,
         _size_title(means, sizes[0], sizes[-1]),
         f"{metric_of(rows)} of the INT8 model against the number of calibration images, a panel a "
-        "plan. Bands: 95 % interval of the difference to FP32 (paired bootstrap). Dashed: FP32."
-        + _seeds(rows),
+        "plan. Bands: 95 % interval of the difference to FP32 (paired bootstrap over images). "
+        "Dashed: FP32." + _seeds(rows, "upright bars, from worst to best"),
     )
 
 
@@ -85,6 +91,12 @@ def _accuracy_at_one_size(rows: pd.DataFrame, look: Look) -> Drawing:
                 dot["int8"], [y] * len(dot), xerr=np.nan_to_num(np.array(error)), capsize=3,
                 color=look.colours[rule], marker=look.markers[rule], linestyle="none",
             )  # fmt: skip
+            own = rows[(rows["rule"] == rule) & (rows["setting"] == setting)]
+            if own["calibration_seed"].nunique() > 1:
+                panel.plot(
+                    own["int8"], [y - SEEDS_BELOW] * len(own), color=look.colours[rule],
+                    **SEED_MARK,
+                )  # fmt: skip
         reference_line(panel, float(means["fp32"].mean()), vertical=True)
         panel.set_yticks(range(len(rules)), [wrap(rule, 28) for rule in rules])
         panel.set_ylim(-0.6, len(rules) - 0.4)
@@ -96,7 +108,8 @@ def _accuracy_at_one_size(rows: pd.DataFrame, look: Look) -> Drawing:
         f"At {plural(int(best['calibration_size']), 'calibration image')}, {best['rule']} with "
         f"plan {best['setting']} stays closest to FP32 ({signed(float(best['delta']))})",
         f"{metric_of(rows)} of the INT8 model by calibrator, a panel a plan. Bars: 95 % interval "
-        "of the difference to FP32 (paired bootstrap). Dashed: FP32." + _seeds(rows),
+        "of the difference to FP32 (paired bootstrap over images). Dashed: FP32."
+        + _seeds(rows, "ticks below them"),
     )
 
 
@@ -157,9 +170,19 @@ def _mean_over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     return means
 
 
-def _seeds(rows: pd.DataFrame) -> str:
+def _draw_seeds(axes: Axes, rows: pd.DataFrame, rule: str, setting: str, colour: str) -> None:
+    """A bar from the worst to the best calibration set of each size, where there are several."""
+    own = rows[(rows["rule"] == rule) & (rows["setting"] == setting)]
+    if own["calibration_seed"].nunique() > 1:
+        ends = own.groupby("calibration_size")["int8"].agg(["min", "max"])
+        axes.vlines(ends.index, ends["min"], ends["max"], color=colour, linewidth=2.6, alpha=0.7)
+
+
+def _seeds(rows: pd.DataFrame, mark: str) -> str:
     seeds = rows["calibration_seed"].nunique()
-    return f" All are means over {seeds} seeds." if seeds > 1 else ""
+    if seeds < 2:
+        return ""
+    return f" All are means over {seeds} seeds; {mark}: the calibration sets of the seeds."
 
 
 def _size_title(means: pd.DataFrame, first: int, last: int) -> str:

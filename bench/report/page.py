@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
@@ -14,11 +15,20 @@ from bench.cache import write_atomically
 from bench.errors import DataError
 from bench.report.figures import Chart, draw_charts, draw_reasons, to_html, write_png
 from bench.report.listing import common_facts, environment_facts, key_listings, rest_listing
+from bench.report.losses import (
+    FEW,
+    SHOWN_CLASSES,
+    EncodedPicture,
+    GroupLosses,
+    encode_pictures,
+    find_losses,
+)
 from bench.report.reproduce import reproduce_command
 from bench.report.summary import Summary, summarize
 from bench.report.verdicts import NO_CLAIMS, ClaimsRecord, percent, read_record
 from bench.report.wording import plural, signed
 from bench.results.histograms import HistogramStore
+from bench.results.losses import LossStore
 from bench.results.row import COLUMNS
 from bench.results.table import read_table
 
@@ -30,25 +40,36 @@ MOST_CELLS = 40_000
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What a report shows: ``reasons`` are the charts that tell why."""
+    """What a report shows: ``reasons`` are the charts that tell why, ``losses`` tell where.
+
+    ``pictures`` are those of the losses' examples, by name.
+    """
 
     table: pd.DataFrame
     summary: Summary
     charts: tuple[Chart, ...] = ()
     reasons: tuple[Chart, ...] = ()
     record: ClaimsRecord = NO_CLAIMS
+    losses: tuple[GroupLosses, ...] = ()
+    pictures: Mapping[str, EncodedPicture] = field(default_factory=dict)
 
 
 def write_report(folder: Path) -> Path:
     """Redraw ``report.html``, ``report.md`` and ``figures/*.png`` from ``folder/table.csv``.
 
-    Where the sweep's histograms are beside it, the report also shows why, and where claims.json is
-    (see ``make claims``) what became of published claims; it does without them.
+    Where the sweep's histograms are beside it, the report also shows why, where the runs' losses
+    are, where they lose, and where claims.json is (see ``make claims``) what became of published
+    claims; it does without them.
     Returns the page's path; raises DataError when there is no table to draw from.
     """
     table = _read(folder)
     reasons = draw_reasons(table, HistogramStore(folder))
-    report = Report(table, summarize(table), draw_charts(table), reasons, read_record(folder))
+    summary, kept = summarize(table), LossStore(folder)
+    losses = find_losses(table, summary, kept)
+    report = Report(
+        table, summary, draw_charts(table), reasons, read_record(folder), losses,
+        encode_pictures(losses, kept),
+    )  # fmt: skip
     write_atomically(folder / "report.html", render_html(report).encode())
     write_atomically(folder / "report.md", render_markdown(report).encode())
     write_png((*report.charts, *report.reasons), folder / "figures")
@@ -65,6 +86,8 @@ def render_html(report: Report) -> str:
         drawn={chart.name: to_html(chart) for chart in (*report.charts, *report.reasons)},
         rest=rest if fits else None,
         common=common_facts(report.table),
+        pictures=report.pictures,
+        few=FEW,
         glossary=COLUMNS,
     )
 
@@ -94,6 +117,8 @@ def _render(template: str, report: Report, **more: object) -> str:
             names=names,
             summary=report.summary,
             record=report.record,
+            losses=report.losses,
+            shown_classes=SHOWN_CLASSES,
             sections=[(key, title, _by_group(own)) for key, title, own in parts if own],
             listings=key_listings(table, report.summary),
             environment=environment_facts(table),

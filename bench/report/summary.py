@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.report.caveats import find_caveats
+from bench.report.seeds import SeedSpread, seed_spread
 from bench.report.wording import (
     GROUP,
     interval,
@@ -69,6 +70,9 @@ class Result:
     latency_ms: float | None
     speedup: float | None
     latency_note: str
+    overrides: str = ""
+    files: tuple[str, ...] = ()
+    spread: SeedSpread | None = None
 
     @property
     def name(self) -> str:
@@ -89,6 +93,11 @@ class Result:
     @property
     def interval(self) -> str:
         return interval(self.ci_low, self.ci_high)
+
+    @property
+    def command(self) -> str:
+        """What makes this run alone; empty where nothing tells what was typed."""
+        return f"python -m bench {self.overrides}" if self.overrides else ""
 
     @property
     def verdict(self) -> str:
@@ -134,7 +143,7 @@ class AxisEffect:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one (model, dataset, engine) says."""
+    """What one (model, dataset, engine) says; ``results`` are its runs, the least loss first."""
 
     model: str
     dataset: str
@@ -148,6 +157,7 @@ class Answer:
     runner_up: Result | None
     calibrators: tuple[CalibratorRange, ...]
     effects: tuple[AxisEffect, ...]
+    results: tuple[Result, ...]
 
     @property
     def group(self) -> str:
@@ -158,10 +168,11 @@ class Answer:
         """The answer in one breath: what, how much, how sure, how fast."""
         best = self.best
         share = "" if best.relative is None else f", {100 * abs(best.relative):.1f} % of FP32"
+        spread = "" if best.spread is None else f"; {best.spread.differences}"
         speed = "" if best.speedup is None else f"; {best.speedup:.2f}x as fast as FP32"
         return (
             f"{self.group}, {best.name}: {best.change} {self.metric} "
-            f"(95 % interval {best.interval}{share}){speed}. {self.rule}"
+            f"(95 % interval {best.interval}{share}){spread}{speed}. {self.rule}"
         )
 
 
@@ -195,7 +206,7 @@ def summarize(table: pd.DataFrame) -> Summary:
 
 
 def _answer(rows: pd.DataFrame) -> Answer:
-    results = [_result(row, rows["calibration_seed"].nunique() > 1) for _, row in rows.iterrows()]
+    results = [_result(row, rows) for _, row in rows.iterrows()]
     least = max(results, key=lambda result: result.delta)
     ties = tuple(r for r in results if r is not least and r.ties_with(least))
     one_machine = rows["hardware"].nunique() == 1
@@ -220,16 +231,18 @@ def _answer(rows: pd.DataFrame) -> Answer:
         runner_up=rivals[0] if rivals else None,
         calibrators=_calibrators(results),
         effects=_effects(rows),
+        results=tuple(sorted(results, key=lambda r: -r.delta)),
     )
 
 
-def _result(row: pd.Series, seeds: bool) -> Result:
-    latency = known(row["int8_ms"])
+def _result(row: pd.Series, rows: pd.DataFrame) -> Result:
+    latency, seeds = known(row["int8_ms"]), rows["calibration_seed"].nunique() > 1
+    rule, setting, size = str(row["rule"]), str(row["setting"]), int(row["calibration_size"])
     return Result(
         run_key=str(row["run_key"]),
-        rule=str(row["rule"]),
-        setting=str(row["setting"]),
-        size=int(row["calibration_size"]),
+        rule=rule,
+        setting=setting,
+        size=size,
         seed=plain(row["calibration_seed"]) if seeds else "",
         fp32=known(row["fp32"]),
         int8=known(row["int8"]),
@@ -239,7 +252,16 @@ def _result(row: pd.Series, seeds: bool) -> Result:
         latency_ms=latency,
         speedup=known(row["speedup"]),
         latency_note=str(row["latency_note"]),
+        overrides=str(row["overrides"]),
+        files=_files(row),
+        spread=seed_spread(rows, rule, setting, size),
     )
+
+
+def _files(row: pd.Series) -> tuple[str, ...]:
+    """What the sweep's folder keeps of a run; those from before histograms have no ranges."""
+    folders = ["rows", "ranges"] if row["statistics_key"] else ["rows"]
+    return tuple(f"{folder}/{row['run_key']}.json" for folder in folders)
 
 
 def _choose(least: Result, ties: tuple[Result, ...], one_machine: bool) -> tuple[Result, str]:

@@ -217,6 +217,26 @@ class Row:
         "why the builder refused, where the row stands without its engine", default=""
     )
     overrides: str = column("what was typed for this run: Hydra overrides", default="")
+    output_amax_share: float | None = column(
+        "smallest amax over the largest |x| observed, of the network's outputs that have a range",
+        default=None,
+    )
+    f1_threshold_fp32: float | None = column(
+        "score from which on believing FP32's detections gives the best F1 (IoU 0.5, all classes)",
+        default=None,
+    )
+    f1_threshold_int8: float | None = column("the same of INT8", default=None)
+    f1_fp32: float | None = column("FP32's best F1", better="higher", default=None)
+    f1_int8: float | None = column("INT8's best F1", better="higher", default=None)
+    f1_int8_at_fp32_threshold: float | None = column(
+        "INT8's F1 where FP32's threshold is kept", better="higher", default=None
+    )
+    f1_kept_ci_low: float | None = column(
+        "95 % interval, low end: INT8's F1 at FP32's threshold minus that at its own, each "
+        "threshold chosen on the other half of the images",
+        default=None,
+    )
+    f1_kept_ci_high: float | None = column("its high end", default=None)
     schema_version: int = column("version of this schema", default=SCHEMA_VERSION)
     calibration_pad: str = column(
         "padding of calibration images: same (as the model's), a grey level, or noise",

@@ -13,7 +13,8 @@ from bench.claims.effect import BOUNDED, PAIRED, Judgements, ratio_effect
 from bench.claims.select import Case
 from bench.claims.verdict import holm
 from bench.errors import DataError
-from bench.evaluation.judgement import load_judgement, pack_judgement, replicates_of
+from bench.evaluation.bootstrap import map_replicates, mean_replicates, resample_weights
+from bench.evaluation.judgement import load_judgement, pack_judgement
 from bench.evaluation.matches import MatchTable
 from bench.evaluation.task import save_arrays
 from tests.claims.made import pair, verdict
@@ -129,6 +130,12 @@ def keep(folder: Path, run_key: str, judged: Any) -> None:
     path.parent.mkdir(exist_ok=True)
     with path.open("wb") as file:
         save_arrays(file, pack_judgement(judged, replicates_of(judged)))
+
+
+def replicates_of(judged):
+    if isinstance(judged, MatchTable):
+        return map_replicates(judged, resample_weights(judged.n_images))
+    return mean_replicates(judged, resample_weights(len(judged)))
 
 
 @pytest.mark.parametrize("judged", [detections(20), np.arange(40) % 3 > 0])

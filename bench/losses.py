@@ -1,0 +1,218 @@
+"""Where a run loses: which classes and sizes, at which threshold, on which pictures.
+
+The row tells one number. What is kept here beside it shows what that number means for a user, while
+images and labels are still at hand: a report knows the sweep's folder alone.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as Pil
+
+from bench.cache import content_key
+from bench.data.dataset import BoxTarget, Image
+from bench.evaluation.bootstrap import paired_bootstrap
+from bench.evaluation.matches import MatchTable
+from bench.evaluation.mistakes import missed, mistakes_at, to_find, verdicts_of
+from bench.evaluation.operating_point import best_threshold, find_shift
+from bench.evaluation.task import ClassificationTask, DetectionTask, Score, Task
+from bench.model.detections import Detections
+from bench.results.losses import Box, Example, Kind, Losses, LossStore, Part, View
+from bench.spec import Run
+
+EXAMPLES = 4
+THUMBNAIL = 320
+"""Pixels of a kept picture's longer side: a report shows those of two runs."""
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A system's predictions for every validation image, and their score."""
+
+    predictions: Sequence[Any]
+    score: Score
+
+
+def keep_losses(
+    run: Run, folder: Path, task: Task[Any], fp32: Judged, int8: Judged
+) -> dict[str, float]:
+    """Keep under ``folder`` where the run loses; returns the row's columns about thresholds."""
+    store = LossStore(folder)
+    columns: dict[str, float] = {}
+    if isinstance(task, DetectionTask):
+        losses, columns = _detection(run, store, task, fp32, int8)
+    else:
+        assert isinstance(task, ClassificationTask)
+        losses = _classification(run, store, task, fp32, int8)
+    store.add(run.key, losses)
+    return columns
+
+
+def _detection(
+    run: Run, store: LossStore, task: DetectionTask, fp32: Judged, int8: Judged
+) -> tuple[Losses, dict[str, float]]:
+    before, after = fp32.score.judged, int8.score.judged
+    assert isinstance(before, MatchTable) and isinstance(after, MatchTable)
+    sizes = tuple(
+        Part(old.name, old.n_objects, old.value, new.value)
+        for old, new in zip(fp32.score.sizes, int8.score.sizes, strict=True)
+        if old.n_objects
+    )
+    classes = _classes(run, fp32.score, int8.score)
+    threshold = best_threshold(before, np.ones(before.n_images, np.bool_))
+    if threshold is None:  # FP32 finds nothing: there is no loss to show
+        return Losses("object", 0, 0, classes=classes, sizes=sizes), {}
+    more = mistakes_at(after, threshold) - mistakes_at(before, threshold)
+    names = run.dataset.class_names
+    examples = []
+    for image in _worst(more):
+        target, picture = task.targets[image], _keep_picture(run, store, image)
+        views = (
+            _view(names, picture, target, system.predictions[image], verdicts, threshold)
+            for system, matches in ((fp32, before), (int8, after))
+            for verdicts in [verdicts_of(matches, image, system.predictions[image])]
+        )
+        examples.append(Example(*picture, _objects(names, target), *views))
+    losses = Losses(
+        "object", int((more > 0).sum()), int((more < 0).sum()), threshold, classes, sizes,
+        tuple(examples),
+    )  # fmt: skip
+    shift = find_shift(before, after)
+    if shift is None:
+        return losses, {}
+    return losses, {
+        "f1_threshold_fp32": shift.fp32,
+        "f1_threshold_int8": shift.int8,
+        "f1_fp32": shift.f1_fp32,
+        "f1_int8": shift.f1_int8,
+        "f1_int8_at_fp32_threshold": shift.f1_kept,
+        "f1_kept_ci_low": shift.low,
+        "f1_kept_ci_high": shift.high,
+    }
+
+
+def _classification(
+    run: Run, store: LossStore, task: ClassificationTask, fp32: Judged, int8: Judged
+) -> Losses:
+    right, still = np.asarray(fp32.score.judged), np.asarray(int8.score.judged)
+    drop = _margins(task.labels, fp32.predictions) - _margins(task.labels, int8.predictions)
+    names = run.dataset.class_names
+    examples = [
+        Example(
+            *_keep_picture(run, store, image),
+            names[int(task.labels[image])],
+            *(View(names[int(np.argmax(own.predictions[image]))]) for own in (fp32, int8)),
+        )
+        for image in _worst(np.where(right & ~still, drop, 0))
+    ]
+    return Losses(
+        "image",
+        int((right & ~still).sum()),
+        int((still & ~right).sum()),
+        classes=_classes(run, fp32.score, int8.score),
+        examples=tuple(examples),
+    )
+
+
+def _classes(run: Run, fp32: Score, int8: Score) -> tuple[Part, ...]:
+    """Every class of which there is something, with the interval of its difference."""
+    counts, before, after = fp32.class_counts, fp32.class_values, int8.class_values
+    parts = []
+    for label in np.flatnonzero(counts).tolist():
+        interval = paired_bootstrap(
+            float(after[label] - before[label]),
+            fp32.class_replicates[:, label],
+            int8.class_replicates[:, label],
+        )
+        ends = (interval.low, interval.high) if interval.resamples else (None, None)
+        name, count = run.dataset.class_names[label], int(counts[label])
+        parts.append(Part(name, count, float(before[label]), float(after[label]), *ends))
+    return tuple(parts)
+
+
+def _worst(more: npt.NDArray[Any]) -> list[int]:
+    """The images with the largest positive values, the first of equal ones."""
+    order = np.argsort(-np.nan_to_num(more.astype(np.float64)), kind="stable")[:EXAMPLES]
+    return [image for image in order.tolist() if more[image] > 0]
+
+
+def _margins(
+    labels: npt.NDArray[np.int64], logits: Sequence[npt.NDArray[np.float32]]
+) -> npt.NDArray[np.float64]:
+    """(n_images,): the right class' logit minus the best other one's."""
+    table = np.stack(logits).astype(np.float64)
+    rows = np.arange(len(labels))
+    right = table[rows, labels]
+    table[rows, labels] = -np.inf
+    margins: npt.NDArray[np.float64] = right - table.max(axis=1)
+    return margins
+
+
+class _Picture(NamedTuple):
+    """An image's name, the name of its kept picture, and its size in pixels."""
+
+    name: str
+    key: str
+    width: int
+    height: int
+
+
+def _keep_picture(run: Run, store: LossStore, image: int) -> _Picture:
+    samples = run.dataset.validation
+    pixels = samples.image(image)
+    key = content_key(run.dataset.name, samples.fingerprint, image, THUMBNAIL)
+    store.add_picture(key, partial(_thumbnail, pixels))
+    height, width = pixels.shape[:2]
+    return _Picture(Path(samples.names[image]).name, key, width, height)
+
+
+def _thumbnail(picture: Image) -> bytes:
+    small = Pil.fromarray(picture)
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=80, optimize=True)
+    return buffer.getvalue()
+
+
+def _view(
+    names: Sequence[str],
+    picture: _Picture,
+    target: BoxTarget,
+    found: Detections,
+    verdicts: npt.NDArray[np.int8],
+    threshold: float,
+) -> View:
+    """The detections of at least ``threshold`` that count, and the objects that none found."""
+    size = np.array([picture.width, picture.height])
+
+    def box(corners: npt.NDArray[np.float32], label: int, kind: Kind, score: Any = None) -> Box:
+        low, high = corners[:2] / size, corners[2:] / size
+        left, top, width, height = np.round([*low, *(high - low)], 4).tolist()
+        return Box((left, top, width, height), names[label], kind, score)
+
+    believed = (found.scores >= np.float32(threshold)) & np.isfinite(found.boxes).all(axis=1)
+    right, wrong = believed & (verdicts == 1), believed & (verdicts == 0)
+    open_ = missed(target, Detections(found.boxes[right], found.scores[right], found.labels[right]))
+    kinds: tuple[tuple[Kind, npt.NDArray[np.bool_]], ...] = (("right", right), ("wrong", wrong))
+    boxes = [
+        box(found.boxes[i], int(found.labels[i]), kind, round(float(found.scores[i]), 3))
+        for kind, own in kinds
+        for i in np.flatnonzero(own)
+    ]
+    boxes += [box(target.boxes[i], int(target.labels[i]), "missed") for i in open_]
+    says = f"{int(right.sum())} right, {int(wrong.sum())} wrong, {len(open_)} missed"
+    return View(says, tuple(boxes))
+
+
+def _objects(names: Sequence[str], target: BoxTarget) -> str:
+    """What is there to find, as in "2 circle, 1 star"."""
+    found = [names[label] for label in target.labels[to_find(target)]]
+    return ", ".join(f"{found.count(name)} {name}" for name in dict.fromkeys(found)) or "nothing"

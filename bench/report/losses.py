@@ -1,0 +1,210 @@
+"""Where INT8 loses, as a report shows it: of the recommended run, of the worst, and in a line each.
+
+The files beside the rows tell it; runs from before there were any are left out.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bench.report.confidence import ConfidenceShift, shift_of
+from bench.report.summary import Answer, Result, Summary
+from bench.report.wording import interval, plural, tidy
+from bench.results.losses import Example, Losses, LossStore, Part, View
+
+FEW = 20
+"""Objects (or images) of a class below which its metric says nothing, whatever the interval."""
+
+SHOWN_CLASSES = 8
+MOST_NAMES = 6
+"""In a small picture more of them hide each other, and the picture."""
+MOST_PICTURE_BYTES = 1_000_000
+"""A page of many models goes without the later pictures: their words still tell what differs."""
+
+
+@dataclass(frozen=True)
+class PartLine:
+    """A class or a size in the table."""
+
+    part: Part
+
+    @property
+    def few(self) -> bool:
+        return self.part.count < FEW
+
+    @property
+    def interval(self) -> str:
+        return interval(self.part.low, self.part.high, missing="")
+
+    @property
+    def verdict(self) -> str:
+        """What may be said of the difference."""
+        if self.few:
+            return "too few to tell"
+        if self.part.high is not None and self.part.high < 0:
+            return "a loss"
+        if self.part.low is not None and self.part.low > 0:
+            return "a gain"
+        return "" if self.part.low is None else "not proven"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One system's view of an example, and how it is told to those who do not see it."""
+
+    system: str
+    view: View
+
+    @property
+    def names_fit(self) -> bool:
+        """Whether the names of what is wrong or missed can stand in the picture."""
+        return sum(box.kind != "right" for box in self.view.boxes) <= MOST_NAMES
+
+    @property
+    def label(self) -> str:
+        told = [
+            f"{kind}: {', '.join(box.label for box in self.view.boxes if box.kind == kind)}"
+            for kind in ("missed", "wrong")
+            if any(box.kind == kind for box in self.view.boxes)
+        ]
+        return "; ".join([f"{self.system}: {self.view.says}", *told])
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An example; ``width`` and ``height`` are the units in which its boxes are drawn."""
+
+    example: Example
+    width: int
+    height: int
+
+    @property
+    def sides(self) -> tuple[Side, Side]:
+        return Side("FP32", self.example.fp32), Side("INT8", self.example.int8)
+
+    @property
+    def has_boxes(self) -> bool:
+        return bool(self.example.fp32.boxes or self.example.int8.boxes)
+
+
+@dataclass(frozen=True)
+class EncodedPicture:
+    """A picture's size on the page, and its JPEG file in base64."""
+
+    width: int
+    height: int
+    jpeg: str
+
+
+@dataclass(frozen=True)
+class RunLosses:
+    """One run's losses: its classes stand worst first, those of too few objects last."""
+
+    role: str
+    result: Result
+    losses: Losses
+    shift: ConfidenceShift | None
+
+    @property
+    def sizes(self) -> tuple[PartLine, ...]:
+        return tuple(map(PartLine, self.losses.sizes))
+
+    @property
+    def classes(self) -> tuple[PartLine, ...]:
+        return tuple(sorted(map(PartLine, self.losses.classes), key=_worst_first))
+
+    @property
+    def worst_class(self) -> Part | None:
+        lines = self.classes
+        return lines[0].part if lines and not lines[0].few else None
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        return tuple(map(_picture, self.losses.examples))
+
+    @property
+    def counts(self) -> str:
+        """On how many images INT8 makes more mistakes, and on how many fewer."""
+        what = (
+            ""
+            if self.losses.threshold is None
+            else (f" at confidence {self.losses.threshold:.2f}, FP32's best,")
+        )
+        return (
+            f"INT8{what} makes more mistakes than FP32 on {plural(self.losses.worse, 'image')} and "
+            f"fewer on {self.losses.better}."
+        )
+
+
+@dataclass(frozen=True)
+class GroupLosses:
+    """One (model, dataset, engine): what is shown whole, and every other run in a line."""
+
+    title: str
+    metric: str
+    unit: str
+    shown: tuple[RunLosses, ...]
+    others: tuple[RunLosses, ...]
+
+    @property
+    def size_names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(part.name for own in self.others for part in own.losses.sizes))
+
+
+def find_losses(table: pd.DataFrame, summary: Summary, store: LossStore) -> tuple[GroupLosses, ...]:
+    """The losses of every group that has any file in ``store``."""
+    shifts = {str(row["run_key"]): shift_of(row) for _, row in tidy(table).iterrows()}
+    return tuple(
+        group for answer in summary.answers if (group := _group(answer, shifts, store)) is not None
+    )
+
+
+def encode_pictures(groups: Sequence[GroupLosses], store: LossStore) -> dict[str, EncodedPicture]:
+    """The shown pictures by name, as far as the page has room for them."""
+    encoded: dict[str, EncodedPicture] = {}
+    room = MOST_PICTURE_BYTES
+    for picture in (p for group in groups for run in group.shown for p in run.pictures):
+        name = picture.example.picture
+        jpeg = None if name in encoded else store.picture(name)
+        if jpeg is not None and room > 0:
+            text = base64.b64encode(jpeg).decode()
+            encoded[name] = EncodedPicture(picture.width, picture.height, text)
+            room -= len(text)
+    return encoded
+
+
+def _group(
+    answer: Answer, shifts: Mapping[str, ConfidenceShift | None], store: LossStore
+) -> GroupLosses | None:
+    kept = [result for result in answer.results if store.has(result.run_key)]
+    if not kept:
+        return None
+    worst = kept[-1]
+    roles = {answer.best.run_key: "Recommended"}
+    if worst.run_key != answer.best.run_key:
+        roles[worst.run_key] = "Most lossy"
+    told = [
+        RunLosses(
+            roles.get(result.run_key, ""), result, store.load(result.run_key),
+            shifts[result.run_key],
+        )
+        for result in kept
+    ]  # fmt: skip
+    shown = sorted((run for run in told if run.role), key=lambda run: run.role != "Recommended")
+    return GroupLosses(
+        answer.group, answer.metric, told[0].losses.unit, tuple(shown),
+        tuple(run for run in told if not run.role)[::-1],
+    )  # fmt: skip
+
+
+def _worst_first(line: PartLine) -> tuple[bool, float]:
+    return line.few, line.part.delta
+
+
+def _picture(example: Example) -> Picture:
+    scale = 320 / max(example.width, example.height)
+    return Picture(example, round(example.width * scale), round(example.height * scale))

@@ -1,0 +1,157 @@
+"""Where a run loses, kept beside its row: by class, by object size, and on which pictures.
+
+One small JSON file a run. The pictures that it shows are files of their own, small ones, shared by
+the runs that show the same.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.cache import write_atomically
+from bench.errors import DataError
+
+Kind = Literal["right", "wrong", "missed"]
+"""A detection that is right or wrong, an object that none found."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One class or size: the headline metric of its ``count`` objects (or images) alone.
+
+    ``low`` to ``high`` is the 95 % interval of INT8 minus FP32 over the images, where one is known.
+    """
+
+    name: str
+    count: int
+    fp32: float
+    int8: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def delta(self) -> float:
+        return self.int8 - self.fp32
+
+
+@dataclass(frozen=True)
+class Box:
+    """Left, top, width and height as shares of the picture, and what the box is."""
+
+    place: tuple[float, float, float, float]
+    label: str
+    kind: Kind
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """What one system says about a picture: in words, and a detector in boxes too."""
+
+    says: str
+    boxes: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture that FP32 and INT8 see differently; ``picture`` names its file."""
+
+    name: str
+    picture: str
+    width: int
+    height: int
+    truth: str
+    fp32: View
+    int8: View
+
+
+@dataclass(frozen=True)
+class Losses:
+    """``worse`` images have more mistakes in INT8 than in FP32, ``better`` ones fewer.
+
+    A detector's mistakes are counted at ``threshold``, FP32's best. ``unit`` says what the parts
+    count.
+    """
+
+    unit: Literal["object", "image"]
+    worse: int
+    better: int
+    threshold: float | None = None
+    classes: tuple[Part, ...] = ()
+    sizes: tuple[Part, ...] = ()
+    examples: tuple[Example, ...] = ()
+
+
+@dataclass(frozen=True)
+class LossStore:
+    """The files under a sweep's ``folder``: each whole or not there."""
+
+    folder: Path
+
+    def path(self, run_key: str) -> Path:
+        return self.folder / "losses" / f"{run_key}.json"
+
+    def picture_path(self, name: str) -> Path:
+        return self.folder / "pictures" / f"{name}.jpg"
+
+    def has(self, run_key: str) -> bool:
+        """Whether a run kept them: those from before this file have none."""
+        return self.path(run_key).is_file()
+
+    def add(self, run_key: str, losses: Losses) -> None:
+        text = json.dumps(_without_nan(asdict(losses)), allow_nan=False)
+        write_atomically(self.path(run_key), text.encode())
+
+    def add_picture(self, name: str, make: Callable[[], bytes]) -> None:
+        """Keep a picture as JPEG, unless a run before this one has done so."""
+        if not self.picture_path(name).is_file():
+            write_atomically(self.picture_path(name), make())
+
+    def picture(self, name: str) -> bytes | None:
+        """A picture's JPEG; None where its file is gone, since the words still tell it."""
+        path = self.picture_path(name)
+        return path.read_bytes() if path.is_file() else None
+
+    def load(self, run_key: str) -> Losses:
+        """What ``add`` kept; raises DataError for a file of something else."""
+        path = self.path(run_key)
+        try:
+            return _losses(json.loads(path.read_text()))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DataError(
+                f"{path} does not say where a run loses ({error})",
+                "Delete it; the report then does without",
+            ) from error
+
+
+def _losses(values: Mapping[str, Any]) -> Losses:
+    parts = {kind: tuple(_part(part) for part in values[kind]) for kind in ("classes", "sizes")}
+    examples = tuple(
+        Example(**{**example, **{name: _view(example[name]) for name in ("fp32", "int8")}})
+        for example in values["examples"]
+    )
+    return Losses(**{**values, **parts, "examples": examples})
+
+
+def _part(values: Mapping[str, Any]) -> Part:
+    known = {name: math.nan if values[name] is None else values[name] for name in ("fp32", "int8")}
+    return Part(**{**values, **known})
+
+
+def _view(values: Mapping[str, Any]) -> View:
+    boxes = (Box(**{**box, "place": tuple(box["place"])}) for box in values["boxes"])
+    return View(values["says"], tuple(boxes))
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON knows no nan."""
+    if isinstance(value, dict):
+        return {name: _without_nan(own) for name, own in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(own) for own in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
