@@ -104,7 +104,7 @@ class LossStore:
         return self.path(run_key).is_file()
 
     def add(self, run_key: str, losses: Losses) -> None:
-        text = json.dumps(_without_nan(asdict(losses)), allow_nan=False)
+        text = json.dumps(_rounded(asdict(losses)), allow_nan=False)
         write_atomically(self.path(run_key), text.encode())
 
     def add_picture(self, name: str, make: Callable[[], bytes]) -> None:
@@ -148,10 +148,12 @@ def _view(values: Mapping[str, Any]) -> View:
     return View(values["says"], tuple(boxes))
 
 
-def _without_nan(value: Any) -> Any:
-    """JSON knows no nan."""
+def _rounded(value: Any) -> Any:
+    """Numbers to a millionth, more than anybody reads; None for nan, as JSON has none."""
     if isinstance(value, dict):
-        return {name: _without_nan(own) for name, own in value.items()}
+        return {name: _rounded(own) for name, own in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_without_nan(own) for own in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+        return [_rounded(own) for own in value]
+    if isinstance(value, float):
+        return None if math.isnan(value) else round(value, 6)
+    return value
