@@ -78,7 +78,7 @@ test: $(VENV)/.installed ## Run the tests
 
 test-tensorrt: ## Check engine=tensorrt on the real TensorRT 8.5.1.7, without a GPU (Python 3.10)
 	@test -e .venv-tensorrt85/.installed || echo "TensorRT 8.5.1.7 with cuDNN and cuBLAS: downloads about 1.7 GB"
-	@$(MAKE) --no-print-directory TENSORRT=8.5.1.7 .venv-tensorrt85/.installed
+	@$(MAKE) --silent TENSORRT=8.5.1.7 .venv-tensorrt85/.installed
 	.venv-tensorrt85/bin/python -m pytest -m tensorrt tests/engine/test_trt_real.py
 
 lint: $(VENV)/.installed ## Check style, types and import floors
