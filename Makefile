@@ -2,6 +2,20 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
+EXTRAS := dev
+# For ENGINE=tensorrt: 8.5.1.7, 10 or 11 takes an environment with that TensorRT.
+TENSORRT ?=
+ifneq ($(TENSORRT),)
+release := $(or $(if $(filter 8.5.1.7 8.5,$(TENSORRT)),85),$(filter 10 11,$(TENSORRT)),\
+	$(error TENSORRT=$(TENSORRT) is none of 8.5.1.7, 10 and 11))
+VENV := .venv-tensorrt$(release)
+EXTRAS := dev,tensorrt$(release)
+ifeq ($(release),85)
+ifeq ($(origin PYTHON),file)
+PYTHON := $(firstword $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python3.10) python3.10)
+endif
+endif
+endif
 BIN := $(VENV)/bin
 
 # make sweep MODEL=yolov8n CALIBRATORS=minmax,entropy2 SIZES=8,64 ...
@@ -42,16 +56,16 @@ OVERRIDES = model=$(MODEL) dataset=$(DATASET) calibrator=$(CALIBRATORS) calibrat
 	$(call given,sweep.out,$(OUT)) $(EXTRA)
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep data report claims histograms bundle doctor test lint format benchmark clean
+.PHONY: help sweep data report claims histograms bundle doctor test test-tensorrt lint format benchmark clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the pinned dependencies into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable '.[dev]'
+		--constraint constraints.txt --editable '.[$(EXTRAS)]'
 	@touch $@
 
 sweep: $(VENV)/.installed ## Run a sweep and write its table and report (MODEL= CALIBRATORS= SIZES= PLANS= ...)
@@ -80,6 +94,11 @@ doctor: $(VENV)/.installed ## Check this machine for sweeps and TensorRT (EXTRA=
 test: $(VENV)/.installed ## Run the tests
 	$(BIN)/python -m pytest
 
+test-tensorrt: ## Check engine=tensorrt on the real TensorRT 8.5.1.7, without a GPU (Python 3.10)
+	@test -e .venv-tensorrt85/.installed || echo "TensorRT 8.5.1.7 with cuDNN and cuBLAS: downloads about 1.7 GB"
+	@$(MAKE) --silent TENSORRT=8.5.1.7 .venv-tensorrt85/.installed
+	.venv-tensorrt85/bin/python -m pytest -m tensorrt tests/engine/test_trt_real.py
+
 lint: $(VENV)/.installed ## Check style, types and import floors
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -95,5 +114,5 @@ benchmark: $(VENV)/.installed ## Measure what calibration costs, beside ONNX Run
 		$(call given,--out,$(OUT)) $(EXTRA))
 
 clean: ## Remove the virtual environment, caches and results (not results/reference)
-	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
+	rm -rf .venv .venv-tensorrt* .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
 	find results -mindepth 1 -maxdepth 1 ! -name reference ! -name README.md -exec rm -rf {} +

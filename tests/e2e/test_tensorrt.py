@@ -97,7 +97,14 @@ def test_a_native_calibration_is_done_once_for_all_plans(
     assert set(table["status"]) == {"ok"}
     assert table["int8_mac_share"].nunique() == 2
     assert len(list(run.cache.glob("native-*.json"))) == 1
-    ended = run(*SMALL, *IMPLICIT, "calibrator=tensorrt_minmax", "calibrator.batch_size=4")
+    calibrated = set(run.rows)
+    ended = run(*SMALL, *NATIVELY, NATIVE, "input_range=declared")
+    assert ended.status == 0, ended.err
+    assert len(list(run.cache.glob("native-*.json"))) == 1  # the same calibration, one range aside
+    (declared,) = set(run.rows) - calibrated
+    row = json.loads(declared.read_text())["row"]
+    assert row["input_amax"] == row["input_true_amax"] != table["input_amax"].iloc[0]
+    ended = run(*SMALL, *NATIVELY, "calibrator.batch_size=4")
     assert ended.status == 0, ended.err
     assert len(list(run.cache.glob("native-*.json"))) == 2  # another batch, another calibration
 

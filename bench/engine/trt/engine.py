@@ -79,6 +79,10 @@ class TensorRt:
             raise ConfigError(
                 f"engine.workspace_gb={self.workspace_gb} is no size", "Use 1 or more"
             )
+        if self.optimization_level not in (None, 0, 1, 2, 3, 4, 5):
+            raise ConfigError(
+                f"engine.optimization_level={self.optimization_level} is no level", "Use 0 to 5"
+            )
         if self.profile is not None and not (
             len(self.profile) == 3 and 1 <= self.profile[0] <= self.profile[1] <= self.profile[2]
         ):
