@@ -33,11 +33,11 @@ shapes() { # MODEL PLANS: all calibrators, sizes, plans and seeds on the drawn s
     keep "$1-shapes"
 }
 
-coco() { # MODEL PLANS: calibrators, plans and seeds; sizes
+coco() { # MODEL PLANS SEEDS: calibrators and plans; seeds and sizes
     local out=sweep.out=$RECORD/$1-coco
-    bench model="$1" "${COCO[@]}" $BOTH plan="$2" $SEEDS "$out"
+    bench model="$1" "${COCO[@]}" $BOTH plan="$2" "$3" "$out"
     bench model="$1" "${COCO[@]}" calibrator=percentile,mse plan="$2" "$out"
-    bench model="$1" "${COCO[@]}" $BOTH calibration.size=8,32 $SEEDS "$out"
+    bench model="$1" "${COCO[@]}" $BOTH calibration.size=8,32 "$3" "$out"
 }
 
 letterbox() { # MODEL: what of Entropy's loss comes from the padding of calibration images
@@ -69,13 +69,18 @@ one() {
     resnet18) shapes resnet18 all,float_first,float_head ;;
     mobilenetv2) shapes mobilenetv2 all,float_first,float_head,float_depthwise ;;
     yolov8n) shapes yolov8n all,float_first,float_head ;;
-    yolov8n-coco | yolov5n-coco)
-        coco "${1%-coco}" all,float_first,float_head,float_first_and_head
-        letterbox "${1%-coco}"
+    yolov8n-coco)
+        coco yolov8n all,float_first,float_head,float_first_and_head $SEEDS
+        letterbox yolov8n
+        keep "$1"
+        ;;
+    yolov5n-coco)
+        coco yolov5n all,float_first_and_head calibration.seed=0
+        letterbox yolov5n
         keep "$1"
         ;;
     yolox_nano-coco)
-        coco yolox_nano all,float_first,float_head,float_first_and_head,float_depthwise
+        coco yolox_nano all,float_first_and_head,float_depthwise $SEEDS
         keep "$1"
         ;;
     resnet20-cifar10)
