@@ -155,6 +155,28 @@ def test_what_the_gpu_tells_is_in_the_description(fake_tensorrt, engine, tiny, i
     assert facts.device_memory_mb == 3.0
     assert facts.plan_bytes > 1000
     assert 0 < facts.device_latency_p50_ms <= facts.device_latency_p90_ms
+    assert facts.device_throughput > 0
+
+
+def test_every_stream_is_kept_busy_for_the_throughput(
+    fake_tensorrt, engine, tiny, images, monkeypatch
+):
+    trt = fake_tensorrt()
+    busy: set[int] = set()
+    real = trt.IExecutionContext.execute_async_v3
+
+    def execute(self: Any, stream_handle: int) -> bool:
+        busy.add(stream_handle)
+        return bool(real(self, stream_handle))
+
+    monkeypatch.setattr(trt.IExecutionContext, "execute_async_v3", execute)
+    with engine(streams=3).build(with_batch(tiny("residual").proto, "images", 2)) as session:
+        session.run(images(2))
+        assert len(busy) == 1
+        assert session.device_throughput() > 0
+        assert len(busy) == 3
+    runtime = importlib.import_module("cuda.bindings.runtime")
+    assert (runtime.host, runtime.device) == ({}, {})
 
 
 # --- engines on disk ------------------------------------------------------------------------------
