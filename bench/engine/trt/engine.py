@@ -20,7 +20,7 @@ from bench.engine.trt.builder import (
     build_explicit,
     build_float,
     build_implicit,
-    calibrate,
+    calibrate_network,
     check_settings,
 )
 from bench.engine.trt.cuda import find_gpu
@@ -139,7 +139,7 @@ class TensorRt:
         count: int,
     ) -> NativeCalibration:
         trt = load_tensorrt()
-        return calibrate(trt, model, calibrator, batches, count, self._settings)
+        return calibrate_network(trt, model, calibrator, batches, count, self._settings)
 
     @property
     def _settings(self) -> Settings:
