@@ -103,6 +103,19 @@ def test_layers_that_the_plan_keeps_are_constrained(fake_tensorrt, engine, tiny,
         assert session.describe().int8_nodes == {"block1", "block2"}
 
 
+def test_layers_of_integers_take_no_constraint(fake_tensorrt, engine, load, sketch, quantize):
+    fake_tensorrt()
+    g = sketch()
+    x = g.op("Relu", g.conv("images", 3, 4, "stem"), name="relu")
+    shape = g.op("Shape", x, name="shape")
+    model = load(g.model(g.conv(g.op("Reshape", x, shape, name="same"), 4, 2, "out")))
+    kept = frozenset({"stem", "shape"})
+    given = int8_model(quantize(model, placement="implicit"), float_nodes=kept)
+    with engine(mode="implicit").build_int8(given) as session:
+        session.run(np.zeros((1, 3, 16, 16), np.float32))
+        assert session.describe().int8_nodes == {"out"}
+
+
 def test_a_product_that_cannot_be_constrained_is_told(fake_tensorrt, engine, tiny, quantize):
     trt = fake_tensorrt()
     real = trt.OnnxParser.parse
