@@ -26,6 +26,7 @@ class DeviceFacts:
     device_latency_p50_ms: float
     device_latency_p90_ms: float
     device_latency_p99_ms: float
+    device_throughput: float
     device_memory_mb: float
     device_clock_mhz: int
     device_temperature_c: int

@@ -258,6 +258,12 @@ class Row:
     device_latency_p99_ms: float | None = column(
         "INT8 by the GPU's own clock", unit="ms", better="lower", default=None
     )
+    device_throughput: float | None = column(
+        "INT8 images a second, device memory to device memory, engine.streams in flight",
+        unit="1/s",
+        better="higher",
+        default=None,
+    )
     device_memory_mb: float | None = column(
         "GPU memory that an execution of the engine needs besides its weights",
         unit="MB",

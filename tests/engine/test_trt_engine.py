@@ -34,6 +34,22 @@ def test_fp32_is_that_of_the_file(
     assert described.layers >= 1
 
 
+def test_outputs_come_in_the_file_s_order_and_stay(fake_tensorrt, engine, load, sketch, images):
+    """The stand-in's engine has them the other way round."""
+    fake_tensorrt()
+    g = sketch()
+    x = g.op("Relu", g.conv("images", 3, 4, "stem"), name="relu")
+    late, early = g.conv(x, 4, 2, "late"), g.conv(x, 4, 5, "early")
+    model = load(g.model(early, late))
+    with engine().build(with_batch(model.proto, "images", 1)) as session:
+        first = session.run(images(seed=1))
+        kept = [output.copy() for output in first]
+        session.run(images(seed=2))
+    assert [output.shape[1] for output in first] == [5, 2]
+    for before, after in zip(kept, first, strict=True):
+        np.testing.assert_array_equal(before, after)  # not overwritten by the next run
+
+
 @pytest.mark.parametrize("version", ALL)
 def test_explicit_runs_the_file_with_its_qdq(
     version, fake_tensorrt, engine, tiny, quantize, images, run_in_onnxruntime
@@ -85,6 +101,19 @@ def test_layers_that_the_plan_keeps_are_constrained(fake_tensorrt, engine, tiny,
     with engine(mode="implicit", half=half).build_int8(model) as session:
         session.run(np.zeros((1, 3, 16, 16), np.float32))
         assert session.describe().int8_nodes == {"block1", "block2"}
+
+
+def test_layers_of_integers_take_no_constraint(fake_tensorrt, engine, load, sketch, quantize):
+    fake_tensorrt()
+    g = sketch()
+    x = g.op("Relu", g.conv("images", 3, 4, "stem"), name="relu")
+    shape = g.op("Shape", x, name="shape")
+    model = load(g.model(g.conv(g.op("Reshape", x, shape, name="same"), 4, 2, "out")))
+    kept = frozenset({"stem", "shape"})
+    given = int8_model(quantize(model, placement="implicit"), float_nodes=kept)
+    with engine(mode="implicit").build_int8(given) as session:
+        session.run(np.zeros((1, 3, 16, 16), np.float32))
+        assert session.describe().int8_nodes == {"out"}
 
 
 def test_a_product_that_cannot_be_constrained_is_told(fake_tensorrt, engine, tiny, quantize):
@@ -155,6 +184,28 @@ def test_what_the_gpu_tells_is_in_the_description(fake_tensorrt, engine, tiny, i
     assert facts.device_memory_mb == 3.0
     assert facts.plan_bytes > 1000
     assert 0 < facts.device_latency_p50_ms <= facts.device_latency_p90_ms
+    assert facts.device_throughput > 0
+
+
+def test_every_stream_is_kept_busy_for_the_throughput(
+    fake_tensorrt, engine, tiny, images, monkeypatch
+):
+    trt = fake_tensorrt()
+    busy: set[int] = set()
+    real = trt.IExecutionContext.execute_async_v3
+
+    def execute(self: Any, stream_handle: int) -> bool:
+        busy.add(stream_handle)
+        return bool(real(self, stream_handle))
+
+    monkeypatch.setattr(trt.IExecutionContext, "execute_async_v3", execute)
+    with engine(streams=3).build(with_batch(tiny("residual").proto, "images", 2)) as session:
+        session.run(images(2))
+        assert len(busy) == 1
+        assert session.device_throughput() > 0
+        assert len(busy) == 3
+    runtime = importlib.import_module("cuda.bindings.runtime")
+    assert (runtime.host, runtime.device) == ({}, {})
 
 
 # --- engines on disk ------------------------------------------------------------------------------

@@ -66,8 +66,9 @@ def test_what_reads_float_is_no_int8_layer_whatever_it_writes(kind: str) -> None
 
 
 def test_a_change_of_format_before_a_layer_is_not_that_layer() -> None:
-    copy = layer("Reformatting CopyNode for Input Tensor 0 to conv1 + relu1", INT8)
-    described = read(copy | {"LayerType": "Reformat"}, layer("conv1 + relu1", FP32))
+    siblings = "conv1 + relu1 || conv2 + relu2"
+    copy = layer(f"Reformatting CopyNode for Input Tensor 0 to {siblings}", INT8)
+    described = read(copy | {"LayerType": "Reformat"}, layer(siblings, FP32))
     assert described.int8_nodes == frozenset()
     assert described.layers == 1
 

@@ -7,6 +7,8 @@ object that stands behind the Python one.
 from __future__ import annotations
 
 import ctypes
+import importlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -165,6 +167,21 @@ def test_it_swallows_an_exception_and_ours_keeps_it() -> None:
     assert [builder.batch() for _ in range(3)] == [4096, None, None]
     with pytest.raises(BenchError, match="image 3 is broken"):
         ours.check()
+
+
+def test_every_name_of_cuda_s_and_of_the_management_library_s_exists() -> None:
+    runtime, nvml = (importlib.import_module(m) for m in ("cuda.bindings.runtime", "pynvml"))
+    source = (ROOT / "bench/engine/trt/cuda.py").read_text()
+    source += (ROOT / "bench/engine/trt/runtime.py").read_text()
+    functions = set(re.findall(r"cudart\.(cuda\w+)", source))
+    assert len(functions) > 15
+    assert not {name for name in functions if not hasattr(runtime, name)}
+    assert hasattr(runtime.cudaStreamCaptureMode, "cudaStreamCaptureModeThreadLocal")
+    for kind in re.findall(r"cudaMemcpy\w+To\w+", source):
+        assert hasattr(runtime.cudaMemcpyKind, kind)
+    managed = set(re.findall(r"nvml\.([nN]\w+)", source))
+    assert len(managed) > 5
+    assert not {name for name in managed if not hasattr(nvml, name)}
 
 
 @without_gpu

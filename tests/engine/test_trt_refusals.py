@@ -68,6 +68,7 @@ def test_options_that_a_version_lacks_are_refused(fake_tensorrt, engine, version
         {"mode": "both"},
         {"ranges": "static"},
         {"workspace_gb": 0},
+        {"streams": 0},
         {"optimization_level": 6},
         {"profile": [1, 2]},
         {"profile": [4, 2, 1]},

@@ -116,7 +116,7 @@ def build_implicit(
         reading.check()
 
 
-def calibrate(
+def calibrate_network(
     trt: Any,
     model: onnx.ModelProto,
     asked: NativeCalibrator,

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
+import numpy as np
 import onnx
 
 from bench.cache import content_key
@@ -19,7 +20,7 @@ from bench.engine.trt.builder import (
     build_explicit,
     build_float,
     build_implicit,
-    calibrate,
+    calibrate_network,
     check_settings,
 )
 from bench.engine.trt.cuda import find_gpu
@@ -48,7 +49,8 @@ class TensorRt:
     the version has it. ``tactic_sources``: libraries to take kernels from, None as the version has
     it; 8.5 without cuDNN and cuBLAS wants EDGE_MASK_CONVOLUTIONS and JIT_CONVOLUTIONS.
     ``profile``: least, best and largest batch of an engine whose batch stays open; None fixes it.
-    ``cuda_graphs``: launch an inference as one recorded graph. ``cache``: folder for engines.
+    ``cuda_graphs``: launch an inference as one recorded graph. ``streams``: inferences in flight
+    where throughput is measured. ``cache``: folder for engines.
 
     Raises ConfigError for a value that is none; where it is asked for its version, for a TensorRT
     that is absent or lacks the mode, and for its options, where there is no GPU.
@@ -62,6 +64,7 @@ class TensorRt:
     tactic_sources: tuple[str, ...] | None = None
     profile: tuple[int, ...] | None = None
     cuda_graphs: bool = False
+    streams: int = 1
     cache: str = ".cache/bench"
     name: ClassVar[str] = "tensorrt"
     threads: ClassVar[int] = 0
@@ -79,6 +82,8 @@ class TensorRt:
             raise ConfigError(
                 f"engine.workspace_gb={self.workspace_gb} is no size", "Use 1 or more"
             )
+        if self.streams < 1:
+            raise ConfigError(f"engine.streams={self.streams} is below 1", "Use 1 or more")
         if self.optimization_level not in (None, 0, 1, 2, 3, 4, 5):
             raise ConfigError(
                 f"engine.optimization_level={self.optimization_level} is no level", "Use 0 to 5"
@@ -134,7 +139,7 @@ class TensorRt:
         count: int,
     ) -> NativeCalibration:
         trt = load_tensorrt()
-        return calibrate(trt, model, calibrator, batches, count, self._settings)
+        return calibrate_network(trt, model, calibrator, batches, count, self._settings)
 
     @property
     def _settings(self) -> Settings:
@@ -178,7 +183,8 @@ class TensorRt:
         def describe(session: TensorRtSession) -> Description:
             return _describe(trt, session, built, products)
 
-        return TensorRtSession(trt, built.plan, outputs, self.cuda_graphs, describe)
+        graphs, streams = self.cuda_graphs, self.streams
+        return TensorRtSession(trt, built.plan, outputs, graphs, streams, describe)
 
 
 def _describe(
@@ -186,7 +192,8 @@ def _describe(
 ) -> Description:
     """What ran in INT8, and what the GPU says, while it is still warm from the timing."""
     engine, gpu = session.engine, find_gpu()
-    latency = session.percentiles_ms()
+    p50, p90, p99 = np.percentile(session.device_ms(), (50, 90, 99)).tolist()
+    throughput = session.device_throughput()
     inspector = engine.create_engine_inspector()
     layers = read_layers(
         inspector.get_engine_information(trt.LayerInformationFormat.JSON), products
@@ -194,7 +201,7 @@ def _describe(
     newer = has(trt, "ICudaEngine.device_memory_size_v2")
     memory = engine.device_memory_size_v2 if newer else engine.device_memory_size
     facts = DeviceFacts(
-        str(gpu), *latency, memory / 1e6, gpu.clock_mhz(), gpu.temperature_c(),
+        str(gpu), p50, p90, p99, throughput, memory / 1e6, gpu.clock_mhz(), gpu.temperature_c(),
         len(built.plan), built.seconds,
     )  # fmt: skip
     return Description(layers.int8_nodes, layers.int8_layers, layers.layers, facts)

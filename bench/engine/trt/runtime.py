@@ -1,15 +1,14 @@
-"""Running a built engine: page-locked buffers, one stream, and CUDA's own clock."""
+"""Running a built engine: page-locked buffers, streams, and CUDA's own clock."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from bench.engine.base import Array, Description
-from bench.engine.trt.cuda import Buffer, call, load_cudart
+from bench.engine.trt.cuda import Buffer, call, load_cudart, synchronize
 from bench.engine.trt.log import make_log, reason
 from bench.errors import EngineError
 
@@ -27,53 +26,46 @@ _DTYPES = {
 _WARM_UP, _TIMED = 20, 200
 
 
-class TensorRtSession:
-    """An engine on the GPU behind the harness's seam.
+class Lane:
+    """One inference in flight: an execution context with memory and a stream of its own.
 
-    ``outputs`` are the names in the ONNX file's order. With ``graphs`` the work of an inference is
-    recorded once and launched as one CUDA graph.
+    With ``graphs`` the work of an inference is recorded once and launched as one CUDA graph.
     """
 
     def __init__(
-        self,
-        trt: Any,
-        plan: bytes,
-        outputs: Sequence[str],
-        graphs: bool,
-        describe: Callable[[TensorRtSession], Description],
+        self, trt: Any, engine: Any, outputs: Sequence[str], graphs: bool, log: Any
     ) -> None:
-        self._trt, self._cudart = trt, load_cudart()
-        self._log = make_log(trt)
-        self._runtime = trt.Runtime(self._log)
-        engine = self._runtime.deserialize_cuda_engine(plan)
-        if engine is None:
-            raise EngineError(f"TensorRT cannot load the engine ({reason(self._log)})")
-        self.engine = engine
-        self._context = engine.create_execution_context()
-        self._outputs, self._graphs, self._describe = tuple(outputs), graphs, describe
+        self._cudart, self._log = load_cudart(), log
+        self._engine, self._context = engine, engine.create_execution_context()
+        self._outputs, self._graphs = tuple(outputs), graphs
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-        inputs = [n for n in names if engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT]
-        (self._input,) = inputs
-        self._stream = call(self._cudart.cudaStreamCreate())
+        (self._input,) = (n for n in names if engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT)
+        self.stream = call(self._cudart.cudaStreamCreate())
         self._buffers: dict[str, Buffer] = {}
         self._graph: Any = None
 
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Of the batches that it is ready for; None before the first."""
+        return self._buffers[self._input].host.shape if self._buffers else None
+
     def run(self, batch: Array) -> Sequence[Array]:
-        if self._input not in self._buffers or self._buffers[self._input].host.shape != batch.shape:
-            self._prepare(batch.shape)
+        """Host memory to host memory; the outputs are the caller's own."""
+        if self.shape != batch.shape:
+            self.prepare(batch.shape)
         source = self._buffers[self._input]
         source.host[...] = batch
-        source.push(self._stream)
-        self._launch()
+        source.push(self.stream)
+        self.launch()
         for name in self._outputs:
-            self._buffers[name].pull(self._stream)
-        call(self._cudart.cudaStreamSynchronize(self._stream))
+            self._buffers[name].pull(self.stream)
+        call(self._cudart.cudaStreamSynchronize(self.stream))
         return [self._buffers[name].host.copy() for name in self._outputs]
 
-    def _prepare(self, shape: tuple[int, ...]) -> None:
+    def prepare(self, shape: tuple[int, ...]) -> None:
         """Memory for a batch of this shape, and the graph if it is to be recorded."""
         self._release()
-        context, engine = self._context, self.engine
+        context, engine = self._context, self._engine
         if not context.set_input_shape(self._input, shape):
             raise EngineError(
                 f"the engine takes no input of {shape} ({reason(self._log)})",
@@ -90,59 +82,31 @@ class TensorRtSession:
             self._buffers[name] = Buffer(extent, dtype)
             context.set_tensor_address(name, self._buffers[name].pointer)
         self._enqueue()  # what is set up at the first inference cannot be recorded
-        call(self._cudart.cudaStreamSynchronize(self._stream))
+        call(self._cudart.cudaStreamSynchronize(self.stream))
         if self._graphs:
             self._graph = self._record()
 
     def _record(self) -> Any:
         cudart = self._cudart
         mode = cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
-        call(cudart.cudaStreamBeginCapture(self._stream, mode))
+        call(cudart.cudaStreamBeginCapture(self.stream, mode))
         self._enqueue()
-        graph = call(cudart.cudaStreamEndCapture(self._stream))
+        graph = call(cudart.cudaStreamEndCapture(self.stream))
         ready = call(cudart.cudaGraphInstantiateWithFlags(graph, 0))
         call(cudart.cudaGraphDestroy(graph))
         return ready
 
-    def _launch(self) -> None:
+    def launch(self) -> None:
+        """Device memory to device memory, without waiting for the end."""
         if self._graph is None:
             self._enqueue()
         else:
-            call(self._cudart.cudaGraphLaunch(self._graph, self._stream))
+            call(self._cudart.cudaGraphLaunch(self._graph, self.stream))
 
     def _enqueue(self) -> None:
         context = self._context
-        if not context.execute_async_v3(int(self._stream)):
+        if not context.execute_async_v3(int(self.stream)):
             raise EngineError(f"TensorRT cannot run the engine ({reason(self._log)})")
-
-    def device_ms(self) -> list[float]:
-        """Milliseconds of 200 inferences between two CUDA events, device memory to device memory.
-
-        That is ``trtexec``'s GPU compute time. The input is that of the last ``run``; EngineError
-        if there was none.
-        """
-        if not self._buffers:
-            raise EngineError("the engine has not run yet: there is nothing to time")
-        cudart, times = self._cudart, []
-        start, end = call(cudart.cudaEventCreate()), call(cudart.cudaEventCreate())
-        for number in range(_WARM_UP + _TIMED):
-            call(cudart.cudaEventRecord(start, self._stream))
-            self._launch()
-            call(cudart.cudaEventRecord(end, self._stream))
-            call(cudart.cudaEventSynchronize(end))
-            if number >= _WARM_UP:
-                times.append(float(call(cudart.cudaEventElapsedTime(start, end))))
-        for event in (start, end):
-            call(cudart.cudaEventDestroy(event))
-        return times
-
-    def percentiles_ms(self) -> tuple[float, float, float]:
-        """p50, p90 and p99 of ``device_ms``."""
-        p50, p90, p99 = np.percentile(self.device_ms(), (50, 90, 99))
-        return float(p50), float(p90), float(p99)
-
-    def describe(self) -> Description:
-        return self._describe(self)
 
     def _release(self) -> None:
         if self._graph is not None:
@@ -151,6 +115,85 @@ class TensorRtSession:
         for buffer in self._buffers.values():
             buffer.close()
         self._buffers.clear()
+
+    def close(self) -> None:
+        """Give memory and stream back."""
+        self._release()
+        call(self._cudart.cudaStreamDestroy(self.stream))
+        del self._context, self._engine
+
+
+class TensorRtSession:
+    """An engine on the GPU behind the harness's seam.
+
+    ``outputs`` are the names in the ONNX file's order; ``streams`` inferences are in flight where
+    throughput is measured, one everywhere else.
+    """
+
+    def __init__(
+        self,
+        trt: Any,
+        plan: bytes,
+        outputs: Sequence[str],
+        graphs: bool,
+        streams: int,
+        describe: Callable[[TensorRtSession], Description],
+    ) -> None:
+        self._cudart, self._describe = load_cudart(), describe
+        self._log = make_log(trt)
+        self._runtime = trt.Runtime(self._log)
+        engine = self._runtime.deserialize_cuda_engine(plan)
+        if engine is None:
+            raise EngineError(f"TensorRT cannot load the engine ({reason(self._log)})")
+        self.engine = engine
+        self._lanes = [Lane(trt, engine, outputs, graphs, self._log) for _ in range(streams)]
+
+    def run(self, batch: Array) -> Sequence[Array]:
+        return self._lanes[0].run(batch)
+
+    def device_ms(self) -> list[float]:
+        """Milliseconds of 200 inferences between two CUDA events, device memory to device memory.
+
+        That is ``trtexec``'s GPU compute time. The input is that of the last ``run``; EngineError
+        if there was none.
+        """
+        self._shape()
+        cudart, lane, times = self._cudart, self._lanes[0], []
+        start, end = call(cudart.cudaEventCreate()), call(cudart.cudaEventCreate())
+        for number in range(_WARM_UP + _TIMED):
+            call(cudart.cudaEventRecord(start, lane.stream))
+            lane.launch()
+            call(cudart.cudaEventRecord(end, lane.stream))
+            call(cudart.cudaEventSynchronize(end))
+            if number >= _WARM_UP:
+                times.append(float(call(cudart.cudaEventElapsedTime(start, end))))
+        for event in (start, end):
+            call(cudart.cudaEventDestroy(event))
+        return times
+
+    def device_throughput(self) -> float:
+        """Images a second, device memory to device memory, with every stream kept busy."""
+        shape = self._shape()
+        for lane in self._lanes:
+            if lane.shape != shape:
+                lane.prepare(shape)
+        synchronize()
+        start = time.perf_counter()
+        for _ in range(_TIMED):
+            for lane in self._lanes:
+                lane.launch()
+        synchronize()
+        images = _TIMED * len(self._lanes) * shape[0]
+        return images / (time.perf_counter() - start)
+
+    def _shape(self) -> tuple[int, ...]:
+        shape = self._lanes[0].shape
+        if shape is None:
+            raise EngineError("the engine has not run yet: there is nothing to time")
+        return shape
+
+    def describe(self) -> Description:
+        return self._describe(self)
 
     def __enter__(self) -> TensorRtSession:
         return self
@@ -161,6 +204,6 @@ class TensorRtSession:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._release()
-        call(self._cudart.cudaStreamDestroy(self._stream))
-        del self._context, self.engine, self._runtime
+        for lane in self._lanes:
+            lane.close()
+        del self._lanes, self.engine, self._runtime

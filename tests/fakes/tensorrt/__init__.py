@@ -118,10 +118,16 @@ class ILayer(_Strict):
 
     @precision.setter
     def precision(self, kind):
+        self._check_floats()
         self._precision = kind
 
     def set_output_type(self, index, dtype):
+        self._check_floats()
         self._types[index] = dtype
+
+    def _check_floats(self):
+        if any(tensor.dtype.name not in ("FLOAT", "HALF") for tensor in self._outputs):
+            raise ValueError(f"Layer {self.name} computes integers and takes no precision")
 
 
 class INetworkDefinition(_Strict):
@@ -181,7 +187,7 @@ class OnnxParser:
             return False
         network._onnx = read
         made = {
-            name: ITensor(name, shape, DataType[kind])
+            name: ITensor(name, shape, getattr(DataType, kind, DataType.INT32))  # 8 has no INT64
             for name, (shape, kind) in read.tensors.items()
         }
         network._inputs[:] = [made[read.input]]

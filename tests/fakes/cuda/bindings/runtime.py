@@ -2,6 +2,7 @@
 
 import ctypes
 import enum
+import itertools
 import os
 import time
 
@@ -23,6 +24,7 @@ class cudaStreamCaptureMode(enum.IntEnum):
 OK = (cudaError_t.cudaSuccess,)
 host, device = {}, {}
 recording = None  # the calls of a graph while it is captured, else None
+streams = itertools.count(1)
 launched = 0  # graphs, so far
 
 
@@ -73,7 +75,7 @@ def cudaDeviceSynchronize():
 
 
 def cudaStreamCreate():
-    return (*OK, 7)
+    return (*OK, next(streams))
 
 
 def cudaStreamSynchronize(stream):
