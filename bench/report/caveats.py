@@ -17,9 +17,9 @@ CLIPPED = 0.95
 def find_caveats(tidied: pd.DataFrame) -> tuple[str, ...]:
     """All that weakens the answer, the gravest first."""
     rules = (
-        _skipped, _built, _unmeasured, _builder_refused, _built_beside, _unlike_published,
-        _strangers, _agreement, _overlap, _clipped, _clipped_outputs, _thresholds, _few_images,
-        _no_interval, _seeds, _latency_notes, _machines, _builder_warned,
+        _skipped, _built, _unmeasured, _builder_refused, _no_fp32_engine, _built_beside,
+        _unlike_published, _strangers, _agreement, _overlap, _clipped, _clipped_outputs,
+        _thresholds, _few_images, _no_interval, _seeds, _latency_notes, _machines, _builder_warned,
     )  # fmt: skip
     return tuple(sentence for rule in rules for sentence in rule(tidied))
 
@@ -46,6 +46,15 @@ def _builder_refused(rows: pd.DataFrame) -> Iterator[str]:
                 f"{builder} refused the Q/DQ file of {plural(len(own), 'run')}: "
                 f"{str(reason).rstrip('.')}."
             )
+
+
+def _no_fp32_engine(rows: pd.DataFrame) -> Iterator[str]:
+    alone = rows["built_engine_bytes"].notna() & rows["fp32_engine_bytes"].isna()
+    for builder, same in _by_builder(rows[alone]):
+        yield (
+            f"{builder} refused the FP32 network beside {plural(len(same), 'run')}: there is no "
+            "FP32 engine to compare sizes with."
+        )
 
 
 def _built_beside(rows: pd.DataFrame) -> Iterator[str]:
