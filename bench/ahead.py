@@ -18,8 +18,8 @@ TOLD_WARNINGS = 3
 def build_ahead(builder: Builder, qdq: onnx.ModelProto, network: OnnxModel) -> dict[str, Any]:
     """The row's columns about the engine of ``qdq`` and, to compare with, that of the FP32 network.
 
-    The FP32 network gets the batch that ``qdq`` has; its columns stay empty where the builder refuses
-    it. Raises EngineError if the builder refuses ``qdq``.
+    The FP32 network gets the batch that ``qdq`` has; if the builder refuses it, its columns stay
+    empty. Raises EngineError if the builder refuses ``qdq``.
     """
     with stopwatch() as build:
         compiled = builder.compile(qdq)
