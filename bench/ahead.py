@@ -8,6 +8,7 @@ from typing import Any
 import onnx
 
 from bench.engine.base import Builder
+from bench.errors import EngineError
 from bench.model.onnx_model import OnnxModel, with_batch
 from bench.timing import stopwatch
 
@@ -17,7 +18,8 @@ TOLD_WARNINGS = 3
 def build_ahead(builder: Builder, qdq: onnx.ModelProto, network: OnnxModel) -> dict[str, Any]:
     """The row's columns about the engine of ``qdq`` and, to compare with, that of the FP32 network.
 
-    The FP32 network gets the batch that ``qdq`` has. Raises EngineError if the builder refuses one.
+    The FP32 network gets the batch that ``qdq`` has; if the builder refuses it, its columns stay
+    empty. Raises EngineError if the builder refuses ``qdq``.
     """
     with stopwatch() as build:
         compiled = builder.compile(qdq)
@@ -35,7 +37,13 @@ def build_ahead(builder: Builder, qdq: onnx.ModelProto, network: OnnxModel) -> d
 
 # Every run of a sweep has its engine beside the same FP32 one; building that anew is waste.
 @lru_cache(maxsize=2)
-def _fp32_engine(builder: Builder, network: OnnxModel, batch: int) -> tuple[int, float]:
+def _fp32_engine(
+    builder: Builder, network: OnnxModel, batch: int
+) -> tuple[int, float] | tuple[None, None]:
+    """Bytes and seconds; None for both where the builder refuses it."""
     with stopwatch() as build:
-        compiled = builder.compile(with_batch(network.proto, network.input_name, batch))
+        try:
+            compiled = builder.compile(with_batch(network.proto, network.input_name, batch))
+        except EngineError:
+            return None, None
     return len(compiled.content), build.seconds

@@ -19,6 +19,7 @@ from bench.cache import hash_file
 from bench.calibration.trt_cache import from_ranges, to_json
 from bench.deploy.artefact import Artefact, make_artefact
 from bench.deploy.samples import Samples, make_samples
+from bench.engine.base import calibrates
 from bench.engine.rtx import TensorRtRtx
 from bench.errors import ConfigError
 from bench.evaluation.task import save_arrays
@@ -105,11 +106,12 @@ def _facts(row: Row, run: Run, artefact: Artefact, samples: Samples) -> dict[str
         "calibrator_params", "calibration_size", "calibration_seed", "calibration_preprocess",
         "calibration_strategy", "input_range", "plan", "placement", "weight_scales", "engine",
         "engine_version", "metric", "fp32", "int8", "delta", "ci_low", "ci_high", "n_images",
-        "sqnr_db", "hardware", "environment", "git_commit", "overrides",
+        "sqnr_db", "hardware", "device", "environment", "git_commit", "overrides",
     )  # fmt: skip
     return {
         "bundle": 1,
         "row": {name: getattr(row, name) for name in told},
+        "implicit": calibrates(run.engine),
         "input": {
             "name": network.input_name,
             "shape": [run.protocol.batch_size, 3, network.height, network.width],

@@ -44,7 +44,10 @@ def choose_row(folder: Path, key: str | None) -> Row:
 
 
 def _recommended(rows: Sequence[Row], folder: Path) -> str:
-    answers = summarize(make_table(rows)).answers
+    summary = summarize(make_table(rows))
+    answers = summary.answers
+    if not answers and summary.unanswered:
+        raise ConfigError(summary.unanswered[0], "Or choose a run: --run KEY")
     if not answers:
         raise ConfigError(f"no run in {folder} was measured", "Run the sweep again")
     if len(answers) > 1:

@@ -10,6 +10,9 @@ from bench.report.confidence import shift_of
 from bench.report.wording import GROUP, measured, plural
 
 FEW_IMAGES = 100
+FOUND = 0.01
+"""Below this metric FP32 itself finds nothing, and INT8 has nothing to lose."""
+
 CLIPPED = 0.95
 """A calibrator rounds and leaves out stray extremes; below this share it cuts into the picture."""
 
@@ -17,9 +20,10 @@ CLIPPED = 0.95
 def find_caveats(tidied: pd.DataFrame) -> tuple[str, ...]:
     """All that weakens the answer, the gravest first."""
     rules = (
-        _skipped, _built, _unmeasured, _builder_refused, _built_beside, _unlike_published,
-        _strangers, _agreement, _overlap, _clipped, _clipped_outputs, _thresholds, _few_images,
-        _no_interval, _seeds, _latency_notes, _machines, _builder_warned,
+        _skipped, _built, _unmeasured, _finds_nothing, _builder_refused, _no_fp32_engine,
+        _built_beside, _unlike_published, _strangers, _agreement, _overlap, _clipped,
+        _clipped_outputs, _thresholds, _few_images, _no_interval, _seeds, _latency_notes,
+        _machines, _builder_warned,
     )  # fmt: skip
     return tuple(sentence for rule in rules for sentence in rule(tidied))
 
@@ -46,6 +50,15 @@ def _builder_refused(rows: pd.DataFrame) -> Iterator[str]:
                 f"{builder} refused the Q/DQ file of {plural(len(own), 'run')}: "
                 f"{str(reason).rstrip('.')}."
             )
+
+
+def _no_fp32_engine(rows: pd.DataFrame) -> Iterator[str]:
+    alone = rows["built_engine_bytes"].notna() & rows["fp32_engine_bytes"].isna()
+    for builder, same in _by_builder(rows[alone]):
+        yield (
+            f"{builder} refused the FP32 network beside {plural(len(same), 'run')}: there is no "
+            "FP32 engine to compare sizes with."
+        )
 
 
 def _built_beside(rows: pd.DataFrame) -> Iterator[str]:
@@ -77,6 +90,21 @@ def _unmeasured(rows: pd.DataFrame) -> Iterator[str]:
     ok = rows[rows["status"] == "ok"]
     if missing := int(ok["delta"].isna().sum()):
         yield f"{plural(missing, 'run')} finished without an accuracy and cannot be ranked."
+
+
+def finds_nothing(group: pd.DataFrame) -> bool:
+    """Whether FP32 itself fails on a group's images: then calibrators cannot be told apart."""
+    return bool(group["fp32"].max() < FOUND)
+
+
+def _finds_nothing(rows: pd.DataFrame) -> Iterator[str]:
+    for name, group in measured(rows).groupby(list(GROUP), sort=False):
+        if finds_nothing(group):
+            reached = f"{group['fp32'].max():.3f} {group['metric'].iloc[0]}"
+            yield (
+                f"{_name(name)} reaches {reached} in FP32: "
+                "no difference from it says anything about INT8."
+            )
 
 
 def _unlike_published(rows: pd.DataFrame) -> Iterator[str]:

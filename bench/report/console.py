@@ -33,7 +33,9 @@ def print_table(table: pd.DataFrame, console: Console) -> None:
         console.print(_view(group, summary, narrow=console.width < NARROW))
     for answer in summary.answers:
         console.print(Text(answer.sentence, style="bold"))
-    if not summary.answers:
+    for sentence in summary.unanswered:
+        console.print(Text(sentence, style="bold"))
+    if not summary.answers and not summary.unanswered:
         runs = plural(summary.rows, "run")
         console.print(Text(f"No answer: of {runs}, none was measured.", style="bold"))
     for warning in summary.warnings:

@@ -11,6 +11,8 @@
    then the least loss. A tied row with a wide interval may still be much worse, and speed must not
    buy that: its own delta has to lie inside the least loss' interval, and where the least loss is
    not proven to be one, its own must not be either.
+
+Where FP32 itself finds nothing, there is nothing to lose: that group has no answer.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.report.caveats import find_caveats
+from bench.report.caveats import find_caveats, finds_nothing
 from bench.report.seeds import SeedSpread, seed_spread
 from bench.report.wording import (
     GROUP,
@@ -178,9 +180,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Summary:
-    """The whole table's answers, one a group, and its warnings."""
+    """The whole table's answers, one a group, and its warnings.
+
+    ``unanswered`` says of each group without an answer why it has none, and what to check.
+    """
 
     answers: tuple[Answer, ...]
+    unanswered: tuple[str, ...]
     warnings: tuple[str, ...]
     rows: int
     skipped: int
@@ -198,11 +204,22 @@ class Summary:
 def summarize(table: pd.DataFrame) -> Summary:
     """The answers of a table, in the order in which its groups appear."""
     tidied = tidy(table)
-    answers = [
-        _answer(rows) for _, rows in measured(tidied).groupby(list(GROUP), sort=False) if len(rows)
-    ]
+    groups = [rows for _, rows in measured(tidied).groupby(list(GROUP), sort=False) if len(rows)]
     skipped, built = (int((tidied["status"] == status).sum()) for status in ("skipped", "built"))
-    return Summary(tuple(answers), find_caveats(tidied), len(tidied), skipped, built)
+    return Summary(
+        tuple(_answer(rows) for rows in groups if not finds_nothing(rows)),
+        tuple(_no_answer(rows) for rows in groups if finds_nothing(rows)),
+        find_caveats(tidied), len(tidied), skipped, built,
+    )  # fmt: skip
+
+
+def _no_answer(rows: pd.DataFrame) -> str:
+    first = rows.iloc[0]
+    return (
+        f"{first['model']} on {first['dataset']}, {first['engine']}: no run is recommended, as "
+        f"FP32 itself finds nothing ({first['metric']} {rows['fp32'].max():.3f}). Check the "
+        "preprocessing (size, colour order, scale, mean) and the weights."
+    )
 
 
 def _answer(rows: pd.DataFrame) -> Answer:

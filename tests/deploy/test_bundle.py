@@ -15,6 +15,7 @@ from onnx import numpy_helper
 
 from bench.calibration.trt_cache import from_json, parse
 from bench.compose import build_typed
+from bench.deploy import figure
 from bench.engine.rtx import CAPABILITIES
 from bench.report.summary import summarize
 from bench.results.table import make_table
@@ -116,6 +117,9 @@ def test_the_page_says_what_to_expect(bundles, rows):
         "Top-1 on 48 images of `shapes`",
         "It was not measured in TensorRT.",
         "The figure above was not measured that way",
+        "python verify.py --figure engine=tensorrt",
+        "It runs `model.qdq.onnx`; `engine.mode=implicit` (TensorRT 8.5 to 10) measures",
+        "Explicit quantization computes what was measured",
         "trtexec --onnx=model.qdq.onnx --stronglyTyped",
         "trtexec --onnx=model.fp32.onnx --int8 --calib=calibration.cache",
         "TRT-8601-EntropyCalibration2",
@@ -123,6 +127,45 @@ def test_the_page_says_what_to_expect(bundles, rows):
     ):
         assert said in page
     assert "clips the input" not in page
+
+
+def test_the_page_of_a_row_of_tensorrt_s_implicit_mode_says_whose_figure_it_is(
+    fake_tensorrt, deploy, tmp_path
+):
+    """On the stand-in of ``tests/fakes``."""
+    fake_tensorrt("8.5.1.7")
+    bench = Bench(tmp_path / "out", tmp_path / "cache")
+    ended = bench(
+        "model=resnet18", "dataset.validation_images=16", "dataset.calibration_images=4",
+        "engine=tensorrt", "engine.mode=implicit", "placement=implicit",
+        "calibrator=tensorrt_minmax", "calibrator.batch_size=2",
+    )  # fmt: skip
+    assert ended.status == 0, ended.err
+    said = deploy(bench.out, "--to", tmp_path / "b")
+    assert said.status == 0, said.err
+    page = (tmp_path / "b" / "README.md").read_text()
+    for words in (
+        "measured in tensorrt 8.5.1.7 on NVIDIA Test GPU, driver 550.54:",
+        "The row is TensorRT's own: implicit quantization in 8.5.1.7",
+        "Implicit quantization computes what was measured",
+        "It runs implicit quantization, as the row did",
+    ):
+        assert words in page
+    for words in ("not measured", "need not equal it", "Explicit quantization computes"):
+        assert words not in page
+    line, confirmed = figure.measure_figure(tmp_path / "b", [])
+    assert confirmed
+    assert "Top-1 in tensorrt 8.5.1.7 on 16 images" in line
+
+
+def test_the_commands_of_the_page_measure_tensorrt_s_own_figure(fake_tensorrt, bundles, tmp_path):
+    fake_tensorrt("10.16.1.11")
+    for mode in ([], ["engine.mode=implicit"]):
+        asked = ["engine=tensorrt", *mode, f"engine.cache={tmp_path}"]
+        line, confirmed = figure.measure_figure(bundles["all"], asked)
+        assert confirmed
+        assert "Top-1 in tensorrt 10.16.1.11 on 48 images" in line
+    assert len(list((tmp_path / "tensorrt").glob("*.engine"))) == 2
 
 
 def test_a_clipped_input_is_told_with_the_range_that_cuts_nothing(
@@ -183,6 +226,11 @@ def test_several_answers_ask_for_a_choice(rows, sweep_with, deploy):
     other = replace(rows["all"], run_key="other", engine="openvino")
     said = deploy(sweep_with(rows["all"], other))
     refused(said, rows["all"].run_key, "other (resnet18 on shapes, openvino)", "--run KEY")
+
+
+def test_where_fp32_finds_nothing_no_run_is_chosen(rows, sweep_with, deploy):
+    blind = replace(rows["all"], fp32=0.0, int8=0.0, delta=0.0)
+    refused(deploy(sweep_with(blind)), "FP32 itself finds nothing (Top-1 0.000)", "--run KEY")
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,29 @@ def test_a_builder_that_refuses_costs_no_row(tmp_path: Path, cache: Path) -> Non
 
 
 @pytest.mark.usefixtures("package")
+def test_an_fp32_network_that_the_builder_refuses_costs_only_its_own_columns(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = TensorRtRtx.compile
+
+    def refuse_float(self: TensorRtRtx, model: Any) -> Any:
+        if all(node.op_type != "QuantizeLinear" for node in model.graph.node):
+            raise EngineError("FP32 is not supported")
+        return real(self, model)
+
+    monkeypatch.setattr(TensorRtRtx, "compile", refuse_float)
+    bench = Bench(tmp_path / "out", cache)
+    ended = bench(*RUN, "engine=tensorrt_rtx", "engine.compute_capability=SM80")
+    assert ended.status == 0, ended.err
+    row = only(bench.table)
+    assert row["status"] == "built", row["error"]
+    assert row["built_engine_bytes"] > 0 and row["built_engine_s"] > 0
+    assert pd.isna(row["fp32_engine_bytes"]) and pd.isna(row["fp32_engine_s"])
+    text = (bench.out / "report.md").read_text()
+    assert "(SM80) refused the FP32 network beside 1 run: there is no FP32 engine" in text
+
+
+@pytest.mark.usefixtures("package")
 def test_a_model_that_the_builder_refuses_is_a_skipped_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

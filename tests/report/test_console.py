@@ -32,6 +32,13 @@ def test_says_when_nothing_was_measured(skip):
     assert "1 run of 1 skipped: no depthwise layers." in text
 
 
+def test_where_fp32_finds_nothing_no_row_is_marked(row):
+    text = printed(make_table([row(fp32=0.002, int8=0.002, delta=0.0)]))
+    assert "no run is recommended, as FP32 itself finds nothing (mAP50-95 0.002)" in text
+    assert "No answer" not in text
+    assert not [line for line in text.splitlines() if line.strip().startswith("★ m")]
+
+
 def test_a_built_row_shows_its_engine(built):
     text = printed(make_table([built(builder_warnings=2)]))
     assert "yolov8n on shapes, tensorrt_rtx: engines built, not run" in text

@@ -147,6 +147,19 @@ def test_all_skipped_says_so(skip):
     assert not page.all("figure")
 
 
+def test_where_fp32_finds_nothing_page_and_markdown_recommend_nothing(row):
+    table = make_table(
+        [row(fp32=0.0, int8=0.0, delta=0.0, calibrator=c) for c in ("mse", "minmax")]
+    )
+    page, text = Page(html(table)), render_markdown(Report(table, summarize(table), ()))
+    for said in (page.text, text):
+        assert "FP32 itself finds nothing (mAP50-95 0.000). Check the preprocessing" in said
+        assert "loses no" not in said
+        assert "nothing was measured" not in said
+    assert not [row for row in page.all("tr") if row.get("class") == "best"]
+    assert len(page.all("article")) == 1
+
+
 def test_engines_that_were_built_only_make_a_report(built):
     page = Page(html(make_table([built(), built(calibrator="mse", builder_warnings=1)])))
     assert "2 runs on shapes with tensorrt_rtx, 2 of them built only." in page.text

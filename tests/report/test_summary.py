@@ -128,6 +128,25 @@ def test_one_row_answers_without_rivals(row):
     assert "a real gain" in answer.best.verdict
 
 
+def test_where_fp32_finds_nothing_no_run_is_recommended(row):
+    """Random weights, or preprocessing that is not the model's: INT8 then "loses nothing"."""
+    nothing = {"fp32": 0.0004, "int8": 0.0004, "delta": 0.0}
+    blind = [row(model="broken", calibrator=name, **nothing) for name in ("minmax", "mse")]
+    summary = summarize(make_table([*blind, row(model="sound")]))
+    assert [answer.model for answer in summary.answers] == ["sound"]
+    (sentence,) = summary.unanswered
+    for said in ("broken on shapes, openvino", "FP32 itself finds nothing (mAP50-95 0.000)",
+                 "no run is recommended", "preprocessing", "weights"):  # fmt: skip
+        assert said in sentence
+    assert not summary.best_keys & {own.run_key for own in blind}
+    (warning,) = [w for w in summary.warnings if "in FP32" in w]
+    assert warning.startswith("broken on shapes, openvino, reaches 0.000 mAP50-95 in FP32")
+
+
+def test_a_weak_fp32_is_answered(row):
+    assert only(make_table([row(fp32=0.03, int8=0.02)])).best.fp32 == 0.03
+
+
 def test_nothing_measured_gives_no_answer(row, skip):
     summary = summarize(make_table([skip(), skip(plan="x", error="too old")]))
     assert summary.answers == ()
@@ -163,7 +182,13 @@ def test_what_was_only_built_is_told_with_its_builder(built):
 def test_what_was_built_beside_is_told_apart_from_what_was_measured(row):
     by = {"builder": "tensorrt_rtx", "builder_version": "1.7", "compute_capability": "SM86"}
     rows = [
-        row(**by, built_engine_bytes=4, builder_warnings=1, builder_said="odd weights."),
+        row(
+            **by,
+            built_engine_bytes=4,
+            fp32_engine_bytes=8,
+            builder_warnings=1,
+            builder_said="odd weights.",
+        ),
         row(**by, calibrator="mse", builder_error="no zero points."),
     ]
     warnings = summarize(make_table(rows)).warnings
