@@ -34,6 +34,17 @@ FURTHER = {
 }
 """Axes beside calibrator, size, seed and plan, and how a row's name tells them when they vary."""
 
+ORDINARY = {
+    "placement": "explicit",
+    "scheme": "symmetric",
+    "weight_scales": "per_channel max",
+    "input_range": "calibrated",
+    "calibration_preprocess": "same",
+    "calibration_pad": "same",
+    "calibration_strategy": "random",
+}
+"""What goes without saying."""
+
 
 def tidy(table: pd.DataFrame) -> pd.DataFrame:
     """The table with settled types, whether it came from a CSV file or from rows, and two names.
@@ -42,12 +53,8 @@ def tidy(table: pd.DataFrame) -> pd.DataFrame:
     percentile's), ``setting`` the plan with whatever else was
     swept, so that two rows of a group differ in rule, setting, size or seed.
     """
-    tidied = table.reset_index(drop=True).copy()
-    for name in COLUMNS:
-        if name in TEXT:
-            tidied[name] = tidied[name].fillna("").astype(str)
-        else:
-            tidied[name] = pd.to_numeric(tidied[name], errors="coerce")
+    table = table.reset_index(drop=True)
+    tidied = pd.DataFrame({name: _settled(name, table[name]) for name in COLUMNS})
     variants = tidied.groupby("calibrator")["calibrator_params"].transform("nunique")
     told = (variants > 1) | (tidied["calibrator"] == "percentile")
     params = tidied["calibrator_params"].where(told, "")
@@ -59,12 +66,22 @@ def tidy(table: pd.DataFrame) -> pd.DataFrame:
         ", ".join(
             [
                 str(row["plan"]),
-                *(FURTHER[name].format(text) for name in further if (text := plain(row[name]))),
+                *(
+                    FURTHER[name].format(text)
+                    for name in further
+                    if (text := plain(row[name])) not in ("", ORDINARY.get(name))
+                ),
             ]
         )
         for _, row in tidied.iterrows()
     ]
     return tidied
+
+
+def _settled(name: str, values: pd.Series) -> pd.Series:
+    if name in TEXT:
+        return values.fillna("").astype(str)
+    return pd.to_numeric(values, errors="coerce")
 
 
 def group_title(rows: pd.DataFrame) -> str:

@@ -212,6 +212,13 @@ def test_further_axes_are_named_only_when_they_vary(row):
     )
 
 
+def test_what_is_ordinary_goes_without_saying(row):
+    rows = [row(), row(calibration_preprocess="stretch"), row(weight_scales="per_tensor max")]
+    assert tidy(make_table(rows))["setting"].tolist() == [
+        "all", "all, calibration fit stretch", "all, weights per_tensor max"
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("changes", "warning"),
     [
