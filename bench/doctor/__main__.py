@@ -20,7 +20,7 @@ from bench import environment
 from bench.cache import write_atomically
 from bench.doctor.check import Check, Finding, Outcome, Status
 
-MODULES = ("bench.doctor.host", "bench.doctor.engines", "bench.doctor.gpu")
+MODULES = ("bench.doctor.host", "bench.doctor.engines", "bench.doctor.gpu", "bench.doctor.trt")
 """Each has its ``CHECKS``; imported one by one, as a package that is missing must not hide all."""
 
 STYLES: dict[Status, str] = {"pass": "green", "absent": "yellow", "fail": "bold red"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +23,14 @@ AMAX = 4.0
 
 @dataclass(frozen=True, eq=False)
 class Tiny:
-    """The network in both forms, batch 1, and an input (1, 3, side, side) for it."""
+    """The network in both forms, batch 1, and an input (1, 3, side, side) for it.
+
+    ``amax`` gives every activation the range that it has in ``qdq``, for implicit quantization.
+    """
 
     fp32: onnx.ModelProto
     qdq: onnx.ModelProto
+    amax: Mapping[str, float]
     batch: Array
 
 
@@ -36,10 +41,11 @@ def make_tiny(channels: int = 16, side: int = 32) -> Tiny:
         onnx.save(_network(channels, side), path)
         model = load_model(path)
     graph = Graph(model)
-    points = place(PrecisionPlan("all"), "explicit", graph)
-    qdq = insert_qdq(model, graph, points, dict.fromkeys(points.tensors, AMAX))
+    plan = PrecisionPlan("all")
+    points, activations = place(plan, "explicit", graph), place(plan, "implicit", graph).tensors
+    amax = dict.fromkeys(activations, AMAX)
     batch = np.random.default_rng(1).random((1, 3, side, side), np.float32)
-    return Tiny(model.proto, qdq, batch)
+    return Tiny(model.proto, insert_qdq(model, graph, points, amax), amax, batch)
 
 
 def _network(channels: int, side: int) -> onnx.ModelProto:
