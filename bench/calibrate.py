@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,19 +46,14 @@ class RunRanges:
 def find_run_ranges(run: Run) -> RunRanges:
     """Calibrate, and apply the run's calibrator, plan, placement and scheme."""
     graph = Graph(run.model.network)
-    points = find_points(run, graph)
+    inside = fused_tensors(graph) if after_fusion(run.calibrator) else frozenset()
+    points = place(run.plan, run.placement, graph, inside)
     calibration = calibrate(run, graph)
     with stopwatch() as threshold:
         snapshots = {s.name: s for s in calibration.snapshots if s.name in points.measured}
         amax = dict(find_ranges(run.calibrator, snapshots.values()))
         ranges = points.widest(_clipped_to(run, amax, snapshots))
     return RunRanges(graph, points, calibration, ranges, threshold.seconds)
-
-
-def find_points(run: Run, graph: Graph) -> QuantizationPoints:
-    """Where the run's plan and placement put Q/DQ, and which tensors its calibrator leaves out."""
-    inside = fused_tensors(graph) if after_fusion(run.calibrator) else frozenset()
-    return place(run.plan, run.placement, graph, inside)
 
 
 def calibrate(run: Run, graph: Graph) -> Calibration:
@@ -87,14 +82,6 @@ def calibration_image(run: Run) -> Callable[[int], npt.NDArray[np.float32]]:
         return preprocess.normalise(fitted[None])
 
     return image
-
-
-def calibration_batches(run: Run) -> Iterator[npt.NDArray[np.float32]]:
-    """The calibration set in order, (n, 3, height, width) each; the last one may be smaller."""
-    image, size = calibration_image(run), run.protocol.batch_size
-    for start in range(0, run.calibration.size, size):
-        stop = min(start + size, run.calibration.size)
-        yield np.concatenate([image(index) for index in range(start, stop)])
 
 
 def _clipped_to(

@@ -6,7 +6,7 @@ This module alone knows the whole way. It receives objects, never configuration.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import lru_cache, partial
 from typing import Any, BinaryIO
@@ -17,7 +17,7 @@ import onnx
 
 from bench import environment
 from bench.cache import cached, content_key, write_with
-from bench.calibrate import RunRanges, calibration_batches, find_run_ranges, keep_reasons
+from bench.calibrate import RunRanges, calibration_image, find_run_ranges, keep_reasons
 from bench.data.prepared import PreparedImages, prepare
 from bench.engine.base import Array, Engine, Int8Model, Session
 from bench.errors import EngineError
@@ -77,20 +77,18 @@ def execute(run: Run, store: RowStore, overrides: str = "", caveat: str = "") ->
     return row
 
 
-def measure_accuracy(run: Run, model: Int8Model) -> tuple[Score, Score]:
-    """FP32's and INT8's score of a model made before, on the run's images: nothing is timed."""
+def score_session(run: Run, session: Session) -> tuple[Score, Score]:
+    """FP32's and the session's score on the run's images; nothing is timed or stored."""
     images = _validation_images(run)
     baseline, baseline_score = _baseline(run, images)
-    with run.engine.build_int8(model) as session:
-        evidence = _evaluate(run, session, images)
+    evidence = _evaluate(run, session, images)
     return baseline_score, _task(run, baseline.predictions).score(evidence.predictions)
 
 
 def first_batches(run: Run, count: int) -> list[Array]:
     """The first ``count`` batches of the run's images, as the network takes them."""
     images, size = _validation_images(run), run.protocol.batch_size
-    starts = range(0, len(images), size)[:count]
-    return [images.batch(start, size) for start in starts]
+    return [images.batch(start, size) for start in range(0, len(images), size)[:count]]
 
 
 def _finite(measured: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,8 +202,14 @@ def _measure(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Seque
 
 
 def _int8_model(run: Run, found: RunRanges, qdq: onnx.ModelProto) -> Int8Model:
+    def batches() -> Iterator[npt.NDArray[np.float32]]:
+        image, size = calibration_image(run), run.protocol.batch_size
+        for start in range(0, found.calibration.size, size):
+            stop = min(start + size, found.calibration.size)
+            yield np.concatenate([image(index) for index in range(start, stop)])
+
     kept = run.plan.float_nodes(found.graph)
-    return Int8Model(qdq, _fp32(run), found.amax, kept, partial(calibration_batches, run))
+    return Int8Model(qdq, _fp32(run), found.amax, kept, batches)
 
 
 def _published(run: Run, baseline: Score) -> dict[str, Any]:

@@ -10,21 +10,19 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import onnx
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from bench.calibrate import calibration_batches
 from bench.calibration.trt_cache import from_json
 from bench.compose import build_typed
 from bench.engine.base import Int8Model
 from bench.errors import BenchError, ConfigError
 from bench.evaluation.task import compare
 from bench.explain import one_line
-from bench.run import measure_accuracy
+from bench.run import score_session
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,9 +53,10 @@ def measure_figure(bundle: Path, overrides: Sequence[str]) -> tuple[str, bool]:
         onnx.load(bundle / "model.fp32.onnx"),
         ranges,
         frozenset(json.loads((bundle / "float_layers.json").read_text())),
-        partial(calibration_batches, run),
+        lambda: iter(()),  # the ranges are there: nothing is calibrated
     )
-    fp32, int8 = measure_accuracy(run, model)
+    with run.engine.build_int8(model) as session:
+        fp32, int8 = score_session(run, session)
     found = compare(fp32, int8)
     line = (
         f"{row['metric']} in {run.engine.name} {run.engine.version} on {int8.n_images} images: "
