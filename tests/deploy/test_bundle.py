@@ -227,6 +227,29 @@ def test_a_run_that_is_no_longer_the_same_is_refused(rows, sweep_with, deploy, t
     assert not (tmp_path / "b").exists()
 
 
+def test_a_model_of_ones_own(sketch, swept, deploy, tmp_path):
+    """Its nodes' names may be none that trtexec can read, and its file may change."""
+
+    def write(seed: int) -> None:
+        g = sketch(seed)
+        x = g.conv("images", 3, 8, "stem:0", k=8, strides=[8, 8], pads=[0] * 4)
+        onnx.save(g.model(g.classify(g.op("Relu", x), 8, 10), size=(64, 64)), tmp_path / "m.onnx")
+
+    write(1)
+    own = Bench(tmp_path / "out", swept.cache)
+    ended = own(
+        "model=custom", f"model.path={tmp_path / 'm.onnx'}", "model.head=classifier",
+        "model.preprocess.fit=stretch", "dataset.validation_images=8", "calibration.size=2",
+        "dataset.calibration_images=2", "engine=onnxruntime", "plan=float_first",
+    )  # fmt: skip
+    assert ended.status == 0, ended.err
+    assert deploy(own.out, "--to", tmp_path / "b").status == 0
+    assert list(json.loads((tmp_path / "b" / "float_layers.json").read_text())) == ["stem:0"]
+    assert "have a comma or colon in their names" in (tmp_path / "b" / "README.md").read_text()
+    write(2)
+    refused(deploy(own.out, "--to", tmp_path / "c"), "the model's file changed since")
+
+
 def test_a_failure_on_the_way_leaves_nothing(swept, rows, deploy, tmp_path, monkeypatch):
     def full(*_: object) -> str:
         raise OSError(28, "No space left on device", "somewhere")
