@@ -73,19 +73,14 @@ def find_run_ranges(run: Run) -> RunRanges:
     if isinstance(run.calibrator, NativeCalibrator):
         return _find_native_ranges(run, run.calibrator)
     graph = Graph(run.model.network)
-    points = find_points(run, graph)
+    inside = fused_tensors(graph) if after_fusion(run.calibrator) else frozenset()
+    points = place(run.plan, run.placement, graph, inside)
     calibration = calibrate(run, graph)
     with stopwatch() as threshold:
         snapshots = {s.name: s for s in calibration.snapshots if s.name in points.measured}
         amax = dict(find_ranges(run.calibrator, snapshots.values()))
         ranges = points.widest(_clipped_to(run, amax, snapshots))
     return RunRanges(graph, points, calibration, ranges, threshold.seconds)
-
-
-def find_points(run: Run, graph: Graph) -> QuantizationPoints:
-    """Where the run's plan and placement put Q/DQ, and which tensors its calibrator leaves out."""
-    inside = fused_tensors(graph) if after_fusion(run.calibrator) else frozenset()
-    return place(run.plan, run.placement, graph, inside)
 
 
 def _find_native_ranges(run: Run, calibrator: NativeCalibrator) -> RunRanges:

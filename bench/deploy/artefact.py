@@ -8,9 +8,10 @@ from pathlib import Path
 
 import onnx
 
-from bench.calibrate import find_points, find_run_ranges
+from bench.calibrate import find_run_ranges
 from bench.model.graph import Graph
 from bench.model.onnx_model import with_batch
+from bench.quantization.plan import place
 from bench.quantization.qdq import insert_qdq
 from bench.results.histograms import HistogramStore
 from bench.spec import Run
@@ -21,14 +22,14 @@ class Artefact:
     """A quantized network, for explicit (``qdq``) and implicit quantization (the others).
 
     ``fp32`` is the model as the harness reads it: constants folded, every node named. The names in
-    ``ranges`` (tensor -> amax, at every activation) and ``float_layers`` are its own, and need not
-    be in the file that it was read from.
+    ``ranges`` (tensor -> amax, at every activation) and ``float_layers`` (node -> its outputs) are
+    its own, and need not be in the file that it was read from.
     """
 
     qdq: onnx.ModelProto
     fp32: onnx.ModelProto
     ranges: Mapping[str, float]
-    float_layers: tuple[str, ...]
+    float_layers: Mapping[str, tuple[str, ...]]
 
 
 def make_artefact(run: Run, folder: Path) -> Artefact:
@@ -39,7 +40,10 @@ def make_artefact(run: Run, folder: Path) -> Artefact:
     """
     network, graph = run.model.network, Graph(run.model.network)
     kept = HistogramStore(folder).ranges(run.key)
-    quantized = insert_qdq(network, graph, find_points(run, graph), kept, run.weights)
+    # Without a range, no Q/DQ: rules that look after fusion find none inside fused layers.
+    without = frozenset((graph.input_name, *graph.producer)) - kept.keys()
+    points = place(run.plan, run.placement, graph, without)
+    quantized = insert_qdq(network, graph, points, kept, run.weights)
     everywhere = replace(run, placement="implicit")
     ranges = kept if run.placement == "implicit" else find_run_ranges(everywhere).amax
     batch = run.protocol.batch_size
@@ -48,9 +52,9 @@ def make_artefact(run: Run, folder: Path) -> Artefact:
         with_batch(quantized, network.input_name, batch),
         with_batch(network.proto, network.input_name, batch),
         ranges,
-        tuple(
-            name
+        {
+            name: tuple(node.output)
             for name, node in graph.nodes.items()
             if name in in_float and graph.is_activation(node.output[0])
-        ),
+        },
     )

@@ -61,17 +61,24 @@ def implicit(trt: Any) -> Any:
     if _major(trt) > 10:
         raise RuntimeError(f"TensorRT {trt.__version__} takes no ranges. Use explicit instead")
     ranges = json.loads((BUNDLE / "dynamic_ranges.json").read_text())
-    in_float = set(json.loads((BUNDLE / "float_layers.json").read_text()))
+    in_float = json.loads((BUNDLE / "float_layers.json").read_text())
+    # Of the layers that one node becomes, some are named after it, one makes its outputs.
+    names = {name for node, outputs in in_float.items() for name in (node, *outputs)}
 
     def constrain(network: Any, config: Any) -> None:
         config.set_flag(trt.BuilderFlag.INT8)
-        config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+        if in_float:
+            config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
         tensors = [network.get_input(i) for i in range(network.num_inputs)]
         for index in range(network.num_layers):
             layer = network.get_layer(index)
-            tensors += [layer.get_output(i) for i in range(layer.num_outputs)]
-            if layer.name in in_float:
+            outputs = [layer.get_output(i) for i in range(layer.num_outputs)]
+            tensors += outputs
+            floats = all(tensor.dtype == trt.float32 for tensor in outputs)
+            if floats and names.intersection([layer.name, *(tensor.name for tensor in outputs)]):
                 layer.precision = trt.float32
+                for i in range(layer.num_outputs):
+                    layer.set_output_type(i, trt.float32)
         for tensor in tensors:
             if tensor.name in ranges:
                 tensor.set_dynamic_range(*ranges[tensor.name])
@@ -94,6 +101,7 @@ def _build(trt: Any, file: str, flags: list[Any], configure: Callable[[Any, Any]
     if not parser.parse((BUNDLE / file).read_bytes()):
         raise RuntimeError(f"TensorRT cannot parse {file} ({parser.get_error(0)})")
     config = builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)
     configure(network, config)
     plan = builder.build_serialized_network(network, config)
     if plan is None:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 
+import numpy as np
 import onnx
 
 from bench.calibrate import find_run_ranges
@@ -174,7 +175,7 @@ def time_int8() -> Finding:
 
 def _device_ms(session: TensorRtSession, tiny: Tiny) -> float:
     session.run(tiny.batch)
-    return session.percentiles_ms()[0]
+    return float(np.median(session.device_ms()))
 
 
 _implicit = partial(on_gpu, implicit=True)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.e2e
 
 class Tensor:
     def __init__(self, name: str) -> None:
-        self.name = name
+        self.name, self.dtype = name, "float32"
         self.range: tuple[float, float] | None = None
 
     def set_dynamic_range(self, low: float, high: float) -> None:
@@ -42,8 +42,15 @@ class Network:
         for node in proto.graph.node:
             outputs = [Tensor(name) for name in node.output]
             layer = SimpleNamespace(name=node.name, num_outputs=len(outputs), precision=None)
-            layer.get_output = outputs.__getitem__
+            layer.get_output, layer.kinds = outputs.__getitem__, {}
+            layer.set_output_type = layer.kinds.__setitem__
             self.layers.append(layer)
+            if node.op_type == "Gemm":  # becomes a product, and a sum that makes the node's output
+                layer.get_output = [Tensor(f"{node.output[0]}_product")].__getitem__
+                total = SimpleNamespace(name=f"{node.name}_sum", num_outputs=1, precision=None)
+                total.get_output, total.kinds = outputs.__getitem__, {}
+                total.set_output_type = total.kinds.__setitem__
+                self.layers.append(total)
 
     @property
     def num_layers(self) -> int:
@@ -69,7 +76,7 @@ class FakeTensorRt(ModuleType):
         creation |= {"STRONGLY_TYPED": 1} if major >= 10 else {}
         self.NetworkDefinitionCreationFlag = SimpleNamespace(**creation)
         removed = {} if major > 10 else {"INT8": "INT8", "OBEY_PRECISION_CONSTRAINTS": "OBEY"}
-        self.BuilderFlag = SimpleNamespace(**removed)
+        self.BuilderFlag = SimpleNamespace(TF32="TF32", **removed)
         self.Logger = type("Logger", (), {"WARNING": 1, "__init__": lambda self, level: None})
         self.flags: list[str] = []
         self.network = Network(0)
@@ -78,7 +85,8 @@ class FakeTensorRt(ModuleType):
             self.network = Network(flags)
             return self.network
 
-        config = SimpleNamespace(set_flag=self.flags.append)
+        self.cleared: list[str] = []
+        config = SimpleNamespace(set_flag=self.flags.append, clear_flag=self.cleared.append)
         self.Builder = lambda log: SimpleNamespace(
             create_network=create_network,
             create_builder_config=lambda: config,
@@ -120,6 +128,7 @@ def test_explicit_builds_the_qdq_file(bundles, version, creation, flags, monkeyp
     assert (tmp_path / "e").read_bytes() == b"engine"
     assert trt.network.flags == creation
     assert trt.flags == flags
+    assert trt.cleared == ["TF32"]
     assert any("QuantizeLinear" in layer.name for layer in trt.network.layers)
 
 
@@ -135,9 +144,28 @@ def test_implicit_sets_every_range_and_keeps_layers_in_float(
     made = [layer.get_output(0) for layer in trt.network.layers]
     found = {t.name: list(t.range) for t in [trt.network.source, *made] if t.range}
     assert found == ranges
-    in_float = [layer.name for layer in trt.network.layers if layer.precision == "float32"]
-    assert in_float == json.loads((bundle / "float_layers.json").read_text())
-    assert len(in_float) == 1
+    in_float = json.loads((bundle / "float_layers.json").read_text())
+    constrained = {layer.name: layer for layer in trt.network.layers if layer.precision}
+    assert constrained.keys() == in_float.keys()
+    assert [layer.precision for layer in constrained.values()] == ["float32"]
+    assert [layer.kinds for layer in constrained.values()] == [{0: "float32"}]
+
+
+def test_implicit_finds_a_node_that_became_several_layers(copied, monkeypatch, tmp_path):
+    graph = onnx.load(copied / "model.fp32.onnx").graph
+    gemm = next(node for node in graph.node if node.op_type == "Gemm")
+    (copied / "float_layers.json").write_text(json.dumps({gemm.name: list(gemm.output)}))
+    trt = FakeTensorRt("8.5.1.7")
+    assert build(copied, "implicit", trt, monkeypatch, tmp_path / "e") == 0
+    found = [layer.name for layer in trt.network.layers if layer.precision == "float32"]
+    assert found == [gemm.name, f"{gemm.name}_sum"]
+
+
+def test_without_float_layers_nothing_is_constrained(bundles, monkeypatch, tmp_path):
+    trt = FakeTensorRt("8.5.1.7")
+    assert build(bundles["all"], "implicit", trt, monkeypatch, tmp_path / "e") == 0
+    assert trt.flags == ["INT8"]
+    assert not any(layer.precision for layer in trt.network.layers)
 
 
 @pytest.mark.parametrize(

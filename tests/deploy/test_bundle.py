@@ -72,6 +72,17 @@ def test_the_qdq_file_has_the_scales_that_the_sweep_kept(bundles, swept, rows):
         assert proto.ByteSize() == row.engine_bytes
 
 
+def test_a_rule_that_looks_after_fusion_leaves_the_same_tensors_out(swept, rows, deploy, tmp_path):
+    fused = Bench(tmp_path / "out", swept.cache)
+    typed = rows["all"].overrides.replace("calibrator=minmax", "calibrator=entropy").split()
+    assert fused(*typed, "placement=implicit", f"sweep.out={fused.out}").status == 0
+    assert deploy(fused.out, "--to", tmp_path / "b").status == 0
+    (engine_bytes,) = fused.table["engine_bytes"]
+    assert onnx.load(tmp_path / "b" / "model.qdq.onnx").ByteSize() == engine_bytes
+    everywhere = onnx.load(tmp_path / "b" / "model.fp32.onnx").graph.node
+    assert len(json.loads((tmp_path / "b" / "dynamic_ranges.json").read_text())) < len(everywhere)
+
+
 def test_implicit_quantization_gets_a_range_for_every_activation(bundles, swept, rows):
     """The same calibrator and images, as a run with placement=implicit finds them."""
     swept_so = [*rows["all"].overrides.split(), "placement=implicit", f"sweep.out={swept.out}-i"]
@@ -92,14 +103,16 @@ def test_implicit_quantization_gets_a_range_for_every_activation(bundles, swept,
 
 
 def test_float_layers_are_nodes_of_the_fp32_file_and_stand_in_the_command(bundles):
-    (layer,) = json.loads((bundles["float_first"] / "float_layers.json").read_text())
+    in_float = json.loads((bundles["float_first"] / "float_layers.json").read_text())
+    ((layer, outputs),) = in_float.items()
     nodes = {n.name: n for n in onnx.load(bundles["float_first"] / "model.fp32.onnx").graph.node}
     assert nodes[layer].input[0] == "input"
+    assert nodes[layer].output == outputs
     precisions = (bundles["float_first"] / "layer_precisions.txt").read_text()
     assert precisions == f"{layer}:fp32\n"
     constraint = '--precisionConstraints=obey "--layerPrecisions=$(cat layer_precisions.txt)"'
     assert constraint in (bundles["float_first"] / "README.md").read_text()
-    assert json.loads((bundles["all"] / "float_layers.json").read_text()) == []
+    assert json.loads((bundles["all"] / "float_layers.json").read_text()) == {}
     assert "layerPrecisions" not in (bundles["all"] / "README.md").read_text()
 
 
@@ -260,6 +273,29 @@ def test_a_run_that_is_no_longer_the_same_is_refused(rows, sweep_with, deploy, t
     said = deploy(folder, "--run", "older", "--to", tmp_path / "b")
     refused(said, "onnxruntime's version changed since")
     assert not (tmp_path / "b").exists()
+
+
+def test_a_model_of_ones_own(sketch, swept, deploy, tmp_path):
+    """Its nodes' names may be none that trtexec can read, and its file may change."""
+
+    def write(seed: int) -> None:
+        g = sketch(seed)
+        x = g.conv("images", 3, 8, "stem:0", k=8, strides=[8, 8], pads=[0] * 4)
+        onnx.save(g.model(g.classify(g.op("Relu", x), 8, 10), size=(64, 64)), tmp_path / "m.onnx")
+
+    write(1)
+    own = Bench(tmp_path / "out", swept.cache)
+    ended = own(
+        "model=custom", f"model.path={tmp_path / 'm.onnx'}", "model.head=classifier",
+        "model.preprocess.fit=stretch", "dataset.validation_images=8", "calibration.size=2",
+        "dataset.calibration_images=2", "engine=onnxruntime", "plan=float_first",
+    )  # fmt: skip
+    assert ended.status == 0, ended.err
+    assert deploy(own.out, "--to", tmp_path / "b").status == 0
+    assert list(json.loads((tmp_path / "b" / "float_layers.json").read_text())) == ["stem:0"]
+    assert "have a comma or colon in their names" in (tmp_path / "b" / "README.md").read_text()
+    write(2)
+    refused(deploy(own.out, "--to", tmp_path / "c"), "the model's file changed since")
 
 
 def test_a_failure_on_the_way_leaves_nothing(swept, rows, deploy, tmp_path, monkeypatch):
