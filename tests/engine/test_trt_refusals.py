@@ -105,3 +105,16 @@ def test_what_the_builder_refuses_is_told_and_leaves_no_file(
     with pytest.raises(EngineError, match="no optimization profile is defined"):
         engine().build(build("classifier"))  # its batch is open
     assert not [*Path(tmp_path).rglob("*.engine")]
+
+
+def test_the_reason_is_told_while_an_engine_is_open(fake_tensorrt, engine, tiny, build):
+    """TensorRT then has the logger of that engine in mind."""
+    fake_tensorrt()
+    with engine().build(with_batch(tiny("residual").proto, "images", 1)):
+        for _ in range(2):
+            with pytest.raises(EngineError, match="no optimization profile is defined"):
+                engine().build(build("classifier"))
+        proto = with_batch(tiny("residual").proto, "images", 2)
+        proto.graph.node[0].op_type = "If"
+        with pytest.raises(EngineError, match="op: If"):
+            engine().build(proto)

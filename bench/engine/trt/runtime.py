@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from bench.engine.base import Array, Description
+from bench.engine.messages import open_log, reason
 from bench.engine.trt.cuda import Buffer, call, load_cudart
-from bench.engine.trt.log import make_log, reason
 from bench.errors import EngineError
 
 _DTYPES = {
@@ -43,7 +43,7 @@ class TensorRtSession:
         describe: Callable[[TensorRtSession], Description],
     ) -> None:
         self._trt, self._cudart = trt, load_cudart()
-        self._log = make_log(trt)
+        self._log = open_log(trt)
         self._runtime = trt.Runtime(self._log)
         engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
