@@ -41,7 +41,7 @@ def test_the_capability_is_part_of_the_engine(tiny, builder):
 def test_what_the_builder_refuses_is_told_however_often(build, builder):
     """Its batch is open. The second time TensorRT tells the same logger."""
     for _ in range(2):
-        with pytest.raises(EngineError, match="cannot build the model .*profile") as error:
+        with pytest.raises(EngineError, match=r"cannot build the model .*profile") as error:
             builder().compile(build("classifier"))
         assert "\n" not in str(error.value)
 
