@@ -88,6 +88,17 @@ def find_points(run: Run, graph: Graph) -> QuantizationPoints:
     return place(run.plan, run.placement, graph, inside)
 
 
+def points_with(run: Run, graph: Graph, ranges: Mapping[str, Range]) -> QuantizationPoints:
+    """As ``find_points``, of ranges found before.
+
+    TensorRT's own calibrators leave out tensors of their choice: only the ranges tell which.
+    """
+    if not isinstance(run.calibrator, NativeCalibrator):
+        return find_points(run, graph)
+    without = frozenset(place(run.plan, run.placement, graph).tensors) - set(ranges)
+    return place(run.plan, run.placement, graph, without)
+
+
 def _find_native_ranges(run: Run, calibrator: NativeCalibrator) -> RunRanges:
     """The ranges that TensorRT's calibrator gives, whatever tensors those are.
 
@@ -100,8 +111,7 @@ def _find_native_ranges(run: Run, calibrator: NativeCalibrator) -> RunRanges:
     name = run.model.network.input_name
     if run.calibration.input_range == "declared" and name in found:
         found[name] = run.model.preprocess.input_amax()
-    without = frozenset(place(run.plan, run.placement, graph).tensors) - set(found)
-    points = place(run.plan, run.placement, graph, without)
+    points = points_with(run, graph, found)
     return RunRanges(graph, points, calibrate(run, graph), found, native.threshold_s, native)
 
 

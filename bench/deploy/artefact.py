@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx
 
-from bench.calibrate import find_points, find_run_ranges
+from bench.calibrate import find_run_ranges, points_with
 from bench.model.graph import Graph
 from bench.model.onnx_model import with_batch
 from bench.quantization.qdq import insert_qdq
@@ -39,7 +39,7 @@ def make_artefact(run: Run, folder: Path) -> Artefact:
     """
     network, graph = run.model.network, Graph(run.model.network)
     kept = HistogramStore(folder).ranges(run.key)
-    quantized = insert_qdq(network, graph, find_points(run, graph), kept, run.weights)
+    quantized = insert_qdq(network, graph, points_with(run, graph, kept), kept, run.weights)
     everywhere = replace(run, placement="implicit")
     ranges = kept if run.placement == "implicit" else find_run_ranges(everywhere).amax
     batch = run.protocol.batch_size
