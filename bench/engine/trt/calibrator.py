@@ -23,6 +23,7 @@ from bench.calibration.trt_cache import CalibrationCache, from_ranges, parse, ve
 from bench.engine.base import Array
 from bench.errors import EngineError
 
+
 def base_class(trt: Any, header: str) -> Any:
     """TensorRT's class for an algorithm, by its name in caches."""
     return {
