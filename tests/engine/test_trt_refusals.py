@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -27,6 +28,36 @@ def test_without_a_driver_one_line_tells_so(fake_tensorrt, engine, version):
     with pytest.raises(ConfigError, match="finds no NVIDIA driver") as error:
         _ = engine().options
     assert "engine=tensorrt_rtx" in one_line(error)
+
+
+def test_a_gpu_that_tells_nothing_of_itself_is_refused(fake_tensorrt, engine, monkeypatch):
+    """As in a container with CUDA, but without NVIDIA's management library."""
+    fake_tensorrt()
+    pynvml = importlib.import_module("pynvml")
+
+    def fail() -> None:
+        raise pynvml.NVMLError("NVML Shared Library Not Found")
+
+    monkeypatch.setattr(pynvml, "nvmlInit", fail)
+    with pytest.raises(ConfigError, match="NVML Shared Library Not Found") as error:
+        _ = engine().options
+    one_line(error)
+
+
+def test_an_engine_without_room_is_refused_and_kept(
+    fake_tensorrt, engine, tiny, tmp_path, monkeypatch
+):
+    trt = fake_tensorrt()
+    model = with_batch(tiny("residual").proto, "images", 1)
+    with engine().build(model):
+        pass
+    monkeypatch.setattr(trt.ICudaEngine, "create_execution_context", lambda self: None)
+    (path,) = tmp_path.rglob("*.engine")
+    before = path.stat().st_mtime_ns
+    with pytest.raises(EngineError, match="cannot make room") as error:
+        engine().build(model)
+    one_line(error)
+    assert path.stat().st_mtime_ns == before
 
 
 def test_a_builder_that_cannot_start_is_told(fake_tensorrt, engine, tiny, monkeypatch):
@@ -72,6 +103,8 @@ def test_options_that_a_version_lacks_are_refused(fake_tensorrt, engine, version
         {"profile": [1, 2]},
         {"profile": [4, 2, 1]},
         {"profile": [0, 1, 2]},
+        {"profile": ["a", "b", "c"]},
+        {"workspace_gb": float("nan")},
     ],
     ids=str,
 )

@@ -30,8 +30,10 @@ from bench.engine.trt.network import (
     parse_network,
     set_ranges,
 )
-from bench.engine.trt.version import check_implicit, has, number
+from bench.engine.trt.version import check_implicit, has
 from bench.errors import ConfigError, EngineError
+
+_STRONG = "NetworkDefinitionCreationFlag.STRONGLY_TYPED"
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,13 @@ def check_settings(trt: Any, settings: Settings) -> None:
 def build_float(trt: Any, model: onnx.ModelProto, settings: Settings) -> bytes:
     """An engine in FP32, without TF32's shorter products; raises EngineError."""
     job = _Job(trt, settings)
-    return job.build(job.parse(model, strong=number(trt) >= (10, 0)))
+    return job.build(job.parse(model, strong=has(trt, _STRONG)))
 
 
 def build_explicit(trt: Any, model: onnx.ModelProto, settings: Settings) -> bytes:
     """An engine from a file with Q/DQ; raises EngineError."""
     job = _Job(trt, settings)
-    strong = number(trt) >= (10, 0) and not settings.half
+    strong = has(trt, _STRONG) and not settings.half
     network = job.parse(model, strong)
     if not strong:
         job.allow_int8()

@@ -27,6 +27,10 @@ _DTYPES = {
 _WARM_UP, _TIMED = 20, 200
 
 
+class LoadError(EngineError):
+    """An engine's file that TensorRT cannot read."""
+
+
 class TensorRtSession:
     """An engine on the GPU behind the harness's seam.
 
@@ -47,19 +51,22 @@ class TensorRtSession:
         self._runtime = trt.Runtime(self._log)
         engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
-            raise EngineError(f"TensorRT cannot load the engine ({reason(self._log)})")
+            raise LoadError(f"TensorRT cannot load the engine ({reason(self._log)})")
         self.engine = engine
         self._context = engine.create_execution_context()
+        if self._context is None:
+            raise EngineError(f"TensorRT cannot make room to run the engine ({reason(self._log)})")
         self._outputs, self._graphs, self._describe = tuple(outputs), graphs, describe
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         inputs = [n for n in names if engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT]
         (self._input,) = inputs
         self._stream = call(self._cudart.cudaStreamCreate())
         self._buffers: dict[str, Buffer] = {}
+        self._shape: tuple[int, ...] | None = None  # what everything is prepared for
         self._graph: Any = None
 
     def run(self, batch: Array) -> Sequence[Array]:
-        if self._input not in self._buffers or self._buffers[self._input].host.shape != batch.shape:
+        if batch.shape != self._shape:
             self._prepare(batch.shape)
         source = self._buffers[self._input]
         source.host[...] = batch
@@ -93,6 +100,7 @@ class TensorRtSession:
         call(self._cudart.cudaStreamSynchronize(self._stream))
         if self._graphs:
             self._graph = self._record()
+        self._shape = shape
 
     def _record(self) -> Any:
         cudart = self._cudart
@@ -121,7 +129,7 @@ class TensorRtSession:
         That is ``trtexec``'s GPU compute time. The input is that of the last ``run``; EngineError
         if there was none.
         """
-        if not self._buffers:
+        if self._shape is None:
             raise EngineError("the engine has not run yet: there is nothing to time")
         cudart, times = self._cudart, []
         start, end = call(cudart.cudaEventCreate()), call(cudart.cudaEventCreate())
@@ -145,6 +153,7 @@ class TensorRtSession:
         return self._describe(self)
 
     def _release(self) -> None:
+        self._shape = None
         if self._graph is not None:
             call(self._cudart.cudaGraphExecDestroy(self._graph))
             self._graph = None
