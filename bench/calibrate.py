@@ -83,6 +83,16 @@ def find_run_ranges(run: Run) -> RunRanges:
     return RunRanges(graph, points, calibration, ranges, threshold.seconds)
 
 
+def points_with(run: Run, graph: Graph, ranges: Mapping[str, Range]) -> QuantizationPoints:
+    """Where Q/DQ goes, of ranges found before: without a range, none.
+
+    Rules that look after fusion find none inside fused layers, TensorRT's own calibrators leave out
+    tensors of their choice.
+    """
+    without = frozenset((graph.input_name, *graph.producer)) - ranges.keys()
+    return place(run.plan, run.placement, graph, without)
+
+
 def _find_native_ranges(run: Run, calibrator: NativeCalibrator) -> RunRanges:
     """The ranges that TensorRT's calibrator gives, whatever tensors those are.
 
@@ -95,8 +105,7 @@ def _find_native_ranges(run: Run, calibrator: NativeCalibrator) -> RunRanges:
     name = run.model.network.input_name
     if run.calibration.input_range == "declared" and name in found:
         found[name] = run.model.preprocess.input_amax()
-    without = frozenset(place(run.plan, run.placement, graph).tensors) - set(found)
-    points = place(run.plan, run.placement, graph, without)
+    points = points_with(run, graph, found)
     return RunRanges(graph, points, calibrate(run, graph), found, native.threshold_s, native)
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -92,6 +93,21 @@ def test_what_pads_calibration_images_changes_the_key_and_their_input() -> None:
     inputs = [calibration_image(one)(0) for one in runs]
     assert len({array.tobytes() for array in inputs}) == 3  # 114 is the default anyhow
     assert {one.model.preprocess.pad for one in runs} == {114}  # of what is evaluated
+
+
+def test_an_option_that_is_not_asked_for_leaves_no_trace(
+    key: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of before there were ``calibration.pad`` and ``engine.also_build`` keep their keys."""
+    hashed: dict[str, Any] = {}
+    monkeypatch.setattr("bench.spec.run_key", lambda **parts: str(hashed.update(parts)))
+    key("calibration.size=8")
+    first, *rest = hashed["calibration"]
+    assert str(first) == (
+        "CalibrationSet(size=8, seed=0, preprocess='same', input_range='calibrated', "
+        "strategy='random', listed=None)"
+    )
+    assert (len(rest), len(hashed["engine"])) == (1, 3)
 
 
 def test_no_two_changes_give_one_key(key: Key) -> None:

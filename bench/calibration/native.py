@@ -16,6 +16,14 @@ from bench.errors import ConfigError
 
 Algorithm = Literal["minmax", "entropy", "entropy2", "legacy"]
 
+HEADERS: dict[Algorithm, str] = {
+    "minmax": "MinMaxCalibration",
+    "entropy": "EntropyCalibration",
+    "entropy2": "EntropyCalibration2",
+    "legacy": "LegacyCalibration",
+}
+"""What TensorRT calls its algorithms in the first line of a cache (strings of libnvinfer 8.5.1)."""
+
 
 @dataclass(frozen=True)
 class NativeCalibrator:
@@ -54,6 +62,11 @@ class NativeCalibrator:
     @property
     def name(self) -> str:
         return f"tensorrt_{self.algorithm}"
+
+    @property
+    def header(self) -> str:
+        """What TensorRT calls the algorithm in the first line of a cache."""
+        return HEADERS[self.algorithm]
 
     @property
     def params(self) -> str:

@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         row = choose_row(options.folder, options.run)
         target = options.to or options.folder / f"bundle-{row.run_key}"
         check_target(target)
-        builders = [TensorRtRtx(capability) for capability in options.engine]
+        builders = [TensorRtRtx(capability) for capability in dict.fromkeys(options.engine)]
         write_bundle(row, rebuild_run(row), options.folder, target, builders)
     except (BenchError, HydraException, OmegaConfBaseException, OSError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import onnx
 
-from bench.calibrate import find_run_ranges
+from bench.calibrate import find_run_ranges, points_with
 from bench.model.graph import Graph
 from bench.model.onnx_model import with_batch
-from bench.quantization.plan import place
 from bench.quantization.qdq import insert_qdq
 from bench.results.histograms import HistogramStore
 from bench.spec import Run
@@ -40,10 +39,7 @@ def make_artefact(run: Run, folder: Path) -> Artefact:
     """
     network, graph = run.model.network, Graph(run.model.network)
     kept = HistogramStore(folder).ranges(run.key)
-    # Without a range, no Q/DQ: rules that look after fusion find none inside fused layers.
-    without = frozenset((graph.input_name, *graph.producer)) - kept.keys()
-    points = place(run.plan, run.placement, graph, without)
-    quantized = insert_qdq(network, graph, points, kept, run.weights)
+    quantized = insert_qdq(network, graph, points_with(run, graph, kept), kept, run.weights)
     everywhere = replace(run, placement="implicit")
     ranges = kept if run.placement == "implicit" else find_run_ranges(everywhere).amax
     batch = run.protocol.batch_size

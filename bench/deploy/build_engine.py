@@ -30,13 +30,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         trt = importlib.import_module("tensorrt")
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # OSError: a library of it cannot be loaded
         print(f"error: TensorRT is not here ({error}). Install its Python package", file=sys.stderr)
         return 2
     out = options.out or BUNDLE / f"{options.mode}.engine"
     try:
         out.write_bytes(modes[options.mode](trt))
-    except (RuntimeError, TypeError) as error:  # TypeError: what trt.Builder raises without a GPU
+    except (RuntimeError, OSError, TypeError) as error:  # TypeError: trt.Builder without a GPU
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(out)

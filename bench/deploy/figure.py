@@ -16,6 +16,7 @@ import onnx
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from bench.calibration.native import NativeCalibrator
 from bench.calibration.trt_cache import from_json
 from bench.compose import build_typed
 from bench.engine.base import Builder, Int8Model
@@ -55,6 +56,7 @@ def measure_figure(bundle: Path, overrides: Sequence[str]) -> tuple[str, bool]:
         onnx.load(bundle / "model.fp32.onnx"),
         ranges,
         frozenset(json.loads((bundle / "float_layers.json").read_text())),
+        run.calibrator.header if isinstance(run.calibrator, NativeCalibrator) else None,
     )
     fp32, int8 = measure_accuracy(run, run.engine, model)
     found = compare(fp32, int8)

@@ -175,7 +175,8 @@ def measure(bundle: Path, overrides: Sequence[str]) -> str:
     command = [sys.executable, "-m", "bench.deploy.figure", str(bundle), *overrides]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
-        raise VerificationError((ended.stdout or ended.stderr).strip().splitlines()[-1])
+        said = (ended.stdout or ended.stderr).strip().splitlines()
+        raise VerificationError(said[-1] if said else f"it ended with status {ended.returncode}")
     return ended.stdout.strip()
 
 

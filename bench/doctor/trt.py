@@ -21,10 +21,10 @@ from bench.doctor.check import Check, Finding
 from bench.doctor.gpu import look_at_cuda, look_at_tensorrt
 from bench.doctor.tiny import Tiny, make_tiny
 from bench.engine.base import Int8Model, Session
+from bench.engine.messages import open_log
 from bench.engine.onnxrt import OnnxRuntime
 from bench.engine.trt.cuda import find_gpu
 from bench.engine.trt.engine import Ranges, TensorRt
-from bench.engine.trt.log import make_log
 from bench.engine.trt.network import make_builder
 from bench.engine.trt.runtime import TensorRtSession
 from bench.engine.trt.version import has, load_tensorrt
@@ -64,7 +64,7 @@ def on_gpu(look: Callable[[], Finding], implicit: bool = False) -> Callable[[], 
 def start_builder() -> Finding:
     """Whether the libraries, the driver and the GPU go together."""
     trt = load_tensorrt()
-    make_builder(trt, make_log(trt))
+    make_builder(trt, open_log(trt))
     return Finding("pass", f"TensorRT {trt.__version__} starts one on {find_gpu()}")
 
 

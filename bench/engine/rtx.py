@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import onnx
 
 from bench.engine.base import Builder, Compiled
+from bench.engine.messages import open_log, reason, short
 from bench.errors import ConfigError, EngineError
 from bench.quantization.grid import Scheme
 
@@ -52,31 +53,27 @@ class TensorRtRtx(Builder):
         return f"compute_capability={self.compute_capability}"
 
     def compile(self, model: onnx.ModelProto) -> Compiled:
-        """Parse and build; an input whose batch is open gets a profile for one image.
+        """Parse and build; the batch is fixed.
 
         Raises EngineError with the first complaint of parser or builder.
         """
         trt = _tensorrt()
-        log = _make_log(trt)
+        log = open_log(trt)
         builder = trt.Builder(log)
         network = builder.create_network(0)
         parser = trt.OnnxParser(network, log)
         if not parser.parse(model.SerializeToString()):
-            told = [parser.get_error(number) for number in range(parser.num_errors)]
-            reasons = [f"{error.node_name()}: {error.desc()}" for error in told] or log.errors
-            raise EngineError(f"TensorRT for RTX cannot parse the model ({_first(reasons)})")
+            said = reason(log)
+            if parser.num_errors:
+                complaint = parser.get_error(0)
+                said = short(f"{complaint.node_name()}: {complaint.desc()}")
+            raise EngineError(f"TensorRT for RTX cannot parse the model ({said})")
         config = builder.create_builder_config()
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(trt.ComputeCapability, self.compute_capability), 0)
-        image = network.get_input(0)
-        if -1 in tuple(image.shape):
-            shape = tuple(1 if extent == -1 else extent for extent in image.shape)
-            profile = builder.create_optimization_profile()
-            profile.set_shape(image.name, shape, shape, shape)
-            config.add_optimization_profile(profile)
         plan = builder.build_serialized_network(network, config)
         if plan is None:
-            raise EngineError(f"TensorRT for RTX cannot build the model ({_first(log.errors)})")
+            raise EngineError(f"TensorRT for RTX cannot build the model ({reason(log)})")
         return Compiled(bytes(plan), tuple(dict.fromkeys(log.warnings)))
 
 
@@ -90,26 +87,3 @@ def _tensorrt() -> Any:
             f"engine tensorrt_rtx needs TensorRT for RTX, which is not here ({error})",
             "Install it: pip install -e '.[rtx]'",
         ) from error
-
-
-def _make_log(trt: Any) -> Any:
-    class Log(trt.ILogger):  # type: ignore[misc]
-        """Keeps warnings and errors instead of printing them."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.warnings: list[str] = []
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            line = " ".join(str(message).split())
-            if severity == self.WARNING:
-                self.warnings.append(line)
-            elif severity in (self.ERROR, self.INTERNAL_ERROR):
-                self.errors.append(line)
-
-    return Log()
-
-
-def _first(lines: list[str]) -> str:
-    return lines[0][:300] if lines else "without a reason"

@@ -185,3 +185,10 @@ def test_what_cannot_be_is_told_in_one_line(
     assert said in error
     assert error.count("\n") == 1
     assert not (tmp_path / "e").exists()
+
+
+def test_a_place_that_cannot_be_written_is_told_in_one_line(bundles, monkeypatch, tmp_path, capsys):
+    trt = FakeTensorRt("10.3.0")
+    assert build(bundles["all"], "explicit", trt, monkeypatch, tmp_path / "no" / "e") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1

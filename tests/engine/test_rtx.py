@@ -32,14 +32,18 @@ def test_every_kind_of_graph_is_built_in_int8(tiny_name, tiny, quantize, placeme
 
 
 def test_the_capability_is_part_of_the_engine(tiny, builder):
-    proto = tiny("classifier").proto
+    proto = with_batch(tiny("classifier").proto, "images", 1)
     built = {name: builder(name).compile(proto).content for name in ("SM86", "SM120")}
     assert built["SM86"] != built["SM120"]
     assert builder("SM86").options != builder("SM120").options
 
 
-def test_a_batch_left_open_gets_a_profile(build, builder):
-    assert builder().compile(build("classifier")).content
+def test_what_the_builder_refuses_is_told_however_often(build, builder):
+    """Its batch is open. The second time TensorRT tells the same logger."""
+    for _ in range(2):
+        with pytest.raises(EngineError, match=r"cannot build the model .*profile") as error:
+            builder().compile(build("classifier"))
+        assert "\n" not in str(error.value)
 
 
 def test_what_the_parser_refuses_is_told(tiny, builder):

@@ -92,7 +92,8 @@ def is_open(name: str, version: str) -> bool:
     return first <= VERSIONS[version] <= last
 
 
-OURS = {path.name: path.read_text() for path in sorted(CODE.glob("*.py"))}
+_FILES = [*sorted(CODE.glob("*.py")), CODE.parent / "messages.py"]
+OURS = {path.name: path.read_text() for path in _FILES}
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -171,6 +171,38 @@ def test_a_closed_session_leaves_no_memory_behind(fake_tensorrt, engine, tiny, i
     assert (runtime.host, runtime.device) == ({}, {})
 
 
+def test_neither_does_one_that_is_dropped(fake_tensorrt, engine, tiny, images):
+    """As the FP32 session that every run is timed beside, when another model's takes its place."""
+    fake_tensorrt()
+    runtime = importlib.import_module("cuda.bindings.runtime")
+    session = engine().build(with_batch(tiny("residual").proto, "images", 1))
+    session.run(images(1))
+    assert runtime.device
+    del session
+    assert (runtime.host, runtime.device) == ({}, {})
+
+
+def test_a_shape_that_could_not_be_prepared_is_tried_again(
+    fake_tensorrt, engine, tiny, images, monkeypatch
+):
+    fake_tensorrt()
+    runtime = importlib.import_module("cuda.bindings.runtime")
+    with engine().build(with_batch(tiny("residual").proto, "images", 1)) as session:
+        real, left = runtime.cudaMalloc, [1]
+
+        def malloc(size: int) -> Any:
+            if not left:
+                return (runtime.cudaError_t.cudaErrorInvalidValue,)
+            left.pop()
+            return real(size)
+
+        monkeypatch.setattr(runtime, "cudaMalloc", malloc)
+        with pytest.raises(EngineError, match="CUDA fails"):
+            session.run(images(1))
+        monkeypatch.setattr(runtime, "cudaMalloc", real)
+        assert len(session.run(images(1))[0]) == 1
+
+
 def test_what_the_gpu_tells_is_in_the_description(fake_tensorrt, engine, tiny, images):
     fake_tensorrt()
     with engine().build(with_batch(tiny("residual").proto, "images", 1)) as session:

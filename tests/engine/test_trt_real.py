@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.calibration.native import NativeCalibrator
-from bench.engine.trt.calibrator import HEADERS, base_class, make_feeding, make_reading
+from bench.calibration.native import HEADERS, NativeCalibrator
+from bench.engine.messages import open_log
+from bench.engine.trt.calibrator import base_class, make_feeding, make_reading
 from bench.engine.trt.cuda import find_gpu
-from bench.engine.trt.log import make_log
 from bench.engine.trt.network import make_builder
 from bench.engine.trt.version import load_tensorrt
 from bench.errors import BenchError, ConfigError, EngineError
@@ -187,7 +187,7 @@ def test_every_name_of_cuda_s_and_of_the_management_library_s_exists() -> None:
 @without_gpu
 def test_without_a_driver_a_builder_is_refused_in_one_line() -> None:
     with pytest.raises(ConfigError, match="cannot start a builder") as error:
-        make_builder(trt, make_log(trt))
+        make_builder(trt, open_log(trt))
     assert "CUDA initialization failure with error: 35" in str(error.value)
     assert "\n" not in str(error.value)
 

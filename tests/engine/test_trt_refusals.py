@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -27,6 +28,36 @@ def test_without_a_driver_one_line_tells_so(fake_tensorrt, engine, version):
     with pytest.raises(ConfigError, match="finds no NVIDIA driver") as error:
         _ = engine().options
     assert "engine=tensorrt_rtx" in one_line(error)
+
+
+def test_a_gpu_that_tells_nothing_of_itself_is_refused(fake_tensorrt, engine, monkeypatch):
+    """As in a container with CUDA, but without NVIDIA's management library."""
+    fake_tensorrt()
+    pynvml = importlib.import_module("pynvml")
+
+    def fail() -> None:
+        raise pynvml.NVMLError("NVML Shared Library Not Found")
+
+    monkeypatch.setattr(pynvml, "nvmlInit", fail)
+    with pytest.raises(ConfigError, match="NVML Shared Library Not Found") as error:
+        _ = engine().options
+    one_line(error)
+
+
+def test_an_engine_without_room_is_refused_and_kept(
+    fake_tensorrt, engine, tiny, tmp_path, monkeypatch
+):
+    trt = fake_tensorrt()
+    model = with_batch(tiny("residual").proto, "images", 1)
+    with engine().build(model):
+        pass
+    monkeypatch.setattr(trt.ICudaEngine, "create_execution_context", lambda self: None)
+    (path,) = tmp_path.rglob("*.engine")
+    before = path.stat().st_mtime_ns
+    with pytest.raises(EngineError, match="cannot make room") as error:
+        engine().build(model)
+    one_line(error)
+    assert path.stat().st_mtime_ns == before
 
 
 def test_a_builder_that_cannot_start_is_told(fake_tensorrt, engine, tiny, monkeypatch):
@@ -73,6 +104,8 @@ def test_options_that_a_version_lacks_are_refused(fake_tensorrt, engine, version
         {"profile": [1, 2]},
         {"profile": [4, 2, 1]},
         {"profile": [0, 1, 2]},
+        {"profile": ["a", "b", "c"]},
+        {"workspace_gb": float("nan")},
     ],
     ids=str,
 )
@@ -106,3 +139,16 @@ def test_what_the_builder_refuses_is_told_and_leaves_no_file(
     with pytest.raises(EngineError, match="no optimization profile is defined"):
         engine().build(build("classifier"))  # its batch is open
     assert not [*Path(tmp_path).rglob("*.engine")]
+
+
+def test_the_reason_is_told_while_an_engine_is_open(fake_tensorrt, engine, tiny, build):
+    """TensorRT then has the logger of that engine in mind."""
+    fake_tensorrt()
+    with engine().build(with_batch(tiny("residual").proto, "images", 1)):
+        for _ in range(2):
+            with pytest.raises(EngineError, match="no optimization profile is defined"):
+                engine().build(build("classifier"))
+        proto = with_batch(tiny("residual").proto, "images", 2)
+        proto.graph.node[0].op_type = "If"
+        with pytest.raises(EngineError, match="op: If"):
+            engine().build(proto)

@@ -5,6 +5,10 @@ import os
 NVML_CLOCK_SM, NVML_TEMPERATURE_GPU = 1, 0
 
 
+class NVMLError(Exception):
+    pass
+
+
 def nvmlInit():
     pass
 

@@ -19,9 +19,9 @@ import onnx
 from bench.cache import content_key, write_atomically
 from bench.calibration.native import NativeCalibration, NativeCalibrator
 from bench.engine.base import Array
+from bench.engine.messages import open_log, reason
 from bench.engine.trt.calibrator import make_feeding, make_reading
 from bench.engine.trt.cuda import Buffer, find_gpu, synchronize
-from bench.engine.trt.log import make_log, reason
 from bench.engine.trt.network import (
     add_profile,
     input_shape,
@@ -30,8 +30,10 @@ from bench.engine.trt.network import (
     parse_network,
     set_ranges,
 )
-from bench.engine.trt.version import check_implicit, has, number
+from bench.engine.trt.version import check_implicit, has
 from bench.errors import ConfigError, EngineError
+
+_STRONG = "NetworkDefinitionCreationFlag.STRONGLY_TYPED"
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,13 @@ def check_settings(trt: Any, settings: Settings) -> None:
 def build_float(trt: Any, model: onnx.ModelProto, settings: Settings) -> bytes:
     """An engine in FP32, without TF32's shorter products; raises EngineError."""
     job = _Job(trt, settings)
-    return job.build(job.parse(model, strong=number(trt) >= (10, 0)))
+    return job.build(job.parse(model, strong=has(trt, _STRONG)))
 
 
 def build_explicit(trt: Any, model: onnx.ModelProto, settings: Settings) -> bytes:
     """An engine from a file with Q/DQ; raises EngineError."""
     job = _Job(trt, settings)
-    strong = number(trt) >= (10, 0) and not settings.half
+    strong = has(trt, _STRONG) and not settings.half
     network = job.parse(model, strong)
     if not strong:
         job.allow_int8()
@@ -161,7 +163,7 @@ class _Job:
         self._timing_file = (
             settings.folder / f"timing-{content_key(trt.__version__, find_gpu())}.cache"
         )
-        self._log = make_log(trt)
+        self._log = open_log(trt)
         self._builder = make_builder(trt, self._log)
         self.config = self._configure()
 

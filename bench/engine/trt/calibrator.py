@@ -23,14 +23,6 @@ from bench.calibration.trt_cache import CalibrationCache, from_ranges, parse, ve
 from bench.engine.base import Array
 from bench.errors import EngineError
 
-HEADERS = {
-    "minmax": "MinMaxCalibration",
-    "entropy": "EntropyCalibration",
-    "entropy2": "EntropyCalibration2",
-    "legacy": "LegacyCalibration",
-}
-"""What TensorRT calls its algorithms in the first line of a cache (strings of libnvinfer 8.5.1)."""
-
 
 def base_class(trt: Any, header: str) -> Any:
     """TensorRT's class for an algorithm, by its name in caches."""
@@ -74,7 +66,7 @@ def make_feeding(
     ``upload`` takes a batch to the device and gives its address. After the build ``result`` gives
     what was calibrated.
     """
-    header = HEADERS[asked.algorithm]
+    header = asked.header
     base: Any = base_class(trt, header)
 
     class Feeding(base, _LegacyParameters):  # type: ignore[misc]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 import numpy.typing as npt
@@ -97,7 +98,13 @@ class _Nvml:
                 f"engine tensorrt needs nvidia-ml-py, which cannot be imported ({error})",
                 "Install it: pip install nvidia-ml-py",
             ) from error
-        self._nvml.nvmlInit()
+        try:
+            self._nvml.nvmlInit()
+        except self._nvml.NVMLError as error:
+            raise ConfigError(
+                f"engine tensorrt cannot ask the NVIDIA driver about the GPU ({error})",
+                "Check nvidia-smi; a container needs the driver's utility capability",
+            ) from error
         return self._nvml
 
     def __exit__(self, *error: object) -> None:
@@ -115,15 +122,20 @@ def synchronize() -> None:
 
 
 class Buffer:
-    """One tensor in page-locked host memory, ``host``, and on the device, at ``pointer``."""
+    """One tensor in page-locked host memory, ``host``, and on the device, at ``pointer``.
+
+    Both memories go back when it is closed, or with the object itself.
+    """
 
     def __init__(self, shape: Sequence[int], dtype: npt.DTypeLike) -> None:
         self._cudart = load_cudart()
         self.nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
         self._pinned = int(call(self._cudart.cudaMallocHost(self.nbytes)))
+        self._give_back = [finalize(self, self._cudart.cudaFreeHost, self._pinned)]
         memory = (ctypes.c_byte * self.nbytes).from_address(self._pinned)
         self.host: npt.NDArray[Any] = np.ctypeslib.as_array(memory).view(dtype).reshape(shape)
         self.pointer = int(call(self._cudart.cudaMalloc(self.nbytes)))
+        self._give_back.append(finalize(self, self._cudart.cudaFree, self.pointer))
 
     def push(self, stream: Any) -> None:
         """From host to device, in the stream's order."""
@@ -139,5 +151,6 @@ class Buffer:
 
     def close(self) -> None:
         """Give both memories back; ``host`` must not be used afterwards."""
-        call(self._cudart.cudaFree(self.pointer))
-        call(self._cudart.cudaFreeHost(self._pinned))
+        for give_back in self._give_back:
+            if (ended := give_back()) is not None:
+                call(ended)

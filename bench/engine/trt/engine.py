@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -25,10 +26,10 @@ from bench.engine.trt.builder import (
 )
 from bench.engine.trt.cuda import find_gpu
 from bench.engine.trt.inspector import read_layers
-from bench.engine.trt.runtime import TensorRtSession
+from bench.engine.trt.runtime import LoadError, TensorRtSession
 from bench.engine.trt.store import Built, build_once
 from bench.engine.trt.version import check_implicit, has, load_tensorrt
-from bench.errors import ConfigError, EngineError
+from bench.errors import ConfigError
 from bench.model.graph import COMPUTE_OPS
 from bench.quantization.grid import Scheme
 
@@ -78,7 +79,7 @@ class TensorRt:
             raise ConfigError(f"engine.mode={self.mode} is unknown", "Use explicit or implicit")
         if self.ranges not in get_args(Ranges):
             raise ConfigError(f"engine.ranges={self.ranges} is unknown", "Use cache or dynamic")
-        if self.workspace_gb <= 0:
+        if not 0 < self.workspace_gb < math.inf:
             raise ConfigError(
                 f"engine.workspace_gb={self.workspace_gb} is no size", "Use 1 or more"
             )
@@ -89,7 +90,9 @@ class TensorRt:
                 f"engine.optimization_level={self.optimization_level} is no level", "Use 0 to 5"
             )
         if self.profile is not None and not (
-            len(self.profile) == 3 and 1 <= self.profile[0] <= self.profile[1] <= self.profile[2]
+            len(self.profile) == 3
+            and all(isinstance(batch, int) for batch in self.profile)
+            and 1 <= self.profile[0] <= self.profile[1] <= self.profile[2]
         ):
             raise ConfigError(
                 f"engine.profile={list(self.profile)} is no profile",
@@ -172,8 +175,8 @@ class TensorRt:
         built = make()
         try:
             return self._opened_session(trt, built, model)
-        except EngineError:
-            path.unlink()
+        except LoadError:
+            path.unlink(missing_ok=True)  # another process may have been faster
         return self._opened_session(trt, make(), model)
 
     def _opened_session(self, trt: Any, built: Built, model: onnx.ModelProto) -> TensorRtSession:

@@ -7,7 +7,7 @@ from typing import Any
 
 import onnx
 
-from bench.engine.trt.log import reason
+from bench.engine.messages import reason, short
 from bench.engine.trt.version import has
 from bench.errors import ConfigError, EngineError
 from bench.model.graph import COMPUTE_OPS
@@ -42,7 +42,7 @@ def parse_network(trt: Any, log: Any, builder: Any, model: onnx.ModelProto, stro
         said = reason(log)
         if parser.num_errors:
             complaint = parser.get_error(0)
-            said = " ".join(str(complaint.desc()).split())[:300]
+            said = short(complaint.desc())
         raise EngineError(f"TensorRT cannot parse the model ({said})")
     return network
 

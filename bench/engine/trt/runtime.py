@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Any
 
 from bench.engine.base import Array, Description
+from bench.engine.messages import open_log, reason
 from bench.engine.trt.cuda import Buffer, call, load_cudart, synchronize
-from bench.engine.trt.log import make_log, reason
 from bench.errors import EngineError
 
 _DTYPES = {
@@ -26,6 +26,10 @@ _DTYPES = {
 _WARM_UP, _TIMED = 20, 200
 
 
+class LoadError(EngineError):
+    """An engine's file that TensorRT cannot read."""
+
+
 class Lane:
     """One inference in flight: an execution context with memory and a stream of its own.
 
@@ -37,17 +41,16 @@ class Lane:
     ) -> None:
         self._cudart, self._log = load_cudart(), log
         self._engine, self._context = engine, engine.create_execution_context()
+        if self._context is None:
+            raise EngineError(f"TensorRT cannot make room to run the engine ({reason(log)})")
         self._outputs, self._graphs = tuple(outputs), graphs
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         (self._input,) = (n for n in names if engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT)
         self.stream = call(self._cudart.cudaStreamCreate())
         self._buffers: dict[str, Buffer] = {}
         self._graph: Any = None
-
-    @property
-    def shape(self) -> tuple[int, ...] | None:
+        self.shape: tuple[int, ...] | None = None
         """Of the batches that it is ready for; None before the first."""
-        return self._buffers[self._input].host.shape if self._buffers else None
 
     def run(self, batch: Array) -> Sequence[Array]:
         """Host memory to host memory; the outputs are the caller's own."""
@@ -85,6 +88,7 @@ class Lane:
         call(self._cudart.cudaStreamSynchronize(self.stream))
         if self._graphs:
             self._graph = self._record()
+        self.shape = shape
 
     def _record(self) -> Any:
         cudart = self._cudart
@@ -109,6 +113,7 @@ class Lane:
             raise EngineError(f"TensorRT cannot run the engine ({reason(self._log)})")
 
     def _release(self) -> None:
+        self.shape = None
         if self._graph is not None:
             call(self._cudart.cudaGraphExecDestroy(self._graph))
             self._graph = None
@@ -140,11 +145,11 @@ class TensorRtSession:
         describe: Callable[[TensorRtSession], Description],
     ) -> None:
         self._cudart, self._describe = load_cudart(), describe
-        self._log = make_log(trt)
+        self._log = open_log(trt)
         self._runtime = trt.Runtime(self._log)
         engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
-            raise EngineError(f"TensorRT cannot load the engine ({reason(self._log)})")
+            raise LoadError(f"TensorRT cannot load the engine ({reason(self._log)})")
         self.engine = engine
         self._lanes = [Lane(trt, engine, outputs, graphs, self._log) for _ in range(streams)]
 

@@ -7,7 +7,8 @@ the layers that would be INT8, so that ranges show in the outputs.
 
 What it mimics: a calibrator is asked for batches until it gives none; an exception of its own is
 swallowed; a cache is taken only if the header names this version and the algorithm; a failed build
-gives None and a message; an engine of another version or GPU is not loaded.
+gives None and a message; an engine of another version or GPU is not loaded; messages go to the
+logger that came first, as long as somebody uses it.
 """
 
 import ctypes
@@ -15,6 +16,7 @@ import enum
 import json
 import os
 import re
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +54,20 @@ class _Strict:
         if not name.startswith("_") and f"{type(self).__name__}.{name}" not in _NAMES:
             raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
         object.__setattr__(self, name, value)
+
+
+_users = weakref.WeakSet()  # builders and runtimes that live
+_logger = None  # the first one's, and every other's
+
+
+def _registered(user, logger):
+    """The one logger that TensorRT keeps while anybody lives who uses it."""
+    global _logger
+    _logger = _logger if _users else weakref.ref(logger)
+    _users.add(user)
+    alive = _logger()
+    assert alive is not None, "the logger is gone: TensorRT would crash"
+    return alive
 
 
 class ILogger:
@@ -269,7 +285,7 @@ class IBuilderConfig(_Strict):
 
 class Builder:
     def __init__(self, logger):
-        self._log = logger
+        self._log = _registered(self, logger)
         if os.environ.get("FAKE_NO_DRIVER"):
             logger.log(ILogger.WARNING, "CUDA initialization failure with error: 35")
             raise TypeError("pybind11::init(): factory function returned nullptr")
@@ -346,7 +362,7 @@ def _read(pointer, shape):
 
 class Runtime:
     def __init__(self, logger):
-        self._log = logger
+        self._log = _registered(self, logger)
 
     def deserialize_cuda_engine(self, serialized_engine):
         try:

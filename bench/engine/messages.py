@@ -1,0 +1,48 @@
+"""What TensorRT, and TensorRT for RTX, have to say, kept instead of printed."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+
+def open_log(trt: Any) -> Any:
+    """The logger, emptied; its ``warnings`` and ``errors`` are lists of lines.
+
+    A process has one for each library: as long as a builder or runtime lives, TensorRT tells the
+    first one's logger what it has to say to any other's (NVIDIA/TensorRT issue 1475), and that
+    logger must not be gone by then.
+    """
+    log = _only_log(trt)
+    log.warnings.clear()
+    log.errors.clear()
+    return log
+
+
+@lru_cache
+def _only_log(trt: Any) -> Any:
+    class Log(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.warnings: list[str] = []
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, msg: str) -> None:
+            line = " ".join(msg.split())
+            if severity == trt.ILogger.WARNING:
+                self.warnings.append(line)
+            elif severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
+                self.errors.append(line)
+
+    return Log()
+
+
+def reason(log: Any) -> str:
+    """The first error, or else the last warning, short enough for a line."""
+    lines = log.errors[:1] or log.warnings[-1:]
+    return short(lines[0]) if lines else "without a reason"
+
+
+def short(text: str) -> str:
+    """On one line, and of a line's length."""
+    return " ".join(text.split())[:300]
