@@ -26,7 +26,7 @@ RED, BLUE = (200, 0, 0), (0, 0, 200)
 
 
 def write_marked(path: Path, mark: int | bytes) -> None:
-    """Its upper left eighth is red as stored, the rest blue; ``mark`` is the orientation or EXIF."""
+    """Its upper left eighth is red as stored; ``mark`` is the orientation, or all of the EXIF."""
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Pil.new("RGB", WIDE, BLUE)
     picture.paste(RED, (0, 0, 8, 8))
