@@ -134,6 +134,7 @@ def _held_out_f1(
 def _choose(chosen: Any, score: Any, hit: Any, image: Any, weights: Any, to_find: Any) -> None:
     """Fill ``chosen``, walking the detections from the best score down."""
     for resample in range(len(weights)):
+        objects = to_find[resample]
         believed, right, best = np.zeros(2), np.zeros(2), np.zeros(2)
         for detection in range(len(score)):
             half, weight = image[detection] % 2, weights[resample, image[detection]]
@@ -143,10 +144,13 @@ def _choose(chosen: Any, score: Any, hit: Any, image: Any, weights: Any, to_find
                 continue  # no threshold parts equal scores
             for half in range(2):
                 if right[half]:
-                    quality = 2 * right[half] / (believed[half] + to_find[resample, half])
+                    quality = 2 * right[half] / (believed[half] + objects[half])
                     if quality > best[half]:
                         best[half] = quality
                         chosen[resample, half] = score[detection]
+            # Even if all that is left to find came next, no F1 from here on would be better.
+            if (best * (believed + objects) >= 2 * objects).all():
+                break
 
 
 @numba.njit(cache=True)
@@ -156,6 +160,8 @@ def _count_held_out(
     """Add to ``counts`` (resamples, 2) the detections believed, and the right ones of them."""
     for resample in range(len(weights)):
         for detection in range(len(score)):
+            if score[detection] < chosen[resample].min():
+                break
             if score[detection] >= chosen[resample, 1 - image[detection] % 2]:
                 weight = weights[resample, image[detection]]
                 counts[resample, 0] += weight
