@@ -36,18 +36,19 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture
-def report(sweep, tmp_path) -> Path:
-    write_table(sweep, tmp_path)
+@pytest.fixture(scope="module")
+def report(sweep, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    write_table(sweep, folder)
     for key in sweep["run_key"]:
         parts = (Part("cat", 30, 0.5, 0.4, -0.2, -0.1), Part("dog", 3, 0.5, 0.4, -0.2, -0.1))
         missed = View("1 missed", (Box((0.7, 0.1, 0.2, 0.8), "a cat of a long name", "missed"),))
         shown = Example("long_name_of_a_file" * 5, "f00d", 640, 160, "1 cat", View("1"), missed)
-        LossStore(tmp_path).add(key, Losses("object", 3, 1, 0.4, parts, examples=(shown,)))
+        LossStore(folder).add(key, Losses("object", 3, 1, 0.4, parts, examples=(shown,)))
     picture = io.BytesIO()
     Pil.new("RGB", (320, 80), (0, 0, 255)).save(picture, "JPEG")
-    LossStore(tmp_path).add_picture("f00d", picture.getvalue)
-    return write_report(tmp_path)
+    LossStore(folder).add_picture("f00d", picture.getvalue)
+    return write_report(folder)
 
 
 @pytest.fixture
