@@ -25,12 +25,19 @@ from bench.evaluation.mistakes import missed, mistakes_at, to_find, verdicts_of
 from bench.evaluation.operating_point import best_threshold, find_shift
 from bench.evaluation.task import ClassificationTask, DetectionTask, Score, Task
 from bench.model.detections import Detections
-from bench.results.losses import Box, Example, Kind, Losses, LossStore, Part, View
+from bench.results.losses import (
+    LONGER_SIDE,
+    Box,
+    Example,
+    Kind,
+    Losses,
+    LossStore,
+    Part,
+    View,
+)
 from bench.spec import Run
 
 EXAMPLES = 4
-THUMBNAIL = 320
-"""Pixels of a kept picture's longer side: a report shows those of two runs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +131,8 @@ def _classification(
 
 def _classes(run: Run, fp32: Score, int8: Score) -> tuple[Part, ...]:
     """Every class of which there is something, with the interval of its difference."""
-    counts, before, after = fp32.class_counts, fp32.class_values, int8.class_values
+    counts, images = fp32.class_counts, fp32.class_images
+    before, after = fp32.class_values, int8.class_values
     parts = []
     for label in np.flatnonzero(counts).tolist():
         interval = paired_bootstrap(
@@ -132,9 +140,10 @@ def _classes(run: Run, fp32: Score, int8: Score) -> tuple[Part, ...]:
             fp32.class_replicates[:, label],
             int8.class_replicates[:, label],
         )
-        ends = (interval.low, interval.high) if interval.resamples else (None, None)
+        low, high = (interval.low, interval.high) if interval.resamples else (None, None)
         name, count = run.dataset.class_names[label], int(counts[label])
-        parts.append(Part(name, count, float(before[label]), float(after[label]), *ends))
+        values = float(before[label]), float(after[label])
+        parts.append(Part(name, count, *values, low, high, int(images[label])))
     return tuple(parts)
 
 
@@ -168,7 +177,7 @@ class _Picture(NamedTuple):
 def _keep_picture(run: Run, store: LossStore, image: int) -> _Picture:
     samples = run.dataset.validation
     pixels = samples.image(image)
-    key = content_key(run.dataset.name, samples.fingerprint, image, THUMBNAIL)
+    key = content_key(run.dataset.name, samples.fingerprint, image, LONGER_SIDE)
     store.add_picture(key, partial(_thumbnail, pixels))
     height, width = pixels.shape[:2]
     return _Picture(Path(samples.names[image]).name, key, width, height)
@@ -176,7 +185,7 @@ def _keep_picture(run: Run, store: LossStore, image: int) -> _Picture:
 
 def _thumbnail(picture: Image) -> bytes:
     small = Pil.fromarray(picture)
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    small.thumbnail((LONGER_SIDE, LONGER_SIDE))
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=80, optimize=True)
     return buffer.getvalue()
@@ -198,14 +207,15 @@ def _view(
         left, top, width, height = np.round([*low, *(high - low)], 4).tolist()
         return Box((left, top, width, height), names[label], kind, score)
 
-    believed = (found.scores >= np.float32(threshold)) & np.isfinite(found.boxes).all(axis=1)
+    scores, drawn = found.finite_scores, np.isfinite(found.boxes).all(axis=1)
+    believed = scores >= np.float32(threshold)
     right, wrong = believed & (verdicts == 1), believed & (verdicts == 0)
     open_ = missed(target, Detections(found.boxes[right], found.scores[right], found.labels[right]))
     kinds: tuple[tuple[Kind, npt.NDArray[np.bool_]], ...] = (("right", right), ("wrong", wrong))
     boxes = [
-        box(found.boxes[i], int(found.labels[i]), kind, round(float(found.scores[i]), 3))
+        box(found.boxes[i], int(found.labels[i]), kind, round(float(scores[i]), 3))
         for kind, own in kinds
-        for i in np.flatnonzero(own)
+        for i in np.flatnonzero(own & drawn)
     ]
     boxes += [box(target.boxes[i], int(target.labels[i]), "missed") for i in open_]
     says = f"{int(right.sum())} right, {int(wrong.sum())} wrong, {len(open_)} missed"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
@@ -57,7 +57,7 @@ class CalibrationSet:
     input_range: Literal["calibrated", "declared"] = "calibrated"
     strategy: Strategy = "random"
     listed: ImageList | None = None
-    pad: Pad | None = field(default=None, repr=False)
+    pad: Pad | None = None
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -185,10 +185,7 @@ class Run:
     @property
     def key(self) -> str:
         """The run's key: equal for runs that must give the same result."""
-        # What is not asked for leaves no trace: keys of rows made before there was such an option
-        # stay what they were.
         engines = [one for one in (self.engine, self.also_build) if one is not None]
-        padded = [f"pad={pad}"] if (pad := self.calibration.pad) is not None else []
         return run_key(
             method=METHOD,
             model=self.model.network.sha256,
@@ -197,7 +194,7 @@ class Run:
             preprocess=self.model.preprocess,
             dataset=(self.dataset.name, self.dataset.fingerprint, self.n_images),
             calibrator=(self.calibrator.name, self.calibrator.params),
-            calibration=[self.calibration, self.calibration_images, *padded],
+            calibration=(self.calibration, self.calibration_images),
             plan=self.plan,
             placement=self.placement,
             scheme=self.scheme,

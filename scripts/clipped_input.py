@@ -141,11 +141,21 @@ def _thresholds(folder: Path) -> tuple[Group, Thresholds]:
 
 
 def _run(group: Group) -> Run:
-    """The objects of the group's first row, from what was typed for it."""
+    """The objects of the group's first row, from what was typed for it.
+
+    Raises DataError where that gives another model now: rows from before it was kept say nothing.
+    """
     register()
+    first = group.rows.iloc[0]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config: Any = compose("config", shlex.split(group.rows["overrides"].iloc[0]))
-    return build_run(config)
+        config: Any = compose("config", shlex.split(first["overrides"]))
+    run = build_run(config)
+    if run.model.network.sha256 != first["model_sha256"]:
+        raise DataError(
+            f"what was typed for {group.title} ('{first['overrides']}') gives another model now",
+            "Run the sweep again",
+        )
+    return run
 
 
 if __name__ == "__main__":

@@ -23,8 +23,7 @@ class CocoDataset:
     Class indices follow the ascending category ids, as every COCO model does. A picture that EXIF
     would turn is turned only if it then has the size that its annotations say; calibration images,
     of which nothing says it, count as stored (as ``torchvision``'s ``CocoDetection`` reads all).
-    Calibration images
-    need ``calibration_annotations`` only where they are to be balanced over classes. Raises
+    They need ``calibration_annotations`` only where they are to be balanced over classes. Raises
     ConfigError if a path is not given or the model is no detector, DataError if files are missing
     or do not match.
     """

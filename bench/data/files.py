@@ -5,7 +5,7 @@ says how to turn it. What is right is what the annotations were made on, and too
 
 * Ultralytics turns (OpenCV's reader obeys the mark, and so does ``exif_size`` in its utilities);
 * torchvision (``ImageFolder``, ``CocoDetection``, ``VOCDetection``) and the MATLAB reader of VOC's
-  development kit take the pixels as they are stored;
+  development kit take the pixels as they are stored (but for TIFF, which Pillow always turns);
 * COCO's annotations say each picture's width and height: these tell where turning swaps the two,
   and else its pixels count as stored (COCO's own pictures are not marked).
 
@@ -22,7 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, ImageOps
+from PIL import ExifTags
 from PIL import Image as Pil
 
 from bench.cache import content_key
@@ -32,6 +32,15 @@ from bench.errors import DataError
 Size = tuple[int, int]
 """Width and height."""
 
+_TURNS = {
+    2: Pil.Transpose.FLIP_LEFT_RIGHT, 3: Pil.Transpose.ROTATE_180,
+    4: Pil.Transpose.FLIP_TOP_BOTTOM, 5: Pil.Transpose.TRANSPOSE, 6: Pil.Transpose.ROTATE_270,
+    7: Pil.Transpose.TRANSVERSE, 8: Pil.Transpose.ROTATE_90,
+}  # fmt: skip
+"""What makes a picture of each orientation upright (EXIF 2.32, section 4.6.4.A).
+
+``ImageOps.exif_transpose`` also writes the EXIF anew, and fails where something in it is odd.
+"""
 _SIDEWAYS = frozenset({5, 6, 7, 8})
 """The orientations in which width and height change places."""
 
@@ -57,15 +66,20 @@ class FileSamples:
     def image(self, index: int) -> Image:
         path = self.path(index)
         with _readable(path), Pil.open(path) as picture:
-            if self._is_turned(index, picture.size, _orientation(picture)):
-                return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-            return np.asarray(picture.convert("RGB"))
+            orientation = _orientation(picture)
+            pixels = picture.convert("RGB")
+            if self._is_turned(index, picture.size, orientation):
+                pixels = pixels.transpose(_TURNS[orientation])
+            return np.asarray(pixels)
 
     def path(self, index: int) -> Path:
         return self.root / self.names[index]
 
     def size(self, index: int) -> Size:
-        """Width and height of image ``index``, from the head of its file: no pixel is decoded."""
+        """Width and height of image ``index``, from the head of its file.
+
+        (Of a PNG without EXIF there, Pillow decodes the pixels too: it may stand behind them.)
+        """
         path = self.path(index)
         with _readable(path):
             size, orientation = _head(path, path.stat().st_mtime_ns)
@@ -77,7 +91,7 @@ class FileSamples:
         """Names, sizes and times of change: cheap, and different after any usual edit or copy."""
         stats = (self.path(index).stat() for index in range(len(self)))
         facts = (f"{s.st_size}:{s.st_mtime_ns}" for s in stats)
-        # Where nothing is turned, no word of it: prepared images of before stay good.
+        # Where nothing may be turned, no word of it: rows of before stay good.
         told = [self.upright, *self.sizes] if self.upright or self.sizes else []
         return content_key(*self.names, *facts, *told)
 
@@ -107,7 +121,12 @@ def _head(path: Path, changed: int) -> tuple[Size, int]:
 
 
 def _orientation(picture: Pil.Image) -> int:
-    """EXIF's Orientation, 1 (as stored) to 8; 1 for none, and for EXIF that is no EXIF."""
+    """EXIF's Orientation, 1 (as stored) to 8; 1 for none, and for EXIF that is no EXIF.
+
+    1 for TIFF too: Pillow gives its size turned, and turns it as it decodes.
+    """
+    if picture.format == "TIFF":
+        return 1
     try:
         found = picture.getexif().get(ExifTags.Base.Orientation, 1)
     except (OSError, ValueError, SyntaxError, KeyError, TypeError, struct.error):

@@ -51,7 +51,7 @@ def prepare(
     """
     key = content_key(
         fingerprint, ",".join(map(str, order)), preprocess.size, preprocess.fit, preprocess.pad,
-        preprocess.resize,
+        preprocess.resize, preprocess.interpolation,
     )  # fmt: skip
 
     def compute() -> Callable[[BinaryIO], None]:

@@ -118,8 +118,7 @@ def _target_annotations(targets: Sequence[BoxTarget]) -> Iterator[dict[str, Any]
 def _detection_annotations(detections: Sequence[Detections]) -> Iterator[dict[str, Any]]:
     for image, found in enumerate(detections):
         boxes = np.where(np.isfinite(found.boxes).all(axis=1, keepdims=True), found.boxes, 0)
-        scores = np.where(np.isfinite(found.scores), found.scores, 0).astype(np.float32)
-        columns = (boxes, found.labels, scores)
+        columns = (boxes, found.labels, found.finite_scores)
         for box, label, score in zip(*(c.tolist() for c in columns), strict=True):
             annotation = _annotation(image, label, box) | {"score": score, "iscrowd": 0}
             _, _, width, height = annotation["bbox"]

@@ -33,9 +33,9 @@ def verdicts_of(matches: MatchTable, image: int, found: Detections) -> npt.NDArr
         own = np.flatnonzero(matches.image[span] == image)
         hit, ignored = matches.hit[span][own] & 1, matches.ignored[span][own] & 1
         candidates = np.flatnonzero(found.labels == label)
-        scores = np.where(np.isfinite(found.scores[candidates]), found.scores[candidates], 0)
         # COCOeval's order within an image: by score, stable.
-        ranked = candidates[np.argsort(-scores, kind="stable")][: len(own)]
+        order = np.argsort(-found.finite_scores[candidates], kind="stable")
+        ranked = candidates[order][: len(own)]
         verdicts[ranked] = np.where(ignored, -1, hit)
     return verdicts
 

@@ -74,6 +74,15 @@ class Score:
         counts: npt.NDArray[np.int64] = self.judged.positives.sum(axis=0, dtype=np.int64)
         return counts
 
+    @property
+    def class_images(self) -> npt.NDArray[np.int64]:
+        """(n_classes,): the images that have something of each class to find, or are of it."""
+        if self.classes is not None:
+            return self.class_counts
+        assert isinstance(self.judged, MatchTable)
+        images: npt.NDArray[np.int64] = (self.judged.positives > 0).sum(axis=0, dtype=np.int64)
+        return images
+
     @cached_property
     def class_values(self) -> npt.NDArray[np.float64]:
         """(n_classes,): the headline metric of each class alone, nan where there is none of it."""

@@ -19,3 +19,11 @@ class Detections:
     boxes: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
+
+    @property
+    def finite_scores(self) -> npt.NDArray[np.float32]:
+        """(n,) float32: ``scores``, 0 for what a broken engine gives that is no number."""
+        scores: npt.NDArray[np.float32] = np.where(np.isfinite(self.scores), self.scores, 0).astype(
+            np.float32
+        )
+        return scores

@@ -14,10 +14,14 @@ import pandas as pd
 from bench.report.confidence import ConfidenceShift, shift_of
 from bench.report.summary import Answer, Result, Summary
 from bench.report.wording import interval, plural, tidy
-from bench.results.losses import Example, Losses, LossStore, Part, View
+from bench.results.losses import LONGER_SIDE, Example, Losses, LossStore, Part, View
 
 FEW = 20
-"""Objects (or images) of a class below which its metric says nothing, whatever the interval."""
+"""Images of a class below which its metric says nothing, whatever the interval.
+
+Images are what the interval draws: thirty objects in one image give it no width at all. Where they
+were not counted, objects stand for them.
+"""
 
 SHOWN_CLASSES = 8
 MOST_NAMES = 6
@@ -34,7 +38,8 @@ class PartLine:
 
     @property
     def few(self) -> bool:
-        return self.part.count < FEW
+        shown_by = self.part.count if self.part.images is None else self.part.images
+        return shown_by < FEW
 
     @property
     def interval(self) -> str:
@@ -102,7 +107,7 @@ class EncodedPicture:
 
 @dataclass(frozen=True)
 class RunLosses:
-    """One run's losses: its classes stand worst first, those of too few objects last."""
+    """One run's losses: its classes stand worst first, those of too few images last."""
 
     role: str
     result: Result
@@ -206,5 +211,5 @@ def _worst_first(line: PartLine) -> tuple[bool, float]:
 
 
 def _picture(example: Example) -> Picture:
-    scale = 320 / max(example.width, example.height)
+    scale = LONGER_SIDE / max(example.width, example.height)
     return Picture(example, round(example.width * scale), round(example.height * scale))

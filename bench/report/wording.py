@@ -50,8 +50,8 @@ def tidy(table: pd.DataFrame) -> pd.DataFrame:
     """The table with settled types, whether it came from a CSV file or from rows, and two names.
 
     ``rule`` is the calibrator with its parameters where the table has several (and always with a
-    percentile's), ``setting`` the plan with whatever else was
-    swept, so that two rows of a group differ in rule, setting, size or seed.
+    percentile's), ``setting`` the plan with whatever else was swept, so that two rows of a group
+    differ in rule, setting, size or seed.
     """
     table = table.reset_index(drop=True)
     tidied = pd.DataFrame({name: _settled(name, table[name]) for name in COLUMNS})

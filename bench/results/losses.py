@@ -19,12 +19,16 @@ from bench.errors import DataError
 Kind = Literal["right", "wrong", "missed"]
 """A detection that is right or wrong, an object that none found."""
 
+LONGER_SIDE = 320
+"""Pixels at most of a kept picture's longer side, and units of one on the page."""
+
 
 @dataclass(frozen=True)
 class Part:
     """One class or size: the headline metric of its ``count`` objects (or images) alone.
 
     ``low`` to ``high`` is the 95 % interval of INT8 minus FP32 over the images, where one is known.
+    ``images`` are those that show it; None where only objects were counted.
     """
 
     name: str
@@ -33,6 +37,7 @@ class Part:
     int8: float
     low: float | None = None
     high: float | None = None
+    images: int | None = None
 
     @property
     def delta(self) -> float:

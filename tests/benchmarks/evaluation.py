@@ -83,9 +83,7 @@ def _int8_session(run: Run) -> Session:
     quantized = insert_qdq(run.model.network, found.graph, found.points, found.ranges, run.weights)
     fixed = with_batch(quantized, run.model.network.input_name, run.protocol.batch_size)
     kept = run.plan.float_nodes(found.graph)
-    return run.engine.build_int8(
-        Int8Model(fixed, fp32_model(run), found.amax, kept, lambda: iter(()))
-    )
+    return run.engine.build_int8(Int8Model(fixed, fp32_model(run), found.amax, kept))
 
 
 def _measured(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,15 @@ WIDE = (24, 16)
 RED, BLUE = (200, 0, 0), (0, 0, 200)
 
 
-def write_marked(path: Path, orientation: int) -> None:
-    """Its upper left eighth is red as stored, the rest blue."""
+def write_marked(path: Path, mark: int | bytes) -> None:
+    """Its upper left eighth is red as stored; ``mark`` is the orientation, or all of the EXIF."""
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Pil.new("RGB", WIDE, BLUE)
     picture.paste(RED, (0, 0, 8, 8))
     exif = Pil.Exif()
-    exif[ExifTags.Base.Orientation] = orientation
-    picture.save(path, quality=95, subsampling=0, exif=exif)
+    exif[ExifTags.Base.Orientation] = mark
+    given = mark if isinstance(mark, bytes) else exif
+    picture.save(path, quality=95, subsampling=0, exif=given)
 
 
 def red_corner(image: np.ndarray) -> str:
@@ -66,6 +68,30 @@ def test_upright_pictures_are_turned_and_others_are_not(orientation: int, tmp_pa
         height, width, _ = samples.image(0).shape
         assert samples.size(0) == (width, height)
     assert (upright.size(0) == WIDE) == (orientation < 5)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.webp", "a.tif"])
+def test_a_file_of_another_format_has_the_size_of_its_pixels(name: str, tmp_path: Path) -> None:
+    write_marked(tmp_path / name, 6)
+    upright = list_images(tmp_path, "x", upright=True)
+    assert red_corner(upright.image(0)) == "upper right"
+    assert upright.size(0) == (16, 24)
+    stored = list_images(tmp_path, "x")
+    height, width, _ = stored.image(0).shape
+    assert stored.size(0) == (width, height)
+
+
+def test_odd_exif_beside_an_orientation_turns_all_the_same(tmp_path: Path) -> None:
+    """Text stands where a number should: Pillow reads it, and could not write it again."""
+    exif = Pil.Exif()
+    exif[ExifTags.Base.Orientation], exif[ExifTags.Base.ResolutionUnit] = 6, 2
+    number, text = (struct.pack(">HH", ExifTags.Base.ResolutionUnit, kind) for kind in (3, 2))
+    content = exif.tobytes()
+    assert content.count(number) == 1
+    write_marked(tmp_path / "a.jpg", content.replace(number, text))
+    samples = list_images(tmp_path, "x", upright=True)
+    assert red_corner(samples.image(0)) == "upper right"
+    assert samples.size(0) == (16, 24)
 
 
 def test_what_is_turned_is_no_longer_the_same_data(tmp_path: Path) -> None:

@@ -62,6 +62,9 @@ def test_a_second_call_touches_no_sample(tmp_path):
     assert first.fittings == again.fittings
 
 
+CUT = replace(PREPROCESS, fit="resize_crop", resize=40)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -71,12 +74,14 @@ def test_a_second_call_touches_no_sample(tmp_path):
         {"preprocess": replace(PREPROCESS, fit="stretch")},
         {"preprocess": replace(PREPROCESS, pad=0)},
         {"preprocess": replace(PREPROCESS, size=(32, 24))},
-        {"preprocess": replace(PREPROCESS, fit="resize_crop", resize=40)},
+        {"preprocess": replace(CUT, resize=41)},
+        {"preprocess": replace(CUT, interpolation="bicubic")},
     ],
 )
 def test_other_pixels_are_prepared_anew(tmp_path, change):
     plain = {"fingerprint": "f", "order": [0, 1, 2, 3], "preprocess": PREPROCESS}
-    prepare(Counting(), **plain, folder=tmp_path)
+    for before in (plain, plain | {"preprocess": CUT}):
+        prepare(Counting(), **before, folder=tmp_path)
     samples = Counting()
     prepare(samples, **(plain | change), folder=tmp_path)
     assert len(samples.asked) == 4

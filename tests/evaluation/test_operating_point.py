@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from bench.evaluation import operating_point
 from bench.evaluation.coco_map import evaluate_boxes
 from bench.evaluation.matches import MatchTable
 from bench.evaluation.operating_point import best_threshold, count, f1, find_shift
@@ -83,6 +84,27 @@ def test_pressed_scores_lose_at_the_old_threshold_alone(scene):
     assert shift.f1_int8 == pytest.approx(shift.f1_fp32)
     assert shift.f1_kept < 0.7 * shift.f1_int8
     assert shift.low <= shift.high < 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_resample_chooses_on_one_half_and_is_judged_on_the_other(scene, seed, monkeypatch):
+    """Of a single resample, without copies, the interval is the difference on it."""
+    targets, found = scene(seed, n_images=40)
+    rng = np.random.default_rng(seed)
+    noisy = [dataclasses.replace(f, scores=f.scores * rng.uniform(0.3, 1, len(f.scores)))
+             for f in found]  # fmt: skip
+    fp32, int8 = (evaluate_boxes(targets, own, 4).matches for own in (found, noisy))
+    drawn, odd = rng.random(40) < 0.7, np.arange(40) % 2 == 1
+    monkeypatch.setattr(operating_point, "resample_weights", lambda n: drawn[None].astype(np.int32))
+
+    def held_out(chooser: MatchTable) -> float:
+        parts = [count(int8, best_threshold(chooser, drawn & ~half))[drawn & half].sum(0)
+                 for half in (odd, ~odd)]  # fmt: skip
+        return f1(sum(parts))
+
+    shift = find_shift(fp32, int8)
+    assert shift is not None
+    assert shift.low == shift.high == pytest.approx(held_out(fp32) - held_out(int8))
 
 
 def test_the_same_system_loses_nothing(scene):

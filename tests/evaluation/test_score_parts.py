@@ -44,6 +44,9 @@ def test_counts_are_of_the_objects_to_find(scene):
     edges = [0, 32**2, 96**2, np.inf]
     assert [size.n_objects for size in score.sizes] == np.histogram(areas, edges)[0].tolist()
     assert score.class_counts.tolist() == np.bincount(labels, minlength=5).tolist()
+    shown = [set(target.labels[~target.crowd].tolist()) for target in targets]
+    assert score.class_images.tolist() == [sum(c in own for own in shown) for c in range(5)]
+    assert (score.class_images < score.class_counts).any()
 
 
 def test_resamples_of_the_classes_average_to_the_map_of_these_images(scene):
@@ -61,7 +64,7 @@ def test_a_classifiers_classes():
     guesses = np.array([0, 1, 0, 2, 2, 2, 0])
     score = ClassificationTask(HEAD, labels).score(list(np.eye(4, dtype=np.float32)[guesses]))
     assert score.class_values == pytest.approx([2 / 3, np.nan, 3 / 4, np.nan], nan_ok=True)
-    assert score.class_counts.tolist() == [3, 0, 4, 0]
+    assert score.class_counts.tolist() == score.class_images.tolist() == [3, 0, 4, 0]
     spread = score.class_replicates[:, 0]
     assert 0.5 < np.nanmean(spread) < 0.8
     assert np.isnan(score.class_replicates[:, [1, 3]]).all()

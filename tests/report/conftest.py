@@ -77,7 +77,7 @@ def skip() -> Callable[..., Row]:
     return make_skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def sweep() -> pd.DataFrame:
     """Three calibrators, two sizes, two plans: mse with the head in float loses least, by far."""
     loss = {"minmax": 0.03, "entropy2": 0.2, "mse": 0.02}

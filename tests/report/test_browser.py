@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image as Pil
 
 from bench.report.page import write_report
-from bench.results.losses import Losses, LossStore, Part
+from bench.results.losses import Box, Example, Losses, LossStore, Part, View
 from bench.results.table import write_table
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -34,13 +36,19 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture
-def report(sweep, tmp_path) -> Path:
-    write_table(sweep, tmp_path)
+@pytest.fixture(scope="module")
+def report(sweep, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    write_table(sweep, folder)
     for key in sweep["run_key"]:
         parts = (Part("cat", 30, 0.5, 0.4, -0.2, -0.1), Part("dog", 3, 0.5, 0.4, -0.2, -0.1))
-        LossStore(tmp_path).add(key, Losses("object", 3, 1, 0.4, parts))
-    return write_report(tmp_path)
+        missed = View("1 missed", (Box((0.7, 0.1, 0.2, 0.8), "a cat of a long name", "missed"),))
+        shown = Example("long_name_of_a_file" * 5, "f00d", 640, 160, "1 cat", View("1"), missed)
+        LossStore(folder).add(key, Losses("object", 3, 1, 0.4, parts, examples=(shown,)))
+    picture = io.BytesIO()
+    Pil.new("RGB", (320, 80), (0, 0, 255)).save(picture, "JPEG")
+    LossStore(folder).add_picture("f00d", picture.getvalue)
+    return write_report(folder)
 
 
 @pytest.fixture
@@ -142,6 +150,15 @@ def test_paper_has_every_row_and_no_controls(opened):
     )
     assert clipped == 0
     assert page.pdf().startswith(b"%PDF")
+
+
+def test_pictures_of_losses_are_painted(opened):
+    shown = opened().locator("#losses .pair svg").first
+    shown.scroll_into_view_if_needed()
+    picture = Pil.open(io.BytesIO(shown.screenshot()))
+    red, green, blue = picture.convert("RGB").getpixel((picture.width // 4, picture.height // 2))
+    assert blue > 200
+    assert max(red, green) < 60
 
 
 def test_without_scripts_the_tables_are_plain(opened):

@@ -13,7 +13,7 @@ from bench.results.losses import Box, Example, Losses, LossStore, Part, View
 BOXES = (Box((0.1, 0.2, 0.3, 0.4), "cat", "right", 0.9), Box((0, 0, 1, 1), "dog", "missed"))
 LOSSES = Losses(
     "object", 3, 1, 0.25,
-    classes=(Part("cat", 30, 0.5, 0.4, -0.2, 0.0), Part("dog", 2, 0.5, 0.25)),
+    classes=(Part("cat", 30, 0.5, 0.4, -0.2, 0.0, 9), Part("dog", 2, 0.5, 0.25)),
     sizes=(Part("small", 7, 0.5, 0.375),),
     examples=(Example("a.png", "f00d", 64, 48, "1 cat", View("all", BOXES), View("nothing")),),
 )  # fmt: skip
