@@ -72,25 +72,31 @@ class Compiled:
     warnings: tuple[str, ...]
 
 
-class Session(Protocol):
+class Session(ABC):
     """A built network, ready to run; a context manager that gives its resources back."""
 
+    @abstractmethod
     def run(self, batch: Array) -> Sequence[Array]:
         """Outputs, in the ONNX file's order, for a batch (batch_size, 3, height, width)."""
-        ...
 
+    @abstractmethod
     def describe(self) -> Description:
         """Which nodes run in INT8; may build a profiled copy, so call it outside the clock."""
-        ...
 
-    def __enter__(self) -> Session: ...
+    @abstractmethod
+    def close(self) -> None:
+        """Give the resources back."""
+
+    def __enter__(self) -> Session:
+        return self
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self.close()
 
 
 class Engine(Protocol):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from bench.engine.base import Array, Description
+from bench.engine.base import Array, Description, Session
 from bench.engine.messages import open_log, reason
 from bench.engine.trt.cuda import Buffer, call, load_cudart
 from bench.errors import EngineError
@@ -31,7 +30,7 @@ class LoadError(EngineError):
     """An engine's file that TensorRT cannot read."""
 
 
-class TensorRtSession:
+class TensorRtSession(Session):
     """An engine on the GPU behind the harness's seam.
 
     ``outputs`` are the names in the ONNX file's order. With ``graphs`` the work of an inference is
@@ -161,15 +160,7 @@ class TensorRtSession:
             buffer.close()
         self._buffers.clear()
 
-    def __enter__(self) -> TensorRtSession:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._release()
         call(self._cudart.cudaStreamDestroy(self._stream))
         del self._context, self.engine, self._runtime
