@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from bench.calibration.native import NativeCalibration, NativeCalibrator
 from bench.quantization.grid import Scheme
 
 Array = npt.NDArray[np.float32]
+S = TypeVar("S", bound="Session")
 
 
 @dataclass(frozen=True)
@@ -73,25 +74,31 @@ class Compiled:
     warnings: tuple[str, ...]
 
 
-class Session(Protocol):
+class Session(ABC):
     """A built network, ready to run; a context manager that gives its resources back."""
 
+    @abstractmethod
     def run(self, batch: Array) -> Sequence[Array]:
         """Outputs, in the ONNX file's order, for a batch (batch_size, 3, height, width)."""
-        ...
 
+    @abstractmethod
     def describe(self) -> Description:
         """Which nodes run in INT8; may build a profiled copy, so call it outside the clock."""
-        ...
 
-    def __enter__(self) -> Session: ...
+    @abstractmethod
+    def close(self) -> None:
+        """Give the resources back."""
+
+    def __enter__(self: S) -> S:
+        return self
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self.close()
 
 
 class Engine(Protocol):

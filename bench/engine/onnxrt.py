@@ -10,14 +10,13 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import ClassVar
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 
-from bench.engine.base import Array, Description, Int8Model
+from bench.engine.base import Array, Description, Int8Model, Session
 from bench.errors import EngineError
 from bench.quantization.grid import Scheme
 
@@ -67,7 +66,7 @@ class OnnxRuntime:
         return options
 
 
-class OnnxRuntimeSession:
+class OnnxRuntimeSession(Session):
     """An ``InferenceSession`` behind the harness's seam."""
 
     def __init__(self, model: onnx.ModelProto, options: ort.SessionOptions) -> None:
@@ -128,13 +127,5 @@ class OnnxRuntimeSession:
             reason = str(error).splitlines()[0]
             raise EngineError(f"ONNX Runtime refuses the model ({reason})") from error
 
-    def __enter__(self) -> OnnxRuntimeSession:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         del self._session

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import ClassVar
 
 import numpy as np
@@ -16,7 +15,7 @@ import onnx
 import openvino as ov
 from onnx import helper, numpy_helper
 
-from bench.engine.base import Array, Description, Int8Model
+from bench.engine.base import Array, Description, Int8Model, Session
 from bench.errors import EngineError
 from bench.model.graph import COMPUTE_OPS
 from bench.quantization.grid import Scheme
@@ -66,7 +65,7 @@ class OpenVino:
         return self.build(model.qdq)
 
 
-class OpenVinoSession:
+class OpenVinoSession(Session):
     """A compiled model behind the harness's seam; ``names`` leads from its layers' to ours."""
 
     def __init__(self, compiled: ov.CompiledModel, names: Mapping[str, str]) -> None:
@@ -104,15 +103,7 @@ class OpenVinoSession:
             if plain in self._names:
                 yield self._names[plain]
 
-    def __enter__(self) -> OpenVinoSession:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         del self._request, self._compiled
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any
 
-from bench.engine.base import Array, Description
+from bench.engine.base import Array, Description, Session
 from bench.engine.messages import open_log, reason
 from bench.engine.trt.cuda import Buffer, call, load_cudart, synchronize
 from bench.errors import EngineError
@@ -128,7 +127,7 @@ class Lane:
         del self._context, self._engine
 
 
-class TensorRtSession:
+class TensorRtSession(Session):
     """An engine on the GPU behind the harness's seam.
 
     ``outputs`` are the names in the ONNX file's order; ``streams`` inferences are in flight where
@@ -200,15 +199,7 @@ class TensorRtSession:
     def describe(self) -> Description:
         return self._describe(self)
 
-    def __enter__(self) -> TensorRtSession:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         for lane in self._lanes:
             lane.close()
         del self._lanes, self.engine, self._runtime
