@@ -31,7 +31,7 @@ class DeviceFacts:
     device_memory_mb: float
     device_clock_mhz: int
     device_temperature_c: int
-    plan_bytes: int
+    built_engine_bytes: int
     build_s: float
 
 

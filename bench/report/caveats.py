@@ -53,7 +53,7 @@ def _builder_refused(rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _no_fp32_engine(rows: pd.DataFrame) -> Iterator[str]:
-    alone = rows["built_engine_bytes"].notna() & rows["fp32_engine_bytes"].isna()
+    alone = _with_builder(rows) & rows["fp32_engine_bytes"].isna()
     for builder, same in _by_builder(rows[alone]):
         yield (
             f"{builder} refused the FP32 network beside {plural(len(same), 'run')}: there is no "
@@ -62,13 +62,18 @@ def _no_fp32_engine(rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _built_beside(rows: pd.DataFrame) -> Iterator[str]:
-    beside = (rows["status"] == "ok") & rows["built_engine_bytes"].notna()
+    beside = (rows["status"] == "ok") & _with_builder(rows)
     for builder, same in _by_builder(rows[beside]):
         engines = " and ".join(same["engine"].unique())
         yield (
             f"The engines that {builder} built beside {plural(len(same), 'run')} were not run: "
             f"accuracy and latency are those of {engines}."
         )
+
+
+def _with_builder(rows: pd.DataFrame) -> pd.Series:
+    """Whose engine a builder made, rather than the engine that ran it."""
+    return (rows["builder"] != "") & rows["built_engine_bytes"].notna()
 
 
 def _builder_warned(rows: pd.DataFrame) -> Iterator[str]:

@@ -192,7 +192,7 @@ class Row:
         "GPUs that the builder built for: SM89 is compute capability 8.9", default=""
     )
     built_engine_bytes: int | None = column(
-        "size of the engine that the builder made of the Q/DQ file",
+        "size of the INT8 engine, of the builder or of TensorRT",
         unit="B",
         better="lower",
         default=None,
@@ -275,9 +275,6 @@ class Row:
     )
     device_temperature_c: int | None = column(
         "temperature of the GPU right after the timing", unit="°C", default=None
-    )
-    plan_bytes: int | None = column(
-        "size of the built engine", unit="B", better="lower", default=None
     )
 
     def to_json(self) -> dict[str, Any]:
