@@ -195,14 +195,17 @@ def _whole(found: Sequence[_Found], test: Criterion) -> Effect:
     if len(found) == 1:
         return found[0].effect
     if test.quantity == "ratio":
-        # Machines and models are no repetitions: from the lowest to the highest end.
-        ends = [(own.effect.low, own.effect.high) for own in found]
-        lows = [low for low, _ in ends if low is not None]
-        highs = [high for _, high in ends if high is not None]
-        middle = float(median(own.effect.value for own in found))
-        if not lows or not highs:
-            return Effect(middle, None, None)
-        return Effect(middle, min(lows), max(highs))
+        # Machines and models are no repetitions: from the lowest to the highest end, of those that
+        # have any.
+        sure = [
+            (own.effect.value, own.effect.low, own.effect.high)
+            for own in found
+            if own.effect.low is not None and own.effect.high is not None
+        ]
+        if not sure:
+            return Effect(float(median(own.effect.value for own in found)), None, None)
+        values, lows, highs = zip(*sure, strict=True)
+        return Effect(float(median(values)), min(lows), max(highs))
     return mean_effect([own.effect for own in found])
 
 

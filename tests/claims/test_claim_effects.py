@@ -61,6 +61,20 @@ def test_timings_are_compared_as_a_ratio():
     assert (one.verdict, one.ci_low) == ("undecided", None)
 
 
+def test_a_ratio_lies_in_its_interval_beside_models_with_a_single_pair():
+    """What has no interval of its own moves the ratio no more than the interval."""
+    rows = [
+        make_row(model=model, calibrator=calibrator, calibration_size=size, threshold_s=seconds)
+        for model, sizes, slower in [("a", (8, 64), 20.0), ("b", (8,), 90.0), ("c", (8,), 95.0)]
+        for size in sizes
+        for calibrator, seconds in [("minmax", 1.0), ("entropy2", slower + size / 64)]
+    ]
+    slow = {"first": {"calibrator": "entropy2"}, "second": {"calibrator": "minmax"}}
+    found = verdict(rows, test=Criterion("ratio", threshold=10, columns=("threshold_s",)), **slow)
+    assert found.ci_low is not None and found.ci_high is not None
+    assert found.ci_low <= found.effect <= found.ci_high
+
+
 def test_order_statistics_leave_out_no_more_than_five_per_cent():
     def cases(count: int) -> list[Case]:
         return [Case({"threshold_s": float(i + 1)}, {"threshold_s": 1.0}, {}) for i in range(count)]
