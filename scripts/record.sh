@@ -85,7 +85,7 @@ one() {
         ;;
     resnet20-cifar10)
         bench model=custom model.name=resnet20 model.path=models/resnet20_cifar10.onnx \
-            model.head=classifier dataset=imagefolder +dataset.name=cifar10 \
+            model.head=classifier dataset=imagefolder dataset.name=cifar10 \
             dataset.root=datasets/cifar10_mini/val \
             dataset.calibration_root=datasets/cifar10_mini/calib \
             calibrator=minmax,entropy2,percentile,mse plan=all,float_first,float_head \
