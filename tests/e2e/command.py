@@ -23,7 +23,7 @@ QUICK = ("calibration.size=4", "timing.rounds=3", "timing.seconds=0")
 """What keeps a run short, unless the test says otherwise."""
 
 
-def wait_for(happened: Callable[[], object], seconds: float = 60) -> None:
+def wait_for(happened: Callable[[], object], seconds: float = 180) -> None:
     """Return as soon as it has happened; fail if it does not."""
     end = time.monotonic() + seconds
     while not happened():

@@ -374,7 +374,7 @@ def test_a_row_of_another_version_is_one_line(bench: Bench) -> None:
 )
 def test_the_same_from_a_shell(asked: list[str], told: str, bench: Bench) -> None:
     process = bench.start(*CUSTOM, *asked)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     assert process.returncode == 2, err
     assert told in Ended(2, out, err).one_line
 
@@ -384,7 +384,7 @@ def test_an_interrupt_is_one_line_and_keeps_whole_rows(bench: Bench) -> None:
     process = bench.start("--multirun", *slow, "calibration.seed=range(20)")
     wait_for(lambda: bench.rows)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     assert process.returncode == 130, err
     assert "interrupted" in Ended(130, out, err).one_line
     assert 1 <= len(bench.table) < 20

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -166,10 +165,8 @@ def test_claims_are_judged_on_what_the_runs_kept_of_their_predictions(swept: Ben
 
 def test_the_same_sweep_again_computes_nothing(swept: Bench) -> None:
     rows, cache = files(swept.out / "rows"), files(swept.cache)
-    start = time.monotonic()
     ended = swept("--multirun", *CLASSIFIER, *AXES)
     assert ended.status == 0
-    assert time.monotonic() - start < 20
     assert files(swept.out / "rows") == rows
     assert files(swept.cache) == cache
     assert "8/8" in ended.err
