@@ -205,10 +205,18 @@ def _model(config: Config, head: Head, convention: dict[str, Any], dataset: str)
     spec = config.model
     weights = find_weights(*_weights(config, dataset))
     network = _load(weights.path, weights.path.stat().st_mtime_ns if weights.path.exists() else 0)
-    own = _given(spec.weights[dataset].preprocess) if dataset in spec.weights else {}
-    options = convention | own | _given(spec.preprocess)
-    preprocess = make_preprocess((network.height, network.width), **options)
     known = dataset in spec.weights
+    own = _given(spec.weights[dataset].preprocess) if known else {}
+    given = _given(spec.preprocess)
+    others = [name for name in spec.weights if _given(spec.weights[name].preprocess)]
+    if others and not known and not given:  # nothing would tell that the head's convention is wrong
+        raise ConfigError(
+            f"model {spec.name} has no preprocessing for dataset {dataset} (it has for: "
+            f"{', '.join(sorted(others))})",
+            f"Add dataset.name={others[-1]} to take that one, or model.preprocess.fit=... and what "
+            "else it was trained with",
+        )
+    preprocess = make_preprocess((network.height, network.width), **convention | own | given)
     published = _made(Published, spec, dataset, "published") if known else None
     return Model(spec.name, weights.origin, network, head, preprocess, published)
 

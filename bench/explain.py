@@ -64,7 +64,9 @@ def _unknown_option(error: OmegaConfBaseException) -> str:
     where, _, name = key.rpartition(".")
     known = [str(k) for k in parent if k != "_target_"] if isinstance(parent, DictConfig) else []
     near = difflib.get_close_matches(name, known, n=1)
-    if near:
+    if key == "dataset.labels":
+        mend = "dataset=imagefolder takes a file, dataset=images agreement with the FP32 model"
+    elif near:
         mend = f"Did you mean {where}{'.' if where else ''}{near[0]}?"
     elif known:
         mend = f"{where or 'The command'} has {', '.join(k for k in known if k != 'hydra')}"

@@ -66,6 +66,11 @@ class ImageFolderDataset:
             raise DataError(f"folder {self._root} does not exist", "Check dataset.root")
         inside = self._root / labels  # a name alone may mean a file beside the images
         path = inside if inside.is_file() and not Path(labels).is_file() else Path(labels)
+        if labels == "fp32" and not path.is_file():
+            raise ConfigError(
+                f"dataset.labels=fp32, agreement with FP32, is not for dataset={self.name}",
+                "Use dataset=images dataset.classes=NUMBER",
+            )
         found = read_label_file(path, self._root, classes)
         self.class_names = tuple(map(str, range(found.n_classes)))
         self.validation = FileSamples(self._root, found.names)

@@ -3,7 +3,7 @@
 1. ``model.path``, the user's own file;
 2. for a dataset whose weights lie in the package: those;
 3. ``$BENCH_MODELS/FILE`` (default ``models/``) with the name the model's YAML gives, such as
-   ``yolov8n_coco.onnx``;
+   ``yolov8n_coco.onnx``; for a dataset that it does not speak of, MODEL_DATASET.onnx;
 4. ``$BENCH_MODELS/MODEL.onnx``, such as ``yolov8n.onnx``;
 5. what was downloaded or exported before, under the cache;
 6. a download, where the YAML knows address and hash;
@@ -79,18 +79,18 @@ def _locate(
     """The file, and what it is to be fetched from if it is not there yet."""
     if path:
         return Weights(Path(path), f"file {path}"), None
-    if dataset not in sources:
-        known = ", ".join(sorted(sources)) or "none"
-        raise ConfigError(
-            f"model {model} has no weights for dataset {dataset} (it has them for: {known})",
-            "Give model.path=FILE.onnx",
-        )
-    source = sources[dataset]
+    source = sources.get(dataset, Source(f"{model}_{dataset}.onnx"))
     if source.carried:
         return _carried(model, dataset, source.carried), None
     for file in (_folder() / source.file, _folder() / f"{model}.onnx"):
         if file.is_file():
             return Weights(file, f"file {file}"), None
+    if dataset not in sources:
+        known = ", ".join(sorted(sources)) or "none"
+        raise ConfigError(
+            f"model {model} has no weights for dataset {dataset} (it has them for: {known})",
+            f"Give model.path=FILE.onnx, or put the file at {_folder() / source.file}",
+        )
     fetched = _fetched(source, cache / "models")
     if fetched is None:
         raise ModelError(

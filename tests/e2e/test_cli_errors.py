@@ -173,6 +173,20 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "labels that are not there": (
         [*folder("folder"), "dataset.labels=nowhere.csv"], ["nowhere.csv does not", "dataset.lab"]
     ),
+    "the FP32 model as labels of class folders": (
+        [*folder("folder"), "dataset.labels=fp32"], ["dataset=images dataset.classes=NUMBER"]
+    ),
+    "the FP32 model as labels of boxes": (
+        [*coco(), "dataset.labels=fp32"], ["dataset=images agreement with the FP32 model"]
+    ),
+    "preprocessing for other data alone": (
+        [
+            "model=resnet18", "model.path=FILES/two_classes.onnx", "dataset=images",
+            "dataset.root=FILES/folder/val", "dataset.calibration_root=FILES/folder/calib",
+            "dataset.classes=2",
+        ],
+        ["no preprocessing for dataset images", "dataset.name=imagefolder", "model.preprocess.fit"],
+    ),
     # calibration
     "unknown strategy": (
         [*CUSTOM, "calibration.strategy=even"], ["strategy=even is unknown", "random or balanced"]

@@ -76,6 +76,13 @@ def test_the_named_file_goes_before_the_model_s_and_both_before_the_net(folders,
     assert not fetched
 
 
+def test_a_dataset_that_the_model_does_not_speak_of_takes_what_the_folder_has(folders):
+    models = folders / "models"
+    for name in ("net.onnx", "net_voc.onnx"):  # the later one goes first
+        (models / name).touch()
+        assert find("voc").path == models / name
+
+
 def test_what_was_fetched_once_is_not_fetched_again(folders, fetched):
     first = find(download=DOWNLOAD)
     assert find(download=DOWNLOAD) == first
@@ -133,7 +140,8 @@ def test_a_check_fetches_nothing(folders, fetched):
 
 
 def test_no_other_dataset_s_weights():
-    with pytest.raises(ConfigError, match=r"no weights for dataset imagefolder .*coco, shapes"):
-        find("imagefolder")
+    wanted = r"no weights for dataset voc .*coco, shapes.* model\.path=.*/net_voc\.onnx"
+    with pytest.raises(ConfigError, match=wanted):
+        find("voc")
     with pytest.raises(ConfigError, match="none"):
         find_weights("custom", "coco", None, {}, Path("cache"))
