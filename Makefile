@@ -49,7 +49,7 @@ OVERRIDES = model=$(MODEL) dataset=$(DATASET) calibrator=$(CALIBRATORS) calibrat
 	$(call given,engine.also_build,$(ALSO_BUILD)) \
 	$(call given,engine.compute_capability,$(CAPABILITY)) \
 	$(call given,model.path,$(MODEL_PATH)) \
-	$(if $(filter imagefolder images,$(DATASET)),\
+	$(if $(filter imagefolder images voc,$(DATASET)),\
 	$(call given,dataset.root,$(IMAGES)) $(call given,dataset.calibration_root,$(CALIBRATION_IMAGES)),\
 	$(call given,dataset.images,$(IMAGES)) $(call given,dataset.annotations,$(ANNOTATIONS)) \
 	$(call given,dataset.calibration_images,$(CALIBRATION_IMAGES))) \

@@ -56,6 +56,7 @@ def job(config: DictConfig) -> None:
         run = build_run(cast(Config, config))
         _announce(f"{run.model.name}: weights {run.model.weights}")
         _warn_of_overlap(run)
+        _warn_of_classes_left_out(run)
         store = RowStore(Path(config.sweep.out))
         if not store.has(run.key):
             with only_one(run.cache / f".run-{run.key}.lock"):
@@ -77,6 +78,21 @@ def _warn_of_overlap(run: Run) -> None:
             f"({run.calibration_overlap} of {run.calibration.size}), which flatters INT8. "
             "Calibrate on images that are not evaluated",
             about=f"overlap {run.dataset.name}",
+        )
+
+
+def _warn_of_classes_left_out(run: Run) -> None:
+    """The first images of class folders are all of the first class."""
+    labels = run.dataset.labels if run.dataset.task == "classification" else None
+    if labels is None:
+        return
+    n_seen, n_classes = len(set(labels[: run.n_images].tolist())), len(run.dataset.class_names)
+    if 2 * n_seen <= min(run.n_images, n_classes):
+        _announce(
+            f"warning: dataset {run.dataset.name}: the {run.n_images} images evaluated are of "
+            f"{n_seen} of {n_classes} classes (evaluation.images takes the first ones). Evaluate "
+            "all, or list a mixture with dataset.labels=FILE",
+            about=f"classes {run.dataset.name} {run.n_images}",
         )
 
 

@@ -303,6 +303,13 @@ def overrides_of(command: str) -> list[str]:
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+@pytest.mark.parametrize("dataset", ["imagefolder", "images", "voc"])
+def test_make_sweep_says_where_images_lie_in_the_dataset_s_own_words(dataset):
+    given = overrides_of(f"make sweep DATASET={dataset} IMAGES=a CALIBRATION_IMAGES=b")
+    assert {"dataset.root=a", "dataset.calibration_root=b"} <= set(given)
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 @pytest.mark.parametrize("name", known_data(CONF / "data"))
 def test_the_printed_command_composes(name, root):
     use = " ".join(read_data(name, CONF / "data").use.split())

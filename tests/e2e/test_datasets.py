@@ -71,6 +71,13 @@ def test_sets_apart_are_not(bench: Bench) -> None:
     assert "evaluated too" not in (bench.out / "report.html").read_text()
 
 
+def test_a_part_of_class_folders_that_lacks_classes_is_told_of(bench: Bench) -> None:
+    some = "evaluation.images=2"
+    ended = bench("--multirun", *CLASSIFIER, *FOLDER, APART, some, "calibration.size=2,4")
+    assert ended.status == 0, ended.err
+    assert ended.err.count("the 2 images evaluated are of 1 of 2 classes") == 1
+
+
 def test_a_list_and_a_strategy_settle_what_calibrates(bench: Bench, tmp_path: Path) -> None:
     listed = tmp_path / "mine.txt"
     listed.write_text("# two\nb/2.png\na/0.png\n")
