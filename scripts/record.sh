@@ -67,7 +67,7 @@ one() {
     case $1 in
     claims) claims ;;
     resnet18) shapes resnet18 all,float_first,float_head ;;
-    mobilenetv2) shapes mobilenetv2 all,float_first,float_head,float_depthwise ;;
+    mobilenetv2) shapes mobilenetv2 all,float_depthwise ;;
     yolov8n) shapes yolov8n all,float_first,float_head ;;
     yolov8n-coco)
         coco yolov8n all,float_first,float_head,float_first_and_head $SEEDS
