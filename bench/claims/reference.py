@@ -23,6 +23,7 @@ FAMILIES: Mapping[str, tuple[str, str]] = {
     "yolo": ("detection", "*yolo*"),
     "classifier": ("classification", "*"),
     "efficientdet": ("detection", "*efficientdet*"),
+    "retinanet": ("detection", "*retinanet*"),
     "text_detector": ("detection", "*ocr*"),
 }
 """Family -> task and pattern of the model's name."""
@@ -34,7 +35,7 @@ Agreement = Literal["agrees", "disagrees", "undecided", "not measured"]
 class Figure:
     """One published pair of figures. ``calibrator`` is our name for it, ``told`` the source's.
 
-    ``calibrator`` is empty where the source's has no counterpart here.
+    ``calibrator`` is empty where the source tells none, or one that has no counterpart here.
     """
 
     model: str
@@ -145,7 +146,7 @@ def _agreement(case: Reference, rows: pd.DataFrame) -> tuple[Agreement, str]:
         return "not measured", (
             f"No row of the family {case.family.replace('_', ' ')} with {' or '.join(names)}."
             if names
-            else "Its calibrator has no counterpart here."
+            else "Its calibrator is not told, or has no counterpart here."
         )
     if len({figure.calibrator for figure in known}) > 1:
         return _same_winner(known, rows)
