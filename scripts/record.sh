@@ -40,8 +40,8 @@ coco() { # MODEL PLANS SEEDS: calibrators and plans; seeds and sizes
     bench model="$1" "${COCO[@]}" $BOTH calibration.size=8,32 "$3" "$out"
 }
 
-letterbox() { # MODEL: what of Entropy's loss comes from the padding of calibration images
-    local out=sweep.out=$RECORD/$1-coco plans=plan=all,float_head
+letterbox() { # MODEL PLANS: what of Entropy's loss comes from the padding of calibration images
+    local out=sweep.out=$RECORD/$1-coco plans=plan=$2
     bench model="$1" "${COCO[@]}" $BOTH $plans calibration.preprocess=stretch "$out"
     bench model="$1" "${COCO[@]}" $BOTH $plans input_range=declared "$out"
     bench model="$1" "${COCO[@]}" calibrator=entropy2 $plans calibration.pad=0,255,noise "$out"
@@ -71,16 +71,17 @@ one() {
     yolov8n) shapes yolov8n all,float_first,float_head ;;
     yolov8n-coco)
         coco yolov8n all,float_first,float_head,float_first_and_head $SEEDS
-        letterbox yolov8n
+        letterbox yolov8n all,float_head
         keep "$1"
         ;;
     yolov5n-coco)
         coco yolov5n all,float_first_and_head calibration.seed=0
-        letterbox yolov5n
+        letterbox yolov5n all,float_head
         keep "$1"
         ;;
     yolox_nano-coco)
         coco yolox_nano all,float_first_and_head,float_depthwise $SEEDS
+        letterbox yolox_nano all,float_depthwise
         keep "$1"
         ;;
     resnet20-cifar10)
