@@ -21,6 +21,10 @@ from bench.__main__ import main
 ROOT = Path(__file__).parents[2]
 QUICK = ("calibration.size=4", "timing.rounds=3", "timing.seconds=0")
 """What keeps a run short, unless the test says otherwise."""
+CLASSIFIER = ["model=custom", "model.head=classifier", "model.preprocess.fit=stretch"]
+SHAPES = ["dataset.validation_images=6", "dataset.calibration_images=6"]
+CUSTOM = [*CLASSIFIER, "model.path=FILES/classifier.onnx", *SHAPES]
+"""A tiny classifier on a few drawn scenes."""
 
 
 def wait_for(happened: Callable[[], object], seconds: float = 180) -> None:

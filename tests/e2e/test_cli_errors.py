@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 
 import pytest
 
 from bench.model.export import Export
 from bench.results.table import read_table
-from tests.e2e.command import Bench, Ended, wait_for
+from tests.e2e.command import CLASSIFIER, CUSTOM, SHAPES, Bench, Ended
 
 DETECTOR = ["model=custom", "model.head=yolov8"]
-CLASSIFIER = ["model=custom", "model.head=classifier", "model.preprocess.fit=stretch"]
-SHAPES = ["dataset.validation_images=6", "dataset.calibration_images=6"]
-CUSTOM = [*CLASSIFIER, "model.path=FILES/classifier.onnx", *SHAPES]
 FOLDER = [*CLASSIFIER, "model.path=FILES/two_classes.onnx", "dataset=imagefolder"]
 COCO = [*DETECTOR, "model.path=FILES/two_class_detector.onnx", "dataset=coco"]
 
@@ -391,32 +386,3 @@ def test_the_same_from_a_shell(asked: list[str], told: str, bench: Bench) -> Non
     out, err = process.communicate(timeout=180)
     assert process.returncode == 2, err
     assert told in Ended(2, out, err).one_line
-
-
-def test_an_interrupt_is_one_line_and_keeps_whole_rows(bench: Bench) -> None:
-    slow = [*CUSTOM, "timing.rounds=1000000", "timing.seconds=1"]
-    process = bench.start("--multirun", *slow, "calibration.seed=range(20)")
-    wait_for(lambda: bench.rows)
-    os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=180)
-    assert process.returncode == 130, err
-    assert "interrupted" in Ended(130, out, err).one_line
-    assert 1 <= len(bench.table) < 20
-
-
-@pytest.mark.parametrize("error", [AttributeError, OSError, KeyboardInterrupt])
-def test_an_interrupt_that_became_another_error_is_told_as_one(
-    error: type[BaseException], bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted() -> None:
-        try:
-            signal.raise_signal(signal.SIGINT)
-        except KeyboardInterrupt as interrupt:
-            raise error("a clean-up that failed") from interrupt
-
-    monkeypatch.setattr("bench.__main__.hydra.main", lambda **_: lambda _: interrupted)
-    handler = signal.getsignal(signal.SIGINT)
-    ended = bench(*CUSTOM)
-    assert ended.status == 130
-    assert "interrupted" in ended.one_line
-    assert signal.getsignal(signal.SIGINT) is handler

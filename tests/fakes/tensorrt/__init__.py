@@ -11,73 +11,36 @@ gives None and a message; an engine of another version or GPU is not loaded; mes
 logger that came first, as long as somebody uses it.
 """
 
-import ctypes
-import enum
 import json
 import os
-import re
-import weakref
-from pathlib import Path
-
-import numpy as np
 
 from .emulation import Network, calibrate, information, quantized
+from .names import (
+    GPU,
+    MAJOR,
+    NAMES,
+    BuilderFlag,
+    DataType,
+    ILogger,
+    LayerInformationFormat,
+    LayerType,
+    MemoryPoolType,
+    NetworkDefinitionCreationFlag,
+    ProfilingVerbosity,
+    Strict,
+    TacticSource,
+    TensorIOMode,
+    __version__,
+    registered,
+)
+from .runtime import EngineInspector, ICudaEngine, IExecutionContext, Runtime, read
 
-__version__ = os.environ.get("FAKE_TENSORRT", "8.5.1.7")
-_LIST = Path(__file__).parents[2] / "engine" / "tensorrt_api" / f"{__version__}.txt"
-_NAMES = {line.partition("(")[0] for line in _LIST.read_text().splitlines()}
-_MAJOR = int(__version__.split(".")[0])
-_GPU = os.environ.get("FAKE_GPU", "NVIDIA Test GPU")
-
-
-def _enumeration(name):
-    members = [n.split(".")[1] for n in sorted(_NAMES) if re.fullmatch(rf"{name}\.[A-Z0-9_]+", n)]
-    return enum.IntEnum(name, {member: number for number, member in enumerate(members)})
-
-
-BuilderFlag = _enumeration("BuilderFlag")
-DataType = _enumeration("DataType")
-LayerInformationFormat = _enumeration("LayerInformationFormat")
-LayerType = _enumeration("LayerType")
-MemoryPoolType = _enumeration("MemoryPoolType")
-ProfilingVerbosity = _enumeration("ProfilingVerbosity")
-NetworkDefinitionCreationFlag = _enumeration("NetworkDefinitionCreationFlag")
-TacticSource = _enumeration("TacticSource")
-TensorIOMode = _enumeration("TensorIOMode")
+__all__ = [
+    "BuilderFlag", "EngineInspector", "ICudaEngine", "IExecutionContext", "LayerInformationFormat",
+    "MemoryPoolType", "Runtime", "TacticSource", "TensorIOMode",
+]  # fmt: skip
+_OWN = {__name__, f"{__name__}.names", f"{__name__}.runtime"}
 float32, float16 = DataType.FLOAT, DataType.HALF
-
-
-class _Strict:
-    """Takes no attribute that this version of the class has not, as the real bindings."""
-
-    def __setattr__(self, name, value):
-        if not name.startswith("_") and f"{type(self).__name__}.{name}" not in _NAMES:
-            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
-        object.__setattr__(self, name, value)
-
-
-_users = weakref.WeakSet()  # builders and runtimes that live
-_logger = None  # the first one's, and every other's
-
-
-def _registered(user, logger):
-    """The one logger that TensorRT keeps while anybody lives who uses it."""
-    global _logger
-    _logger = _logger if _users else weakref.ref(logger)
-    _users.add(user)
-    alive = _logger()
-    assert alive is not None, "the logger is gone: TensorRT would crash"
-    return alive
-
-
-class ILogger:
-    class Severity(enum.IntEnum):
-        INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
-
-    INTERNAL_ERROR, ERROR, WARNING = Severity.INTERNAL_ERROR, Severity.ERROR, Severity.WARNING
-
-    def __init__(self):
-        pass
 
 
 class _Calibrator:
@@ -105,7 +68,7 @@ class IInt8LegacyCalibrator(_Calibrator):
     _header = "LegacyCalibration"
 
 
-class ITensor(_Strict):
+class ITensor(Strict):
     def __init__(self, name, shape, dtype):
         self.name, self.shape, self.dtype = name, shape, dtype
         self._amax = None
@@ -116,7 +79,7 @@ class ITensor(_Strict):
         return True
 
 
-class ILayer(_Strict):
+class ILayer(Strict):
     def __init__(self, name, type, outputs):
         self.name, self.type, self._outputs = name, type, outputs
         self._precision, self._types = None, {}
@@ -146,7 +109,7 @@ class ILayer(_Strict):
             raise ValueError(f"Layer {self.name} computes integers and takes no precision")
 
 
-class INetworkDefinition(_Strict):
+class INetworkDefinition(Strict):
     def __init__(self, flags):
         self._flags, self._onnx, self._inputs, self._layers = flags, None, [], []
 
@@ -170,7 +133,7 @@ class INetworkDefinition(_Strict):
 
     @property
     def _strong(self):
-        return _MAJOR >= 11 or self._has("STRONGLY_TYPED")
+        return MAJOR >= 11 or self._has("STRONGLY_TYPED")
 
 
 class ParserError:
@@ -194,7 +157,7 @@ class OnnxParser:
 
     def parse(self, model, path=None):
         network = self._network
-        if _MAJOR < 10 and not network._has("EXPLICIT_BATCH"):
+        if MAJOR < 10 and not network._has("EXPLICIT_BATCH"):
             self._errors.append(ParserError("ONNX needs an explicit batch"))
             return False
         read = Network(model)
@@ -238,7 +201,7 @@ class ITimingCache:
         return IHostMemory(self._content)
 
 
-class IBuilderConfig(_Strict):
+class IBuilderConfig(Strict):
     def __init__(self):
         self._flags = {"TF32"}
         self._calibrator = self._profile = self._timings = self._sources = None
@@ -285,7 +248,7 @@ class IBuilderConfig(_Strict):
 
 class Builder:
     def __init__(self, logger):
-        self._log = _registered(self, logger)
+        self._log = registered(self, logger)
         if os.environ.get("FAKE_NO_DRIVER"):
             logger.log(ILogger.WARNING, "CUDA initialization failure with error: 35")
             raise TypeError("pybind11::init(): factory function returned nullptr")
@@ -328,12 +291,12 @@ def _build(network, config, log):
     return json.dumps(
         {
             "version": __version__,
-            "gpu": _GPU,
+            "gpu": GPU,
             "model": model.hex(),
             "input": read.input,
             "shape": list(network.get_input(0).shape),
             "profile": profile,
-            "information": information(read, int8, _MAJOR) if detailed else "{}",
+            "information": information(read, int8, MAJOR) if detailed else "{}",
         }
     )
 
@@ -348,117 +311,22 @@ def _ranges(network, config, log):
         major, minor, patch = map(int, __version__.split(".")[:3])
         digits = major * (1000 if major < 10 else 10000) + minor * 100 + patch
         header = f"TRT-{digits}-{calibrator._header}"
-        found = calibrate(network._onnx, calibrator, header, _read, log)
+        found = calibrate(network._onnx, calibrator, header, read, log)
     if not found:
         raise ValueError("Calibration failure occurred with no scaling factors detected")
     return found
-
-
-def _read(pointer, shape):
-    """A float32 array of device memory."""
-    size = int(np.prod(shape)) * 4
-    return np.frombuffer(ctypes.string_at(pointer, size), np.float32).reshape(shape)
-
-
-class Runtime:
-    def __init__(self, logger):
-        self._log = _registered(self, logger)
-
-    def deserialize_cuda_engine(self, serialized_engine):
-        try:
-            plan = json.loads(bytes(serialized_engine))
-            assert (plan["version"], plan["gpu"]) == (__version__, _GPU)
-        except (ValueError, AssertionError):
-            self._log.log(ILogger.ERROR, "6: The engine plan file is not compatible")
-            return None
-        return ICudaEngine(plan)
-
-
-class ICudaEngine(_Strict):
-    def __init__(self, plan):
-        self._plan = plan
-        self._network = Network(bytes.fromhex(plan["model"]))
-        self._names = [plan["input"], *reversed(self._network.outputs)]  # not the file's order
-
-    device_memory_size = device_memory_size_v2 = property(lambda self: 3_000_000)
-
-    @property
-    def num_io_tensors(self):
-        return len(self._names)
-
-    def get_tensor_name(self, index):
-        return self._names[index]
-
-    def get_tensor_mode(self, name):
-        return TensorIOMode.INPUT if name == self._plan["input"] else TensorIOMode.OUTPUT
-
-    def get_tensor_dtype(self, name):
-        return DataType.FLOAT
-
-    def create_execution_context(self):
-        return IExecutionContext(self)
-
-    def create_engine_inspector(self):
-        return EngineInspector(self)
-
-
-class EngineInspector:
-    def __init__(self, engine):
-        self._engine = engine
-
-    def get_engine_information(self, format):
-        assert format == LayerInformationFormat.JSON
-        return self._engine._plan["information"]
-
-
-class IExecutionContext(_Strict):
-    def __init__(self, engine):
-        self._engine, self._shapes, self._addresses = engine, {}, {}
-
-    def set_input_shape(self, name, shape):
-        plan = self._engine._plan
-        least, most = plan["profile"][::2] if plan["profile"] else (plan["shape"], plan["shape"])
-        inside = all(a <= b <= c for a, b, c in zip(least, shape, most, strict=True))
-        if inside:
-            outputs = self._engine._network.run(np.zeros(shape, np.float32))
-            self._shapes = {n: o.shape for n, o in outputs.items()} | {name: tuple(shape)}
-        return inside
-
-    def get_tensor_shape(self, name):
-        return self._shapes[name]
-
-    def set_tensor_address(self, name, memory):
-        self._addresses[name] = memory
-        return True
-
-    def execute_async_v3(self, stream_handle):
-        from cuda.bindings import runtime
-
-        assert isinstance(stream_handle, int)
-        if runtime.recording is not None:
-            runtime.recording.append(self._execute)
-        else:
-            self._execute()
-        return True
-
-    def _execute(self):
-        name = self._engine._plan["input"]
-        images = _read(self._addresses[name], self._shapes[name])
-        for output, values in self._engine._network.run(images).items():
-            content = np.ascontiguousarray(values).tobytes()
-            ctypes.memmove(self._addresses[output], content, len(content))
 
 
 def _drop_what_this_version_has_not():
     for name, value in list(globals().items()):
         if name.startswith("_") or not isinstance(value, type):
             continue
-        if name not in _NAMES:
-            if value.__module__ == __name__:
+        if name not in NAMES:
+            if value.__module__ in _OWN:
                 del globals()[name]
             continue
         for member in list(vars(value)):
-            if not member.startswith("_") and f"{name}.{member}" not in _NAMES:
+            if not member.startswith("_") and f"{name}.{member}" not in NAMES:
                 delattr(value, member)
 
 
