@@ -10,8 +10,7 @@ percentile interval, section 8.3 for resampling the units that were sampled, her
 
 A draw is a row of ``resample_weights``: how often each image came. ``map_replicates`` and
 ``mean_replicates`` score one system on every draw, and ``paired_bootstrap`` compares two systems,
-so that a baseline compared with many systems is scored once. ``map_difference`` and
-``mean_difference`` do all of it for one pair.
+so that a baseline compared with many systems is scored once.
 """
 
 from __future__ import annotations
@@ -140,53 +139,6 @@ def paired_bootstrap(
         return Interval(estimate, float("nan"), float("nan"), level, 0)
     low, high = np.quantile(difference, [(1 - level) / 2, (1 + level) / 2])
     return Interval(estimate, float(low), float(high), level, len(difference))
-
-
-def mean_difference(
-    baseline: npt.ArrayLike,
-    candidate: npt.ArrayLike,
-    resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Interval:
-    """Paired bootstrap of a difference of means, such as Top-1 from per-image ``correct`` arrays.
-
-    Both arrays are (n_images,), bool or number, about the same images in the same order; raises
-    ValueError when their shapes differ or they are empty.
-    """
-    before, after = (np.asarray(values, dtype=np.float64) for values in (baseline, candidate))
-    if before.shape != after.shape or before.ndim != 1 or not len(before):
-        raise ValueError(f"cannot pair values of shapes {before.shape} and {after.shape}")
-    weights = resample_weights(len(before), resamples, seed)
-    return paired_bootstrap(
-        float(after.mean() - before.mean()),
-        mean_replicates(before, weights),
-        mean_replicates(after, weights),
-        level,
-    )
-
-
-def map_difference(
-    baseline: MatchTable,
-    candidate: MatchTable,
-    resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-    iou: slice = slice(None),
-) -> Interval:
-    """Paired bootstrap of a difference of mAP (50-95, or what ``iou`` selects).
-
-    Raises ValueError unless both tables are about the same ground truth.
-    """
-    if not np.array_equal(baseline.positives, candidate.positives):
-        raise ValueError("the two tables were not made from the same ground truth")
-    weights = resample_weights(baseline.n_images, resamples, seed)
-    return paired_bootstrap(
-        candidate.map(iou=iou) - baseline.map(iou=iou),
-        map_replicates(baseline, weights, iou),
-        map_replicates(candidate, weights, iou),
-        level,
-    )
 
 
 def _relevant(matches: MatchTable, threshold: int) -> tuple[npt.NDArray[Any], ...]:
