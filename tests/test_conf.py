@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from PIL import Image as Pil
 
 from bench.compose import CONF, build_run, create, create_engines
-from bench.engine.rtx import TensorRtRtx
+from bench.engine.trt.rtx import TensorRtRtx
 from bench.errors import BenchError
 from bench.explain import one_line
 from bench.model.export import Export

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench.deploy.bundle import check_target, write_bundle
 from bench.deploy.choose import choose_row, rebuild_run
-from bench.engine.rtx import TensorRtRtx
+from bench.engine.trt.rtx import TensorRtRtx
 from bench.errors import BenchError, ConfigError
 from bench.explain import one_line
 

@@ -20,7 +20,7 @@ from bench.calibration.trt_cache import from_ranges, to_json
 from bench.deploy.artefact import Artefact, make_artefact
 from bench.deploy.samples import Samples, make_samples
 from bench.engine.base import calibrates
-from bench.engine.rtx import TensorRtRtx
+from bench.engine.trt.rtx import TensorRtRtx
 from bench.errors import ConfigError
 from bench.evaluation.task import save_arrays
 from bench.report.caveats import CLIPPED

@@ -8,7 +8,7 @@ from bench.doctor.check import Check, Finding
 from bench.doctor.tiny import make_tiny
 from bench.engine.onnxrt import OnnxRuntime
 from bench.engine.ov import OpenVino
-from bench.engine.rtx import TensorRtRtx
+from bench.engine.trt.rtx import TensorRtRtx
 from bench.evaluation.fidelity import Sqnr
 from bench.timing import measure_in_turn, stopwatch
 

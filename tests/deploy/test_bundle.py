@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from bench.calibration.trt_cache import from_json, parse
 from bench.compose import build_typed
 from bench.deploy import figure
-from bench.engine.rtx import CAPABILITIES
+from bench.engine.trt.rtx import CAPABILITIES
 from bench.report.summary import summarize
 from bench.results.table import make_table
 from tests.e2e.command import Bench

@@ -18,7 +18,7 @@ from bench.doctor import engines, gpu, host, trt
 from bench.doctor.check import Check, Finding
 from bench.doctor.tiny import make_tiny
 from bench.engine.onnxrt import OnnxRuntime
-from bench.engine.rtx import TensorRtRtx
+from bench.engine.trt.rtx import TensorRtRtx
 from bench.errors import EngineError
 from bench.timing import Latency
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bench.engine.rtx import TensorRtRtx
+from bench.engine.trt.rtx import TensorRtRtx
 from bench.errors import EngineError
 from bench.results.row import COLUMNS
 from bench.results.table import read_table
@@ -187,7 +187,7 @@ def test_without_the_package_one_line_names_the_extra(
             raise ModuleNotFoundError(f"No module named '{name}'")
         return real(name, *rest)
 
-    monkeypatch.setattr("bench.engine.rtx.importlib.import_module", absent)
+    monkeypatch.setattr("bench.engine.trt.rtx.importlib.import_module", absent)
     bench = Bench(tmp_path / "out", tmp_path / "cache")
     ended = bench(*RUN, given)
     assert ended.status == 2

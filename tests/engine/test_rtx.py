@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from bench.engine.rtx import CAPABILITIES, TensorRtRtx
+from bench.engine.trt.rtx import CAPABILITIES, TensorRtRtx
 from bench.errors import ConfigError, EngineError
 from bench.model.graph import Graph
 from bench.model.onnx_model import with_batch
@@ -92,6 +92,6 @@ def test_without_the_package_one_line_tells_how_to_get_it(monkeypatch, tiny):
     def import_module(name: str) -> Any:
         return absent(name)
 
-    monkeypatch.setattr("bench.engine.rtx.importlib.import_module", import_module)
+    monkeypatch.setattr("bench.engine.trt.rtx.importlib.import_module", import_module)
     with pytest.raises(ConfigError, match=r"pip install -e '\.\[rtx\]'"):
         TensorRtRtx().compile(tiny("classifier").proto)

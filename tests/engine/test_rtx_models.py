@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from bench.compose import CONF, create
 from bench.engine.base import Compiled
-from bench.engine.rtx import TensorRtRtx
+from bench.engine.trt.rtx import TensorRtRtx
 from bench.model.graph import Graph
 from bench.model.onnx_model import OnnxModel, load_model, with_batch
 from bench.model.zoo import CARRIED

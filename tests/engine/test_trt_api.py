@@ -92,7 +92,7 @@ def is_open(name: str, version: str) -> bool:
     return first <= VERSIONS[version] <= last
 
 
-_FILES = [*sorted(CODE.glob("*.py")), CODE.parent / "messages.py"]
+_FILES = sorted(path for path in CODE.glob("*.py") if path.name != "rtx.py")
 OURS = {path.name: path.read_text() for path in _FILES}
 
 

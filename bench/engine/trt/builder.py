@@ -19,9 +19,9 @@ import onnx
 from bench.cache import content_key, write_atomically
 from bench.calibration.native import NativeCalibration, NativeCalibrator
 from bench.engine.base import Array
-from bench.engine.messages import open_log, reason
 from bench.engine.trt.calibrator import make_feeding, make_reading
 from bench.engine.trt.cuda import Buffer, find_gpu, synchronize
+from bench.engine.trt.messages import open_log, reason
 from bench.engine.trt.network import (
     add_profile,
     input_shape,

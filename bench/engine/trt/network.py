@@ -7,7 +7,7 @@ from typing import Any
 
 import onnx
 
-from bench.engine.messages import reason, short
+from bench.engine.trt.messages import reason, short
 from bench.engine.trt.version import has
 from bench.errors import ConfigError, EngineError
 from bench.model.graph import COMPUTE_OPS

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bench.engine.base import Array, Description, Session
-from bench.engine.messages import open_log, reason
 from bench.engine.trt.cuda import Buffer, call, load_cudart, synchronize
+from bench.engine.trt.messages import open_log, reason
 from bench.errors import EngineError
 
 _DTYPES = {

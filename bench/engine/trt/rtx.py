@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import onnx
 
 from bench.engine.base import Builder, Compiled
-from bench.engine.messages import open_log, reason, short
+from bench.engine.trt.messages import open_log, reason, short
 from bench.errors import ConfigError, EngineError
 from bench.quantization.grid import Scheme
 
