@@ -1,12 +1,16 @@
 """What a session gives on a run's validation images: predictions, scores and latencies.
 
-Beside it stand the FP32 baseline, and what one INT8 model gives in two engines.
+Beside it stand the FP32 baseline, the same engine in FP32 and FP16, and what one INT8 model gives
+in two engines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -15,7 +19,7 @@ import onnx
 
 from bench.cache import cached, content_key
 from bench.data.prepared import PreparedImages, prepare
-from bench.engine.base import Array, Engine, Int8Model, Session
+from bench.engine.base import Array, Engine, HalfPrecision, Int8Model, Session
 from bench.errors import EngineError
 from bench.evaluation.agreement import classification_agreement, detection_agreement
 from bench.evaluation.fidelity import Sqnr
@@ -54,8 +58,8 @@ def evaluate(run: Run, session: Session, images: PreparedImages) -> Evidence[Any
     task, size = task_of(run), run.protocol.batch_size
     predictions: list[Any] = []
     kept: list[list[npt.NDArray[np.float32]]] = []
-    for start in range(0, len(images), size):
-        outputs = session.run(images.batch(start, size))
+    for start, batch in _read_ahead(images, size):
+        outputs = session.run(batch)
         for offset in range(min(size, len(images) - start)):
             own = [output[offset] for output in outputs]
             predictions.append(task.predict(own, images.fittings[start + offset]))
@@ -64,24 +68,56 @@ def evaluate(run: Run, session: Session, images: PreparedImages) -> Evidence[Any
     return Evidence(predictions, kept)
 
 
+def _read_ahead(images: PreparedImages, size: int) -> Iterator[tuple[int, Array]]:
+    """Where each batch starts, and the batch; the next is made ready while one is looked at."""
+    starts = range(0, len(images), size)
+    with ThreadPoolExecutor(1) as pool:
+        ready = pool.submit(images.batch, 0, size)
+        for start in starts:
+            batch = ready.result()
+            if start + size < len(images):
+                ready = pool.submit(images.batch, start + size, size)
+            yield start, batch
+
+
 def baseline_of(run: Run, images: PreparedImages) -> tuple[Evidence[Any], Score]:
     """The FP32 ONNX file in ONNX Runtime, on the same images: once a sweep, kept on disk."""
-    task, engine = task_of(run), run.baseline_engine
+    evidence, path = _reference_evidence(run, run.baseline_engine, "fp32", images)
+    return evidence, _judge(run, evidence, path, evidence.predictions)
+
+
+def fp16_of(
+    run: Run, engine: Engine, baseline: Evidence[Any], images: PreparedImages
+) -> Score | None:
+    """The engine in FP16 on the same images, kept alike; None where it has no FP16."""
+    if "fp16" not in reference_sessions(engine, run.model.network, run.protocol.batch_size):
+        return None
+    evidence, path = _reference_evidence(run, engine, "fp16", images)
+    return _judge(run, evidence, path, baseline.predictions)
+
+
+def _reference_evidence(
+    run: Run, engine: Engine, precision: str, images: PreparedImages
+) -> tuple[Evidence[Any], Path]:
+    """What a float engine finds, and the file that keeps it."""
+    task = task_of(run)
     key = content_key(
-        run.model.network.sha256, run.model.head, run.model.preprocess, engine.version,
-        engine.options, run.dataset.validation.fingerprint, len(images), run.protocol.batch_size,
+        run.model.network.sha256, run.model.head, run.model.preprocess, engine.name,
+        engine.version, engine.options, precision, run.dataset.validation.fingerprint, len(images),
+        run.protocol.batch_size,
     )  # fmt: skip
 
     def compute() -> Callable[[BinaryIO], None]:
-        with engine.build(fp32_model(run)) as session:
-            evidence = evaluate(run, session, images)
-        return partial(evidence.save, task=task)
+        session = reference_sessions(engine, run.model.network, run.protocol.batch_size)[precision]
+        return partial(evaluate(run, session, images).save, task=task)
 
-    path = run.cache / f"baseline-{key}.npz"
-    evidence = cached(path, partial(Evidence.load, task=task), compute)
-    judge = content_key(path, run.dataset.fingerprint, run.protocol.agreement_score)
-    task = task_of(run, evidence.predictions)
-    return evidence, _remember_score(judge, lambda: task.score(evidence.predictions))
+    path = run.cache / f"{precision}-{key}.npz"
+    return cached(path, partial(Evidence.load, task=task), compute), path
+
+
+def _judge(run: Run, evidence: Evidence[Any], path: Path, fp32: Sequence[Any]) -> Score:
+    key = content_key(path, run.dataset.fingerprint, run.protocol.agreement_score)
+    return _remember_score(key, lambda: task_of(run, fp32).score(evidence.predictions))
 
 
 def measure_accuracy(run: Run, engine: Engine, model: Int8Model) -> tuple[Score, Score]:
@@ -119,22 +155,40 @@ def fp32_model(run: Run) -> onnx.ModelProto:
 def time_session(
     run: Run, engine: Engine, session: Session, images: PreparedImages
 ) -> dict[str, Latency]:
-    """Latencies of ``int8``, ``fp32`` on the same engine and ``baseline``, taken in turn."""
-    batch = images.batch(0, run.protocol.batch_size)
-    same = _reference_session(engine, run.model.network, run.protocol.batch_size)
-    other = _reference_session(run.baseline_engine, run.model.network, run.protocol.batch_size)
-    systems = {
-        "int8": lambda: session.run(batch),
-        "fp32": lambda: same.run(batch),
-        "baseline": lambda: other.run(batch),
+    """Latencies of ``int8``, of the same engine's ``fp32`` and, if it has that, ``fp16``, and of
+    the ``baseline``, taken in turn."""
+    network, size = run.model.network, run.protocol.batch_size
+    batch = images.batch(0, size)
+    sessions = {
+        "int8": session,
+        **reference_sessions(engine, network, size),
+        "baseline": reference_sessions(run.baseline_engine, network, size)["fp32"],
     }
+    systems = {name: partial(one.run, batch) for name, one in sessions.items()}
     return measure_in_turn(systems, rounds=run.protocol.rounds, seconds=run.protocol.seconds)
 
 
-# Every run of a sweep is timed beside the same two FP32 sessions; building them anew is waste.
+def device_medians(run: Run, engine: Engine) -> dict[str, float]:
+    """The columns of the float sessions' latencies by the GPU's own clock, once they were timed."""
+    sessions = reference_sessions(engine, run.model.network, run.protocol.batch_size)
+    facts = {name: session.describe().facts for name, session in sessions.items()}
+    return {
+        f"{name}_device_latency_p50_ms": own.device_latency_p50_ms
+        for name, own in facts.items()
+        if own is not None
+    }
+
+
+# Every run of a sweep is timed beside the same float sessions; building them anew is waste.
 @lru_cache(maxsize=2)
-def _reference_session(engine: Engine, network: OnnxModel, batch: int) -> Session:
-    return engine.build(with_batch(network.proto, network.input_name, batch))
+def reference_sessions(engine: Engine, network: OnnxModel, batch: int) -> Mapping[str, Session]:
+    """The network in ``fp32`` and, where the engine has that and does not refuse it, ``fp16``."""
+    model = with_batch(network.proto, network.input_name, batch)
+    sessions = {"fp32": engine.build(model)}
+    if isinstance(engine, HalfPrecision):
+        with suppress(EngineError):  # the row stands without it
+            sessions["fp16"] = engine.build_fp16(model)
+    return sessions
 
 
 def agreement_of(

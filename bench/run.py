@@ -28,7 +28,9 @@ from bench.losses import Judged, keep_losses
 from bench.measure import (
     agreement_of,
     baseline_of,
+    device_medians,
     evaluate,
+    fp16_of,
     fp32_model,
     sqnr_of,
     task_of,
@@ -38,6 +40,7 @@ from bench.measure import (
 from bench.model.graph import Graph
 from bench.model.onnx_model import with_batch
 from bench.quantization.qdq import insert_qdq
+from bench.results.layers import keep_layers
 from bench.results.row import Row
 from bench.results.store import RowStore
 from bench.spec import Run
@@ -175,6 +178,7 @@ def _measure(
         task = task_of(run, baseline.predictions)
         score = task.score(evidence.predictions)
         interval = compare(baseline_score, score)
+        fp16 = fp16_of(run, engine, baseline, images)
         latencies = time_session(run, engine, session, images)
         described = session.describe()
         agreement = agreement_of(run, qdq, evidence, images)
@@ -186,6 +190,8 @@ def _measure(
         store.folder / "judged" / f"{run.key}.npz",
         lambda file: save_arrays(file, pack_judgement(score.judged, score.replicates)),
     )
+    planned = found.points.products(found.graph)
+    keep_layers(store.folder, run.key, found.graph, planned, described.int8_nodes)
     judged = (Judged(baseline.predictions, baseline_score), Judged(evidence.predictions, score))
     share = _int8_mac_share(found.graph, described.int8_nodes)
     medians = {name: latency.percentile_ms(50) for name, latency in latencies.items()}
@@ -213,16 +219,32 @@ def _measure(
         },
         "latency_rounds": len(latencies["int8"].nanoseconds),
         "speedup": medians["fp32"] / medians["int8"],
+        **(_fp16(baseline_score, fp16, medians) if fp16 else {}),
         "speedup_baseline": medians["baseline"] / medians["int8"],
         "throughput": run.protocol.batch_size * 1e9 / float(np.mean(raw["int8_ns"])),
         "int8_mac_share": share,
+        "int8_layers": described.int8_layers,
+        "product_layers": described.layers,
+        "int8_unmet": len(planned - described.int8_nodes),
         "latency_note": _latency_note(share, engine.name),
         "build_s": build.seconds,
         "engine_bytes": qdq.ByteSize(),
-        **(asdict(described.facts) if described.facts else {}),
+        **(asdict(described.facts) | device_medians(run, engine) if described.facts else {}),
         **(_build_beside(run, run.also_build, qdq) if run.also_build else {}),
     }
     return measured, raw
+
+
+def _fp16(baseline: Score, fp16: Score, medians: Mapping[str, float]) -> dict[str, Any]:
+    """What INT8 competes with where the engine has FP16; ``medians`` are latencies."""
+    interval = compare(baseline, fp16)
+    return {
+        "fp16": fp16.value,
+        "fp16_delta": interval.estimate,
+        "fp16_ci_low": interval.low,
+        "fp16_ci_high": interval.high,
+        "speedup_fp16": medians["fp16"] / medians["int8"],
+    }
 
 
 def _quantized(run: Run, found: RunRanges) -> onnx.ModelProto:

@@ -185,6 +185,15 @@ class Calibrating(Protocol):
         ...
 
 
+@runtime_checkable
+class HalfPrecision(Protocol):
+    """An engine that runs a network in FP16 as well: there INT8 has to beat that, not FP32."""
+
+    def build_fp16(self, model: onnx.ModelProto) -> Session:
+        """A session in FP16 for a float model with a fixed batch; raises EngineError."""
+        ...
+
+
 def calibrates(engine: Engine | Builder) -> bool:
     """Whether an engine quantizes implicitly, with calibrators of its own."""
     return isinstance(engine, Calibrating) and engine.calibrates

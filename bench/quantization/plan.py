@@ -112,11 +112,14 @@ class QuantizationPoints:
             for tensor, own in self.sources.items()
         }
 
+    def products(self, graph: Graph) -> frozenset[str]:
+        """The convolutions and matrix products whose every input is quantized."""
+        return frozenset(edge.node for edge in self.edges) & frozenset(graph.compute)
+
     def mac_share(self, graph: Graph) -> float:
-        """Share of the graph's multiply-accumulates whose every input is quantized."""
+        """The share of the graph's multiply-accumulates that they make."""
         whole = sum(graph.macs(name) for name in graph.compute)
-        quantized = {edge.node for edge in self.edges} & set(graph.compute)
-        return sum(graph.macs(name) for name in quantized) / whole
+        return sum(graph.macs(name) for name in self.products(graph)) / whole
 
 
 def place(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from bench.report.confidence import shift_of
-from bench.report.wording import GROUP, measured, plural
+from bench.report.wording import GROUP, SAME_SPEED, measured, plural
 
 FEW_IMAGES = 100
 FOUND = 0.01
@@ -23,7 +23,7 @@ def find_caveats(tidied: pd.DataFrame) -> tuple[str, ...]:
         _skipped, _built, _unmeasured, _finds_nothing, _builder_refused, _no_fp32_engine,
         _built_beside, _unlike_published, _strangers, _agreement, _overlap, _clipped,
         _clipped_outputs, _thresholds, _few_images, _no_interval, _seeds, _latency_notes,
-        _machines, _builder_warned,
+        _unmet, _half_is_as_fast, _machines, _builder_warned,
     )  # fmt: skip
     return tuple(sentence for rule in rules for sentence in rule(tidied))
 
@@ -219,6 +219,29 @@ def _latency_notes(rows: pd.DataFrame) -> Iterator[str]:
     for (engine, note), same in noted.groupby(["engine", "latency_note"], sort=False):
         note = str(note).strip().rstrip(".")
         yield f"The latency of {plural(len(same), 'run')} on {engine} says little: {note}."
+
+
+def _unmet(rows: pd.DataFrame) -> Iterator[str]:
+    """Layers that an engine ran in float although the plan quantizes them; few, or it is noted."""
+    unmet = measured(rows)
+    unmet = unmet[(unmet["int8_unmet"] > 0) & (unmet["latency_note"] == "")]
+    for name, group in unmet.groupby(list(GROUP), sort=False):
+        yield (
+            f"{_name(name)} ran up to {plural(int(group['int8_unmet'].max()), 'product')} in float "
+            f"that the plan quantizes, in {plural(len(group), 'run')}: the files under layers/ "
+            "name them."
+        )
+
+
+def _half_is_as_fast(rows: pd.DataFrame) -> Iterator[str]:
+    timed = measured(rows)
+    timed = timed[timed["speedup_fp16"].notna()]
+    for name, group in timed.groupby(list(GROUP), sort=False):
+        if slow := int((group["speedup_fp16"] < SAME_SPEED).sum()):
+            yield (
+                f"{_name(name)} is no faster in INT8 than in FP16 in {slow} of "
+                f"{plural(len(group), 'run')}: there FP16 is the simpler choice."
+            )
 
 
 def _machines(rows: pd.DataFrame) -> Iterator[str]:

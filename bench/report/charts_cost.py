@@ -34,7 +34,7 @@ Point = tuple[float, float]
 
 
 def accuracy_by_latency(rows: pd.DataFrame, look: Look) -> Drawing | None:
-    """Accuracy against latency at the largest size, with FP32 and the Pareto front."""
+    """Accuracy against latency at the largest size, with FP32, FP16 and the Pareto front."""
     rows = rows[rows["int8_ms"].notna()]
     if rows.empty:
         return None
@@ -55,7 +55,7 @@ def accuracy_by_latency(rows: pd.DataFrame, look: Look) -> Drawing | None:
         )  # fmt: skip
     # A latency that says little is drawn, hollow, but is no claim to the front.
     sound = [point for point, note in zip(points, rows["latency_note"], strict=True) if not note]
-    if front := pareto_front([*sound, *_draw_fp32(axes, rows)]):
+    if front := pareto_front([*sound, *_draw_float(axes, rows)]):
         axes.step(*zip(*front, strict=True), where="post", color=INK, alpha=0.45, linewidth=1.2)
     axes.margins(x=0.14, y=0.14)
     axes.set_xlabel("median latency (ms an image), each run scaled to one FP32 latency")
@@ -130,14 +130,15 @@ def _points(rows: pd.DataFrame, latency: str, accuracy: str) -> list[Point]:
     return list(zip(rows[latency], rows[accuracy], strict=True))
 
 
-def _draw_fp32(axes: Axes, rows: pd.DataFrame) -> list[Point]:
-    """FP32 on the same engine and as plain ONNX, where they were timed."""
+def _draw_float(axes: Axes, rows: pd.DataFrame) -> list[Point]:
+    """FP32 and FP16 on the same engine, and FP32 as plain ONNX, where they were timed."""
     drawn = []
-    for column, name, below in (
-        ("fp32_ms", "FP32, same engine", False),
-        ("baseline_ms", "FP32 ONNX baseline", True),
+    for latency, accuracy, name, below in (
+        ("fp32_ms", "fp32", "FP32, same engine", False),
+        ("fp16_ms", "fp16", "FP16, same engine", True),
+        ("baseline_ms", "fp32", "FP32 ONNX baseline", True),
     ):
-        x, y = (float(np.median(v)) for v in zip(*_points(rows, column, "fp32"), strict=True))
+        x, y = (float(np.median(v)) for v in zip(*_points(rows, latency, accuracy), strict=True))
         if math.isfinite(x):
             drawn.append((x, y))
             axes.plot(x, y, marker="*", markersize=11, color=INK, linestyle="none", zorder=3)

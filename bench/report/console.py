@@ -52,8 +52,9 @@ def _view(rows: pd.DataFrame, summary: Summary, *, narrow: bool) -> Table:
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-    seeds = rows["calibration_seed"].nunique() > 1
-    cells = [cells_of(row, seeds, narrow) for _, row in _best_first(rows, summary).iterrows()]
+    left_out = set() if rows["calibration_seed"].nunique() > 1 else {"seed"}
+    left_out |= set() if rows["speedup_fp16"].notna().any() else {"over FP16"}
+    cells = [cells_of(row, left_out, narrow) for _, row in _best_first(rows, summary).iterrows()]
     for name in cells[0]:
         words = name in ("", "calibrator", "plan")
         if words:
@@ -72,7 +73,7 @@ def _view(rows: pd.DataFrame, summary: Summary, *, narrow: bool) -> Table:
     return view
 
 
-def _cells(row: pd.Series, seeds: bool, narrow: bool) -> dict[str, str]:
+def _cells(row: pd.Series, left_out: set[str], narrow: bool) -> dict[str, str]:
     """What each column says of a row; a narrow terminal goes without some."""
     latency, speedup = known(row["int8_latency_p50_ms"]), known(row["speedup"])
     share, skipped = known(row["int8_mac_share"]), row["status"] == "skipped"
@@ -83,12 +84,13 @@ def _cells(row: pd.Series, seeds: bool, narrow: bool) -> dict[str, str]:
         "95 % interval": interval(known(row["ci_low"]), known(row["ci_high"]), missing=MISSING),
         "INT8 ms": _number(latency, ".1f") + ("*" if row["latency_note"] else ""),
         "speed-up": _number(speedup, ".2f", "x"),
+        "over FP16": _number(known(row["speedup_fp16"]), ".2f", "x"),
         "INT8 MACs": _number(None if share is None else 100 * share, ".0f", " %"),
     }
-    return _without(cells, seeds, {"FP32", "INT8 ms", "INT8 MACs"} if narrow else set())
+    return _without(cells, left_out, {"FP32", "INT8 ms", "INT8 MACs"} if narrow else set())
 
 
-def _built_cells(row: pd.Series, seeds: bool, narrow: bool) -> dict[str, str]:
+def _built_cells(row: pd.Series, left_out: set[str], narrow: bool) -> dict[str, str]:
     """The same of a row that ends with an engine for another machine."""
     int8, fp32 = (known(row[f"{name}_engine_bytes"]) for name in ("built", "fp32"))
     cells = _asked(row) | {
@@ -99,7 +101,7 @@ def _built_cells(row: pd.Series, seeds: bool, narrow: bool) -> dict[str, str]:
         "build s": _number(known(row["built_engine_s"]), ".1f"),
         "warnings": _number(known(row["builder_warnings"]), ".0f"),
     }
-    return _without(cells, seeds, {"GPU", "FP32 MB"} if narrow else set())
+    return _without(cells, left_out, {"GPU", "FP32 MB"} if narrow else set())
 
 
 def _asked(row: pd.Series) -> dict[str, str]:
@@ -112,9 +114,8 @@ def _asked(row: pd.Series) -> dict[str, str]:
     }
 
 
-def _without(cells: dict[str, str], seeds: bool, left_out: set[str]) -> dict[str, str]:
-    left_out = left_out | (set() if seeds else {"seed"})
-    return {name: text for name, text in cells.items() if name not in left_out}
+def _without(cells: dict[str, str], *left_out: set[str]) -> dict[str, str]:
+    return {name: text for name, text in cells.items() if name not in set().union(*left_out)}
 
 
 def _best_first(rows: pd.DataFrame, summary: Summary) -> pd.DataFrame:

@@ -30,6 +30,8 @@ KEY = ("calibrator", "calibration_size", "plan")
 RESULTS = (
     "fp32", "int8", "delta", "ci_low", "int8_latency_p50_ms", "speedup", "int8_mac_share",
 )  # fmt: skip
+HALF = ("fp16", "speedup_fp16")
+"""Where an engine has FP16 too."""
 BUILT = (
     "built_engine_bytes", "fp32_engine_bytes", "built_engine_s", "builder_warnings",
     "planned_mac_share",
@@ -126,8 +128,12 @@ def _varied(rows: pd.DataFrame) -> list[str]:
 
 def _results(rows: pd.DataFrame) -> list[str]:
     """The columns that matter most of what these rows found."""
-    built = rows["status"] == "built"
-    return [*([] if built.all() else RESULTS), *(BUILT if built.any() else ())]
+    built, half = rows["status"] == "built", rows["fp16"].notna()
+    return [
+        *([] if built.all() else RESULTS),
+        *(HALF if half.any() else ()),
+        *(BUILT if built.any() else ()),
+    ]
 
 
 def _listing(title: str, rows: pd.DataFrame, columns: Sequence[str], summary: Summary) -> Listing:

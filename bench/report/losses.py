@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.report.confidence import ConfidenceShift, shift_of
-from bench.report.summary import Answer, Result, Summary
+from bench.report.result import Result
+from bench.report.summary import Answer, Summary
 from bench.report.wording import interval, plural, tidy
 from bench.results.losses import LONGER_SIDE, Example, Losses, LossStore, Part, View
 

@@ -17,27 +17,22 @@ Where FP32 itself finds nothing, there is nothing to lose: that group has no ans
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
 
 from bench.report.caveats import find_caveats, finds_nothing
-from bench.report.seeds import SeedSpread, seed_spread
+from bench.report.result import Result, read_result
 from bench.report.wording import (
     GROUP,
-    interval,
+    SAME_SPEED,
     known,
     measured,
     plain,
-    plural,
     rule_order,
     tidy,
 )
-
-SAME_SPEED = 1.05
-"""Medians of the same model timed twice differ by about this; less is no reason to choose."""
 
 EFFECT_AXES = {
     "rule": "calibrator",
@@ -53,75 +48,6 @@ EFFECT_AXES = {
     "weight_scales": "scales of weights",
     "batch_size": "batch size",
 }
-
-
-@dataclass(frozen=True)
-class Result:
-    """One measured row, as the answer speaks of it."""
-
-    run_key: str
-    rule: str
-    setting: str
-    size: int
-    seed: str
-    fp32: float | None
-    int8: float | None
-    delta: float
-    ci_low: float | None
-    ci_high: float | None
-    latency_ms: float | None
-    speedup: float | None
-    latency_note: str
-    overrides: str = ""
-    files: tuple[str, ...] = ()
-    spread: SeedSpread | None = None
-
-    @property
-    def name(self) -> str:
-        seed = f", seed {self.seed}" if self.seed else ""
-        return f"{self.rule}, {plural(self.size, 'calibration image')}{seed}, plan {self.setting}"
-
-    @property
-    def relative(self) -> float | None:
-        """The difference as a share of FP32; negative is a loss."""
-        return self.delta / self.fp32 if self.fp32 else None
-
-    @property
-    def change(self) -> str:
-        """The difference in words: "loses 0.004"."""
-        amount = f"{abs(self.delta):.3f}"
-        return f"{'gains' if self.delta > 0 else 'loses'} {amount}" if float(amount) else "loses no"
-
-    @property
-    def interval(self) -> str:
-        return interval(self.ci_low, self.ci_high)
-
-    @property
-    def command(self) -> str:
-        """What makes this run alone; empty where nothing tells what was typed."""
-        return f"python -m bench {self.overrides}" if self.overrides else ""
-
-    @property
-    def verdict(self) -> str:
-        """What the interval allows to say about the loss."""
-        if self.ci_low is None or self.ci_high is None:
-            return "no interval: the difference may be noise"
-        if self.loses:
-            return "the interval excludes zero: a real loss"
-        if self.ci_low > 0:
-            return "the interval excludes zero: a real gain"
-        return "the interval includes zero: no loss is proven"
-
-    @property
-    def loses(self) -> bool:
-        """Whether the interval proves a loss."""
-        return self.ci_high is not None and self.ci_high < 0
-
-    def ties_with(self, least: Result) -> bool:
-        """Whether this loss may be no larger than the least; a missing interval counts as none."""
-        below = least.delta - (least.delta if least.ci_low is None else least.ci_low)
-        above = (self.delta if self.ci_high is None else self.ci_high) - self.delta
-        return least.delta - self.delta <= math.hypot(below, above)
 
 
 @dataclass(frozen=True)
@@ -174,7 +100,18 @@ class Answer:
         speed = "" if best.speedup is None else f"; {best.speedup:.2f}x as fast as FP32"
         return (
             f"{self.group}, {best.name}: {best.change} {self.metric} "
-            f"(95 % interval {best.interval}{share}){spread}{speed}. {self.rule}"
+            f"(95 % interval {best.interval}{share}){spread}{speed}. {self.rule}{self.half}"
+        )
+
+    @property
+    def half(self) -> str:
+        """What FP16 on the same engine does instead, as a sentence after others; or nothing."""
+        fp16 = self.best.fp16
+        if fp16 is None:
+            return ""
+        return (
+            f" FP16 on the same engine {fp16.change} {self.metric} "
+            f"(95 % interval {fp16.interval}); {fp16.pays}."
         )
 
 
@@ -223,7 +160,7 @@ def _no_answer(rows: pd.DataFrame) -> str:
 
 
 def _answer(rows: pd.DataFrame) -> Answer:
-    results = [_result(row, rows) for _, row in rows.iterrows()]
+    results = [read_result(row, rows) for _, row in rows.iterrows()]
     least = max(results, key=lambda result: result.delta)
     ties = tuple(r for r in results if r is not least and r.ties_with(least))
     one_machine = rows["hardware"].nunique() == 1
@@ -250,35 +187,6 @@ def _answer(rows: pd.DataFrame) -> Answer:
         effects=_effects(rows),
         results=tuple(sorted(results, key=lambda r: -r.delta)),
     )
-
-
-def _result(row: pd.Series, rows: pd.DataFrame) -> Result:
-    latency, seeds = known(row["int8_ms"]), rows["calibration_seed"].nunique() > 1
-    rule, setting, size = str(row["rule"]), str(row["setting"]), int(row["calibration_size"])
-    return Result(
-        run_key=str(row["run_key"]),
-        rule=rule,
-        setting=setting,
-        size=size,
-        seed=plain(row["calibration_seed"]) if seeds else "",
-        fp32=known(row["fp32"]),
-        int8=known(row["int8"]),
-        delta=float(row["delta"]),
-        ci_low=known(row["ci_low"]),
-        ci_high=known(row["ci_high"]),
-        latency_ms=latency,
-        speedup=known(row["speedup"]),
-        latency_note=str(row["latency_note"]),
-        overrides=str(row["overrides"]),
-        files=_files(row),
-        spread=seed_spread(rows, rule, setting, size),
-    )
-
-
-def _files(row: pd.Series) -> tuple[str, ...]:
-    """What the sweep's folder keeps of a run; those from before histograms have no ranges."""
-    folders = ["rows", "ranges"] if row["statistics_key"] else ["rows"]
-    return tuple(f"{folder}/{row['run_key']}.json" for folder in folders)
 
 
 def _choose(least: Result, ties: tuple[Result, ...], one_machine: bool) -> tuple[Result, str]:

@@ -16,9 +16,15 @@ GROUP = ("model", "dataset", "engine")
 TEXT = frozenset(
     f.name for f in dataclasses.fields(Row) if "str" in str(f.type) or "Literal" in str(f.type)
 )
+WHOLE = frozenset(f.name for f in dataclasses.fields(Row) if "int" in str(f.type).split())
+
+SAME_SPEED = 1.05
+"""Medians of the same model timed twice differ by about this; less is no reason to choose."""
 
 MINUS = "\N{MINUS SIGN}"
 MISSING = "\N{EN DASH}"
+
+TIMED = ("int8", "fp32", "fp16", "baseline")
 
 FURTHER = {
     "placement": "{} placement",
@@ -99,20 +105,18 @@ def measured(tidied: pd.DataFrame) -> pd.DataFrame:
 
 
 def _drift_free(tidied: pd.DataFrame) -> pd.DataFrame:
-    """Add ``int8_ms``, ``fp32_ms`` and ``baseline_ms``: latency an image, comparable between runs.
+    """Add ``int8_ms``, ``fp32_ms``, ``fp16_ms`` and ``baseline_ms``: latency an image, comparable
+    between runs.
 
-    Within a run the three were timed in turn, but the machine's speed drifts from run to run. So
+    Within a run they were timed in turn, but the machine's speed drifts from run to run. So
     each run's latencies are scaled to the median FP32 latency of its group on the same engine.
     """
     timed = tidied.assign(
-        **{
-            f"{name}_ms": tidied[f"{name}_latency_p50_ms"] / tidied["batch_size"]
-            for name in ("int8", "fp32", "baseline")
-        }
+        **{f"{name}_ms": tidied[f"{name}_latency_p50_ms"] / tidied["batch_size"] for name in TIMED}
     )
     typical = timed.groupby(list(GROUP))["fp32_ms"].transform("median")
     drift = (typical / timed["fp32_ms"]).fillna(1.0)
-    scaled = {name: timed[name] * drift for name in ("int8_ms", "fp32_ms", "baseline_ms")}
+    scaled = {f"{name}_ms": timed[f"{name}_ms"] * drift for name in TIMED}
     return timed.assign(**scaled)
 
 
@@ -174,12 +178,12 @@ def cell(name: str, value: object) -> str:
         return str(value)
     if number is None:
         return MISSING
-    if name in ("delta", "ci_low", "ci_high"):
+    if name.endswith(("delta", "ci_low", "ci_high")):
         return signed(number, 4)
     if name.endswith("_share"):
         return f"{100 * number:.1f} %"
-    if number == int(number) and not COLUMNS[name].better:
-        return f"{number:.0f}"
+    if name in WHOLE or (number == int(number) and not COLUMNS[name].better):
+        return f"{number:,.0f}" if COLUMNS[name].unit == "B" else f"{number:.0f}"
     match COLUMNS[name].unit:
         case "":
             return f"{number:.4f}"
@@ -206,11 +210,14 @@ HEADINGS = {
     "calibration_strategy": "order",
     "fp32": "FP32",
     "int8": "INT8",
+    "fp16": "FP16",
     "ci_low": "95 % low",
     "ci_high": "95 % high",
     "n_images": "validated on",
     "int8_latency_p50_ms": "INT8 latency",
     "fp32_latency_p50_ms": "FP32 latency",
+    "fp16_latency_p50_ms": "FP16 latency",
+    "speedup_fp16": "speedup over FP16",
     "baseline_latency_p50_ms": "ONNX FP32 latency",
     "int8_mac_share": "INT8 MACs",
     "sqnr_db": "SQNR",

@@ -242,6 +242,34 @@ class Row:
         "padding of calibration images: same (as the model's), a grey level, or noise",
         default="same",
     )
+    fp16: float | None = column(
+        "the same engine in FP16, where it has that", better="higher", default=None
+    )
+    fp16_delta: float | None = column("FP16 minus FP32", better="higher", default=None)
+    fp16_ci_low: float | None = column("lower end of its 95 % interval", default=None)
+    fp16_ci_high: float | None = column("upper end of its 95 % interval", default=None)
+    fp16_latency_p50_ms: float | None = column(
+        "FP16 on the same engine, median", unit="ms", better="lower", default=None
+    )
+    fp16_latency_p90_ms: float | None = column(
+        "FP16 on the same engine", unit="ms", better="lower", default=None
+    )
+    fp16_latency_p99_ms: float | None = column(
+        "FP16 on the same engine", unit="ms", better="lower", default=None
+    )
+    speedup_fp16: float | None = column(
+        "FP16 over INT8 on the same engine, medians", unit="x", better="higher", default=None
+    )
+    int8_layers: int | None = column(
+        "the engine's convolution and matrix layers that ran in INT8; layers/ names them",
+        default=None,
+    )
+    product_layers: int | None = column("the engine's convolution and matrix layers", default=None)
+    int8_unmet: int | None = column(
+        "convolutions and matrix products that the plan quantizes and the engine ran in float",
+        better="lower",
+        default=None,
+    )
     calibration_batches: int | None = column(
         "batches that TensorRT's own calibrator really consumed", default=None
     )
@@ -257,6 +285,18 @@ class Row:
     )
     device_latency_p99_ms: float | None = column(
         "INT8 by the GPU's own clock", unit="ms", better="lower", default=None
+    )
+    fp32_device_latency_p50_ms: float | None = column(
+        "FP32 on the same engine by the GPU's own clock, median",
+        unit="ms",
+        better="lower",
+        default=None,
+    )
+    fp16_device_latency_p50_ms: float | None = column(
+        "FP16 on the same engine by the GPU's own clock, median",
+        unit="ms",
+        better="lower",
+        default=None,
     )
     device_throughput: float | None = column(
         "INT8 images a second, device memory to device memory, engine.streams in flight",

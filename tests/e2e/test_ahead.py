@@ -59,7 +59,7 @@ def test_a_run_that_ends_with_the_engine(tmp_path: Path) -> None:
     assert table["fp32_engine_s"].nunique() == 1  # built once for the sweep
     assert (table["build_s"] > table["built_engine_s"]).all()
     assert (table["planned_mac_share"] > 0.9).all()
-    assert not list(bench.cache.glob("baseline-*"))  # nothing was evaluated
+    assert not list(bench.cache.glob("fp32-*"))  # nothing was evaluated
 
     text = (bench.out / "report.md").read_text()
     version = table["engine_version"].iloc[0]

@@ -127,7 +127,7 @@ def test_the_share_of_int8_follows_the_plan(swept: Bench) -> None:
 def test_one_pass_over_the_images_serves_all_sizes_and_calibrators(swept: Bench) -> None:
     sizes = sorted(path.stem.rsplit("-", 1)[1] for path in swept.cache.glob("statistics-*.npz"))
     assert sizes == ["4", "8"]
-    assert len(list(swept.cache.glob("baseline-*.npz"))) == 1
+    assert len(list(swept.cache.glob("fp32-*.npz"))) == 1
     seconds = swept.table.groupby("calibration_size")["collect_s"]
     assert (seconds.nunique() == 1).all()
     assert seconds.first()[4] < seconds.first()[8]
@@ -149,6 +149,12 @@ def test_what_explains_the_rows_is_kept_beside_them(swept: Bench) -> None:
         assert all(one.counts.sum() == one.count for one in seen.values())
         if row["calibrator"] == "minmax":
             assert all(ranges[name] == pytest.approx(seen[name].amax) for name in ranges)
+        layers = json.loads((swept.out / "layers" / f"{key}.json").read_text())
+        assert all(one["planned_int8"] == one["ran_int8"] for one in layers.values())
+        ran = sum(one["macs"] for one in layers.values() if one["ran_int8"])
+        whole = sum(one["macs"] for one in layers.values())
+        assert ran / whole == pytest.approx(row["int8_mac_share"])
+        assert row["int8_unmet"] == 0
     page = (swept.out / "report.html").read_text()
     assert "thresholds on the histograms" in page
 

@@ -12,6 +12,7 @@ import pytest
 
 from bench.calibration import cache as cache_command
 from bench.calibration.trt_cache import parse
+from bench.errors import EngineError
 from bench.results.row import COLUMNS
 from tests.e2e.command import Bench
 
@@ -55,6 +56,52 @@ def test_explicit_yields_a_full_row(run: Bench, fake_tensorrt: Callable[..., Any
     }  # fmt: skip
     assert row["device"] == "NVIDIA Test GPU, driver 550.54"
     assert row["int8_mac_share"] == pytest.approx(row["planned_mac_share"])
+    assert row["fp16"] - row["fp32"] == pytest.approx(row["fp16_delta"])
+    assert row["fp16_ci_low"] <= row["fp16_delta"] <= row["fp16_ci_high"]
+    assert row["speedup_fp16"] == pytest.approx(
+        row["fp16_latency_p50_ms"] / row["int8_latency_p50_ms"]
+    )
+    layers = json.loads((run.out / "layers" / f"{row['run_key']}.json").read_text())
+    assert row["int8_unmet"] == 0
+    assert row["int8_layers"] == sum(layer["ran_int8"] for layer in layers.values()) > 10
+
+
+def test_fp16_that_is_refused_costs_no_row(
+    run: Bench, fake_tensorrt: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_tensorrt("8.5.1.7")
+
+    def refuse(*asked: object, **settings: object) -> bytes:
+        raise EngineError("no FP16 here")
+
+    monkeypatch.setattr("bench.engine.trt.engine.build_half", refuse)
+    ended = run(*SMALL, "engine=tensorrt")
+    assert ended.status == 0, ended.err
+    (row,) = rows(run)
+    assert row["status"] == "ok"
+    assert {row[name] for name in COLUMNS if "fp16" in name} == {None}
+
+
+def test_a_layer_that_the_builder_runs_in_float_is_told_of(
+    run: Bench, fake_tensorrt: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trt = fake_tensorrt("8.5.1.7")
+    real = trt.EngineInspector.get_engine_information
+
+    def without_one(self: Any, format: Any) -> str:
+        told = json.loads(real(self, format))
+        told["Layers"] = told["Layers"][2:]  # the first, and a change of format before it
+        return json.dumps(told)
+
+    monkeypatch.setattr(trt.EngineInspector, "get_engine_information", without_one)
+    ended = run(*FEW, "engine=tensorrt")
+    assert ended.status == 0, ended.err
+    (row,) = rows(run)
+    assert row["int8_unmet"] == 1
+    layers = json.loads((run.out / "layers" / f"{row['run_key']}.json").read_text())
+    (lost,) = [one for one in layers.values() if one["planned_int8"] and not one["ran_int8"]]
+    assert lost["op"] == "Conv" and lost["macs"] > 0
+    assert row["int8_mac_share"] < row["planned_mac_share"]
 
 
 def test_native_and_own_ranges_stand_in_one_table(

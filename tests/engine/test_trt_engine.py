@@ -10,6 +10,7 @@ import importlib
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from bench.errors import EngineError
@@ -32,6 +33,29 @@ def test_fp32_is_that_of_the_file(
         np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-5)
     assert described.int8_nodes == frozenset()
     assert described.layers >= 1
+
+
+@pytest.mark.parametrize("version", ALL)
+def test_fp16_is_asked_for_as_the_version_wants_it(
+    version, fake_tensorrt, engine, tiny, images, run_in_onnxruntime, sqnr, monkeypatch
+):
+    """By a flag up to 10, by the file's own types in 11; FP32 beside it stays FP32."""
+    trt = fake_tensorrt(version)
+    flags, real = [], trt.Builder.build_serialized_network
+
+    def build(self: Any, network: Any, config: Any) -> Any:
+        half = onnx.load_from_string(network._onnx.content).graph.initializer[0].data_type
+        flags.append(("FP16" in config._flags, half == onnx.TensorProto.FLOAT16))
+        return real(self, network, config)
+
+    monkeypatch.setattr(trt.Builder, "build_serialized_network", build)
+    model, x = with_batch(tiny("residual").proto, "images", 1), images()
+    for make in (engine().build_fp16, engine().build):
+        with make(model) as session:
+            found, described = session.run(x), session.describe()
+        assert sqnr(run_in_onnxruntime(model, x), found) > 40
+        assert described.int8_nodes == frozenset()
+    assert flags == [(False, True) if version.startswith("11") else (True, False), (False, False)]
 
 
 def test_outputs_come_in_the_file_s_order_and_stay(fake_tensorrt, engine, load, sketch, images):

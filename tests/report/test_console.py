@@ -26,6 +26,13 @@ def test_names_the_winner_and_marks_it(sweep):
     assert "mse, 64 calibration images, plan float_head: loses 0.005" in " ".join(text.split())
 
 
+def test_fp16_has_a_column_where_it_was_timed(row):
+    fp16 = {"fp16": 0.599, "fp16_delta": -0.001, "speedup_fp16": 1.31}
+    text = printed(make_table([row(**fp16)]))
+    assert "over FP16" in text and "1.31x" in text
+    assert "over FP16" not in printed(make_table([row()]))
+
+
 def test_says_when_nothing_was_measured(skip):
     text = printed(make_table([skip()]))
     assert "No answer: of 1 run, none was measured." in text

@@ -21,6 +21,14 @@ def test_titles_say_what_to_see(sweep):
     assert titles[3] == "Collecting statistics takes 67 % of the time that calibration costs"
 
 
+def test_fp16_stands_beside_fp32_where_it_was_timed(row):
+    fp16 = {"fp16": 0.599, "fp16_delta": -0.001, "fp16_latency_p50_ms": 25.0}
+    for more, shown in ((fp16, True), ({}, False)):
+        charts = draw_charts(make_table([row(**more), row(calibrator="mse", **more)]))
+        (drawn,) = [to_svg(chart) for chart in charts if "latency" in chart.reading]
+        assert ("FP16, same engine" in drawn) == shown
+
+
 def test_heat_map_holds_the_numbers(sweep):
     svg = to_svg(draw_charts(sweep)[1])
     for number in ("0.203", "0.033", "0.023", "0.005"):

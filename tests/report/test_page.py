@@ -181,6 +181,16 @@ def test_built_rows_stand_beside_measured_ones(row, built):
     assert "engines built, not run" in page.text
 
 
+def test_fp16_has_a_tile_and_columns_where_it_was_measured(row):
+    fp16 = {"fp16": 0.599, "fp16_delta": -0.001, "fp16_ci_low": -0.002, "fp16_ci_high": 0.0,
+            "speedup_fp16": 1.31}  # fmt: skip
+    page = Page(html(make_table([row(**fp16)]), draw=False))
+    assert "mAP50-95, FP16, same engine" in page.text
+    assert "INT8 is 1.31x as fast" in page.text
+    assert "speedup over FP16" in page.text
+    assert "FP16, same engine" not in Page(html(make_table([row()]), draw=False)).text
+
+
 def test_skipped_rows_show_their_reason(row, skip):
     page = Page(html(make_table([row(), skip(error="the engine lacks INT8")]), draw=False))
     assert "skipped: the engine lacks INT8" in page.text

@@ -231,11 +231,26 @@ def test_what_is_ordinary_goes_without_saying(row):
         ({"calibration_overlap": 8}, "evaluated too (up to 8 of them, 1 run)"),
         ({"metric": "agreement Top-1"}, "the metric is agreement with the FP32 model"),
         ({"delta": None}, "1 run finished without an accuracy"),
+        ({"int8_unmet": 3}, "ran up to 3 products in float that the plan quantizes, in 1 run:"),
+        ({"speedup_fp16": 0.9}, "is no faster in INT8 than in FP16 in 1 of 1 run:"),
     ],
 )
 def test_beware(row, changes, warning):
     table = make_table([row(), row(**changes)])
     assert any(warning in found for found in summarize(table).warnings)
+
+
+@pytest.mark.parametrize(
+    ("speedup", "pays"), [(1.3, "INT8 is 1.30x as fast"), (1.02, "INT8 is no faster (1.02x)")]
+)
+def test_fp16_on_the_same_engine_stands_beside_the_answer(row, speedup, pays):
+    fp16 = {"fp16": 0.599, "fp16_delta": -0.001, "fp16_ci_low": -0.002, "fp16_ci_high": 0.0}
+    answer = only(make_table([row(**fp16, speedup_fp16=speedup)]))
+    assert answer.sentence.endswith(
+        "FP16 on the same engine loses 0.001 mAP50-95 "
+        f"(95 % interval \N{MINUS SIGN}0.002 to 0.000); {pays}."
+    )
+    assert "FP16" not in only(make_table([row()])).sentence
 
 
 def test_a_flawless_table_warns_of_nothing(sweep):

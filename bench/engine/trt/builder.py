@@ -1,4 +1,4 @@
-"""TensorRT's builder: FP32, explicit INT8, implicit INT8, and native calibration.
+"""TensorRT's builder: FP32, FP16, explicit INT8, implicit INT8, and native calibration.
 
 Explicit quantization (Q/DQ in the ONNX file) exists in every version; from 10 on the network is
 strongly typed unless FP16 is asked for, and in 11 always. Implicit quantization (ranges beside an
@@ -75,6 +75,16 @@ def build_float(trt: Any, model: onnx.ModelProto, settings: Settings) -> bytes:
     """An engine in FP32, without TF32's shorter products; raises EngineError."""
     job = _Job(trt, settings)
     return job.build(job.parse(model, strong=has(trt, _STRONG)))
+
+
+def build_half(trt: Any, model: onnx.ModelProto, settings: Settings) -> bytes:
+    """An engine in FP16, whose builder may leave a layer in FP32; raises EngineError.
+
+    From 11 on there is no such flag: give ``build_float`` a file in FP16.
+    """
+    job = _Job(trt, settings)
+    job.config.set_flag(trt.BuilderFlag.FP16)
+    return job.build(job.parse(model, strong=False))
 
 
 def build_explicit(trt: Any, model: onnx.ModelProto, settings: Settings) -> bytes:

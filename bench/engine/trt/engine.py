@@ -20,6 +20,7 @@ from bench.engine.trt.builder import (
     Settings,
     build_explicit,
     build_float,
+    build_half,
     build_implicit,
     calibrate_network,
     check_settings,
@@ -31,6 +32,7 @@ from bench.engine.trt.store import Built, build_once
 from bench.engine.trt.version import check_implicit, has, load_tensorrt
 from bench.errors import ConfigError
 from bench.model.graph import COMPUTE_OPS
+from bench.model.half import to_half
 from bench.quantization.grid import Scheme
 
 Mode = Literal["explicit", "implicit"]
@@ -121,6 +123,14 @@ class TensorRt:
         trt = load_tensorrt()
         opened = self._opened(model)
         return self._session(trt, opened, "fp32", partial(build_float, trt, opened))
+
+    def build_fp16(self, model: onnx.ModelProto) -> TensorRtSession:
+        trt = load_tensorrt()
+        opened = self._opened(model)
+        if has(trt, "BuilderFlag.FP16"):
+            return self._session(trt, opened, "fp16", partial(build_half, trt, opened))
+        half = to_half(opened)
+        return self._session(trt, half, "fp16", partial(build_float, trt, half))
 
     def build_int8(self, model: Int8Model) -> TensorRtSession:
         trt = load_tensorrt()

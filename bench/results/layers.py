@@ -1,0 +1,29 @@
+"""Which layers an engine really ran in INT8: ``layers/RUN_KEY.json`` beside a sweep's rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Set
+from pathlib import Path
+
+from bench.cache import write_atomically
+from bench.model.graph import Graph
+
+
+def layers_path(folder: Path, run_key: str) -> Path:
+    return folder / "layers" / f"{run_key}.json"
+
+
+def keep_layers(folder: Path, run_key: str, graph: Graph, planned: Set[str], ran: Set[str]) -> None:
+    """Keep, for every convolution and matrix product, by the name of its ONNX node: operator,
+    multiply-accumulates, and whether INT8 was ``planned`` for it and ``ran``."""
+    content = {
+        name: {
+            "op": graph.nodes[name].op_type,
+            "macs": graph.macs(name),
+            "planned_int8": name in planned,
+            "ran_int8": name in ran,
+        }
+        for name in graph.compute
+    }
+    write_atomically(layers_path(folder, run_key), (json.dumps(content, indent=1) + "\n").encode())

@@ -1,0 +1,22 @@
+"""A model in FP16 computes what it computed, between inputs and outputs of float32."""
+
+from __future__ import annotations
+
+from onnx import TensorProto
+
+from bench.model.half import to_half
+from bench.model.onnx_model import with_batch
+
+
+def test_it_computes_the_same_in_float16(tiny_name, tiny, images, run_in_onnxruntime, sqnr):
+    model = with_batch(tiny(tiny_name).proto, "images", 1)
+    before = model.SerializeToString(deterministic=True)
+    half = to_half(model)
+    x = images()
+    decibels = sqnr(run_in_onnxruntime(model, x), run_in_onnxruntime(half, x))
+    assert 40 < decibels < 100  # near, but rounded
+    kinds = {tensor.data_type for tensor in half.graph.initializer if tensor.name.endswith(".w")}
+    assert kinds == {TensorProto.FLOAT16}
+    for value in (*half.graph.input, *half.graph.output):
+        assert value.type.tensor_type.elem_type == TensorProto.FLOAT
+    assert model.SerializeToString(deterministic=True) == before
