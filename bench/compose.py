@@ -82,7 +82,8 @@ def create_engines(node: Any) -> tuple[Engine | Builder, Builder | None]:
     measures, so it does not get them. A builder has its own ``compute_capability``.
     """
     if not isinstance(node, DictConfig) or "also_build" not in node:
-        return create(node, "engine"), None
+        alone: Engine | Builder = create(node, "engine")
+        return (isinstance(alone, Builder) and alone.runner()) or alone, None
     own: Any = OmegaConf.to_container(node, resolve=True)
     name, capability = (own.pop(key, None) for key in ("also_build", "compute_capability"))
     engine = create(OmegaConf.create(own), "engine")

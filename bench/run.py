@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from bench import environment
 from bench.ahead import build_ahead
 from bench.cache import write_with
 from bench.calibrate import RunRanges, find_run_ranges, keep_reasons
-from bench.engine.base import Builder, Engine, Int8Model
+from bench.engine.base import Builder, Description, Engine, Int8Model
 from bench.errors import EngineError
 from bench.evaluation.judgement import pack_judgement
 from bench.evaluation.task import Score, compare, save_arrays
@@ -37,7 +38,6 @@ from bench.measure import (
     time_session,
     validation_images,
 )
-from bench.model.graph import Graph
 from bench.model.onnx_model import with_batch
 from bench.quantization.qdq import insert_qdq
 from bench.results.layers import keep_layers
@@ -190,10 +190,7 @@ def _measure(
         store.folder / "judged" / f"{run.key}.npz",
         lambda file: save_arrays(file, pack_judgement(score.judged, score.replicates)),
     )
-    planned = found.points.products(found.graph)
-    keep_layers(store.folder, run.key, found.graph, planned, described.int8_nodes)
     judged = (Judged(baseline.predictions, baseline_score), Judged(evidence.predictions, score))
-    share = _int8_mac_share(found.graph, described.int8_nodes)
     medians = {name: latency.percentile_ms(50) for name, latency in latencies.items()}
     raw: dict[str, Sequence[float]] = {
         f"{name}_ns": latency.nanoseconds for name, latency in latencies.items()
@@ -222,11 +219,7 @@ def _measure(
         **(_fp16(baseline_score, fp16, medians) if fp16 else {}),
         "speedup_baseline": medians["baseline"] / medians["int8"],
         "throughput": run.protocol.batch_size * 1e9 / float(np.mean(raw["int8_ns"])),
-        "int8_mac_share": share,
-        "int8_layers": described.int8_layers,
-        "product_layers": described.layers,
-        "int8_unmet": len(planned - described.int8_nodes),
-        "latency_note": _latency_note(share, engine.name),
+        **_ran_int8(run, engine, found, described, store.folder),
         "build_s": build.seconds,
         "engine_bytes": qdq.ByteSize(),
         **(asdict(described.facts) | device_medians(run, engine) if described.facts else {}),
@@ -269,9 +262,24 @@ def _published(run: Run, baseline: Score) -> dict[str, Any]:
     return {"published_fp32": published.value, "published_note": doubt}
 
 
-def _int8_mac_share(graph: Graph, int8_nodes: frozenset[str]) -> float:
-    known = int8_nodes & set(graph.compute)
-    return sum(map(graph.macs, known)) / sum(map(graph.macs, graph.compute))
+def _ran_int8(
+    run: Run, engine: Engine, found: RunRanges, described: Description, folder: Path
+) -> dict[str, Any]:
+    """What really ran in INT8, if the engine tells; the layers' names go beside the rows."""
+    graph, ran = found.graph, described.int8_nodes
+    if ran is None:
+        return {"latency_note": f"{engine.name} does not tell which layers ran in INT8"}
+    planned = found.points.products(graph)
+    keep_layers(folder, run.key, graph, planned, ran)
+    known = ran & set(graph.compute)
+    share = sum(map(graph.macs, known)) / sum(map(graph.macs, graph.compute))
+    return {
+        "int8_mac_share": share,
+        "int8_layers": described.int8_layers,
+        "product_layers": described.layers,
+        "int8_unmet": len(planned - ran),
+        "latency_note": _latency_note(share, engine.name),
+    }
 
 
 def _latency_note(share: float, engine: str) -> str:

@@ -40,10 +40,11 @@ class Description:
     """What a built engine really runs.
 
     ``int8_nodes`` are the names of the ONNX nodes (convolutions and matrix products) that run in
-    INT8; ``int8_layers`` of ``layers`` counts the engine's own convolution and matrix layers.
+    INT8, None where the engine does not tell; ``int8_layers`` of ``layers`` counts the engine's own
+    convolution and matrix layers.
     """
 
-    int8_nodes: frozenset[str]
+    int8_nodes: frozenset[str] | None
     int8_layers: int
     layers: int
     facts: DeviceFacts | None = None
@@ -135,10 +136,10 @@ class Engine(Protocol):
 
 
 class Builder(ABC):
-    """What builds engines ahead of time and runs none here; a frozen dataclass of its options.
+    """What builds engines ahead of time, mostly for others; a frozen dataclass of its options.
 
-    A run of it ends with the engine's file. It is a class to derive from, as a run has to tell it
-    from an ``Engine``.
+    A run of it ends with the engine's file, unless its ``runner`` is there. It is a class to derive
+    from, as a run has to tell it from an ``Engine``.
     """
 
     name: ClassVar[str]
@@ -160,6 +161,10 @@ class Builder(ABC):
     @abstractmethod
     def compile(self, model: onnx.ModelProto) -> Compiled:
         """The engine of a float or Q/DQ model; raises EngineError if the builder refuses it."""
+
+    def runner(self) -> Engine | None:
+        """What runs such engines on this machine, if that is one of those it builds for."""
+        return None
 
 
 @runtime_checkable

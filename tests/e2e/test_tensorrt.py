@@ -104,6 +104,20 @@ def test_a_layer_that_the_builder_runs_in_float_is_told_of(
     assert row["int8_mac_share"] < row["planned_mac_share"]
 
 
+def test_an_engine_that_does_not_tell_its_layers_is_no_claim(
+    run: Bench, fake_tensorrt: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trt = fake_tensorrt("8.5.1.7")
+    monkeypatch.setattr(trt.EngineInspector, "get_engine_information", lambda self, format: "{}")
+    ended = run(*SMALL, "engine=tensorrt")
+    assert ended.status == 0, ended.err
+    (row,) = rows(run)
+    assert row["status"] == "ok" and row["int8"] is not None
+    assert (row["int8_mac_share"], row["int8_layers"], row["int8_unmet"]) == (None, None, None)
+    assert row["latency_note"] == "tensorrt does not tell which layers ran in INT8"
+    assert not (run.out / "layers").exists()
+
+
 def test_native_and_own_ranges_stand_in_one_table(
     run: Bench, fake_tensorrt: Callable[..., Any], tmp_path: Path
 ) -> None:

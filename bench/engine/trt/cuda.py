@@ -48,11 +48,15 @@ def call(result: tuple[Any, ...]) -> Any:
 
 @dataclass(frozen=True)
 class Gpu:
-    """The GPU that runs the engine, and the driver: with another of either, another engine."""
+    """The GPU that runs the engine, and the driver: with another of either, another engine.
+
+    ``capability`` is its compute capability as TensorRT writes it: SM89 for 8.9.
+    """
 
     name: str
     driver: str
     bus: str
+    capability: str
 
     def __str__(self) -> str:
         return f"{self.name}, driver {self.driver}"
@@ -84,7 +88,16 @@ def find_gpu() -> Gpu:
     bus = _text(call(cudart.cudaDeviceGetPCIBusId(64, 0)))
     with _Nvml() as nvml:
         name = _text(nvml.nvmlDeviceGetName(nvml.nvmlDeviceGetHandleByPciBusId(bus)))
-        return Gpu(name, _text(nvml.nvmlSystemGetDriverVersion()), bus)
+        driver = _text(nvml.nvmlSystemGetDriverVersion())
+    kinds = cudart.cudaDeviceAttr
+    major, minor = (
+        call(cudart.cudaDeviceGetAttribute(kind, 0))
+        for kind in (
+            kinds.cudaDevAttrComputeCapabilityMajor,
+            kinds.cudaDevAttrComputeCapabilityMinor,
+        )
+    )
+    return Gpu(name, driver, bus, f"SM{major}{minor}")
 
 
 class _Nvml:

@@ -10,12 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
-import numpy as np
 import onnx
 
 from bench.cache import content_key
 from bench.calibration.native import NativeCalibration, NativeCalibrator
-from bench.engine.base import Array, Description, DeviceFacts, Int8Model
+from bench.engine.base import Array, Int8Model
 from bench.engine.trt.builder import (
     Settings,
     build_explicit,
@@ -26,12 +25,11 @@ from bench.engine.trt.builder import (
     check_settings,
 )
 from bench.engine.trt.cuda import find_gpu
-from bench.engine.trt.inspector import read_layers
 from bench.engine.trt.runtime import LoadError, TensorRtSession
-from bench.engine.trt.store import Built, build_once
+from bench.engine.trt.session import open_session
+from bench.engine.trt.store import build_once
 from bench.engine.trt.version import check_implicit, has, load_tensorrt
 from bench.errors import ConfigError
-from bench.model.graph import COMPUTE_OPS
 from bench.model.half import to_half
 from bench.quantization.grid import Scheme
 
@@ -182,39 +180,8 @@ class TensorRt:
         key = content_key(trt.__version__, self.options, content, what)
         path = settings.folder / f"{key}.engine"
         make = partial(build_once, path, partial(build, settings=settings))
-        built = make()
         try:
-            return self._opened_session(trt, built, model)
+            return open_session(trt, make(), model, self.cuda_graphs, self.streams)
         except LoadError:
             path.unlink(missing_ok=True)  # another process may have been faster
-        return self._opened_session(trt, make(), model)
-
-    def _opened_session(self, trt: Any, built: Built, model: onnx.ModelProto) -> TensorRtSession:
-        outputs = [value.name for value in model.graph.output]
-        products = frozenset(n.name for n in model.graph.node if n.op_type in COMPUTE_OPS)
-
-        def describe(session: TensorRtSession) -> Description:
-            return _describe(trt, session, built, products)
-
-        graphs, streams = self.cuda_graphs, self.streams
-        return TensorRtSession(trt, built.plan, outputs, graphs, streams, describe)
-
-
-def _describe(
-    trt: Any, session: TensorRtSession, built: Built, products: frozenset[str]
-) -> Description:
-    """What ran in INT8, and what the GPU says, while it is still warm from the timing."""
-    engine, gpu = session.engine, find_gpu()
-    p50, p90, p99 = np.percentile(session.device_ms(), (50, 90, 99)).tolist()
-    throughput = session.device_throughput()
-    inspector = engine.create_engine_inspector()
-    layers = read_layers(
-        inspector.get_engine_information(trt.LayerInformationFormat.JSON), products
-    )
-    newer = has(trt, "ICudaEngine.device_memory_size_v2")
-    memory = engine.device_memory_size_v2 if newer else engine.device_memory_size
-    facts = DeviceFacts(
-        str(gpu), p50, p90, p99, throughput, memory / 1e6, gpu.clock_mhz(), gpu.temperature_c(),
-        len(built.plan), built.seconds,
-    )  # fmt: skip
-    return Description(layers.int8_nodes, layers.int8_layers, layers.layers, facts)
+        return open_session(trt, make(), model, self.cuda_graphs, self.streams)

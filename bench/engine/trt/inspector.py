@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bench.engine.base import Description
-from bench.errors import EngineError
 
 _METADATA = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 _JOINTS = re.compile(r" \+ | \|\| |, |PWN\(|\.\.\.|[(){}\[\]]")
@@ -25,12 +24,12 @@ def read_layers(information: str, products: Iterable[str]) -> Description:
     """What the inspector says of the convolutions and matrix products among the ONNX nodes.
 
     ``products`` are their names. A layer runs in INT8 if an input of it is INT8; layers that only
-    change a format are left out. Raises EngineError for a text that holds no layers.
+    change a format are left out. Where none of the nodes is told of, what ran is unknown.
     """
     try:
         layers = json.loads(information)["Layers"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise EngineError(f"TensorRT's engine inspector says nothing readable ({error})") from error
+    except (ValueError, KeyError, TypeError):
+        return Description(None, 0, 0)
     known = frozenset(products)
     int8_nodes: set[str] = set()
     int8 = count = 0
@@ -44,7 +43,7 @@ def read_layers(information: str, products: Iterable[str]) -> Description:
         if any(_is_int8(source) for source in told.get("Inputs", [])):
             int8 += 1
             int8_nodes |= own
-    return Description(frozenset(int8_nodes), int8, count)
+    return Description(frozenset(int8_nodes) if count else None, int8, count)
 
 
 def _nodes(told: Mapping[str, Any]) -> set[str]:

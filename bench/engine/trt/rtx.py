@@ -2,9 +2,8 @@
 
 It takes explicit Q/DQ only, for one compute capability at a time (TensorRT for RTX developer guide,
 "Ahead-of-time compilation"; tried: 1.7.1.116 on a CPU). What it builds runs on a GPU of that
-capability alone, so a run ends with the engine: how long it took, how large it is, and what
-parser and builder had to say. That holds on a machine with such a GPU too: running the engine there
-takes a session like any other engine's, and none has been tried yet.
+capability alone: elsewhere a run ends with the engine, how long it took, how large it is, and what
+parser and builder had to say.
 """
 
 from __future__ import annotations
@@ -15,9 +14,14 @@ from typing import Any, ClassVar
 
 import onnx
 
-from bench.engine.base import Builder, Compiled
+from bench.engine.base import Builder, Compiled, Int8Model
+from bench.engine.trt.cuda import find_gpu
 from bench.engine.trt.messages import open_log, reason, short
+from bench.engine.trt.runtime import TensorRtSession
+from bench.engine.trt.session import open_session
+from bench.engine.trt.store import build_now
 from bench.errors import ConfigError, EngineError
+from bench.model.half import to_half
 from bench.quantization.grid import Scheme
 
 CAPABILITIES = ("SM75", "SM80", "SM86", "SM89", "SM120", "SM121")
@@ -70,11 +74,47 @@ class TensorRtRtx(Builder):
             raise EngineError(f"TensorRT for RTX cannot parse the model ({said})")
         config = builder.create_builder_config()
         config.num_compute_capabilities = 1
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # for the inspector; no larger
         config.set_compute_capability(getattr(trt.ComputeCapability, self.compute_capability), 0)
         plan = builder.build_serialized_network(network, config)
         if plan is None:
             raise EngineError(f"TensorRT for RTX cannot build the model ({reason(log)})")
         return Compiled(bytes(plan), tuple(dict.fromkeys(log.warnings)))
+
+    def runner(self) -> RtxEngine | None:
+        try:
+            here = find_gpu().capability
+        except ConfigError:
+            return None
+        return RtxEngine(self) if here == self.compute_capability else None
+
+
+@dataclass(frozen=True)
+class RtxEngine:
+    """Runs what ``builder`` builds, on a GPU of its compute capability."""
+
+    builder: TensorRtRtx
+    name: ClassVar[str] = TensorRtRtx.name
+    threads: ClassVar[int] = TensorRtRtx.threads
+    schemes: ClassVar[tuple[Scheme, ...]] = TensorRtRtx.schemes
+
+    @property
+    def version(self) -> str:
+        return self.builder.version
+
+    @property
+    def options(self) -> str:
+        return f"{self.builder.options}, {find_gpu()}"
+
+    def build(self, model: onnx.ModelProto) -> TensorRtSession:
+        built = build_now(lambda: self.builder.compile(model).content)
+        return open_session(_tensorrt(), built, model)
+
+    def build_fp16(self, model: onnx.ModelProto) -> TensorRtSession:
+        return self.build(to_half(model))
+
+    def build_int8(self, model: Int8Model) -> TensorRtSession:
+        return self.build(model.qdq)
 
 
 def _tensorrt() -> Any:

@@ -27,17 +27,19 @@ class Built:
 def build_once(path: Path, build: Callable[[], bytes]) -> Built:
     """The engine at ``path``, built first if nobody has."""
 
-    def compute() -> Callable[[BinaryIO], object]:
-        start = time.perf_counter()
-        plan = build()
-        return partial(_write, plan=plan, seconds=time.perf_counter() - start)
-
-    return cached(path, _read, compute)
+    return cached(path, _read, lambda: partial(_write, built=build_now(build)))
 
 
-def _write(file: BinaryIO, plan: bytes, seconds: float) -> None:
-    file.write(json.dumps({"seconds": seconds}).encode() + b"\n")
-    file.write(plan)
+def build_now(build: Callable[[], bytes]) -> Built:
+    """The engine, kept nowhere."""
+    start = time.perf_counter()
+    plan = build()
+    return Built(plan, time.perf_counter() - start)
+
+
+def _write(file: BinaryIO, built: Built) -> None:
+    file.write(json.dumps({"seconds": built.seconds}).encode() + b"\n")
+    file.write(built.plan)
 
 
 def _read(path: Path) -> Built:

@@ -12,6 +12,11 @@ class cudaError_t(enum.IntEnum):
     cudaErrorInvalidValue = 1
 
 
+class cudaDeviceAttr(enum.IntEnum):
+    cudaDevAttrComputeCapabilityMajor = 75
+    cudaDevAttrComputeCapabilityMinor = 76
+
+
 class cudaMemcpyKind(enum.IntEnum):
     cudaMemcpyHostToDevice = 1
     cudaMemcpyDeviceToHost = 2
@@ -36,6 +41,11 @@ def cudaGetDeviceCount():
 
 def cudaDeviceGetPCIBusId(length, number):
     return (*OK, b"0000:01:00.0" + bytes(3))
+
+
+def cudaDeviceGetAttribute(attr, number):
+    major, minor = map(int, os.environ.get("FAKE_CAPABILITY", "8.9").split("."))
+    return (*OK, major if attr == cudaDeviceAttr.cudaDevAttrComputeCapabilityMajor else minor)
 
 
 def _take(memory, size):
