@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -9,6 +11,7 @@ import onnx
 
 from bench.engine.base import Builder
 from bench.errors import EngineError
+from bench.model.half import to_half
 from bench.model.onnx_model import OnnxModel, with_batch
 from bench.timing import stopwatch
 
@@ -16,34 +19,33 @@ TOLD_WARNINGS = 3
 
 
 def build_ahead(builder: Builder, qdq: onnx.ModelProto, network: OnnxModel) -> dict[str, Any]:
-    """The row's columns about the engine of ``qdq`` and, to compare with, that of the FP32 network.
+    """The row's columns about the engine of ``qdq`` and, to compare with, the float network's.
 
-    The FP32 network gets the batch that ``qdq`` has; if the builder refuses it, its columns stay
-    empty. Raises EngineError if the builder refuses ``qdq``.
+    In FP32 and FP16 it gets the batch that ``qdq`` has; of what the builder refuses the columns
+    stay empty. Raises EngineError if the builder refuses ``qdq``.
     """
     with stopwatch() as build:
         compiled = builder.compile(qdq)
     batch = qdq.graph.input[0].type.tensor_type.shape.dim[0].dim_value
-    fp32_bytes, fp32_s = _fp32_engine(builder, network, batch)
     return {
         "built_engine_bytes": len(compiled.content),
         "built_engine_s": build.seconds,
-        "fp32_engine_bytes": fp32_bytes,
-        "fp32_engine_s": fp32_s,
+        **_float_engines(builder, network, batch),
         "builder_warnings": len(compiled.warnings),
         "builder_said": "; ".join(compiled.warnings[:TOLD_WARNINGS]),
     }
 
 
-# Every run of a sweep has its engine beside the same FP32 one; building that anew is waste.
+# Every run of a sweep has its engine beside the same float ones; building them anew is waste.
 @lru_cache(maxsize=2)
-def _fp32_engine(
-    builder: Builder, network: OnnxModel, batch: int
-) -> tuple[int, float] | tuple[None, None]:
-    """Bytes and seconds; None for both where the builder refuses it."""
-    with stopwatch() as build:
-        try:
-            compiled = builder.compile(with_batch(network.proto, network.input_name, batch))
-        except EngineError:
-            return None, None
-    return len(compiled.content), build.seconds
+def _float_engines(builder: Builder, network: OnnxModel, batch: int) -> Mapping[str, Any]:
+    """The columns of the FP32 and FP16 engines; none of one that the builder refuses."""
+    fp32 = with_batch(network.proto, network.input_name, batch)
+    found: dict[str, Any] = {}
+    for name, model in (("fp32", fp32), ("fp16", to_half(fp32))):
+        with suppress(EngineError):
+            with stopwatch() as build:
+                compiled = builder.compile(model)
+            found[f"{name}_engine_bytes"] = len(compiled.content)
+            found[f"{name}_engine_s"] = build.seconds
+    return found

@@ -33,8 +33,8 @@ RESULTS = (
 HALF = ("fp16", "speedup_fp16")
 """Where an engine has FP16 too."""
 BUILT = (
-    "built_engine_bytes", "fp32_engine_bytes", "built_engine_s", "builder_warnings",
-    "planned_mac_share",
+    "built_engine_bytes", "fp32_engine_bytes", "fp16_engine_bytes", "built_engine_s",
+    "builder_warnings", "planned_mac_share",
 )  # fmt: skip
 """The results of a run that ends with an engine for another machine."""
 TOLD = {*GROUP, "metric", "calibrator_params", "ci_high", "status", "error"}

@@ -223,6 +223,7 @@ HEADINGS = {
     "sqnr_db": "SQNR",
     "built_engine_bytes": "INT8 engine",
     "fp32_engine_bytes": "FP32 engine",
+    "fp16_engine_bytes": "FP16 engine",
     "built_engine_s": "built in",
     "planned_mac_share": "planned INT8 MACs",
 }

@@ -209,6 +209,15 @@ class Row:
     fp32_engine_s: float | None = column(
         "building the engine of the FP32 ONNX file", unit="s", better="lower", default=None
     )
+    fp16_engine_bytes: int | None = column(
+        "size of the engine that the builder made of it in FP16",
+        unit="B",
+        better="lower",
+        default=None,
+    )
+    fp16_engine_s: float | None = column(
+        "building the FP16 engine", unit="s", better="lower", default=None
+    )
     builder_warnings: int | None = column(
         "warnings of parser and builder on the Q/DQ file", default=None
     )

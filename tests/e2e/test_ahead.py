@@ -56,6 +56,7 @@ def test_a_run_that_ends_with_the_engine(tmp_path: Path) -> None:
     assert (table["builder_warnings"] == 0).all()
     assert (table["built_engine_bytes"] > table["engine_bytes"]).all()
     assert (table["built_engine_bytes"] < table["fp32_engine_bytes"]).all()
+    assert (table["fp16_engine_bytes"] < table["fp32_engine_bytes"]).all()
     assert table["fp32_engine_s"].nunique() == 1  # built once for the sweep
     assert (table["build_s"] > table["built_engine_s"]).all()
     assert (table["planned_mac_share"] > 0.9).all()

@@ -52,6 +52,7 @@ def test_explicit_yields_a_full_row(run: Bench, fake_tensorrt: Callable[..., Any
         "f1_threshold_fp32", "f1_threshold_int8", "f1_fp32", "f1_int8",  # of detection
         "f1_int8_at_fp32_threshold", "f1_kept_ci_low", "f1_kept_ci_high",
         "built_engine_s", "fp32_engine_bytes", "fp32_engine_s",  # of builders
+        "fp16_engine_bytes", "fp16_engine_s",
         "builder_warnings",
     }  # fmt: skip
     assert row["device"] == "NVIDIA Test GPU, driver 550.54"

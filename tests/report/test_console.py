@@ -50,7 +50,7 @@ def test_a_built_row_shows_its_engine(built):
     text = printed(make_table([built(builder_warnings=2)]))
     assert "yolov8n on shapes, tensorrt_rtx: engines built, not run" in text
     (line,) = [line for line in text.splitlines() if "minmax" in line]
-    assert line.split() == ["minmax", "64", "all", "SM89", "built", "4.2", "6.8", "1.5", "2"]
+    assert line.split() == ["minmax", "64", "all", "SM89", "built", "4.2", "6.8", "3.5", "1.5", "2"]
     assert "recommended" not in text
     assert "No answer: of 1 run, none was measured." in text
 
