@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import numpy as np
 import onnx
@@ -32,6 +32,9 @@ from bench.engine.trt.version import check_implicit, has, load_tensorrt
 from bench.errors import ConfigError
 from bench.model.graph import COMPUTE_OPS
 from bench.quantization.grid import Scheme
+
+if TYPE_CHECKING:
+    from tensorrt_api import TensorRT
 
 Mode = Literal["explicit", "implicit"]
 Ranges = Literal["cache", "dynamic"]
@@ -164,7 +167,7 @@ class TensorRt:
         return opened
 
     def _session(
-        self, trt: Any, model: onnx.ModelProto, what: str, build: Callable[..., bytes]
+        self, trt: TensorRT, model: onnx.ModelProto, what: str, build: Callable[..., bytes]
     ) -> TensorRtSession:
         """The engine from disk, or built now; one that TensorRT cannot load is built anew."""
         settings = self._settings
@@ -179,7 +182,9 @@ class TensorRt:
             path.unlink(missing_ok=True)  # another process may have been faster
         return self._opened_session(trt, make(), model)
 
-    def _opened_session(self, trt: Any, built: Built, model: onnx.ModelProto) -> TensorRtSession:
+    def _opened_session(
+        self, trt: TensorRT, built: Built, model: onnx.ModelProto
+    ) -> TensorRtSession:
         outputs = [value.name for value in model.graph.output]
         products = frozenset(n.name for n in model.graph.node if n.op_type in COMPUTE_OPS)
 
@@ -191,7 +196,7 @@ class TensorRt:
 
 
 def _describe(
-    trt: Any, session: TensorRtSession, built: Built, products: frozenset[str]
+    trt: TensorRT, session: TensorRtSession, built: Built, products: frozenset[str]
 ) -> Description:
     """What ran in INT8, and what the GPU says, while it is still warm from the timing."""
     engine, gpu = session.engine, find_gpu()

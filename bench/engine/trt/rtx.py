@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import onnx
 
@@ -19,6 +19,9 @@ from bench.engine.base import Builder, Compiled
 from bench.engine.trt.messages import open_log, reason, short
 from bench.errors import ConfigError, EngineError
 from bench.quantization.grid import Scheme
+
+if TYPE_CHECKING:
+    from tensorrt_api import TensorRT
 
 CAPABILITIES = ("SM75", "SM80", "SM86", "SM89", "SM120", "SM121")
 """Turing to Blackwell, without SM90: there the library ends in "bad optional access"."""
@@ -77,11 +80,11 @@ class TensorRtRtx(Builder):
         return Compiled(bytes(plan), tuple(dict.fromkeys(log.warnings)))
 
 
-def _tensorrt() -> Any:
+def _tensorrt() -> TensorRT:
     """The bindings, imported when they are needed: nothing else here depends on them."""
     try:
         importlib.import_module("tensorrt_rtx_libs")  # what the bindings link against
-        return importlib.import_module("tensorrt_rtx_bindings")
+        return cast("TensorRT", importlib.import_module("tensorrt_rtx_bindings"))
     except ImportError as error:
         raise ConfigError(
             f"engine tensorrt_rtx needs TensorRT for RTX, which is not here ({error})",

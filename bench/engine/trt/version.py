@@ -7,9 +7,12 @@ Sources: NVIDIA's migration guide from 10 to 11, and the names of the bindings o
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from bench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tensorrt_api import TensorRT
 
 Number = tuple[int, int]
 FIRST, LAST = (8, 5), (11, 99)
@@ -37,10 +40,10 @@ GATED: dict[str, tuple[Number, Number]] = {
 """Names that not every version has, with the first and the last that we use them in."""
 
 
-def load_tensorrt() -> Any:
+def load_tensorrt() -> TensorRT:
     """The module; ConfigError where it is absent, cannot be loaded, or is of another age."""
     try:
-        trt = importlib.import_module("tensorrt")
+        trt = cast("TensorRT", importlib.import_module("tensorrt"))
     except (ImportError, OSError) as error:
         raise ConfigError(
             f"engine tensorrt needs TensorRT, which cannot be imported ({error})",
@@ -53,19 +56,19 @@ def load_tensorrt() -> Any:
     return trt
 
 
-def number(trt: Any) -> Number:
+def number(trt: TensorRT) -> Number:
     """Major and minor version."""
-    major, minor = str(trt.__version__).split(".")[:2]
+    major, minor = trt.__version__.split(".")[:2]
     return int(major), int(minor)
 
 
-def has(trt: Any, name: str) -> bool:
+def has(trt: TensorRT, name: str) -> bool:
     """Whether this version has one of the ``GATED`` names."""
     first, last = GATED[name]
     return first <= number(trt) <= last
 
 
-def check_implicit(trt: Any) -> None:
+def check_implicit(trt: TensorRT) -> None:
     """Raise ConfigError for a version without calibrators and dynamic ranges."""
     if not has(trt, "IInt8EntropyCalibrator2"):
         raise ConfigError(
