@@ -123,8 +123,10 @@ def _lines(path: str, value: object, types: _Types) -> Iterator[str]:
             base = "Buffer"
         yield f"class {path}({base})" if base else f"class {path}"
     elif _is_enumeration(type(value)):
-        member = f"{type(value).__qualname__}.{value.name}"
-        yield path if path == member else f"{path} = {member}"
+        kind = type(value)
+        member = next(name for name, own in kind.__members__.items() if own == value)
+        inside = path.rpartition(".")[0] == kind.__qualname__
+        yield path if inside else f"{path} = {kind.__qualname__}.{member}"
     elif isinstance(value, property):
         yield path + _attribute(value, types)
     elif isinstance(value, staticmethod):
