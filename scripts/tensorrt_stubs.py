@@ -54,16 +54,21 @@ _MAY_GIVE_NONE = ("get_batch", "read_calibration_cache")
 
 
 def main() -> None:
-    lists = sorted(LISTS.glob("*.txt"), key=_number)
-    STUBS.write_text(stubs(*(path.read_text() for path in lists)))
+    STUBS.write_text(merged())
     print(STUBS)
+
+
+def merged() -> str:
+    """The stub file of all lists."""
+    lists = sorted(LISTS.glob("*.txt"), key=_number)
+    return stubs(*(path.read_text() for path in lists))
 
 
 def _number(path: Path) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", path.stem)]
 
 
-def name_of(line: str) -> str:
+def listed_name(line: str) -> str:
     """``Builder.reset`` of the line ``Builder.reset() -> None``."""
     (name,) = re.findall(r"^(?:class |static )?([\w.]+)", line)
     return str(name)
@@ -73,8 +78,8 @@ def stubs(*lists: str) -> str:
     """The stub file of all names in ``lists``; of a name in several, what the last one says."""
     told: dict[str, list[str]] = {}
     for text in lists:
-        lines = sorted(text.splitlines(), key=name_of)
-        told |= {name: list(of_name) for name, of_name in groupby(lines, name_of)}
+        lines = sorted(text.splitlines(), key=listed_name)
+        told |= {name: list(of_name) for name, of_name in groupby(lines, listed_name)}
     owners = {name.rpartition(".")[0] for name in told}
     classes, module = "", _MODULE
     for name in sorted(told):  # a class comes before its members
@@ -105,7 +110,7 @@ def _qualified(line: str, names: Container[str]) -> str:
 
 def _definition(told: list[str], has_members: bool) -> Iterator[str]:
     """What a stub file says for the lines of one name."""
-    name = name_of(told[0]).rpartition(".")[2]
+    name = listed_name(told[0]).rpartition(".")[2]
     for line in told:
         if len(told) > 1:
             yield "@overload"

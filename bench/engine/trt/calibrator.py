@@ -32,12 +32,13 @@ else:
 
 def base_class(trt: TensorRT, header: str) -> type[IInt8Calibrator]:
     """TensorRT's class for an algorithm, by its name in caches."""
-    return {
+    classes: dict[str, type[IInt8Calibrator]] = {
         "MinMaxCalibration": trt.IInt8MinMaxCalibrator,
         "EntropyCalibration": trt.IInt8EntropyCalibrator,
         "EntropyCalibration2": trt.IInt8EntropyCalibrator2,
         "LegacyCalibration": trt.IInt8LegacyCalibrator,
-    }[header]
+    }
+    return classes[header]
 
 
 class _LegacyParameters:

@@ -27,6 +27,7 @@ GATED: dict[str, tuple[Number, Number]] = {
     "IBuilderConfig.int8_calibrator": _UNTIL_10,
     "ICudaEngine.device_memory_size": (FIRST, (10, 0)),
     "ICudaEngine.device_memory_size_v2": ((10, 1), LAST),
+    "IInt8Calibrator": _UNTIL_10,
     "IInt8EntropyCalibrator": _UNTIL_10,
     "IInt8EntropyCalibrator2": _UNTIL_10,
     "IInt8LegacyCalibrator": _UNTIL_10,
@@ -58,7 +59,7 @@ def load_tensorrt() -> TensorRT:
 
 def number(trt: TensorRT) -> Number:
     """Major and minor version."""
-    major, minor = trt.__version__.split(".")[:2]
+    major, minor = str(trt.__version__).split(".")[:2]
     return int(major), int(minor)
 
 
