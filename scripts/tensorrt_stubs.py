@@ -101,11 +101,10 @@ def _qualified(line: str, names: Container[str]) -> str:
     """For use in ``class TensorRT``, where every name, ``bool`` too, is an attribute's."""
 
     def qualify(found: re.Match[str]) -> str:
-        return f"tensorrt_api.{found[0]}" if found[0] in names else found[0]
+        owner = "builtins" if found[0] == "bool" else "tensorrt_api"
+        return f"{owner}.{found[0]}" if found[0] in names else found[0]
 
-    return re.sub(r"(?<!def )(?<=[ \[])\w+", qualify, line).replace(
-        "tensorrt_api.bool", "builtins.bool"
-    )
+    return re.sub(r"(?<!def )(?<=[ \[])\w+", qualify, line)
 
 
 def _definition(told: list[str], has_members: bool) -> Iterator[str]:

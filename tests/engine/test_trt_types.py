@@ -91,8 +91,8 @@ def files(version: str) -> list[Path]:
     """What is used with this version."""
     if version == RTX:
         return [CODE / name for name in FOR_RTX]
-    doctor = ROOT / "bench" / "doctor" / "trt.py"
-    return [doctor, *(CODE / name for name in OURS if name != "rtx.py")]
+    others = [ROOT / "bench" / name for name in ("deploy/build_engine.py", "doctor/trt.py")]
+    return [*others, *(CODE / name for name in OURS if name != "rtx.py")]
 
 
 def missing(error: str) -> str | None:
