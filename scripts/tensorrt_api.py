@@ -15,7 +15,7 @@ An overloaded function has a line for each signature. ``object`` is a type that 
 leaves out or tells in words of C++. Where TensorRT takes whatever makes an int or a float, the list
 says int or float. ``name``, ``value`` and ``int()``, which every enumeration has, are left out.
 
-The tests check ``bench/engine/trt`` against these lists, by way of ``tensorrt_stubs.py``.
+The tests check our code against these lists, as names and, by ``tensorrt_stubs.py``, as types.
 
 SITE is an unpacked wheel (``python -m zipfile -e WHEEL SITE``) of ``tensorrt==8.5.1.7``,
 ``tensorrt==8.6.0``, ``tensorrt-cu12-bindings==10.16.1.11``, ``tensorrt-cu13-bindings==11.4.0.106``
