@@ -17,19 +17,31 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from tensorrt_api import (
+        IBuilderConfig,
+        IHostMemory,
+        INetworkDefinition,
+        NetworkDefinitionCreationFlag,
+        TensorRT,
+    )
 
 BUNDLE = Path(__file__).resolve().parent
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    modes: dict[str, Callable[[Any], Any]] = {"explicit": explicit, "implicit": implicit}
+    modes: dict[str, Callable[[TensorRT], IHostMemory]] = {
+        "explicit": explicit,
+        "implicit": implicit,
+    }
     parser = argparse.ArgumentParser(description="Build a TensorRT engine from this bundle.")
     parser.add_argument("mode", choices=modes)
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: MODE.engine here")
     options = parser.parse_args(argv)
     try:
-        trt = importlib.import_module("tensorrt")
+        trt = cast("TensorRT", importlib.import_module("tensorrt"))
     except (ImportError, OSError) as error:  # OSError: a library of it cannot be loaded
         print(f"error: TensorRT is not here ({error}). Install its Python package", file=sys.stderr)
         return 2
@@ -43,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def explicit(trt: Any) -> Any:
+def explicit(trt: TensorRT) -> IHostMemory:
     """The Q/DQ file; float layers run in FP32, as they did where the figure was measured."""
     flags = trt.NetworkDefinitionCreationFlag
     if _major(trt) >= 10:
@@ -56,7 +68,7 @@ def explicit(trt: Any) -> Any:
     )
 
 
-def implicit(trt: Any) -> Any:
+def implicit(trt: TensorRT) -> IHostMemory:
     """The FP32 file, our ranges, and the float layers held to FP32."""
     if _major(trt) > 10:
         raise RuntimeError(f"TensorRT {trt.__version__} takes no ranges. Use explicit instead")
@@ -65,7 +77,7 @@ def implicit(trt: Any) -> Any:
     # Of the layers that one node becomes, some are named after it, one makes its outputs.
     names = {name for node, outputs in in_float.items() for name in (node, *outputs)}
 
-    def constrain(network: Any, config: Any) -> None:
+    def constrain(network: INetworkDefinition, config: IBuilderConfig) -> None:
         config.set_flag(trt.BuilderFlag.INT8)
         if in_float:
             config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
@@ -88,11 +100,16 @@ def implicit(trt: Any) -> Any:
     return _build(trt, "model.fp32.onnx", flags, constrain)
 
 
-def _major(trt: Any) -> int:
+def _major(trt: TensorRT) -> int:
     return int(trt.__version__.split(".")[0])
 
 
-def _build(trt: Any, file: str, flags: list[Any], configure: Callable[[Any, Any], None]) -> Any:
+def _build(
+    trt: TensorRT,
+    file: str,
+    flags: list[NetworkDefinitionCreationFlag],
+    configure: Callable[[INetworkDefinition, IBuilderConfig], None],
+) -> IHostMemory:
     """In one function, as the weights that the network reads live as long as the parser."""
     log = trt.Logger(trt.Logger.WARNING)
     builder = trt.Builder(log)

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import onnx
 
@@ -33,6 +33,9 @@ from bench.engine.trt.network import (
 from bench.engine.trt.version import check_implicit, has
 from bench.errors import ConfigError, EngineError
 
+if TYPE_CHECKING:
+    from tensorrt_api import IBuilderConfig, INetworkDefinition, TensorRT
+
 _STRONG = "NetworkDefinitionCreationFlag.STRONGLY_TYPED"
 
 
@@ -48,7 +51,7 @@ class Settings:
     folder: Path
 
 
-def check_settings(trt: Any, settings: Settings) -> None:
+def check_settings(trt: TensorRT, settings: Settings) -> None:
     """Raise ConfigError for what this version of TensorRT has not."""
     if settings.half and not has(trt, "BuilderFlag.FP16"):
         raise ConfigError(
@@ -71,13 +74,13 @@ def check_settings(trt: Any, settings: Settings) -> None:
             )
 
 
-def build_float(trt: Any, model: onnx.ModelProto, settings: Settings) -> bytes:
+def build_float(trt: TensorRT, model: onnx.ModelProto, settings: Settings) -> bytes:
     """An engine in FP32, without TF32's shorter products; raises EngineError."""
     job = _Job(trt, settings)
     return job.build(job.parse(model, strong=has(trt, _STRONG)))
 
 
-def build_half(trt: Any, model: onnx.ModelProto, settings: Settings) -> bytes:
+def build_half(trt: TensorRT, model: onnx.ModelProto, settings: Settings) -> bytes:
     """An engine in FP16, whose builder may leave a layer in FP32; raises EngineError.
 
     From 11 on there is no such flag: give ``build_float`` a file in FP16.
@@ -87,7 +90,7 @@ def build_half(trt: Any, model: onnx.ModelProto, settings: Settings) -> bytes:
     return job.build(job.parse(model, strong=False))
 
 
-def build_explicit(trt: Any, model: onnx.ModelProto, settings: Settings) -> bytes:
+def build_explicit(trt: TensorRT, model: onnx.ModelProto, settings: Settings) -> bytes:
     """An engine from a file with Q/DQ; raises EngineError."""
     job = _Job(trt, settings)
     strong = has(trt, _STRONG) and not settings.half
@@ -98,7 +101,7 @@ def build_explicit(trt: Any, model: onnx.ModelProto, settings: Settings) -> byte
 
 
 def build_implicit(
-    trt: Any,
+    trt: TensorRT,
     model: onnx.ModelProto,
     amax: Mapping[str, float],
     float_nodes: frozenset[str],
@@ -129,7 +132,7 @@ def build_implicit(
 
 
 def calibrate_network(
-    trt: Any,
+    trt: TensorRT,
     model: onnx.ModelProto,
     asked: NativeCalibrator,
     batches: Iterator[Array],
@@ -161,14 +164,13 @@ def calibrate_network(
     finally:
         buffer.close()
         feeding.check()
-    calibration: NativeCalibration = feeding.result(count)
-    return calibration
+    return feeding.result(count)
 
 
 class _Job:
     """One builder with its configuration and log."""
 
-    def __init__(self, trt: Any, settings: Settings) -> None:
+    def __init__(self, trt: TensorRT, settings: Settings) -> None:
         self._trt, self._settings = trt, settings
         self._timing_file = (
             settings.folder / f"timing-{content_key(trt.__version__, find_gpu())}.cache"
@@ -177,7 +179,7 @@ class _Job:
         self._builder = make_builder(trt, self._log)
         self.config = self._configure()
 
-    def _configure(self) -> Any:
+    def _configure(self) -> IBuilderConfig:
         trt, settings = self._trt, self._settings
         config = self._builder.create_builder_config()
         room = math.floor(settings.workspace_gb * 2**30)
@@ -187,13 +189,13 @@ class _Job:
         if settings.optimization_level is not None:
             config.builder_optimization_level = settings.optimization_level
         if settings.tactic_sources is not None:
-            chosen = (getattr(trt.TacticSource, name) for name in settings.tactic_sources)
+            chosen = (trt.TacticSource.__members__[name] for name in settings.tactic_sources)
             config.set_tactic_sources(sum(1 << int(source) for source in chosen))
         known = self._timing_file.read_bytes() if self._timing_file.is_file() else b""
         config.set_timing_cache(config.create_timing_cache(known), False)
         return config
 
-    def parse(self, model: onnx.ModelProto, strong: bool) -> Any:
+    def parse(self, model: onnx.ModelProto, strong: bool) -> INetworkDefinition:
         network = parse_network(self._trt, self._log, self._builder, model, strong)
         if self._settings.profile:
             add_profile(self._builder, network, self.config, self._settings.profile)
@@ -204,7 +206,7 @@ class _Job:
         if self._settings.half:
             self.config.set_flag(self._trt.BuilderFlag.FP16)
 
-    def build(self, network: Any) -> bytes:
+    def build(self, network: INetworkDefinition) -> bytes:
         plan = self._builder.build_serialized_network(network, self.config)
         if plan is None:
             raise EngineError(f"TensorRT cannot build the model ({reason(self._log)})")

@@ -15,23 +15,30 @@ ones, and are undone here:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from bench.calibration.native import NativeCalibration, NativeCalibrator
-from bench.calibration.trt_cache import CalibrationCache, from_ranges, parse, version_digits
+from bench.calibration.trt_cache import from_ranges, parse, version_digits
 from bench.engine.base import Array
 from bench.errors import EngineError
 
+if TYPE_CHECKING:
+    from tensorrt_api import IInt8Calibrator, TensorRT
+    from typing_extensions import Buffer
+else:
+    IInt8Calibrator = object
 
-def base_class(trt: Any, header: str) -> Any:
+
+def base_class(trt: TensorRT, header: str) -> type[IInt8Calibrator]:
     """TensorRT's class for an algorithm, by its name in caches."""
-    return {
+    classes: dict[str, type[IInt8Calibrator]] = {
         "MinMaxCalibration": trt.IInt8MinMaxCalibrator,
         "EntropyCalibration": trt.IInt8EntropyCalibrator,
         "EntropyCalibration2": trt.IInt8EntropyCalibrator2,
         "LegacyCalibration": trt.IInt8LegacyCalibrator,
-    }[header]
+    }
+    return classes[header]
 
 
 class _LegacyParameters:
@@ -53,117 +60,133 @@ class _LegacyParameters:
         return None
 
 
+class Feeding(_LegacyParameters, IInt8Calibrator):
+    """Our part of a native calibrator over ``batches``; see ``make_feeding``."""
+
+    def __init__(
+        self,
+        trt: TensorRT,
+        asked: NativeCalibrator,
+        shape: tuple[int, ...],
+        batches: Iterator[Array],
+        upload: Callable[[Array], int],
+        clock: Callable[[], float],
+    ) -> None:
+        self.quantile, self.regression_cutoff = asked.quantile, asked.regression_cutoff
+        self._version, self._header = trt.__version__, asked.header
+        self._shape, self._batches, self._upload, self._clock = shape, batches, upload, clock
+        self.consumed = 0
+        self.error: BaseException | None = None
+        self.written: bytes | None = None
+        self._began = self._ended = self._wrote = clock()
+
+    def get_batch_size(self) -> int:
+        return self._shape[0]
+
+    def get_batch(self, names: Sequence[str]) -> list[int] | None:
+        if self.consumed == 0:
+            self._began = self._clock()
+        try:
+            batch = None if self.error else next(self._batches, None)
+            if batch is None:
+                self._ended = self._clock()
+                return None
+            if batch.shape != self._shape:
+                raise EngineError(
+                    f"a calibration batch is {batch.shape}, the network takes {self._shape}",
+                    "Use a calibration.size that is a multiple of calibrator.batch_size",
+                )
+            pointer = self._upload(batch)
+        except BaseException as error:  # TensorRT would drop it
+            self.error = error
+            return None
+        self.consumed += 1
+        return [pointer]
+
+    def read_calibration_cache(self) -> bytes | None:
+        return None  # what was calibrated before is asked for elsewhere, under a key of ours
+
+    def write_calibration_cache(self, cache: Buffer) -> None:
+        self.written, self._wrote = bytes(cache), self._clock()
+
+    def check(self) -> None:
+        """Raise what ``get_batch`` raised."""
+        if self.error is not None:
+            raise self.error
+
+    def result(self, expected: int) -> NativeCalibration:
+        """Raises EngineError unless all ``expected`` batches were consumed and a cache of this
+        version and algorithm was written."""
+        if self.consumed != expected:
+            raise EngineError(f"TensorRT read {self.consumed} of {expected} calibration batches")
+        if self.written is None:
+            raise EngineError("TensorRT calibrated, but wrote no ranges")
+        cache = parse(self.written, "TensorRT's calibration cache")
+        if (cache.version, cache.algorithm) != (version_digits(self._version), self._header):
+            raise EngineError(f"TensorRT {self._version} wrote a cache that says {cache.header}")
+        collect_s, threshold_s = self._ended - self._began, self._wrote - self._ended
+        return NativeCalibration(cache, self.consumed, collect_s, threshold_s)
+
+
 def make_feeding(
-    trt: Any,
+    trt: TensorRT,
     asked: NativeCalibrator,
     shape: tuple[int, ...],
     batches: Iterator[Array],
     upload: Callable[[Array], int],
     clock: Callable[[], float] = time.perf_counter,
-) -> Any:
+) -> Feeding:
     """A native calibrator over ``batches``; ``shape`` is that of the network's input.
 
     ``upload`` takes a batch to the device and gives its address. After the build ``result`` gives
     what was calibrated.
     """
-    header = asked.header
-    base: Any = base_class(trt, header)
+    base = base_class(trt, asked.header)
 
-    class Feeding(base, _LegacyParameters):  # type: ignore[misc]
-        quantile = asked.quantile
-        regression_cutoff = asked.regression_cutoff
-
+    class Native(Feeding, base):  # type: ignore[misc, valid-type]
         def __init__(self) -> None:
             base.__init__(self)
-            self.consumed = 0
-            self.error: BaseException | None = None
-            self.written: bytes | None = None
-            self._began = self._ended = self._wrote = clock()
+            Feeding.__init__(self, trt, asked, shape, batches, upload, clock)
 
-        def get_batch_size(self) -> int:
-            return shape[0]
-
-        def get_batch(self, names: list[str]) -> list[int] | None:
-            if self.consumed == 0:
-                self._began = clock()
-            try:
-                batch = None if self.error else next(batches, None)
-                if batch is None:
-                    self._ended = clock()
-                    return None
-                if batch.shape != shape:
-                    raise EngineError(
-                        f"a calibration batch is {batch.shape}, the network takes {shape}",
-                        "Use a calibration.size that is a multiple of calibrator.batch_size",
-                    )
-                pointer = upload(batch)
-            except BaseException as error:  # TensorRT would drop it
-                self.error = error
-                return None
-            self.consumed += 1
-            return [pointer]
-
-        def read_calibration_cache(self) -> bytes | None:
-            return None  # what was calibrated before is asked for elsewhere, under a key of ours
-
-        def write_calibration_cache(self, cache: Any) -> None:
-            self.written, self._wrote = bytes(cache), clock()
-
-        def check(self) -> None:
-            """Raise what ``get_batch`` raised."""
-            if self.error is not None:
-                raise self.error
-
-        def result(self, expected: int) -> NativeCalibration:
-            """Raises EngineError unless all ``expected`` batches were consumed and a cache of this
-            version and algorithm was written."""
-            if self.consumed != expected:
-                raise EngineError(
-                    f"TensorRT read {self.consumed} of {expected} calibration batches"
-                )
-            if self.written is None:
-                raise EngineError("TensorRT calibrated, but wrote no ranges")
-            cache = _checked(parse(self.written, "TensorRT's calibration cache"), trt, header)
-            collect_s, threshold_s = self._ended - self._began, self._wrote - self._ended
-            return NativeCalibration(cache, self.consumed, collect_s, threshold_s)
-
-    return Feeding()
+    return Native()
 
 
-def _checked(cache: CalibrationCache, trt: Any, header: str) -> CalibrationCache:
-    if (cache.version, cache.algorithm) != (version_digits(trt.__version__), header):
-        raise EngineError(f"TensorRT {trt.__version__} wrote a cache that says {cache.header}")
-    return cache
+class Reading(_LegacyParameters, IInt8Calibrator):
+    """Our part of a calibrator that has a cache; see ``make_reading``."""
+
+    def __init__(self, trt: TensorRT, content: bytes) -> None:
+        self._version, self._content = trt.__version__, content
+        self.asked = False
+
+    def get_batch_size(self) -> int:
+        return 1
+
+    def get_batch(self, names: Sequence[str]) -> None:
+        self.asked = True
+
+    def read_calibration_cache(self) -> bytes:
+        return self._content
+
+    def write_calibration_cache(self, cache: Buffer) -> None:
+        return None
+
+    def check(self) -> None:
+        """Raise EngineError if TensorRT did not take the cache."""
+        if self.asked:
+            raise EngineError(
+                f"TensorRT {self._version} did not take the ranges as a calibration cache",
+                "Use engine.ranges=dynamic",
+            )
 
 
-def make_reading(trt: Any, amax: Mapping[str, float], header: str) -> Any:
+def make_reading(trt: TensorRT, amax: Mapping[str, float], header: str) -> Reading:
     """A calibrator that gives TensorRT known ranges as a cache, and no batch."""
-    base: Any = base_class(trt, header)
-    content = from_ranges(amax, str(trt.__version__), header).to_bytes()
+    base = base_class(trt, header)
+    content = from_ranges(amax, trt.__version__, header).to_bytes()
 
-    class Reading(base, _LegacyParameters):  # type: ignore[misc]
+    class Native(Reading, base):  # type: ignore[misc, valid-type]
         def __init__(self) -> None:
             base.__init__(self)
-            self.asked = False
+            Reading.__init__(self, trt, content)
 
-        def get_batch_size(self) -> int:
-            return 1
-
-        def get_batch(self, names: list[str]) -> None:
-            self.asked = True
-
-        def read_calibration_cache(self) -> bytes:
-            return content
-
-        def write_calibration_cache(self, cache: Any) -> None:
-            return None
-
-        def check(self) -> None:
-            """Raise EngineError if TensorRT did not take the cache."""
-            if self.asked:
-                raise EngineError(
-                    f"TensorRT {trt.__version__} did not take the ranges as a calibration cache",
-                    "Use engine.ranges=dynamic",
-                )
-
-    return Reading()
+    return Native()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import onnx
 
@@ -32,6 +32,9 @@ from bench.engine.trt.version import check_implicit, has, load_tensorrt
 from bench.errors import ConfigError
 from bench.model.half import to_half
 from bench.quantization.grid import Scheme
+
+if TYPE_CHECKING:
+    from tensorrt_api import TensorRT
 
 Mode = Literal["explicit", "implicit"]
 Ranges = Literal["cache", "dynamic"]
@@ -172,7 +175,7 @@ class TensorRt:
         return opened
 
     def _session(
-        self, trt: Any, model: onnx.ModelProto, what: str, build: Callable[..., bytes]
+        self, trt: TensorRT, model: onnx.ModelProto, what: str, build: Callable[..., bytes]
     ) -> TensorRtSession:
         """The engine from disk, or built now; one that TensorRT cannot load is built anew."""
         settings = self._settings

@@ -3,10 +3,31 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tensorrt_api import ILogger, TensorRT
+else:
+    ILogger = object
 
 
-def open_log(trt: Any) -> Any:
+class Log(ILogger):
+    """Our part of a logger; TensorRT's own class, known when it is imported, joins it."""
+
+    def __init__(self, trt: TensorRT) -> None:
+        self._trt = trt
+        self.warnings: list[str] = []
+        self.errors: list[str] = []
+
+    def log(self, severity: ILogger.Severity, msg: str) -> None:
+        line, kinds = " ".join(msg.split()), self._trt.ILogger
+        if severity == kinds.WARNING:
+            self.warnings.append(line)
+        elif severity in (kinds.ERROR, kinds.INTERNAL_ERROR):
+            self.errors.append(line)
+
+
+def open_log(trt: TensorRT) -> Log:
     """The logger, emptied; its ``warnings`` and ``errors`` are lists of lines.
 
     A process has one for each library: as long as a builder or runtime lives, TensorRT tells the
@@ -20,24 +41,16 @@ def open_log(trt: Any) -> Any:
 
 
 @lru_cache
-def _only_log(trt: Any) -> Any:
-    class Log(trt.ILogger):  # type: ignore[misc]
+def _only_log(trt: TensorRT) -> Log:
+    class OfTensorRt(Log, trt.ILogger):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
-            self.warnings: list[str] = []
-            self.errors: list[str] = []
+            Log.__init__(self, trt)
 
-        def log(self, severity: Any, msg: str) -> None:
-            line = " ".join(msg.split())
-            if severity == trt.ILogger.WARNING:
-                self.warnings.append(line)
-            elif severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-                self.errors.append(line)
-
-    return Log()
+    return OfTensorRt()
 
 
-def reason(log: Any) -> str:
+def reason(log: Log) -> str:
     """The first error, or else the last warning, short enough for a line."""
     lines = log.errors[:1] or log.warnings[-1:]
     return short(lines[0]) if lines else "without a reason"

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import onnx
 
-from bench.engine.trt.messages import reason, short
+from bench.engine.trt.messages import Log, reason, short
 from bench.engine.trt.version import has
 from bench.errors import ConfigError, EngineError
 from bench.model.graph import COMPUTE_OPS
 
+if TYPE_CHECKING:
+    from tensorrt_api import Builder, IBuilderConfig, ILayer, INetworkDefinition, ITensor, TensorRT
+
 _FLOATS = frozenset({"FLOAT", "HALF"})
 
 
-def make_builder(trt: Any, log: Any) -> Any:
+def make_builder(trt: TensorRT, log: Log) -> Builder:
     """ConfigError where TensorRT finds no driver: it then raises a bare TypeError."""
     try:
         return trt.Builder(log)
@@ -26,7 +29,9 @@ def make_builder(trt: Any, log: Any) -> Any:
         ) from error
 
 
-def parse_network(trt: Any, log: Any, builder: Any, model: onnx.ModelProto, strong: bool) -> Any:
+def parse_network(
+    trt: TensorRT, log: Log, builder: Builder, model: onnx.ModelProto, strong: bool
+) -> INetworkDefinition:
     """The network; ``strong``: the types are those of the ONNX file, and no flag moves them.
 
     Raises EngineError with the parser's first complaint.
@@ -47,12 +52,14 @@ def parse_network(trt: Any, log: Any, builder: Any, model: onnx.ModelProto, stro
     return network
 
 
-def input_shape(network: Any) -> tuple[int, ...]:
+def input_shape(network: INetworkDefinition) -> tuple[int, ...]:
     """Of the network's one input; -1 where it is open."""
     return tuple(network.get_input(0).shape)
 
 
-def add_profile(builder: Any, network: Any, config: Any, batches: tuple[int, ...]) -> None:
+def add_profile(
+    builder: Builder, network: INetworkDefinition, config: IBuilderConfig, batches: tuple[int, ...]
+) -> None:
     """Let an open batch be from the first to the last of ``batches``, best at the second.
 
     Raises EngineError where more than the batch is open.
@@ -70,7 +77,7 @@ def add_profile(builder: Any, network: Any, config: Any, batches: tuple[int, ...
     config.add_optimization_profile(profile)
 
 
-def set_ranges(network: Any, amax: Mapping[str, float]) -> None:
+def set_ranges(network: INetworkDefinition, amax: Mapping[str, float]) -> None:
     """Give every tensor of ``amax`` its dynamic range; EngineError if the network has none."""
     known = {tensor.name: tensor for tensor in _tensors(network)}
     ours = [name for name in amax if name in known]
@@ -81,24 +88,28 @@ def set_ranges(network: Any, amax: Mapping[str, float]) -> None:
         tensor.set_dynamic_range(-amax[name], amax[name])
 
 
-def _tensors(network: Any) -> Iterator[Any]:
+def _tensors(network: INetworkDefinition) -> Iterator[ITensor]:
     for index in range(network.num_inputs):
         yield network.get_input(index)
     for layer in _layers(network):
         yield from _outputs(layer)
 
 
-def _layers(network: Any) -> Iterator[Any]:
+def _layers(network: INetworkDefinition) -> Iterator[ILayer]:
     for index in range(network.num_layers):
         yield network.get_layer(index)
 
 
-def _outputs(layer: Any) -> list[Any]:
+def _outputs(layer: ILayer) -> list[ITensor]:
     return [layer.get_output(index) for index in range(layer.num_outputs)]
 
 
 def keep_in_float(
-    trt: Any, network: Any, model: onnx.ModelProto, nodes: frozenset[str], half: bool
+    trt: TensorRT,
+    network: INetworkDefinition,
+    model: onnx.ModelProto,
+    nodes: frozenset[str],
+    half: bool,
 ) -> None:
     """Constrain the layers of these ONNX nodes to FP32, or to FP16 if ``half``.
 

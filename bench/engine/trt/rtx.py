@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import onnx
 
@@ -23,6 +23,9 @@ from bench.engine.trt.store import build_now
 from bench.errors import ConfigError, EngineError
 from bench.model.half import to_half
 from bench.quantization.grid import Scheme
+
+if TYPE_CHECKING:
+    from tensorrt_api import TensorRT
 
 CAPABILITIES = ("SM75", "SM80", "SM86", "SM89", "SM120", "SM121")
 """Turing to Blackwell, without SM90: there the library ends in "bad optional access"."""
@@ -75,7 +78,7 @@ class TensorRtRtx(Builder):
         config = builder.create_builder_config()
         config.num_compute_capabilities = 1
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # for the inspector; no larger
-        config.set_compute_capability(getattr(trt.ComputeCapability, self.compute_capability), 0)
+        config.set_compute_capability(trt.ComputeCapability.__members__[self.compute_capability], 0)
         plan = builder.build_serialized_network(network, config)
         if plan is None:
             raise EngineError(f"TensorRT for RTX cannot build the model ({reason(log)})")
@@ -91,23 +94,23 @@ class TensorRtRtx(Builder):
 
 @dataclass(frozen=True)
 class RtxEngine:
-    """Runs what ``builder`` builds, on a GPU of its compute capability."""
+    """Runs what ``ahead`` builds, on a GPU of its compute capability."""
 
-    builder: TensorRtRtx
+    ahead: TensorRtRtx
     name: ClassVar[str] = TensorRtRtx.name
     threads: ClassVar[int] = TensorRtRtx.threads
     schemes: ClassVar[tuple[Scheme, ...]] = TensorRtRtx.schemes
 
     @property
     def version(self) -> str:
-        return self.builder.version
+        return self.ahead.version
 
     @property
     def options(self) -> str:
-        return f"{self.builder.options}, {find_gpu()}"
+        return f"{self.ahead.options}, {find_gpu()}"
 
     def build(self, model: onnx.ModelProto) -> TensorRtSession:
-        built = build_now(lambda: self.builder.compile(model).content)
+        built = build_now(lambda: self.ahead.compile(model).content)
         return open_session(_tensorrt(), built, model)
 
     def build_fp16(self, model: onnx.ModelProto) -> TensorRtSession:
@@ -117,11 +120,11 @@ class RtxEngine:
         return self.build(model.qdq)
 
 
-def _tensorrt() -> Any:
+def _tensorrt() -> TensorRT:
     """The bindings, imported when they are needed: nothing else here depends on them."""
     try:
         importlib.import_module("tensorrt_rtx_libs")  # what the bindings link against
-        return importlib.import_module("tensorrt_rtx_bindings")
+        return cast("TensorRT", importlib.import_module("tensorrt_rtx_bindings"))
     except ImportError as error:
         raise ConfigError(
             f"engine tensorrt_rtx needs TensorRT for RTX, which is not here ({error})",

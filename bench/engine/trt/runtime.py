@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.engine.base import Array, Description, Session
 from bench.engine.trt.cuda import Buffer, call, load_cudart, synchronize
-from bench.engine.trt.messages import open_log, reason
+from bench.engine.trt.messages import Log, open_log, reason
 from bench.errors import EngineError
+
+if TYPE_CHECKING:
+    from tensorrt_api import ICudaEngine, TensorRT
 
 _DTYPES = {
     "FLOAT": "float32",
@@ -36,7 +39,7 @@ class Lane:
     """
 
     def __init__(
-        self, trt: Any, engine: Any, outputs: Sequence[str], graphs: bool, log: Any
+        self, trt: TensorRT, engine: ICudaEngine, outputs: Sequence[str], graphs: bool, log: Log
     ) -> None:
         self._cudart, self._log = load_cudart(), log
         self._engine, self._context = engine, engine.create_execution_context()
@@ -136,7 +139,7 @@ class TensorRtSession(Session):
 
     def __init__(
         self,
-        trt: Any,
+        trt: TensorRT,
         plan: bytes,
         outputs: Sequence[str],
         graphs: bool,

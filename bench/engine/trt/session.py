@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -14,9 +14,12 @@ from bench.engine.trt.runtime import TensorRtSession
 from bench.engine.trt.store import Built
 from bench.model.graph import COMPUTE_OPS
 
+if TYPE_CHECKING:
+    from tensorrt_api import TensorRT
+
 
 def open_session(
-    trt: Any, built: Built, model: onnx.ModelProto, graphs: bool = False, streams: int = 1
+    trt: TensorRT, built: Built, model: onnx.ModelProto, graphs: bool = False, streams: int = 1
 ) -> TensorRtSession:
     """Load the engine that was built of ``model``; LoadError if TensorRT cannot."""
     outputs = [value.name for value in model.graph.output]
@@ -29,7 +32,7 @@ def open_session(
 
 
 def _describe(
-    trt: Any, session: TensorRtSession, built: Built, products: frozenset[str]
+    trt: TensorRT, session: TensorRtSession, built: Built, products: frozenset[str]
 ) -> Description:
     """What of ``products`` ran in INT8, and what the GPU says, while it is warm from the timing.
 

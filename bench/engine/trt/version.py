@@ -7,9 +7,12 @@ Sources: NVIDIA's migration guide from 10 to 11, and the names of the bindings o
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from bench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tensorrt_api import TensorRT
 
 Number = tuple[int, int]
 FIRST, LAST = (8, 5), (11, 99)
@@ -24,6 +27,7 @@ GATED: dict[str, tuple[Number, Number]] = {
     "IBuilderConfig.int8_calibrator": _UNTIL_10,
     "ICudaEngine.device_memory_size": (FIRST, (10, 0)),
     "ICudaEngine.device_memory_size_v2": ((10, 1), LAST),
+    "IInt8Calibrator": _UNTIL_10,
     "IInt8EntropyCalibrator": _UNTIL_10,
     "IInt8EntropyCalibrator2": _UNTIL_10,
     "IInt8LegacyCalibrator": _UNTIL_10,
@@ -37,10 +41,10 @@ GATED: dict[str, tuple[Number, Number]] = {
 """Names that not every version has, with the first and the last that we use them in."""
 
 
-def load_tensorrt() -> Any:
+def load_tensorrt() -> TensorRT:
     """The module; ConfigError where it is absent, cannot be loaded, or is of another age."""
     try:
-        trt = importlib.import_module("tensorrt")
+        trt = cast("TensorRT", importlib.import_module("tensorrt"))
     except (ImportError, OSError) as error:
         raise ConfigError(
             f"engine tensorrt needs TensorRT, which cannot be imported ({error})",
@@ -53,19 +57,19 @@ def load_tensorrt() -> Any:
     return trt
 
 
-def number(trt: Any) -> Number:
+def number(trt: TensorRT) -> Number:
     """Major and minor version."""
     major, minor = str(trt.__version__).split(".")[:2]
     return int(major), int(minor)
 
 
-def has(trt: Any, name: str) -> bool:
+def has(trt: TensorRT, name: str) -> bool:
     """Whether this version has one of the ``GATED`` names."""
     first, last = GATED[name]
     return first <= number(trt) <= last
 
 
-def check_implicit(trt: Any) -> None:
+def check_implicit(trt: TensorRT) -> None:
     """Raise ConfigError for a version without calibrators and dynamic ranges."""
     if not has(trt, "IInt8EntropyCalibrator2"):
         raise ConfigError(

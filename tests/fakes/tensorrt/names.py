@@ -8,7 +8,7 @@ from pathlib import Path
 
 __version__ = os.environ.get("FAKE_TENSORRT", "8.5.1.7")
 _LIST = Path(__file__).parents[2] / "engine" / "tensorrt_api" / f"{__version__}.txt"
-NAMES = {line.partition("(")[0] for line in _LIST.read_text().splitlines()}
+NAMES = set(re.findall(r"^(?:class |static )?([\w.]+)", _LIST.read_text(), re.MULTILINE))
 MAJOR = int(__version__.split(".")[0])
 GPU = os.environ.get("FAKE_GPU", "NVIDIA Test GPU")
 
