@@ -225,18 +225,29 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def fake_tensorrt(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
-    """``fake_tensorrt(version="8.5.1.7", gpu=..., driver=True)`` gives the stand-in, as TensorRT.
+    """``fake_tensorrt(version="8.5.1.7", gpu=..., driver=True, capability="8.9")``: the stand-in.
 
-    It is what ``import tensorrt`` finds until the test ends; see ``tests/fakes/tensorrt``.
+    It is what ``import tensorrt`` finds until the test ends, and with version rtx-1.7.1.116 what
+    stands for TensorRT for RTX; see ``tests/fakes/tensorrt``.
     """
     monkeypatch.syspath_prepend(str(Path(__file__).with_name("fakes")))
 
-    def install(version: str = "8.5.1.7", gpu: str = "NVIDIA Test GPU", driver: bool = True) -> Any:
+    def install(
+        version: str = "8.5.1.7",
+        gpu: str = "NVIDIA Test GPU",
+        driver: bool = True,
+        capability: str = "8.9",
+    ) -> Any:
         _forget_tensorrt()
+        monkeypatch.setenv("FAKE_CAPABILITY", capability)
         monkeypatch.setenv("FAKE_TENSORRT", version)
         monkeypatch.setenv("FAKE_GPU", gpu)
         monkeypatch.setenv("FAKE_NO_DRIVER", "" if driver else "yes")
-        return importlib.import_module("tensorrt")
+        trt = importlib.import_module("tensorrt")
+        if version.startswith("rtx"):
+            monkeypatch.setitem(sys.modules, "tensorrt_rtx_libs", trt)
+            monkeypatch.setitem(sys.modules, "tensorrt_rtx_bindings", trt)
+        return trt
 
     yield install
     _forget_tensorrt()

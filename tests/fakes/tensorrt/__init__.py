@@ -16,10 +16,12 @@ import os
 
 from .emulation import Network, calibrate, information, quantized
 from .names import (
+    CAPABILITY,
     GPU,
     MAJOR,
     NAMES,
     BuilderFlag,
+    ComputeCapability,
     DataType,
     ILogger,
     LayerInformationFormat,
@@ -36,8 +38,8 @@ from .names import (
 from .runtime import EngineInspector, ICudaEngine, IExecutionContext, Runtime, read
 
 __all__ = [
-    "BuilderFlag", "EngineInspector", "ICudaEngine", "IExecutionContext", "LayerInformationFormat",
-    "MemoryPoolType", "Runtime", "TacticSource", "TensorIOMode",
+    "BuilderFlag", "ComputeCapability", "EngineInspector", "ICudaEngine", "IExecutionContext",
+    "LayerInformationFormat", "MemoryPoolType", "Runtime", "TacticSource", "TensorIOMode",
 ]  # fmt: skip
 _OWN = {__name__, f"{__name__}.names", f"{__name__}.runtime"}
 float32, float16 = DataType.FLOAT, DataType.HALF
@@ -143,6 +145,9 @@ class ParserError:
     def desc(self):
         return self._text
 
+    def node_name(self):
+        return "node"
+
 
 class OnnxParser:
     def __init__(self, network, logger):
@@ -205,7 +210,7 @@ class IBuilderConfig(Strict):
     def __init__(self):
         self._flags = {"TF32"}
         self._calibrator = self._profile = self._timings = self._sources = None
-        self._limits = {}
+        self._limits, self._capability = {}, CAPABILITY
         self.profiling_verbosity = ProfilingVerbosity.LAYER_NAMES_ONLY
 
     @property
@@ -217,6 +222,9 @@ class IBuilderConfig(Strict):
         if not calibrator._ready:
             raise TypeError("__init__() of the calibrator's base class was not called")
         self._calibrator = calibrator
+
+    def set_compute_capability(self, compute_capability, idx):
+        self._capability = compute_capability.name
 
     def set_flag(self, flag):
         self._flags.add(flag.name)
@@ -292,6 +300,7 @@ def _build(network, config, log):
         {
             "version": __version__,
             "gpu": GPU,
+            "capability": config._capability,
             "model": model.hex(),
             "input": read.input,
             "shape": list(network.get_input(0).shape),

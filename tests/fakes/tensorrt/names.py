@@ -6,11 +6,13 @@ import re
 import weakref
 from pathlib import Path
 
-__version__ = os.environ.get("FAKE_TENSORRT", "8.5.1.7")
-_LIST = Path(__file__).parents[2] / "engine" / "tensorrt_api" / f"{__version__}.txt"
+_ASKED = os.environ.get("FAKE_TENSORRT", "8.5.1.7")
+__version__ = _ASKED.removeprefix("rtx-")
+_LIST = Path(__file__).parents[2] / "engine" / "tensorrt_api" / f"{_ASKED}.txt"
 NAMES = set(re.findall(r"^(?:class |static )?([\w.]+)", _LIST.read_text(), re.MULTILINE))
-MAJOR = int(__version__.split(".")[0])
+MAJOR = 11 if _ASKED.startswith("rtx-") else int(__version__.split(".")[0])  # RTX is like 11
 GPU = os.environ.get("FAKE_GPU", "NVIDIA Test GPU")
+CAPABILITY = "SM" + os.environ.get("FAKE_CAPABILITY", "8.9").replace(".", "")
 
 
 def _enumeration(name):
@@ -19,6 +21,7 @@ def _enumeration(name):
 
 
 BuilderFlag = _enumeration("BuilderFlag")
+ComputeCapability = _enumeration("ComputeCapability")
 DataType = _enumeration("DataType")
 LayerInformationFormat = _enumeration("LayerInformationFormat")
 LayerType = _enumeration("LayerType")

@@ -7,6 +7,7 @@ import numpy as np
 
 from .emulation import Network
 from .names import (
+    CAPABILITY,
     GPU,
     DataType,
     ILogger,
@@ -32,6 +33,7 @@ class Runtime:
         try:
             plan = json.loads(bytes(serialized_engine))
             assert (plan["version"], plan["gpu"]) == (__version__, GPU)
+            assert plan["capability"] == CAPABILITY
         except (ValueError, AssertionError):
             self._log.log(ILogger.ERROR, "6: The engine plan file is not compatible")
             return None
