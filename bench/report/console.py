@@ -87,7 +87,8 @@ def _cells(row: pd.Series, left_out: set[str], narrow: bool) -> dict[str, str]:
         "over FP16": _number(known(row["speedup_fp16"]), ".2f", "x"),
         "INT8 MACs": _number(None if share is None else 100 * share, ".0f", " %"),
     }
-    return _without(cells, left_out, {"FP32", "INT8 ms", "INT8 MACs"} if narrow else set())
+    rather = "over FP16" if "over FP16" in left_out else "speed-up"
+    return _without(cells, left_out, {"FP32", "INT8 ms", "INT8 MACs", rather} if narrow else set())
 
 
 def _built_cells(row: pd.Series, left_out: set[str], narrow: bool) -> dict[str, str]:

@@ -67,10 +67,12 @@ def test_markup_in_names_is_only_text(row):
     assert "[red]x[/red]" in printed(make_table([row(model="[red]x[/red]", plan="[/]")]))
 
 
+@pytest.mark.parametrize("fp16", [{}, {"fp16": 0.59, "fp16_delta": -0.01, "speedup_fp16": 1.31}])
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_fits_the_terminal(row, width):
-    rows = [row(), row(calibrator="percentile", calibrator_params="percentile=99.999",
-                       plan="float_first_and_head", calibration_seed=1)]  # fmt: skip
+def test_fits_the_terminal(row, width, fp16):
+    rows = [row(**fp16), row(calibrator="percentile", calibrator_params="percentile=99.999",
+                             plan="float_first_and_head", calibration_seed=1)]  # fmt: skip
     text = printed(make_table(rows), width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text.partition("recommended")[0] or width < 80
+    assert ("1.31x" in text) == bool(fp16) or width < 80
