@@ -1,0 +1,20 @@
+"""A machine with a GPU, for the checks that need one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bench.doctor import trt
+from bench.doctor.check import Finding
+
+
+@pytest.fixture
+def on_gpu(fake_tensorrt: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """``on_gpu(version)``: the stand-in of ``tests/fakes``, on a machine with a GPU."""
+    monkeypatch.setattr(trt, "look_at_cuda", lambda: Finding("pass", "CUDA 12.4"))
+    monkeypatch.setattr(trt, "CHANNELS", 16)
+    monkeypatch.setattr(trt, "SIDE", 32)
+    return fake_tensorrt
