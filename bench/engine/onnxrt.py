@@ -43,7 +43,7 @@ Provider = Literal["cpu", "cuda"]
 _CUDA = "CUDAExecutionProvider"
 _PROVIDERS: dict[Provider, list[Any]] = {
     "cpu": ["CPUExecutionProvider"],
-    "cuda": [(_CUDA, {"use_tf32": "0"})],  # by default it multiplies 10 of FP32's 23 mantissa bits
+    "cuda": [(_CUDA, {"use_tf32": "0"})],  # TF32 keeps 10 of FP32's 23 mantissa bits
 }
 _WARNING, _FATAL = 2, 4  # severities of ONNX Runtime's log
 
