@@ -22,8 +22,8 @@ if [[ -z ${PYTHON:-} ]]; then
     make TENSORRT=8.5.1.7 .venv-tensorrt85/.installed
     PYTHON=.venv-tensorrt85/bin/python
 fi
-VERSION=$("$PYTHON" -c 'import tensorrt; print(tensorrt.__version__)') || {
-    echo "error: $PYTHON has no TensorRT. Unset PYTHON, or install '.[tensorrt85]' there" >&2
+VERSION=$("$PYTHON" -c 'import tensorrt; print(tensorrt.__version__)' 2>/dev/null) || {
+    echo "error: $PYTHON cannot import tensorrt. Unset PYTHON; $PYTHON -m bench.doctor tells more" >&2
     exit 2
 }
 RECORD=${RECORD:-results/record_tensorrt}
