@@ -170,7 +170,8 @@ def _clipped_to(
 
 
 def keep_reasons(run: Run, folder: Path, found: RunRanges) -> str:
-    """Keep what explains the row: its ranges, and the histograms that they were found on.
+    """Keep what explains the row: its ranges, and the histograms that they were found on; and the
+    cache that TensorRT's own calibrator wrote.
 
     Returns the histograms' key: they are the same for all runs of a calibration set.
     """
@@ -189,4 +190,6 @@ def keep_reasons(run: Run, folder: Path, found: RunRanges) -> str:
         ],
     )
     kept.add_ranges(run.key, to_json(found.amax))
+    if found.native:
+        kept.add_cache(run.key, found.native.cache.to_bytes())
     return key

@@ -72,6 +72,7 @@ def build_run(config: Config) -> Run:
         ),
         cache=Path(config.sweep.cache),
         also_build=also_build,
+        baseline_provider=config.baseline.provider,  # type: ignore[arg-type]
     )
 
 

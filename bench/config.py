@@ -100,6 +100,13 @@ class QuantizedWeightsConfig:
 
 
 @dataclass
+class BaselineConfig:
+    """What runs the FP32 ONNX file; see ``bench.engine.onnxrt.OnnxRuntime``."""
+
+    provider: str = "cpu"
+
+
+@dataclass
 class EvaluationConfig:
     """Validation images to use (null: all), images per inference; see ``bench.spec.Protocol``."""
 
@@ -138,6 +145,7 @@ class Config:
     weights: QuantizedWeightsConfig = field(default_factory=QuantizedWeightsConfig)
     input_range: str = "calibrated"
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
+    baseline: BaselineConfig = field(default_factory=BaselineConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     timing: TimingConfig = field(default_factory=TimingConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)

@@ -197,6 +197,7 @@ def _measure(
     }
     measured = {
         "status": "ok",
+        "baseline_engine": f"{run.baseline_engine.name} {run.baseline_engine.version}",
         "fp32": baseline_score.value,
         **_published(run, baseline_score),
         "int8": score.value,

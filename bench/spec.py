@@ -15,7 +15,7 @@ from bench.data.dataset import Dataset
 from bench.data.overlap import count_shared
 from bench.data.preprocess import CalibrationFit, Pad, Preprocess
 from bench.engine.base import Builder, Engine, calibrates
-from bench.engine.onnxrt import OnnxRuntime
+from bench.engine.onnxrt import OnnxRuntime, Provider
 from bench.errors import ConfigError, ModelError
 from bench.model.graph import Graph
 from bench.model.heads.base import Head
@@ -135,10 +135,11 @@ class Run:
     cache: Path
     also_build: Builder | None = None
     """What else is built from the Q/DQ file that the engine is measured with."""
+    baseline_provider: Provider = "cpu"
 
     @property
     def baseline_engine(self) -> OnnxRuntime:
-        return OnnxRuntime(threads=self.engine.threads)
+        return OnnxRuntime(self.engine.threads, self.baseline_provider)
 
     @property
     def builder(self) -> Builder | None:

@@ -20,11 +20,14 @@ from bench import environment
 from bench.cache import write_atomically
 from bench.doctor.check import Check, Finding, Outcome, Status
 
-MODULES = ("bench.doctor.host", "bench.doctor.engines", "bench.doctor.gpu", "bench.doctor.trt")
+MODULES = (
+    "bench.doctor.host", "bench.doctor.engines", "bench.doctor.gpu", "bench.doctor.trt",
+    "bench.doctor.ranges",
+)  # fmt: skip
 """Each has its ``CHECKS``; imported one by one, as a package that is missing must not hide all."""
 
 STYLES: dict[Status, str] = {"pass": "green", "absent": "yellow", "fail": "bold red"}
-SCHEMA = 1
+SCHEMA = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:

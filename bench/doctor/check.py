@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from bench.errors import BenchError
 from bench.timing import stopwatch
@@ -15,11 +15,15 @@ Status = Literal["pass", "absent", "fail"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check saw, and what to do about it where it is not ``pass``."""
+    """What a check saw, and what to do about it where it is not ``pass``.
+
+    ``figures`` stand behind what was found; they are for the JSON alone.
+    """
 
     status: Status
     found: str
     mend: str = ""
+    figures: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Outcome:
     status: Status
     found: str
     mend: str
+    figures: Mapping[str, Any]
     seconds: float
 
 
@@ -43,7 +48,7 @@ class Check:
     def run(self) -> Outcome:
         with stopwatch() as watch:
             finding = self._look()
-        return Outcome(self.name, finding.status, finding.found, finding.mend, watch.seconds)
+        return Outcome(self.name, **vars(finding), seconds=watch.seconds)
 
     def _look(self) -> Finding:
         try:

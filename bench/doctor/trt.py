@@ -1,12 +1,10 @@
-"""TensorRT on its GPU: does it build and compute right in every mode, calibrate as we do, pay.
+"""TensorRT on its GPU: does it build and compute right in every mode, and pay.
 
 Where TensorRT or the GPU is missing, all of this is absent, as are modes that a version lacks.
 """
 
 from __future__ import annotations
 
-import math
-import statistics
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -14,9 +12,7 @@ from functools import partial
 import numpy as np
 import onnx
 
-from bench.calibrate import find_run_ranges
 from bench.calibration.native import NativeCalibrator
-from bench.compose import build_typed
 from bench.doctor.check import Check, Finding
 from bench.doctor.gpu import look_at_cuda, look_at_tensorrt
 from bench.doctor.tiny import Tiny, make_tiny
@@ -34,15 +30,11 @@ FP32_DB, EXPLICIT_DB, IMPLICIT_DB = 60.0, 30.0, 25.0
 """Least agreement with ONNX Runtime: in FP32, but for the order of sums; on one Q/DQ file, but for
 a last bit; with the FP32 file where any layers run in INT8 (all, in ONNX Runtime: 38 dB)."""
 
-SAME_MEDIAN = 0.01
-"""MinMax has no choice: its thresholds are the largest magnitudes, whoever looks."""
-
-IMAGES, BATCH = 32, 8
 CHANNELS, SIDE = 256, 64
 """Of the convolutions that are timed: large enough for a GPU to have something to do."""
 
 _DISTRUST = "Trust no row of this TensorRT; try another: make sweep ENGINE=tensorrt TENSORRT=10"
-_EXPLICIT = "Use engine.mode=explicit. Send what --json FILE writes"
+USE_EXPLICIT = "Use engine.mode=explicit. Send what --json FILE writes"
 
 
 def on_gpu(look: Callable[[], Finding], implicit: bool = False) -> Callable[[], Finding]:
@@ -70,38 +62,38 @@ def start_builder() -> Finding:
 
 def build_fp32() -> Finding:
     tiny = make_tiny()
-    with _folder() as cache, TensorRt(cache=cache).build(tiny.fp32) as session:
+    with own_folder() as cache, TensorRt(cache=cache).build(tiny.fp32) as session:
         return _compare(session, tiny, tiny.fp32, FP32_DB, _DISTRUST)
 
 
 def build_explicit() -> Finding:
     tiny = make_tiny()
-    with _folder() as cache, TensorRt(cache=cache).build_int8(_int8(tiny, tiny.amax)) as session:
+    with own_folder() as cache, TensorRt(cache=cache).build_int8(_int8(tiny, tiny.amax)) as session:
         return _compare(session, tiny, tiny.qdq, EXPLICIT_DB, _DISTRUST)
 
 
 def build_implicit(ranges: Ranges) -> Finding:
     """An engine with ranges of our own."""
     tiny = make_tiny()
-    with _folder() as cache:
+    with own_folder() as cache:
         engine = TensorRt("implicit", ranges=ranges, cache=cache)
         with engine.build_int8(_int8(tiny, tiny.amax)) as session:
-            return _compare(session, tiny, tiny.fp32, IMPLICIT_DB, _EXPLICIT)
+            return _compare(session, tiny, tiny.fp32, IMPLICIT_DB, USE_EXPLICIT)
 
 
 def build_natively() -> Finding:
     """An engine with the ranges that a native calibrator found."""
     tiny = make_tiny()
-    with _folder() as cache:
+    with own_folder() as cache:
         engine = TensorRt("implicit", cache=cache)
         asked = NativeCalibrator("minmax", batch_size=1)
         native = engine.calibrate(tiny.fp32, asked, iter([tiny.batch] * 2), 2)
         model = _int8(tiny, native.cache.ranges(), native.cache.algorithm)
         with engine.build_int8(model) as session:
-            return _compare(session, tiny, tiny.fp32, IMPLICIT_DB, _EXPLICIT)
+            return _compare(session, tiny, tiny.fp32, IMPLICIT_DB, USE_EXPLICIT)
 
 
-def _folder() -> tempfile.TemporaryDirectory[str]:
+def own_folder() -> tempfile.TemporaryDirectory[str]:
     """Where no engine is yet: the doctor wants to see it built."""
     return tempfile.TemporaryDirectory(prefix="bench-doctor-")
 
@@ -125,45 +117,10 @@ def _compare(
     return Finding("pass", found) if sqnr.decibels() >= least_db else Finding("fail", found, mend)
 
 
-def compare_ranges(rule: str) -> Finding:
-    """Thresholds of the native calibrator beside ours, on the embedded classifier's images.
-
-    Only MinMax must agree. How TensorRT's entropy search differs is not published: what is found
-    there is worth sending.
-    """
-    with _folder() as folder:
-        # Of TensorRT's histogram the first batch gives the range, so the search has to know it.
-        batch = f"calibrator.batch_size={BATCH}"
-        native = _thresholds(folder, f"calibrator=tensorrt_{rule}", batch)
-        own = _thresholds(folder, f"calibrator={rule}", *([] if rule == "minmax" else [batch]))
-    ratios = {name: native[name] / own[name] for name in native if own.get(name)}
-    if not ratios:
-        return Finding("fail", "no tensor has both a native and an own threshold", _EXPLICIT)
-    median = statistics.median(ratios.values())
-    farthest = max(ratios, key=lambda name: abs(math.log(ratios[name])))
-    found = (
-        f"native / own amax of {len(ratios)} tensors: median {median:.4f}, farthest "
-        f"{ratios[farthest]:.4f} ({farthest})"
-    )
-    if rule == "minmax" and abs(median - 1) > SAME_MEDIAN:
-        mend = "TensorRT calibrated on other data than we did. Send what --json FILE writes"
-        return Finding("fail", found, mend)
-    return Finding("pass", found)
-
-
-def _thresholds(folder: str, *calibrator: str) -> dict[str, float]:
-    run = build_typed([
-        "model=resnet18", "dataset.validation_images=1", f"dataset.calibration_images={IMAGES}",
-        f"calibration.size={IMAGES}", "engine=tensorrt", "engine.mode=implicit",
-        "placement=implicit", f"sweep.cache={folder}", f"sweep.out={folder}", *calibrator,
-    ])  # fmt: skip
-    return find_run_ranges(run).amax
-
-
 def time_int8() -> Finding:
     """Three large convolutions by the GPU's own clock, INT8 against FP32."""
     tiny = make_tiny(CHANNELS, SIDE)
-    with _folder() as cache:
+    with own_folder() as cache:
         engine = TensorRt(cache=cache)
         with engine.build(tiny.fp32) as fp32, engine.build_int8(_int8(tiny, tiny.amax)) as int8:
             slow, fast = _device_ms(fp32, tiny), _device_ms(int8, tiny)
@@ -186,7 +143,5 @@ CHECKS = (
     Check("TensorRT implicit, cache", _implicit(partial(build_implicit, "cache"))),
     Check("TensorRT implicit, dynamic ranges", _implicit(partial(build_implicit, "dynamic"))),
     Check("TensorRT calibrator", _implicit(build_natively)),
-    Check("MinMax, native and own", _implicit(partial(compare_ranges, "minmax"))),
-    Check("Entropy-v2, native and own", _implicit(partial(compare_ranges, "entropy2"))),
     Check("INT8 on this GPU", on_gpu(time_int8)),
 )

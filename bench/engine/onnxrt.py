@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: the FP32 baseline, and the accuracy cross-check for INT8.
+"""ONNX Runtime: the FP32 baseline, and on the CPU the accuracy cross-check for INT8.
 
 Its latency on a Q/DQ file says little: where an activation such as SiLU stands between a
 convolution and the next QuantizeLinear it runs that convolution in float.
@@ -6,18 +6,23 @@ convolution and the next QuantizeLinear it runs that convolution in float.
 
 from __future__ import annotations
 
+import contextlib
+import io
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import onnx
 import onnxruntime as ort
+from onnx import TensorProto, helper
 
 from bench.engine.base import Array, Description, Int8Model, Session
-from bench.errors import EngineError
+from bench.errors import ConfigError, EngineError
 from bench.quantization.grid import Scheme
 
 _INT8_OPS = frozenset(
@@ -34,25 +39,49 @@ _FLOAT_OPS = frozenset(
     {"Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"}
 )
 
+Provider = Literal["cpu", "cuda"]
+_CUDA = "CUDAExecutionProvider"
+_PROVIDERS: dict[Provider, list[Any]] = {
+    "cpu": ["CPUExecutionProvider"],
+    "cuda": [(_CUDA, {"use_tf32": "0"})],  # TF32 keeps 10 of FP32's 23 mantissa bits
+}
+_WARNING, _FATAL = 2, 4  # severities of ONNX Runtime's log
+
 
 @dataclass(frozen=True)
 class OnnxRuntime:
-    """``threads`` = 0 leaves the number of threads to ONNX Runtime."""
+    """``threads`` = 0 leaves the number of threads to ONNX Runtime. ``provider``: cpu or cuda, in
+    FP32 proper; what CUDA has no kernel for runs on the CPU there.
+
+    Raises ConfigError for an unknown provider, and EngineError where CUDA is asked for and does not
+    start.
+    """
 
     threads: int = 0
+    provider: Provider = "cpu"
     name: str = "onnxruntime"
     schemes: ClassVar[tuple[Scheme, ...]] = ("symmetric", "asymmetric")
 
+    def __post_init__(self) -> None:
+        if self.provider not in get_args(Provider):
+            raise ConfigError(f"provider={self.provider} is unknown", "Use cpu or cuda")
+
     @property
     def version(self) -> str:
-        return str(ort.__version__)
+        """Of the package, and the provider if that is not the CPU's."""
+        if self.provider == "cpu":
+            return str(ort.__version__)
+        _start_cuda()
+        return f"{ort.__version__} CUDA"
 
     @property
     def options(self) -> str:
         return f"threads={self.threads}"
 
     def build(self, model: onnx.ModelProto) -> OnnxRuntimeSession:
-        return OnnxRuntimeSession(model, self._session_options())
+        if self.provider == "cuda":
+            _start_cuda()
+        return OnnxRuntimeSession(model, self._session_options(), _PROVIDERS[self.provider])
 
     def build_int8(self, model: Int8Model) -> OnnxRuntimeSession:
         return self.build(model.qdq)
@@ -69,8 +98,11 @@ class OnnxRuntime:
 class OnnxRuntimeSession(Session):
     """An ``InferenceSession`` behind the harness's seam."""
 
-    def __init__(self, model: onnx.ModelProto, options: ort.SessionOptions) -> None:
+    def __init__(
+        self, model: onnx.ModelProto, options: ort.SessionOptions, providers: Sequence[Any]
+    ) -> None:
         self._options = options
+        self._providers = providers
         self._content = model.SerializeToString()
         self._session = self._open()
         self._input = self._session.get_inputs()[0].name
@@ -120,8 +152,9 @@ class OnnxRuntimeSession(Session):
 
     def _open(self) -> ort.InferenceSession:
         try:
+            # Its own fallback would go on with the CPU, both here and in a run.
             return ort.InferenceSession(
-                self._content, self._options, providers=["CPUExecutionProvider"]
+                self._content, self._options, providers=self._providers, enable_fallback=0
             )
         except Exception as error:  # ONNX Runtime's own exceptions share no other base
             reason = str(error).splitlines()[0]
@@ -129,3 +162,48 @@ class OnnxRuntimeSession(Session):
 
     def close(self) -> None:
         del self._session
+
+
+@lru_cache(maxsize=1)
+def _start_cuda() -> None:
+    """Load CUDA's libraries, and see ONNX Runtime start on them.
+
+    Raises EngineError where it does not: a session would take the CPU in its place, without a word
+    where libraries are missing.
+    """
+    version, instead = ort.__version__, "or use provider=cpu"
+    if _CUDA not in ort.get_available_providers():
+        raise EngineError(
+            f"ONNX Runtime {version} is here without its CUDA provider",
+            f"pip install --force-reinstall --no-deps onnxruntime-gpu=={version} puts it into "
+            f"onnxruntime's own folder (which the next install of onnxruntime undoes); {instead}",
+        )
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        ort.preload_dlls()  # those of NVIDIA's Python packages, too
+    reason = said.getvalue().partition("\n")[0] or "it does not say why"
+    ort.set_default_logger_severity(_FATAL)  # what it would log is told below, in one line
+    try:
+        session = ort.InferenceSession(_nothing(), providers=_PROVIDERS["cuda"], enable_fallback=0)
+        if _CUDA in session.get_providers():
+            return
+    except Exception as error:  # ONNX Runtime's own exceptions share no other base
+        failure = re.search("CUDA failure [^;]+", str(error))
+        reason = failure[0].strip() if failure else str(error).splitlines()[0]
+    finally:
+        ort.set_default_logger_severity(_WARNING)
+    raise EngineError(
+        f"ONNX Runtime's CUDA provider does not start ({reason})",
+        f"It needs a GPU with its driver, and CUDA and cuDNN of its own release: pip install "
+        f"'onnxruntime-gpu[cuda,cudnn]=={version}'; {instead}",
+    )
+
+
+def _nothing() -> bytes:
+    """The smallest model."""
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
+    node = helper.make_node("Identity", ["x"], ["y"])
+    graph = helper.make_graph([node], "nothing", ends[:1], ends[1:])
+    opset = helper.make_opsetid("", 17)
+    model: onnx.ModelProto = helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    return bytes(model.SerializeToString())

@@ -41,7 +41,7 @@ TOLD = {*GROUP, "metric", "calibrator_params", "ci_high", "status", "error"}
 """Columns that have no place of their own: the title or a neighbouring cell tells them."""
 PROVENANCE = (
     "weights", "model_sha256", "dataset_fingerprint", "engine_version", "builder",
-    "builder_version", "threads", "n_images",
+    "builder_version", "baseline_engine", "threads", "n_images",
     "hardware", "environment", "git_commit", "started_at", "schema_version",
 )  # fmt: skip
 

@@ -79,6 +79,10 @@ class HistogramStore:
         """Keep a run's ranges, as JSON: tensor -> [-amax, amax]."""
         write_atomically(self.ranges_path(run_key), ranges.encode())
 
+    def add_cache(self, run_key: str, cache: bytes) -> None:
+        """Keep the calibration cache that TensorRT wrote for a run, as it wrote it."""
+        write_atomically(self.ranges_path(run_key).with_suffix(".cache"), cache)
+
     def histograms(self, statistics_key: str) -> dict[str, TensorHistogram]:
         """By tensor, in the order in which they were added; DataError for a file of none."""
         path = self.histograms_path(statistics_key)

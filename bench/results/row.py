@@ -325,6 +325,9 @@ class Row:
     device_temperature_c: int | None = column(
         "temperature of the GPU right after the timing", unit="°C", default=None
     )
+    baseline_engine: str = column(
+        "what ran the FP32 ONNX baseline, on the CPU or on CUDA", default=""
+    )
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

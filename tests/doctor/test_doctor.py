@@ -14,7 +14,7 @@ import pytest
 from onnx import numpy_helper
 
 from bench.doctor import __main__ as doctor
-from bench.doctor import engines, gpu, host, trt
+from bench.doctor import engines, gpu, host, ranges, trt
 from bench.doctor.check import Check, Finding
 from bench.doctor.tiny import make_tiny
 from bench.engine.onnxrt import OnnxRuntime
@@ -22,7 +22,7 @@ from bench.engine.trt.rtx import TensorRtRtx
 from bench.errors import EngineError
 from bench.timing import Latency
 
-KEYS = {"check", "status", "found", "mend", "seconds"}
+KEYS = {"check", "status", "found", "mend", "figures", "seconds"}
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_every_check_has_a_line_and_stands_in_the_json(tmp_path, capsys, monkeyp
     assert set(content) == {"doctor", "hardware", "environment", "git_commit", "checks"}
     assert all(set(outcome) == KEYS for outcome in content["checks"])
     found = {outcome["check"]: outcome for outcome in content["checks"]}
-    named = [check.name for module in (host, engines, gpu, trt) for check in module.CHECKS]
+    named = [check.name for module in (host, engines, gpu, trt, ranges) for check in module.CHECKS]
     assert list(found) == named
     printed = capsys.readouterr().out
     assert all(name in printed for name in named)

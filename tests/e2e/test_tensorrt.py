@@ -136,6 +136,12 @@ def test_native_and_own_ranges_stand_in_one_table(
     assert native["collect_s"] > 0 and native["threshold_s"] >= 0
     assert native["statistics_key"] == own["statistics_key"]  # drawn on the same histograms
 
+    kept = {path.stem: path.read_bytes() for path in (run.out / "ranges").glob("*.cache")}
+    assert set(kept) == {row["run_key"] for name, row in by_name.items() if name != "minmax"}
+    whole = kept[native["run_key"]]
+    assert whole.startswith(b"TRT-8501-MinMaxCalibration\n")
+    assert b"(Unnamed Layer* 1) [Constant]_output: 3c010a14\n" in whole  # a tensor of no ONNX name
+
     caches = {}
     for name, row in by_name.items():
         caches[name] = tmp_path / f"{name}.cache"

@@ -1,0 +1,87 @@
+"""TensorRT's own thresholds beside ours, tensor by tensor, on the embedded models.
+
+Ours are the rule's word on each tensor: a run passes ranges on through pools and concatenations
+besides, see ``bench.quantization.plan``.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from functools import partial
+
+from bench.calibrate import find_run_ranges
+from bench.calibration.calibrator import Calibrator, find_ranges
+from bench.calibration.entropy import Entropy2, doubled_range
+from bench.calibration.minmax import MinMax
+from bench.compose import build_typed
+from bench.doctor.check import Check, Finding
+from bench.doctor.trt import USE_EXPLICIT, on_gpu, own_folder
+
+MODELS = ("yolov8n", "resnet18", "mobilenetv2")
+IMAGES, BATCH = 16, 8
+"""Eight images already make ``entropy2`` clip the letterboxed input of the embedded yolov8n, at
+916.5 of 2048 bins; but a second batch has to be looked at, too."""
+
+BINS = 2048
+SAME_MEDIAN = 0.01
+"""MinMax has no choice: its thresholds are the largest magnitudes, whoever looks."""
+
+
+def compare_ranges(rule: Calibrator, model: str) -> Finding:
+    """Thresholds of the native calibrator beside those of our rule, on the same images.
+
+    The figures have of each tensor both, the largest magnitude, and the end of TensorRT's histogram
+    as documented: the first batch's largest, doubled until all fits.
+
+    Only MinMax must agree. How TensorRT's entropy search differs is not published: what is found
+    there is worth sending. TensorRT calibrates only where it builds; what it times is kept where
+    sweeps keep it, for the next build.
+    """
+    with own_folder() as folder:
+        run = build_typed([
+            f"model={model}", "dataset.validation_images=1",
+            f"dataset.calibration_images={IMAGES}", f"calibration.size={IMAGES}",
+            "engine=tensorrt", "engine.mode=implicit", "placement=implicit",
+            "engine.cache=${oc.env:BENCH_CACHE,.cache/bench}", f"sweep.cache={folder}",
+            f"calibrator=tensorrt_{rule.name}", f"calibrator.batch_size={BATCH}",
+        ])  # fmt: skip
+        found = find_run_ranges(run)
+    own = find_ranges(rule, found.calibration.snapshots)
+    tensors = {
+        s.name: {
+            "native": found.amax[s.name],
+            "own": own[s.name],
+            "largest": s.amax,
+            "range": doubled_range(s, BATCH),
+        }
+        for s in found.calibration.snapshots
+        if s.name in found.amax
+    }
+    source = run.model.network.input_name
+    if source not in tensors:
+        return Finding("fail", f"no native threshold of the input {source}", USE_EXPLICIT)
+    ratios = {name: amax["native"] / amax["own"] for name, amax in tensors.items()}
+    median = statistics.median(ratios.values())
+    farthest = max(ratios, key=lambda name: abs(math.log(ratios[name])))
+    near = sum(
+        abs(amax["native"] - amax["own"]) <= amax["range"] / BINS for amax in tensors.values()
+    )
+    pictures = tensors[source]
+    told = (
+        f"native / own amax: input {pictures['native']:.4f} / {pictures['own']:.4f} of "
+        f"{pictures['largest']:.4f}; of {len(tensors)} tensors {near} within a bin of {BINS}, "
+        f"median {median:.4f}, farthest {ratios[farthest]:.4f} ({farthest})"
+    )
+    figures = {"images": IMAGES, "batch_size": BATCH, "tensors": tensors}
+    if rule.name == "minmax" and abs(median - 1) > SAME_MEDIAN:
+        mend = "TensorRT calibrated on other data than we did. Send what --json FILE writes"
+        return Finding("fail", told, mend, figures)
+    return Finding("pass", told, figures=figures)
+
+
+CHECKS = tuple(
+    Check(f"{name}, {model}", on_gpu(partial(compare_ranges, rule, model), implicit=True))
+    for name, rule in (("MinMax", MinMax()), ("Entropy-v2", Entropy2(batch_size=BATCH)))
+    for model in MODELS
+)
