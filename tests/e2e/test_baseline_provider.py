@@ -38,7 +38,7 @@ def test_a_baseline_on_cuda_is_another_run_and_says_so(
     version = ort.__version__
     told = [f"onnxruntime {version}", f"onnxruntime {version} CUDA"]
     assert sorted(row["baseline_engine"] for row in rows) == told
-    assert len(list(bench.cache.glob("baseline-*.npz"))) == 2
+    assert len(list(bench.cache.glob("fp32-*.npz"))) == 2
     # Twice the file in FP32, for its accuracy and its latency; Q/DQ for the agreement.
     assert sorted(built) == [("cpu", False)] * 2 + [("cpu", True)] * 2 + [("cuda", False)] * 2
 
