@@ -58,9 +58,9 @@ def job(config: DictConfig) -> None:
         _warn_of_overlap(run)
         _warn_of_classes_left_out(run)
         store = RowStore(Path(config.sweep.out))
-        if not store.has(run.key):
+        if not store.settled(run.key):
             with only_one(run.cache / f".run-{run.key}.lock"):
-                if not store.has(run.key):  # another process may have made it meanwhile
+                if not store.settled(run.key):  # another process may have made it meanwhile
                     overrides = HydraConfig.get().overrides.task
                     row = execute(run, store, shlex.join(overrides), _company())
                     if row.published_note:

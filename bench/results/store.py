@@ -1,4 +1,7 @@
-"""Where finished runs are kept: one JSON file a run, written atomically, never changed."""
+"""Where finished runs are kept: one JSON file a run, written atomically.
+
+Only a skipped one is ever made again.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,13 @@ class RowStore:
     def path(self, key: str) -> Path:
         return self.folder / "rows" / f"{key}.json"
 
-    def has(self, key: str) -> bool:
-        return self.path(key).is_file()
+    def settled(self, key: str) -> bool:
+        """Whether the run needs no other try: what was skipped may go better another time.
+
+        Raises DataError for a file of no row.
+        """
+        path = self.path(key)
+        return path.is_file() and self._read(path).status != "skipped"
 
     def add(self, row: Row, raw: Mapping[str, Sequence[float]]) -> None:
         text = json.dumps({"row": row.to_json(), "raw": dict(raw)}, indent=1)

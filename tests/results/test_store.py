@@ -19,9 +19,9 @@ def test_what_was_added_comes_back_in_the_order_of_its_start(tmp_path, full_row)
     early = full_row(run_key="b", started_at="2026-01-01")
     skipped = full_row(measured=False, run_key="c", started_at="2026-01-03", status="skipped")
     for row in (late, early, skipped):
-        assert not store.has(row.run_key)
+        assert not store.settled(row.run_key)
         store.add(row, {"int8_ns": (3, 1, 2)})
-        assert store.has(row.run_key)
+        assert store.settled(row.run_key) == (row is not skipped)
     assert store.rows() == [early, late, skipped]
 
 
@@ -43,7 +43,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, full_row, monkeypatch, stag
     with pytest.raises(OSError, match="no space left"):
         store.add(full_row(run_key="k"), {})
     monkeypatch.undo()
-    assert not store.has("k")
+    assert not store.settled("k")
     assert list((tmp_path / "rows").iterdir()) == []
     assert store.rows() == []
 
@@ -52,7 +52,7 @@ def test_a_row_that_is_no_json_leaves_nothing(tmp_path, full_row):
     store = RowStore(tmp_path)
     with pytest.raises(TypeError):
         store.add(full_row(run_key="k", int8=object()), {})
-    assert not store.has("k")
+    assert not store.settled("k")
     assert store.rows() == []
 
 
