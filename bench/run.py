@@ -21,7 +21,7 @@ from bench import environment
 from bench.ahead import build_ahead
 from bench.cache import write_with
 from bench.calibrate import RunRanges, find_run_ranges, keep_reasons
-from bench.engine.base import Builder, Description, Engine, Int8Model
+from bench.engine.base import Builder, Description, Engine, Int8Model, unusual_options
 from bench.errors import EngineError
 from bench.evaluation.judgement import pack_judgement
 from bench.evaluation.task import Score, compare, save_arrays
@@ -113,6 +113,7 @@ def _asked(run: Run) -> dict[str, Any]:
         "weight_scales": f"{run.weights.granularity} {run.weights.rule}",
         "engine": run.engine.name,
         "engine_version": run.engine.version,
+        "engine_options": unusual_options(run.engine),
         "builder": builder.name if builder else "",
         "builder_version": builder.version if builder else "",
         "compute_capability": builder.compute_capability if builder else "",

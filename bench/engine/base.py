@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from types import TracebackType
-from typing import ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -202,3 +202,21 @@ class HalfPrecision(Protocol):
 def calibrates(engine: Engine | Builder) -> bool:
     """Whether an engine quantizes implicitly, with calibrators of its own."""
     return isinstance(engine, Calibrating) and engine.calibrates
+
+
+_TOLD_ELSEWHERE = frozenset({"name", "threads", "compute_capability", "cache"})
+
+
+def unusual_options(engine: Any) -> str:
+    """Options of an engine that are not as they come and can change a result: "streams=4".
+
+    ``engine`` is an ``Engine`` or a ``Builder``; those that a row tells elsewhere are left out.
+    """
+    told = []
+    for option in fields(engine):
+        value = getattr(engine, option.name)
+        if is_dataclass(value):  # an engine's builder
+            told.append(unusual_options(value))
+        elif value != option.default and option.name not in _TOLD_ELSEWHERE:
+            told.append(f"{option.name}={value}")
+    return ", ".join(filter(None, told))

@@ -47,6 +47,7 @@ EFFECT_AXES = {
     "scheme": "scheme",
     "weight_scales": "scales of weights",
     "batch_size": "batch size",
+    "engine_options": "engine options",
 }
 
 

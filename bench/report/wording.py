@@ -37,6 +37,7 @@ FURTHER = {
     "calibration_strategy": "calibration order {}",
     "batch_size": "batch {}",
     "compute_capability": "for {}",
+    "engine_options": "{}",
 }
 """Axes beside calibrator, size, seed and plan, and how a row's name tells them when they vary."""
 

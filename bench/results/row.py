@@ -269,6 +269,9 @@ class Row:
     speedup_fp16: float | None = column(
         "FP16 over INT8 on the same engine, medians", unit="x", better="higher", default=None
     )
+    engine_options: str = column(
+        "options of the engine that are not as they come, such as streams=4", default=""
+    )
     int8_layers: int | None = column(
         "the engine's convolution and matrix layers that ran in INT8; layers/ names them",
         default=None,

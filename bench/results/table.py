@@ -16,8 +16,8 @@ from bench.results.row import COLUMNS, Row
 AXES = (
     "model", "dataset", "calibrator", "calibrator_params", "calibration_size", "calibration_seed",
     "calibration_fingerprint", "calibration_preprocess", "calibration_pad", "calibration_strategy",
-    "input_range", "plan", "placement", "scheme", "weight_scales", "engine", "compute_capability",
-    "batch_size",
+    "input_range", "plan", "placement", "scheme", "weight_scales", "engine", "engine_options",
+    "compute_capability", "batch_size",
 )  # fmt: skip
 """The columns that say what was asked; all others say what was found."""
 

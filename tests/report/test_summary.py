@@ -212,6 +212,11 @@ def test_further_axes_are_named_only_when_they_vary(row):
     )
 
 
+def test_options_of_the_engine_name_a_row_where_they_vary(row):
+    table = make_table([row(), row(engine_options="streams=4")])
+    assert tidy(table)["setting"].tolist() == ["all", "all, streams=4"]
+
+
 def test_what_is_ordinary_goes_without_saying(row):
     rows = [row(), row(calibration_preprocess="stretch"), row(weight_scales="per_tensor max")]
     assert tidy(make_table(rows))["setting"].tolist() == [
