@@ -25,7 +25,7 @@ def build_ahead(builder: Builder, qdq: onnx.ModelProto, network: OnnxModel) -> d
     stay empty. Raises EngineError if the builder refuses ``qdq``.
     """
     with stopwatch() as build:
-        compiled = builder.compile(qdq)
+        compiled = builder.compile_int8(qdq)
     batch = qdq.graph.input[0].type.tensor_type.shape.dim[0].dim_value
     return {
         "built_engine_bytes": len(compiled.content),

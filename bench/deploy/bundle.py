@@ -47,7 +47,7 @@ def write_bundle(
     artefact = make_artefact(run, sweep)
     samples = make_samples(run, artefact.qdq)
     engines = {
-        f"engine-{builder.compute_capability}.plan": builder.compile(artefact.qdq).content
+        f"engine-{builder.compute_capability}.plan": builder.compile_int8(artefact.qdq).content
         for builder in builders
     }
     facts = _facts(row, run, artefact, samples)

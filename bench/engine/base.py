@@ -162,6 +162,10 @@ class Builder(ABC):
     def compile(self, model: onnx.ModelProto) -> Compiled:
         """The engine of a float or Q/DQ model; raises EngineError if the builder refuses it."""
 
+    def compile_int8(self, qdq: onnx.ModelProto) -> Compiled:
+        """That of a Q/DQ model, whose float layers may get another precision."""
+        return self.compile(qdq)
+
     def runner(self) -> Engine | None:
         """What runs such engines on this machine, if that is one of those it builds for."""
         return None

@@ -5,18 +5,33 @@ from __future__ import annotations
 import warnings
 
 import onnx
+from onnx import version_converter
 from onnxruntime.transformers.float16 import convert_float_to_float16
+from onnxruntime.transformers.onnx_model import OnnxModel as Sortable
+
+FLOAT16_QDQ = 19
+"""The first opset whose QuantizeLinear and DequantizeLinear take float16 (ONNX operators)."""
 
 
 def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy that computes in float16 between inputs and outputs that stay float32.
 
     Operators without a float16 form keep float32, with Cast around them; weights beyond float16
-    are clipped to it (ONNX Runtime's ``transformers.float16``).
+    are clipped to it (ONNX Runtime's ``transformers.float16``). Q/DQ gets scales of float16, which
+    ONNX has from opset 19 on. (On such files ONNX Runtime 1.23.2 itself is no reference: on the CPU
+    its QuantizeLinear cuts float16 off instead of rounding it.)
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
+    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+        copy = _at_least(copy, FLOAT16_QDQ)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # one a clipped or vanishing weight
         half: onnx.ModelProto = convert_float_to_float16(copy, keep_io_types=True)
+    Sortable(half).topological_sort()  # the casts of inputs come last else
     return half
+
+
+def _at_least(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    own = max(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
+    return model if own >= opset else version_converter.convert_version(model, opset)

@@ -49,7 +49,11 @@ def loaded(path: Path) -> tuple[OnnxModel, Graph]:
 
 @lru_cache
 def compiled(
-    path: Path, plan: str = "", capability: str = "SM89", placement: Placement = "explicit"
+    path: Path,
+    plan: str = "",
+    capability: str = "SM89",
+    placement: Placement = "explicit",
+    half: bool = False,
 ) -> Compiled:
     """The engine of one image; of the FP32 network where no plan is named."""
     model, graph = loaded(path)
@@ -58,7 +62,7 @@ def compiled(
         chosen = create(OmegaConf.load(CONF / "plan" / f"{plan}.yaml"), "plan")
         points = place(chosen, placement, graph)
         proto = insert_qdq(model, graph, points, dict.fromkeys(points.tensors, 1.0))
-    return TensorRtRtx(capability).compile(with_batch(proto, model.input_name, 1))
+    return TensorRtRtx(capability, half).compile_int8(with_batch(proto, model.input_name, 1))
 
 
 @pytest.mark.parametrize("plan", PLANS)
@@ -88,6 +92,20 @@ def test_for_another_gpu_another_engine_is_built(name: str) -> None:
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_the_placement_of_implicit_quantization_is_built_too(name: str) -> None:
     assert compiled(EMBEDDED[name], "all", "SM89", "implicit").warnings == ()
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_what_is_not_int8_is_built_in_fp16_where_asked(name: str) -> None:
+    whole, mixed, fp32 = (
+        len(compiled(EMBEDDED[name], *chosen).content)
+        for chosen in (
+            ("", "SM89", "explicit", True),
+            ("float_head", "SM89", "explicit", True),
+            ("float_head",),
+        )
+    )
+    assert whole < 0.7 * len(compiled(EMBEDDED[name]).content)
+    assert mixed < fp32
 
 
 @pytest.mark.real_data

@@ -88,6 +88,26 @@ def test_explicit_runs_the_file_with_its_qdq(
     assert (described.int8_layers, described.layers) == (3, 4)
 
 
+@pytest.mark.parametrize("version", ALL)
+def test_what_is_not_int8_runs_in_fp16_where_asked(
+    version, fake_tensorrt, engine, tiny, quantize, images, monkeypatch
+):
+    trt = fake_tensorrt(version)
+    asked, real = [], trt.Builder.build_serialized_network
+
+    def build(self: Any, network: Any, config: Any) -> Any:
+        kinds = {tensor.data_type for tensor in network._onnx.proto.graph.initializer}
+        asked.append(("FP16" in config._flags, onnx.TensorProto.FLOAT16 in kinds))
+        return real(self, network, config)
+
+    monkeypatch.setattr(trt.Builder, "build_serialized_network", build)
+    model = int8_model(quantize(tiny("residual"), plan=("first",)))
+    with engine(half=True).build_int8(model) as session:
+        session.run(images())
+        assert session.describe().int8_nodes == {"block1", "block2", "fc"}
+    assert asked == [(False, True) if version.startswith("11") else (True, False)]
+
+
 @pytest.mark.parametrize("version", IMPLICIT)
 @pytest.mark.parametrize("ranges", ["cache", "dynamic"])
 def test_implicit_takes_the_ranges_either_way_and_they_count(

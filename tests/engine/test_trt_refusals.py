@@ -80,7 +80,6 @@ def test_eleven_has_no_implicit_mode_and_says_what_to_use(fake_tensorrt, engine)
 @pytest.mark.parametrize(
     ("version", "options", "told"),
     [
-        ("11.4.0.106", {"half": True}, "no FP16 flag"),
         ("8.5.1.7", {"optimization_level": 3}, "no builder optimization level"),
         ("11.4.0.106", {"tactic_sources": ["CUDNN"]}, "has no CUDNN"),
         ("8.5.1.7", {"tactic_sources": ["CUDA"]}, "has no CUDA"),

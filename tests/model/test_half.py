@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import onnx
 from onnx import TensorProto
 
-from bench.model.half import to_half
+from bench.engine.ov import OpenVino
+from bench.model.half import FLOAT16_QDQ, to_half
 from bench.model.onnx_model import with_batch
 
 
@@ -20,3 +22,17 @@ def test_it_computes_the_same_in_float16(tiny_name, tiny, images, run_in_onnxrun
     for value in (*half.graph.input, *half.graph.output):
         assert value.type.tensor_type.elem_type == TensorProto.FLOAT
     assert model.SerializeToString(deterministic=True) == before
+
+
+def test_qdq_gets_scales_of_float16_in_an_opset_that_has_them(tiny, quantize, images, sqnr):
+    """OpenVINO is the reference: ONNX Runtime's QuantizeLinear cuts float16 off."""
+    qdq = with_batch(quantize(tiny("residual")).proto, "images", 1)
+    half, x = to_half(qdq), images()
+    onnx.checker.check_model(half, full_check=True)
+    assert half.opset_import[0].version >= FLOAT16_QDQ > qdq.opset_import[0].version
+    assert [n.op_type for n in half.graph.node if n.op_type != "Cast"] == [
+        n.op_type for n in qdq.graph.node
+    ]
+    with OpenVino().build(qdq) as expected, OpenVino().build(half) as found:
+        assert found.describe().int8_nodes == expected.describe().int8_nodes != frozenset()
+        assert sqnr(expected.run(x), found.run(x)) > 25

@@ -53,11 +53,6 @@ class Settings:
 
 def check_settings(trt: TensorRT, settings: Settings) -> None:
     """Raise ConfigError for what this version of TensorRT has not."""
-    if settings.half and not has(trt, "BuilderFlag.FP16"):
-        raise ConfigError(
-            f"TensorRT {trt.__version__} has no FP16 flag: a network's types are its ONNX file's",
-            "Drop engine.half",
-        )
     if settings.optimization_level is not None and not has(
         trt, "IBuilderConfig.builder_optimization_level"
     ):
@@ -91,9 +86,13 @@ def build_half(trt: TensorRT, model: onnx.ModelProto, settings: Settings) -> byt
 
 
 def build_explicit(trt: TensorRT, model: onnx.ModelProto, settings: Settings) -> bytes:
-    """An engine from a file with Q/DQ; raises EngineError."""
+    """An engine from a file with Q/DQ; raises EngineError.
+
+    From 11 on ``half`` is no flag: give it a file in FP16.
+    """
     job = _Job(trt, settings)
-    strong = has(trt, _STRONG) and not settings.half
+    by_flags = settings.half and has(trt, "BuilderFlag.FP16")
+    strong = has(trt, _STRONG) and not by_flags
     network = job.parse(model, strong)
     if not strong:
         job.allow_int8()

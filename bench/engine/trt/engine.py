@@ -136,7 +136,8 @@ class TensorRt:
     def build_int8(self, model: Int8Model) -> TensorRtSession:
         trt = load_tensorrt()
         if not self.calibrates:
-            opened = self._opened(model.qdq)
+            by_type = self.half and not has(trt, "BuilderFlag.FP16")
+            opened = self._opened(to_half(model.qdq) if by_type else model.qdq)
             return self._session(trt, opened, "explicit", partial(build_explicit, trt, opened))
         opened = self._opened(model.fp32)
         header = None if self.ranges == "dynamic" else model.algorithm or _OWN_RANGES

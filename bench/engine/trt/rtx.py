@@ -9,6 +9,7 @@ parser and builder had to say.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -33,12 +34,13 @@ CAPABILITIES = ("SM75", "SM80", "SM86", "SM89", "SM120", "SM121")
 
 @dataclass(frozen=True)
 class TensorRtRtx(Builder):
-    """A builder for one ``compute_capability``.
+    """A builder for one ``compute_capability``; ``half``: what is not INT8 in FP16.
 
     Raises ConfigError for a capability that it does not know.
     """
 
     compute_capability: str = "SM89"
+    half: bool = False
     name: ClassVar[str] = "tensorrt_rtx"
     threads: ClassVar[int] = 0
     schemes: ClassVar[tuple[Scheme, ...]] = ("symmetric",)
@@ -57,7 +59,7 @@ class TensorRtRtx(Builder):
 
     @property
     def options(self) -> str:
-        return f"compute_capability={self.compute_capability}"
+        return f"compute_capability={self.compute_capability}, half={self.half}"
 
     def compile(self, model: onnx.ModelProto) -> Compiled:
         """Parse and build; the batch is fixed.
@@ -83,6 +85,9 @@ class TensorRtRtx(Builder):
         if plan is None:
             raise EngineError(f"TensorRT for RTX cannot build the model ({reason(log)})")
         return Compiled(bytes(plan), tuple(dict.fromkeys(log.warnings)))
+
+    def compile_int8(self, qdq: onnx.ModelProto) -> Compiled:
+        return self.compile(to_half(qdq) if self.half else qdq)
 
     def runner(self) -> RtxEngine | None:
         try:
@@ -110,14 +115,18 @@ class RtxEngine:
         return f"{self.ahead.options}, {find_gpu()}"
 
     def build(self, model: onnx.ModelProto) -> TensorRtSession:
-        built = build_now(lambda: self.ahead.compile(model).content)
-        return open_session(_tensorrt(), built, model)
+        return self._open(self.ahead.compile, model)
 
     def build_fp16(self, model: onnx.ModelProto) -> TensorRtSession:
         return self.build(to_half(model))
 
     def build_int8(self, model: Int8Model) -> TensorRtSession:
-        return self.build(model.qdq)
+        return self._open(self.ahead.compile_int8, model.qdq)
+
+    def _open(
+        self, compile: Callable[[onnx.ModelProto], Compiled], model: onnx.ModelProto
+    ) -> TensorRtSession:
+        return open_session(_tensorrt(), build_now(lambda: compile(model).content), model)
 
 
 def _tensorrt() -> TensorRT:
