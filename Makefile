@@ -35,20 +35,23 @@ OUT ?=
 TENSOR ?=
 RUN ?=
 TO ?=
-# Files of your own
+# Files of your own; with DATASET=yolo FILE=coco128.yaml, which says where images and labels lie
 MODEL_PATH ?=
+FILE ?=
 IMAGES ?=
 ANNOTATIONS ?=
 CALIBRATION_IMAGES ?=
 # Any further Hydra overrides
 EXTRA ?=
+$(if $(and $(filter yolo,$(DATASET)),$(strip $(IMAGES)$(ANNOTATIONS)$(CALIBRATION_IMAGES))),\
+	$(error DATASET=yolo takes FILE=data.yaml in place of IMAGES, ANNOTATIONS and CALIBRATION_IMAGES))
 
 given = $(if $(strip $(2)),$(1)=$(2))
 OVERRIDES = model=$(MODEL) dataset=$(DATASET) calibrator=$(CALIBRATORS) calibration.size=$(SIZES) \
 	calibration.seed=$(SEEDS) plan=$(PLANS) engine=$(ENGINE) hydra/launcher=$(LAUNCHER) \
 	$(call given,engine.also_build,$(ALSO_BUILD)) \
 	$(call given,engine.compute_capability,$(CAPABILITY)) \
-	$(call given,model.path,$(MODEL_PATH)) \
+	$(call given,model.path,$(MODEL_PATH)) $(call given,dataset.file,$(FILE)) \
 	$(if $(filter imagefolder images voc,$(DATASET)),\
 	$(call given,dataset.root,$(IMAGES)) $(call given,dataset.calibration_root,$(CALIBRATION_IMAGES)),\
 	$(call given,dataset.images,$(IMAGES)) $(call given,dataset.annotations,$(ANNOTATIONS)) \

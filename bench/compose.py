@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from inspect import signature
 from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from bench.config import Config, ModelConfig, register
 from bench.data.calibration_order import read_image_list
@@ -145,51 +146,40 @@ def _check_options(node: Any, part: str, given: Mapping[str, Any]) -> None:
     target = get_class(node["_target_"])
     kinds = get_type_hints(target.__init__)  # type: ignore[misc]
     known = [name for name in signature(target).parameters if name not in given]
-    for name, value in node.items():
-        key = str(name)
+    options: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    for key, value in options.items():
         if key == "_target_":
             continue
         if key not in known:
             mend = f"There is {', '.join(known)}" if known else "It takes none"
             raise ConfigError(f"{part} {target.__name__} has no option '{key}'", mend)
-        if not _fits(value, kinds.get(key)):
-            shown = "null" if value is None else value
-            raise ConfigError(
-                f"{part}.{key}={shown} is not {_told(kinds[key])}", "Change or drop it"
-            )
+        _check_value(f"{part}.{key}", value, kinds.get(key, Any))
 
 
-_PLAIN = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "text",
-    type(None): "null",
+_WANTED = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "tuple_type": "a list, such as [first]",
 }
 
 
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value can be of this kind; a kind that is not plain checks its values itself."""
-    if get_origin(kind) in (Union, UnionType):
-        return any(_fits(value, one) for one in get_args(kind))
-    if get_origin(kind) is tuple:
-        return isinstance(value, ListConfig)
-    if kind not in _PLAIN:
-        return True
-    if kind is str:  # a folder may be called 2017
-        return isinstance(value, (str, int, float))
-    if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-
-
-def _told(kind: Any) -> str:
-    """A kind in words: 'a whole number or null'."""
-    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    return " or ".join(
-        "a list, such as [first]" if get_origin(one) is tuple else _PLAIN.get(one, str(one))
-        for one in kinds
-    )
+def _check_value(option: str, value: Any, kind: Any) -> None:
+    """Raise ConfigError if a value is not of this kind; in JSON a list may be a tuple."""
+    try:
+        TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
+    except PydanticSchemaGenerationError:
+        return  # a kind of its own checks its values itself
+    except ValidationError as error:
+        for wrong in error.errors():
+            found = wrong["input"]
+            if wrong["type"] == "string_type" and type(found) in (int, float):
+                continue  # a folder may be called 2017
+            place = ".".join([option, *map(str, wrong["loc"])])
+            shown = found if isinstance(found, str) else json.dumps(found)
+            wanted = _WANTED.get(wrong["type"], wrong["msg"].removeprefix("Input should be "))
+            raise ConfigError(f"{place}={shown} is not {wanted}", "Change or drop it") from error
 
 
 def _head(name: str) -> tuple[Head, dict[str, Any]]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import ParamSpec
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
@@ -16,7 +19,25 @@ from omegaconf.errors import (
     ValidationError,
 )
 
+from bench.errors import BenchError
+
+P = ParamSpec("P")
+
 _KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+
+
+def command(main: Callable[P, int]) -> Callable[P, int]:
+    """A command's ``main``: what its user did wrong is one line, and exit status 2."""
+
+    @wraps(main)
+    def told(*args: P.args, **kwargs: P.kwargs) -> int:
+        try:
+            return main(*args, **kwargs)
+        except (BenchError, HydraException, OmegaConfBaseException, OSError) as error:
+            print(f"error: {one_line(error)}", file=sys.stderr)
+            return 2
+
+    return told
 
 
 def one_line(error: BaseException) -> str:

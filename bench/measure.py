@@ -197,6 +197,7 @@ def agreement_of(
 ) -> float | None:
     """SQNR of the engine's outputs against ONNX Runtime's on the very same Q/DQ file.
 
+    With ``engine.mode=implicit`` the engine read the FP32 file and these ranges instead.
     Both round alike but for a last bit here and there; much less than the SQNR against FP32 means
     that the engine computes something else than it was given. It is the CPU's: CUDA's has no
     kernels for INT8.

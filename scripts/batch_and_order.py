@@ -25,12 +25,10 @@ import numpy as np
 import pandas as pd
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, NullLocator
-from omegaconf.errors import OmegaConfBaseException
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -49,8 +47,8 @@ from bench.calibration.percentile import Percentile
 from bench.calibration.statistics import Snapshot
 from bench.compose import CONF, build_run
 from bench.config import register
-from bench.errors import BenchError, ConfigError
-from bench.explain import one_line
+from bench.errors import ConfigError
+from bench.explain import command
 from bench.model.graph import Graph
 from bench.report.drawing import panels
 from bench.report.style import INK, RC, rule_colours
@@ -241,6 +239,7 @@ def print_table(summary: pd.DataFrame, console: Console) -> None:
         console.print(f"{rule}: {told}")
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("overrides", metavar="OVERRIDE", nargs="*", help="as of python -m bench")
@@ -250,20 +249,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="where batch-and-order.png and .csv go (results/batch-and-order)",
     )  # fmt: skip
     options = parser.parse_args(arguments)
-    try:
-        if options.orders < 1:
-            raise ConfigError(f"--orders={options.orders} is below 1", "Use 1 or more")
-        found = [measure(case, options.orders) for case in cases(options.overrides)]
-        rows = pd.concat(found, ignore_index=True)
-        summary = summarise(rows)
-        options.out.mkdir(parents=True, exist_ok=True)
-        path = options.out / "batch-and-order.png"
-        summary.to_csv(path.with_suffix(".csv"), index=False, float_format="%.4f")
-        with mpl.rc_context({**RC, "savefig.facecolor": "white"}):
-            draw(rows).savefig(path, dpi=110)
-    except (BenchError, HydraException, OmegaConfBaseException, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
+    if options.orders < 1:
+        raise ConfigError(f"--orders={options.orders} is below 1", "Use 1 or more")
+    found = [measure(case, options.orders) for case in cases(options.overrides)]
+    rows = pd.concat(found, ignore_index=True)
+    summary = summarise(rows)
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / "batch-and-order.png"
+    summary.to_csv(path.with_suffix(".csv"), index=False, float_format="%.4f")
+    with mpl.rc_context({**RC, "savefig.facecolor": "white"}):
+        draw(rows).savefig(path, dpi=110)
     print_table(summary, Console())
     print(path)
     return 0

@@ -12,11 +12,12 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywhere, installed or not
 
 from bench.claims.record import write_claims
-from bench.errors import BenchError
+from bench.explain import command
 from bench.report.page import write_report
 from bench.report.verdicts import print_verdicts
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description="Judge every claim of conf/claim on FOLDER/table.csv, write FOLDER/claims.json "
@@ -26,12 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "folder", metavar="FOLDER", type=Path, help="a sweep's results, as in results/<sweep>"
     )
     folder = parser.parse_args(arguments).folder
-    try:
-        print_verdicts(write_claims(folder), Console())
-        print(f"{folder / 'claims.json'}   {write_report(folder)}")
-    except (BenchError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    print_verdicts(write_claims(folder), Console())
+    print(f"{folder / 'claims.json'}   {write_report(folder)}")
     return 0
 
 

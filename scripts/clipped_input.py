@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywher
 from bench.cache import write_atomically
 from bench.compose import CONF, build_run
 from bench.config import register
-from bench.errors import BenchError, ConfigError, DataError
-from bench.explain import one_line
+from bench.errors import ConfigError, DataError
+from bench.explain import command
 from bench.report.charts_tensors import draw_histogram
 from bench.report.drawing import WIDTH
 from bench.report.figures import Chart, Group, groups_of, to_png
@@ -41,6 +41,7 @@ LOOKED_AT = 50
 Image = npt.NDArray[np.float32]
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="a sweep's results")
@@ -54,12 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="where the PNG goes (FOLDER/clipped-input.png)")
     options = parser.parse_args(arguments)
     out = options.out or options.folder / "clipped-input.png"
-    try:
-        chart = draw(options.folder, options.histogram, options.image, options.rules)
-        write_atomically(out, to_png(chart))
-    except (BenchError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
+    chart = draw(options.folder, options.histogram, options.image, options.rules)
+    write_atomically(out, to_png(chart))
     print(out)
     return 0
 

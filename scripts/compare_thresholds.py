@@ -20,26 +20,24 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywher
 from rich.console import Console
 from rich.table import Table
 
-from bench.errors import BenchError, DataError
+from bench.errors import DataError
+from bench.explain import command
 from bench.report.figures import groups_of
 from bench.report.thresholds import Thresholds, find_thresholds
 from bench.results.histograms import HistogramStore
 from bench.results.table import read_table
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[2])
     parser.add_argument("folders", metavar="FOLDER", type=Path, nargs="+", help="sweeps' results")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table there too")
     options = parser.parse_args(arguments)
-    try:
-        found = pd.concat([compare(folder) for folder in options.folders], ignore_index=True)
-        if options.csv:
-            options.csv.parent.mkdir(parents=True, exist_ok=True)
-            found.to_csv(options.csv, index=False, float_format="%.4f")
-    except (BenchError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    found = pd.concat([compare(folder) for folder in options.folders], ignore_index=True)
+    if options.csv:
+        options.csv.parent.mkdir(parents=True, exist_ok=True)
+        found.to_csv(options.csv, index=False, float_format="%.4f")
     table = Table(title="thresholds of b over those of a")
     for name in found:
         table.add_column(str(name))

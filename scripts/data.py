@@ -9,14 +9,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywhere, installed or not
 
-from omegaconf.errors import OmegaConfBaseException
-
 from bench.compose import CONF
 from bench.data.fetch import fetch_data, known_data, read_data
-from bench.errors import BenchError
-from bench.explain import one_line
+from bench.explain import command
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description="Fetch a dataset of conf/data into $BENCH_DATA (default datasets/), after its "
@@ -27,9 +25,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for name in parser.parse_args(arguments).names:
             print(fetch_data(name, read_data(name, CONF / "data")))
-    except (BenchError, OmegaConfBaseException, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("error: interrupted. What has come is kept; the same command goes on",
               file=sys.stderr)  # fmt: skip

@@ -22,9 +22,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywher
 from bench.compose import CONF
 from bench.data.shapes import CLASSES, Scene
 from bench.data.shapes_dataset import ShapeSamples, ShapesDataset
-from bench.errors import BenchError, DataError
+from bench.errors import DataError
+from bench.explain import command
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     sizes = yaml.safe_load((CONF / "dataset" / "shapes.yaml").read_text(encoding="utf-8"))
     parser = argparse.ArgumentParser(
@@ -38,12 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             help="how many (default %(default)s, as dataset=shapes)",
         )  # fmt: skip
     options = parser.parse_args(arguments)
-    try:
-        scenes = ShapesDataset("detection", options.validation_images, options.calibration_images)
-        print(export_scenes(scenes, options.folder))
-    except (BenchError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    scenes = ShapesDataset("detection", options.validation_images, options.calibration_images)
+    print(export_scenes(scenes, options.folder))
     return 0
 
 

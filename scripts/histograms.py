@@ -10,7 +10,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywhere, installed or not
 
-from bench.errors import BenchError, ConfigError, DataError
+from bench.errors import ConfigError, DataError
+from bench.explain import command
 from bench.report.figures import (
     Chart,
     Group,
@@ -27,6 +28,7 @@ from bench.results.table import read_table
 Found = list[tuple[Group, Thresholds]]
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description="Draw the thresholds of every calibrator on the histograms of a sweep's "
@@ -48,16 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--out", metavar="DIR", type=Path, help="where the PNG files go (FOLDER/figures)"
     )
     options = parser.parse_args(arguments)
-    try:
-        found = _find(options.folder)
-        if options.list:
-            print("\n\n".join(_listed(group, thresholds) for group, thresholds in found))
-            return 0
-        for chart in _draw(found, options):
-            print(*write_png([chart], options.out or options.folder / "figures"), flush=True)
-    except (BenchError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    found = _find(options.folder)
+    if options.list:
+        print("\n\n".join(_listed(group, thresholds) for group, thresholds in found))
+        return 0
+    for chart in _draw(found, options):
+        print(*write_png([chart], options.out or options.folder / "figures"), flush=True)
     return 0
 
 

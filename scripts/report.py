@@ -9,10 +9,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywhere, installed or not
 
-from bench.errors import BenchError
+from bench.explain import command
 from bench.report.page import write_report
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description="Redraw report.html, report.md and figures/*.png from FOLDER/table.csv."
@@ -21,11 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "folder", metavar="FOLDER", type=Path, help="a sweep's results, as in results/<sweep>"
     )
     folder = parser.parse_args(arguments).folder
-    try:
-        print(write_report(folder))
-    except (BenchError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    print(write_report(folder))
     return 0
 
 

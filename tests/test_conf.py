@@ -230,9 +230,13 @@ def test_every_head_is_created(name: str) -> None:
             {"_target_": "bench.calibration.nothing.Nothing"},
             "bench.calibration.nothing",
         ),
+        ("calibrator", {"percentile": None}, "calibrator.percentile=null is not a number"),
         ("plan", {"float_selector": ["first"]}, "'float_selector'"),
+        ("plan", {"float_selectors": ["first", None]}, "plan.float_selectors.1=null is not text"),
+        ("dataset", {"validation_outlier": 1}, "validation_outlier=1 is not true or false"),
         ("engine", {"thread": 2}, "'thread'"),
         ("engine", {"threads": "two"}, "engine.threads=two is not a whole number"),
+        ("engine", {"threads": True}, "engine.threads=true is not a whole number"),
     ],
 )
 def test_a_mistake_in_a_file_is_one_line(
@@ -251,3 +255,24 @@ def test_a_mistake_in_a_file_is_one_line(
     line = one_line(caught.value)
     assert told in line
     assert "\n" not in line
+
+
+def test_a_whole_number_is_a_number_and_a_number_is_text(data: dict[str, list[str]]) -> None:
+    """A folder may be called 2017, and a class 3."""
+    chosen = composed("calibrator=percentile", "calibrator.percentile=99", "dataset.name=2017")
+    assert create(chosen.calibrator, "calibrator").percentile == 99
+    assert create(chosen.dataset, "dataset", task="detection").name == 2017
+    digits = composed("dataset=voc", *data["voc"], "dataset.classes=[3,4]").dataset
+    assert create(digits, "dataset", task="detection").class_names == ("3", "4")
+
+
+class Guarded:
+    """A target with an option of a kind that only it knows."""
+
+    def __init__(self, values: np.random.Generator) -> None:
+        self.values = values
+
+
+def test_a_value_for_a_kind_of_the_targets_own_is_left_to_it() -> None:
+    node = OmegaConf.create({"_target_": f"{__name__}.Guarded", "values": [1, 2]})
+    assert create(node, "calibrator").values == [1, 2]

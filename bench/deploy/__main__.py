@@ -8,28 +8,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
 from bench.deploy.bundle import check_target, write_bundle
 from bench.deploy.choose import choose_row, rebuild_run
 from bench.engine.trt.rtx import TensorRtRtx
-from bench.errors import BenchError, ConfigError
-from bench.explain import one_line
+from bench.errors import ConfigError
+from bench.explain import command
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Exit status 2: what was asked cannot be."""
-    try:
-        options = _parser().parse_args(argv)
-        row = choose_row(options.folder, options.run)
-        target = options.to or options.folder / f"bundle-{row.run_key}"
-        check_target(target)
-        builders = [TensorRtRtx(capability) for capability in dict.fromkeys(options.engine)]
-        write_bundle(row, rebuild_run(row), options.folder, target, builders)
-    except (BenchError, HydraException, OmegaConfBaseException, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
+    options = _parser().parse_args(argv)
+    row = choose_row(options.folder, options.run)
+    target = options.to or options.folder / f"bundle-{row.run_key}"
+    check_target(target)
+    builders = [TensorRtRtx(capability) for capability in dict.fromkeys(options.engine)]
+    write_bundle(row, rebuild_run(row), options.folder, target, builders)
     print(f"{target}: begin with its README.md; check it with python {target / 'verify.py'}")
     return 0
 

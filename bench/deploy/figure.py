@@ -13,29 +13,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 
 from bench.calibration.native import NativeCalibrator
 from bench.calibration.trt_cache import from_json
 from bench.compose import build_typed
 from bench.engine.base import Builder, Int8Model
-from bench.errors import BenchError, ConfigError
+from bench.errors import ConfigError
 from bench.evaluation.task import compare
-from bench.explain import one_line
+from bench.explain import command
 from bench.measure import measure_accuracy
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 1: the figure is outside the row's interval; 2: it cannot be measured."""
     arguments = sys.argv[1:] if argv is None else argv
-    try:
-        if not arguments:
-            raise ConfigError("no bundle is named", "python -m bench.deploy.figure BUNDLE")
-        line, confirmed = measure_figure(Path(arguments[0]), arguments[1:])
-    except (BenchError, HydraException, OmegaConfBaseException, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
+    if not arguments:
+        raise ConfigError("no bundle is named", "python -m bench.deploy.figure BUNDLE")
+    line, confirmed = measure_figure(Path(arguments[0]), arguments[1:])
     print(line)
     return 0 if confirmed else 1
 

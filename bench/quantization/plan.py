@@ -34,9 +34,8 @@ class PrecisionPlan:
 
         Raises ConfigError for an unknown selector, and for an ``op:`` or ``name:`` without a match.
         """
-        return frozenset(
-            node for selector in self.float_selectors for node in self._select(selector, graph)
-        )
+        selectors = map(str, self.float_selectors)  # configuration may give a number
+        return frozenset(node for selector in selectors for node in self._select(selector, graph))
 
     def _select(self, selector: str, graph: Graph) -> frozenset[str]:
         kind, _, argument = selector.partition(":")

@@ -88,7 +88,8 @@ class Row:
         "signal to quantization noise of the raw outputs", unit="dB", better="higher", default=None
     )
     agreement_db: float | None = column(
-        "SQNR of the engine's outputs against ONNX Runtime's on the same Q/DQ file",
+        "SQNR of the engine's outputs against ONNX Runtime's on the same Q/DQ file; with "
+        "engine.mode=implicit the engine read the FP32 file and these ranges instead",
         unit="dB",
         better="higher",
         default=None,

@@ -310,6 +310,26 @@ def test_make_sweep_says_where_images_lie_in_the_dataset_s_own_words(dataset):
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_make_sweep_takes_the_file_that_a_yolo_dataset_is():
+    given = overrides_of("make sweep DATASET=yolo FILE=data.yaml")
+    assert "dataset.file=data.yaml" in given
+    assert not [word for word in given if word.startswith(("dataset.images", "dataset.root"))]
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+@pytest.mark.parametrize("given", ["IMAGES", "ANNOTATIONS", "CALIBRATION_IMAGES"])
+def test_make_sweep_says_that_a_yolo_dataset_is_a_file(given):
+    made = subprocess.run(
+        ["make", "-n", "sweep", "DATASET=yolo", f"{given}=a"], cwd=CONF.parent,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert made.returncode == 2
+    (line,) = made.stderr.splitlines()
+    assert "DATASET=yolo takes FILE=data.yaml" in line
+    assert given in line
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 @pytest.mark.parametrize("name", known_data(CONF / "data"))
 def test_the_printed_command_composes(name, root):
     use = " ".join(read_data(name, CONF / "data").use.split())

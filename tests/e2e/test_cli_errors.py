@@ -236,6 +236,9 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "unknown selector": (
         [*CUSTOM, "plan.float_selectors=[last]"], ["selector 'last'", "first, head, depthwise"]
     ),
+    "number as selector": (
+        [*CUSTOM, "plan.float_selectors=[22]"], ["selector '22'", "first, head, depthwise"]
+    ),
     "broken pattern": (
         [*CUSTOM, "plan.float_selectors=['name:(']"],
         ["'(' is no regular expression", "Mend the selector"],
@@ -269,7 +272,8 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "unknown head": ([*CUSTOM, "model.head=ssd"], ["model.head=ssd is unknown", "yolov5"]),
     "unknown domain": (
-        [*CUSTOM, "dataset.validation_domain=dusk"], ["'dusk'", "day, night, glare"]
+        [*CUSTOM, "dataset.validation_domain=dusk"],
+        ["dataset.validation_domain=dusk is not 'day', 'night' or 'glare'"],
     ),
     "misspelt group": (["calibratr=minmax"], ["option calibratr is unknown", "calibrator?"]),
     "misspelt option": (
