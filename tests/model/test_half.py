@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from onnx import TensorProto
 
+from bench.errors import EngineError
 from bench.model.half import to_half
 from bench.model.onnx_model import with_batch
 
@@ -20,3 +22,12 @@ def test_it_computes_the_same_in_float16(tiny_name, tiny, images, run_in_onnxrun
     for value in (*half.graph.input, *half.graph.output):
         assert value.type.tensor_type.elem_type == TensorProto.FLOAT
     assert model.SerializeToString(deterministic=True) == before
+
+
+def test_a_model_that_cannot_be_converted_is_refused_in_one_line(tiny, monkeypatch):
+    def stumble(model: object, **options: object) -> object:
+        raise AttributeError("no\nsuch attribute")
+
+    monkeypatch.setattr("bench.model.half.convert_float_to_float16", stumble)
+    with pytest.raises(EngineError, match="AttributeError: no such attribute"):
+        to_half(tiny("residual").proto)
