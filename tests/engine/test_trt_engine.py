@@ -243,6 +243,24 @@ def test_what_the_gpu_tells_is_in_the_description(fake_tensorrt, engine, tiny, i
     assert facts.device_throughput > 0
 
 
+def test_a_gpu_that_tells_no_temperature_costs_no_row(
+    fake_tensorrt, engine, tiny, images, monkeypatch
+):
+    """As virtual ones do not."""
+    fake_tensorrt()
+    pynvml = importlib.import_module("pynvml")
+
+    def fail(handle: object, kind: object) -> None:
+        raise pynvml.NVMLError("Not Supported")
+
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetTemperature", fail)
+    with engine().build(with_batch(tiny("residual").proto, "images", 1)) as session:
+        session.run(images())
+        facts = session.describe().facts
+    assert facts is not None
+    assert (facts.device_clock_mhz, facts.device_temperature_c) == (1410, None)
+
+
 def test_every_stream_is_kept_busy_for_the_throughput(
     fake_tensorrt, engine, tiny, images, monkeypatch
 ):

@@ -44,6 +44,19 @@ def test_a_gpu_that_tells_nothing_of_itself_is_refused(fake_tensorrt, engine, mo
     one_line(error)
 
 
+def test_so_is_one_whose_name_cannot_be_had(fake_tensorrt, engine, monkeypatch):
+    fake_tensorrt()
+    pynvml = importlib.import_module("pynvml")
+
+    def fail(handle: object) -> None:
+        raise pynvml.NVMLError("Not Supported")
+
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetName", fail)
+    with pytest.raises(ConfigError, match="Not Supported") as error:
+        _ = engine().options
+    one_line(error)
+
+
 def test_an_engine_without_room_is_refused_and_kept(
     fake_tensorrt, engine, tiny, tmp_path, monkeypatch
 ):
