@@ -243,6 +243,30 @@ def test_what_the_gpu_tells_is_in_the_description(fake_tensorrt, engine, tiny, i
     assert facts.device_throughput > 0
 
 
+def test_the_gpu_is_never_idle_while_it_is_timed(fake_tensorrt, engine, tiny, images, monkeypatch):
+    """Or the host's launching would be timed as well."""
+    fake_tensorrt()
+    runtime = importlib.import_module("cuda.bindings.runtime")
+    asked: list[str] = []
+
+    def listen(name: str) -> None:
+        real = getattr(runtime, name)
+
+        def answer(*given: Any) -> Any:
+            asked.append("wait" if "Synchronize" in name else name)
+            return real(*given)
+
+        monkeypatch.setattr(runtime, name, answer)
+
+    with engine().build(with_batch(tiny("residual").proto, "images", 1)) as session:
+        session.run(images())
+        for name in ("EventRecord", "EventSynchronize", "StreamSynchronize", "DeviceSynchronize"):
+            listen(f"cuda{name}")
+        times = session.device_ms()
+    assert len(times) == 200 and min(times) > 0
+    assert asked == ["cudaEventRecord"] * 440 + ["wait"]
+
+
 def test_a_gpu_that_tells_no_temperature_costs_no_row(
     fake_tensorrt, engine, tiny, images, monkeypatch
 ):
