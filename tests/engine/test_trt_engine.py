@@ -285,6 +285,22 @@ def test_a_gpu_that_tells_no_temperature_costs_no_row(
     assert (facts.device_clock_mhz, facts.device_temperature_c) == (1410, None)
 
 
+@pytest.mark.parametrize("version", ALL)
+def test_profilers_are_told_nothing_while_it_runs(
+    version, fake_tensorrt, engine, tiny, monkeypatch
+):
+    trt = fake_tensorrt(version)
+    made, real = [], trt.ICudaEngine.create_execution_context
+
+    def create(self: Any) -> Any:
+        made.append(real(self))
+        return made[-1]
+
+    monkeypatch.setattr(trt.ICudaEngine, "create_execution_context", create)
+    with engine(streams=2).build(with_batch(tiny("residual").proto, "images", 1)):
+        assert [one.nvtx_verbosity for one in made] == [trt.ProfilingVerbosity.NONE] * 2
+
+
 def test_every_stream_is_kept_busy_for_the_throughput(
     fake_tensorrt, engine, tiny, images, monkeypatch
 ):

@@ -97,6 +97,7 @@ def test_eleven_has_no_implicit_mode_and_says_what_to_use(fake_tensorrt, engine)
         ("8.5.1.7", {"optimization_level": 3}, "no builder optimization level"),
         ("11.4.0.106", {"tactic_sources": ["CUDNN"]}, "has no CUDNN"),
         ("8.5.1.7", {"tactic_sources": ["CUDA"]}, "has no CUDA"),
+        ("8.6.0", {"profile": [1, 2, 4], "streams": 2}, "with a profile in one stream only"),
     ],
 )
 def test_options_that_a_version_lacks_are_refused(fake_tensorrt, engine, version, options, told):

@@ -45,6 +45,8 @@ class Lane:
         self._engine, self._context = engine, engine.create_execution_context()
         if self._context is None:
             raise EngineError(f"TensorRT cannot make room to run the engine ({reason(log)})")
+        # Engines are built to be inspected in detail; telling profilers as much would cost time.
+        self._context.nvtx_verbosity = trt.ProfilingVerbosity.NONE
         self._outputs, self._graphs = tuple(outputs), graphs
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         (self._input,) = (n for n in names if engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT)
