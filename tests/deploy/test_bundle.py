@@ -26,8 +26,9 @@ pytestmark = pytest.mark.e2e
 CONTENT = {
     "README.md", "SHA256SUMS", "build_engine.py", "bundle.json", "calibration.cache",
     "calibration_images.txt", "dynamic_ranges.json", "float_layers.json", "layer_precisions.txt",
-    "model.fp32.onnx", "model.qdq.onnx", "samples/batch-0.bin", "samples/batch-1.bin",
-    "samples/batch-2.bin", "samples/batch-3.bin", "samples/outputs.npz", "verify.py",
+    "model.fp32.onnx", "model.qdq.onnx", "model.qdq.tensorrt8.onnx", "samples/batch-0.bin",
+    "samples/batch-1.bin", "samples/batch-2.bin", "samples/batch-3.bin", "samples/outputs.npz",
+    "verify.py",
 }  # fmt: skip
 
 
@@ -70,6 +71,20 @@ def test_the_qdq_file_has_the_scales_that_the_sweep_kept(bundles, swept, rows):
         }
         assert found == {name: float(np.float32(amax / 127)) for name, amax in kept.items()}
         assert proto.ByteSize() == row.engine_bytes
+
+
+def test_tensorrt_8_gets_the_same_network_without_int8_constants(bundles, run_in_onnxruntime):
+    ours, theirs = (
+        onnx.load(bundles["all"] / f"model.qdq{line}.onnx") for line in ("", ".tensorrt8")
+    )
+    flat = np.fromfile(bundles["all"] / "samples" / "batch-0.bin", "<f4")
+    facts = json.loads((bundles["all"] / "bundle.json").read_text())
+    batch = flat.reshape(facts["input"]["shape"])
+    np.testing.assert_array_equal(
+        run_in_onnxruntime(theirs, batch)[0], run_in_onnxruntime(ours, batch)[0]
+    )
+    stored = map(numpy_helper.to_array, theirs.graph.initializer)
+    assert not any(values.any() for values in stored if values.dtype == np.int8)
 
 
 def test_a_rule_that_looks_after_fusion_leaves_the_same_tensors_out(swept, rows, deploy, tmp_path):
