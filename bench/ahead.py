@@ -42,8 +42,9 @@ def _float_engines(builder: Builder, network: OnnxModel, batch: int) -> Mapping[
     """The columns of the FP32 and FP16 engines; none of one that the builder refuses."""
     fp32 = with_batch(network.proto, network.input_name, batch)
     found: dict[str, Any] = {}
-    for name, model in (("fp32", fp32), ("fp16", to_half(fp32))):
+    for name, convert in (("fp32", lambda model: model), ("fp16", to_half)):
         with suppress(EngineError):
+            model = convert(fp32)
             with stopwatch() as build:
                 compiled = builder.compile(model)
             found[f"{name}_engine_bytes"] = len(compiled.content)

@@ -183,12 +183,14 @@ def device_medians(run: Run, engine: Engine) -> dict[str, float]:
 # Every run of a sweep is timed beside the same float sessions; building them anew is waste.
 @lru_cache(maxsize=2)
 def reference_sessions(engine: Engine, network: OnnxModel, batch: int) -> Mapping[str, Session]:
-    """The network in ``fp32`` and, where the engine has that and does not refuse it, ``fp16``."""
+    """The network in ``fp32`` and, where the engine has that, builds and runs it, ``fp16``."""
     model = with_batch(network.proto, network.input_name, batch)
     sessions = {"fp32": engine.build(model)}
     if isinstance(engine, HalfPrecision):
         with suppress(EngineError):  # the row stands without it
-            sessions["fp16"] = engine.build_fp16(model)
+            half = engine.build_fp16(model)
+            half.run(np.zeros((batch, 3, network.height, network.width), np.float32))
+            sessions["fp16"] = half
     return sessions
 
 

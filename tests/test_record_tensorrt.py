@@ -21,23 +21,29 @@ PYTHON = """#!/bin/sh
 case "$*" in
     *tensorrt.__version__*) echo 8.5.1.7 ;;
     "-m bench --multirun "*) echo "$@" >>"$ASKED" ;;
+    "-m bench.doctor "*) exit 1 ;;
     *) exit 9 ;;
 esac
 """
 
 
 @pytest.fixture
-def asked(tmp_path: Path) -> Callable[[str], list[str]]:
-    """``asked(part)``: the sweeps that it asks a Python for which makes none of them."""
+def asked(tmp_path: Path) -> Callable[..., list[str]]:
+    """``asked(part)``: the sweeps that it asks a Python for which makes none of them, and whose
+    doctor finds something wrong; without a part those of all, until there is no table to keep."""
 
-    def ask(part: str) -> list[str]:
+    def ask(*part: str) -> list[str]:
         python, log = tmp_path / "python", tmp_path / "asked"
         python.write_text(PYTHON)
         python.chmod(0o755)
         given = {"PYTHON": str(python), "ASKED": str(log), "RECORD": str(tmp_path / "record"),
                  "REFERENCE": str(tmp_path / "reference")}  # fmt: skip
         ended = subprocess.run(
-            [SCRIPT, part], env={**os.environ, **given}, capture_output=True, text=True, check=False
+            [SCRIPT, *part],
+            env={**os.environ, **given},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert ended.returncode != 0  # there is no table to keep
         return log.read_text().splitlines()
@@ -47,7 +53,7 @@ def asked(tmp_path: Path) -> Callable[[str], list[str]]:
 
 @pytest.mark.parametrize("model", ["yolov8n", "mobilenetv2"])
 def test_every_run_of_the_record_can_be_made(
-    model: str, asked: Callable[[str], list[str]], fake_tensorrt: Callable[..., Any]
+    model: str, asked: Callable[..., list[str]], fake_tensorrt: Callable[..., Any]
 ) -> None:
     fake_tensorrt("8.5.1.7")
     found: set[tuple[Any, ...]] = set()
@@ -72,6 +78,12 @@ def test_every_run_of_the_record_can_be_made(
     assert found >= {("explicit", r, p, "same") for r in rules for p in ("all", "float_head")
                      if not r.startswith("tensorrt_")}  # fmt: skip
     assert found >= {("implicit", r, "all", "same") for r in ("tensorrt_entropy", "entropy")}
+
+
+def test_a_doctor_that_finds_something_wrong_does_not_stop_it(
+    asked: Callable[..., list[str]],
+) -> None:
+    assert all("model=yolov8n" in line for line in asked())
 
 
 def test_an_unknown_part_and_a_python_without_tensorrt_are_told(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Build a TensorRT engine from this bundle: ``python build_engine.py explicit`` (or ``implicit``).
 
-``explicit`` takes model.qdq.onnx, which says everything by itself, to TensorRT 8.5 to 11.
+``explicit`` takes model.qdq.onnx, which says everything by itself, to TensorRT 10 and 11, and
+model.qdq.tensorrt8.onnx, the same with its weights in FP32, to 8.5 and 8.6.
 ``implicit`` takes model.fp32.onnx with dynamic_ranges.json and float_layers.json to TensorRT 8.5 to
 10; later ones have no such mode. It needs the tensorrt package, and a GPU like the one that is to
 run the engine.
@@ -62,7 +63,7 @@ def explicit(trt: TensorRT) -> IHostMemory:
         return _build(trt, "model.qdq.onnx", [flags.STRONGLY_TYPED], lambda network, config: None)
     return _build(
         trt,
-        "model.qdq.onnx",
+        "model.qdq.tensorrt8.onnx",
         [flags.EXPLICIT_BATCH],
         lambda network, config: config.set_flag(trt.BuilderFlag.INT8),
     )

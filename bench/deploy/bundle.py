@@ -21,6 +21,7 @@ from bench.deploy.artefact import Artefact, make_artefact
 from bench.deploy.samples import Samples, make_samples
 from bench.engine.base import calibrates
 from bench.engine.trt.rtx import TensorRtRtx
+from bench.engine.trt.weights import with_float_weights
 from bench.errors import ConfigError
 from bench.evaluation.task import save_arrays
 from bench.report.caveats import CLIPPED
@@ -74,6 +75,9 @@ def _models(artefact: Artefact) -> Files:
     precisions = ",".join(f"{name}:fp32" for name in artefact.float_layers)
     return {
         "model.qdq.onnx": artefact.qdq.SerializeToString(deterministic=True),
+        "model.qdq.tensorrt8.onnx": with_float_weights(artefact.qdq).SerializeToString(
+            deterministic=True
+        ),
         "model.fp32.onnx": artefact.fp32.SerializeToString(deterministic=True),
         "dynamic_ranges.json": to_json(artefact.ranges).encode(),
         "calibration.cache": cache.to_bytes(),

@@ -21,7 +21,10 @@ S = TypeVar("S", bound="Session")
 
 @dataclass(frozen=True)
 class DeviceFacts:
-    """What an engine on a GPU tells besides, in the terms of the row's columns of these names."""
+    """What an engine on a GPU tells besides, in the terms of the row's columns of these names.
+
+    Clock and temperature are None where the GPU does not tell.
+    """
 
     device: str
     device_latency_p50_ms: float
@@ -29,8 +32,8 @@ class DeviceFacts:
     device_latency_p99_ms: float
     device_throughput: float
     device_memory_mb: float
-    device_clock_mhz: int
-    device_temperature_c: int
+    device_clock_mhz: int | None
+    device_temperature_c: int | None
     built_engine_bytes: int
     build_s: float
 

@@ -9,6 +9,8 @@ from onnx import version_converter
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel as Sortable
 
+from bench.errors import EngineError
+
 FLOAT16_QDQ = 19
 """The first opset whose QuantizeLinear and DequantizeLinear take float16 (ONNX operators)."""
 
@@ -18,16 +20,26 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
 
     Operators without a float16 form keep float32, with Cast around them; weights beyond float16
     are clipped to it (ONNX Runtime's ``transformers.float16``). Q/DQ gets scales of float16, which
-    ONNX has from opset 19 on. (On such files ONNX Runtime 1.23.2 itself is no reference: on the CPU
-    its QuantizeLinear cuts float16 off instead of rounding it.)
+    ONNX has from opset 19 on; below 6e-5 they lose digits. (On such files ONNX Runtime 1.23.2
+    itself is no reference: on the CPU its QuantizeLinear cuts float16 off instead of rounding it.)
+    Raises EngineError for a model that this cannot convert.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
+    try:
+        return _converted(copy)
+    except Exception as error:  # whatever the search through the graph stumbles over
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise EngineError(f"the model cannot be converted to FP16 ({reason})") from error
+
+
+def _converted(model: onnx.ModelProto) -> onnx.ModelProto:
+    """May change ``model``."""
     if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
-        copy = _at_least(copy, FLOAT16_QDQ)
+        model = _at_least(model, FLOAT16_QDQ)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # one a clipped or vanishing weight
-        half: onnx.ModelProto = convert_float_to_float16(copy, keep_io_types=True)
+        half: onnx.ModelProto = convert_float_to_float16(model, keep_io_types=True)
     Sortable(half).topological_sort()  # the casts of inputs come last else
     return half
 

@@ -246,11 +246,16 @@ def _half_is_as_fast(rows: pd.DataFrame) -> Iterator[str]:
 
 def _machines(rows: pd.DataFrame) -> Iterator[str]:
     for name, group in measured(rows).groupby(list(GROUP), sort=False):
-        if (machines := group["hardware"].nunique()) > 1:
+        if (machines := count_machines(group)) > 1:
             yield (
                 f"{_name(name)} was timed on {machines} different machines: "
-                "compare latencies only between rows of the same hardware."
+                "compare latencies only between rows of the same hardware and GPU."
             )
+
+
+def count_machines(group: pd.DataFrame) -> int:
+    """How many there are, where a GPU is as much of one as the processor beside it."""
+    return len(group[["hardware", "device"]].drop_duplicates())
 
 
 def _name(group: object) -> str:

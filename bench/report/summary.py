@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.report.caveats import find_caveats, finds_nothing
+from bench.report.caveats import count_machines, find_caveats, finds_nothing
 from bench.report.result import Result, read_result
 from bench.report.wording import (
     GROUP,
@@ -164,7 +164,7 @@ def _answer(rows: pd.DataFrame) -> Answer:
     results = [read_result(row, rows) for _, row in rows.iterrows()]
     least = max(results, key=lambda result: result.delta)
     ties = tuple(r for r in results if r is not least and r.ties_with(least))
-    one_machine = rows["hardware"].nunique() == 1
+    one_machine = count_machines(rows) == 1
     best, rule = _choose(least, ties, one_machine)
     if len(results) == 1:
         rule = "It is the only row measured."

@@ -129,7 +129,9 @@ def test_explicit_builds_the_qdq_file(bundles, version, creation, flags, monkeyp
     assert trt.network.flags == creation
     assert trt.flags == flags
     assert trt.cleared == ["TF32"]
-    assert any("QuantizeLinear" in layer.name for layer in trt.network.layers)
+    weights = [layer.name for layer in trt.network.layers if "weight" in layer.name]
+    assert any("/DequantizeLinear" in name for name in weights)
+    assert any("/QuantizeLinear" in name for name in weights) == version.startswith("8")
 
 
 @pytest.mark.parametrize(("version", "creation"), [("8.5.1.7", 1), ("10.16.1.11", 0)])

@@ -16,6 +16,7 @@ from onnx import numpy_helper
 from bench.calibration.trt_cache import from_json, parse
 from bench.compose import build_typed
 from bench.deploy import figure
+from bench.engine.onnxrt import OnnxRuntime
 from bench.engine.trt.rtx import CAPABILITIES
 from bench.report.summary import summarize
 from bench.results.table import make_table
@@ -26,8 +27,9 @@ pytestmark = pytest.mark.e2e
 CONTENT = {
     "README.md", "SHA256SUMS", "build_engine.py", "bundle.json", "calibration.cache",
     "calibration_images.txt", "dynamic_ranges.json", "float_layers.json", "layer_precisions.txt",
-    "model.fp32.onnx", "model.qdq.onnx", "samples/batch-0.bin", "samples/batch-1.bin",
-    "samples/batch-2.bin", "samples/batch-3.bin", "samples/outputs.npz", "verify.py",
+    "model.fp32.onnx", "model.qdq.onnx", "model.qdq.tensorrt8.onnx", "samples/batch-0.bin",
+    "samples/batch-1.bin", "samples/batch-2.bin", "samples/batch-3.bin", "samples/outputs.npz",
+    "verify.py",
 }  # fmt: skip
 
 
@@ -70,6 +72,19 @@ def test_the_qdq_file_has_the_scales_that_the_sweep_kept(bundles, swept, rows):
         }
         assert found == {name: float(np.float32(amax / 127)) for name, amax in kept.items()}
         assert proto.ByteSize() == row.engine_bytes
+
+
+def test_tensorrt_8_gets_the_same_network_without_int8_constants(bundles):
+    ours, theirs = (
+        onnx.load(bundles["all"] / f"model.qdq{line}.onnx") for line in ("", ".tensorrt8")
+    )
+    batch = np.random.default_rng(0).random(
+        json.loads((bundles["all"] / "bundle.json").read_text())["input"]["shape"], np.float32
+    )
+    expected, found = (OnnxRuntime().build(model).run(batch) for model in (ours, theirs))
+    np.testing.assert_array_equal(found[0], expected[0])
+    stored = map(numpy_helper.to_array, theirs.graph.initializer)
+    assert not any(values.any() for values in stored if values.dtype == np.int8)
 
 
 def test_a_rule_that_looks_after_fusion_leaves_the_same_tensors_out(swept, rows, deploy, tmp_path):

@@ -62,7 +62,7 @@ def test_a_bundle_checks_itself_without_the_package(bundles, tmp_path):
         ended = in_clean_environment(code, bundle / "verify.py", cwd=tmp_path)
         assert ended.returncode == 0, ended.stdout + ended.stderr
         sums, outputs = ended.stdout.splitlines()
-        assert sums == "ok      16 files have their checksums"
+        assert sums == "ok      17 files have their checksums"
         assert outputs == "ok      model.qdq.onnx: outputs are exactly those kept"
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from bench.calibration import cache as cache_command
 from bench.calibration.trt_cache import parse
+from bench.engine.trt.engine import TensorRt
 from bench.errors import EngineError
 from bench.results.row import COLUMNS
 from tests.e2e.command import Bench
@@ -80,6 +81,29 @@ def test_fp16_that_is_refused_costs_no_row(
     assert ended.status == 0, ended.err
     (row,) = rows(run)
     assert row["status"] == "ok"
+    assert {row[name] for name in COLUMNS if "fp16" in name} == {None}
+
+
+def test_nor_does_fp16_that_is_built_and_does_not_run(
+    run: Bench, fake_tensorrt: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the GPU has no room for a third engine's buffers."""
+    fake_tensorrt("8.5.1.7")
+    real = TensorRt.build_fp16
+
+    def build(self: TensorRt, model: Any) -> Any:
+        session = real(self, model)
+        monkeypatch.setattr(session, "run", refuse)
+        return session
+
+    def refuse(batch: object) -> object:
+        raise EngineError("CUDA fails (cudaErrorMemoryAllocation)")
+
+    monkeypatch.setattr(TensorRt, "build_fp16", build)
+    ended = run(*SMALL, "engine=tensorrt")
+    assert ended.status == 0, ended.err
+    (row,) = rows(run)
+    assert (row["status"], row["error"]) == ("ok", "")
     assert {row[name] for name in COLUMNS if "fp16" in name} == {None}
 
 

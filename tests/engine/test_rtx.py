@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from bench.ahead import build_ahead
 from bench.engine.trt.rtx import CAPABILITIES, TensorRtRtx
 from bench.errors import ConfigError, EngineError
 from bench.model.graph import Graph
@@ -72,6 +73,17 @@ def test_what_the_parser_refuses_is_told_with_the_node_and_the_reason(tiny, buil
     asymmetric = insert_qdq(model, graph, points, dict.fromkeys(points.tensors, (-1.0, 3.0)))
     with pytest.raises(EngineError, match=r"QuantizeLinear: .*zero point is not supported"):
         builder().compile(asymmetric)
+
+
+def test_a_model_that_cannot_be_made_fp16_costs_no_engine(tiny, quantize, builder, monkeypatch):
+    def stumble(model: object, **options: object) -> object:
+        raise AttributeError("no such attribute")
+
+    monkeypatch.setattr("bench.model.half.convert_float_to_float16", stumble)
+    q = quantize(tiny("residual"))
+    built = build_ahead(builder(), with_batch(q.proto, "images", 1), q.model)
+    assert built["built_engine_bytes"] > 1000 and built["fp32_engine_bytes"] > 1000
+    assert "fp16_engine_bytes" not in built
 
 
 @pytest.mark.parametrize("capability", ["SM90", "sm89", "89", ""])

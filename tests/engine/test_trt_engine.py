@@ -263,6 +263,64 @@ def test_what_the_gpu_tells_is_in_the_description(fake_tensorrt, engine, tiny, i
     assert facts.device_throughput > 0
 
 
+def test_the_gpu_is_never_idle_while_it_is_timed(fake_tensorrt, engine, tiny, images, monkeypatch):
+    """Or the host's launching would be timed as well."""
+    fake_tensorrt()
+    runtime = importlib.import_module("cuda.bindings.runtime")
+    asked: list[str] = []
+
+    def listen(name: str) -> None:
+        real = getattr(runtime, name)
+
+        def answer(*given: Any) -> Any:
+            asked.append("wait" if "Synchronize" in name else name)
+            return real(*given)
+
+        monkeypatch.setattr(runtime, name, answer)
+
+    with engine().build(with_batch(tiny("residual").proto, "images", 1)) as session:
+        session.run(images())
+        for name in ("EventRecord", "EventSynchronize", "StreamSynchronize", "DeviceSynchronize"):
+            listen(f"cuda{name}")
+        times = session.device_ms()
+    assert len(times) == 200 and min(times) > 0
+    assert asked == ["cudaEventRecord"] * 440 + ["wait"]
+
+
+def test_a_gpu_that_tells_no_temperature_costs_no_row(
+    fake_tensorrt, engine, tiny, images, monkeypatch
+):
+    """As virtual ones do not."""
+    fake_tensorrt()
+    pynvml = importlib.import_module("pynvml")
+
+    def fail(handle: object, kind: object) -> None:
+        raise pynvml.NVMLError("Not Supported")
+
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetTemperature", fail)
+    with engine().build(with_batch(tiny("residual").proto, "images", 1)) as session:
+        session.run(images())
+        facts = session.describe().facts
+    assert facts is not None
+    assert (facts.device_clock_mhz, facts.device_temperature_c) == (1410, None)
+
+
+@pytest.mark.parametrize("version", ALL)
+def test_profilers_are_told_nothing_while_it_runs(
+    version, fake_tensorrt, engine, tiny, monkeypatch
+):
+    trt = fake_tensorrt(version)
+    made, real = [], trt.ICudaEngine.create_execution_context
+
+    def create(self: Any) -> Any:
+        made.append(real(self))
+        return made[-1]
+
+    monkeypatch.setattr(trt.ICudaEngine, "create_execution_context", create)
+    with engine(streams=2).build(with_batch(tiny("residual").proto, "images", 1)):
+        assert [one.nvtx_verbosity for one in made] == [trt.ProfilingVerbosity.NONE] * 2
+
+
 def test_every_stream_is_kept_busy_for_the_throughput(
     fake_tensorrt, engine, tiny, images, monkeypatch
 ):

@@ -56,6 +56,13 @@ def test_metadata_names_the_nodes_of_a_region() -> None:
     assert described.int8_nodes == {"conv1", "conv2"}
 
 
+def test_separators_in_the_metadata_need_no_escape() -> None:
+    told = {"Metadata": "[ONNX Layer: conv1]\x1e[ONNX Layer: relu1]"}
+    information = json.dumps({"Layers": [layer("conv1", INT8, **told)]})
+    described = read_layers(information.replace("\\u001e", "\x1e"), ("conv1",))
+    assert described.int8_nodes == {"conv1"}
+
+
 @pytest.mark.parametrize("kind", [FP32, FP16])
 def test_what_reads_float_is_no_int8_layer_whatever_it_writes(kind: str) -> None:
     output = {"Name": "y", "Format/Datatype": INT8}

@@ -44,6 +44,19 @@ def test_a_gpu_that_tells_nothing_of_itself_is_refused(fake_tensorrt, engine, mo
     one_line(error)
 
 
+def test_so_is_one_whose_name_cannot_be_had(fake_tensorrt, engine, monkeypatch):
+    fake_tensorrt()
+    pynvml = importlib.import_module("pynvml")
+
+    def fail(handle: object) -> None:
+        raise pynvml.NVMLError("Not Supported")
+
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetName", fail)
+    with pytest.raises(ConfigError, match="Not Supported") as error:
+        _ = engine().options
+    one_line(error)
+
+
 def test_an_engine_without_room_is_refused_and_kept(
     fake_tensorrt, engine, tiny, tmp_path, monkeypatch
 ):
@@ -83,6 +96,7 @@ def test_eleven_has_no_implicit_mode_and_says_what_to_use(fake_tensorrt, engine)
         ("8.5.1.7", {"optimization_level": 3}, "no builder optimization level"),
         ("11.4.0.106", {"tactic_sources": ["CUDNN"]}, "has no CUDNN"),
         ("8.5.1.7", {"tactic_sources": ["CUDA"]}, "has no CUDA"),
+        ("8.6.0", {"profile": [1, 2, 4], "streams": 2}, "with a profile in one stream only"),
     ],
 )
 def test_options_that_a_version_lacks_are_refused(fake_tensorrt, engine, version, options, told):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import onnx
+import pytest
 from onnx import TensorProto
 
 from bench.engine.ov import OpenVino
+from bench.errors import EngineError
 from bench.model.half import FLOAT16_QDQ, to_half
 from bench.model.onnx_model import with_batch
 
@@ -36,3 +38,12 @@ def test_qdq_gets_scales_of_float16_in_an_opset_that_has_them(tiny, quantize, im
     with OpenVino().build(qdq) as expected, OpenVino().build(half) as found:
         assert found.describe().int8_nodes == expected.describe().int8_nodes != frozenset()
         assert sqnr(expected.run(x), found.run(x)) > 25
+
+
+def test_a_model_that_cannot_be_converted_is_refused_in_one_line(tiny, monkeypatch):
+    def stumble(model: object, **options: object) -> object:
+        raise AttributeError("no\nsuch attribute")
+
+    monkeypatch.setattr("bench.model.half.convert_float_to_float16", stumble)
+    with pytest.raises(EngineError, match="AttributeError: no such attribute"):
+        to_half(tiny("residual").proto)

@@ -73,7 +73,12 @@ def test_tie_in_all_goes_to_the_least_loss(row):
 
 @pytest.mark.parametrize(
     "doubt",
-    [{"latency_note": "ran in float"}, {"hardware": "another"}, {"int8_latency_p50_ms": None}],
+    [
+        {"latency_note": "ran in float"},
+        {"hardware": "another"},
+        {"device": "another"},
+        {"int8_latency_p50_ms": None},
+    ],
 )
 def test_a_latency_in_doubt_does_not_decide(row, doubt):
     least = row(delta=-0.010, int8_latency_p50_ms=30.0)
@@ -232,6 +237,7 @@ def test_what_is_ordinary_goes_without_saying(row):
         ({"latency_note": "12 % ran in INT8"}, "on openvino says little: 12 % ran in INT8."),
         ({"dataset_fingerprint": "f2"}, "mixes rows of 2 different sets of images"),
         ({"hardware": "another"}, "was timed on 2 different machines"),
+        ({"device": "NVIDIA L4, driver 550.54"}, "was timed on 2 different machines"),
         ({"calibration_seed": 1}, "2 calibration seeds were run"),
         ({"calibration_overlap": 8}, "evaluated too (up to 8 of them, 1 run)"),
         ({"metric": "agreement Top-1"}, "the metric is agreement with the FP32 model"),

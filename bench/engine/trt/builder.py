@@ -31,6 +31,7 @@ from bench.engine.trt.network import (
     set_ranges,
 )
 from bench.engine.trt.version import check_implicit, has
+from bench.engine.trt.weights import with_float_weights
 from bench.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def build_explicit(trt: TensorRT, model: onnx.ModelProto, settings: Settings) ->
     job = _Job(trt, settings)
     by_flags = settings.half and has(trt, "BuilderFlag.FP16")
     strong = has(trt, _STRONG) and not by_flags
-    network = job.parse(model, strong)
+    network = job.parse(model if has(trt, _STRONG) else with_float_weights(model), strong)
     if not strong:
         job.allow_int8()
     return job.build(network)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -61,17 +62,20 @@ class Gpu:
     def __str__(self) -> str:
         return f"{self.name}, driver {self.driver}"
 
-    def clock_mhz(self) -> int:
-        """The clock of its multiprocessors now."""
-        with _Nvml() as nvml:
-            handle = nvml.nvmlDeviceGetHandleByPciBusId(self.bus)
-            return int(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))
+    def clock_mhz(self) -> int | None:
+        """The clock of its multiprocessors now; None where it does not tell (a virtual GPU)."""
+        return self._told(lambda nvml, gpu: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM))
 
-    def temperature_c(self) -> int:
-        """Its temperature now, in degrees Celsius."""
-        with _Nvml() as nvml:
-            handle = nvml.nvmlDeviceGetHandleByPciBusId(self.bus)
-            return int(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU))
+    def temperature_c(self) -> int | None:
+        """Its temperature now, in degrees Celsius; None where it does not tell."""
+        return self._told(
+            lambda nvml, gpu: nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU)
+        )
+
+    def _told(self, ask: Callable[[Any, Any], int]) -> int | None:
+        with _Nvml() as nvml, suppress(nvml.NVMLError):
+            return int(ask(nvml, nvml.nvmlDeviceGetHandleByPciBusId(self.bus)))
+        return None
 
 
 @lru_cache
@@ -114,19 +118,25 @@ class _Nvml:
         try:
             self._nvml.nvmlInit()
         except self._nvml.NVMLError as error:
-            raise ConfigError(
-                f"engine tensorrt cannot ask the NVIDIA driver about the GPU ({error})",
-                "Check nvidia-smi; a container needs the driver's utility capability",
-            ) from error
+            raise _silent(error) from error
         return self._nvml
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._nvml.nvmlShutdown()
+        if isinstance(error, self._nvml.NVMLError):
+            raise _silent(error) from error
+
+
+def _silent(error: BaseException) -> ConfigError:
+    return ConfigError(
+        f"engine tensorrt cannot ask the NVIDIA driver about the GPU ({error})",
+        "Check nvidia-smi; a container needs the driver's utility capability",
+    )
 
 
 def _text(value: Any) -> str:
-    """Some versions of the bindings give bytes."""
-    return (value.decode() if isinstance(value, bytes) else str(value)).rstrip("\0")
+    """Up to the null that ends it in C; some versions of the bindings give bytes."""
+    return (value.decode() if isinstance(value, bytes) else str(value)).partition("\0")[0]
 
 
 def synchronize() -> None:

@@ -28,7 +28,7 @@ from bench.engine.trt.cuda import find_gpu
 from bench.engine.trt.runtime import LoadError, TensorRtSession
 from bench.engine.trt.session import open_session
 from bench.engine.trt.store import build_once
-from bench.engine.trt.version import check_implicit, has, load_tensorrt
+from bench.engine.trt.version import check_implicit, has, load_tensorrt, number
 from bench.errors import ConfigError
 from bench.model.half import to_half
 from bench.quantization.grid import Scheme
@@ -109,6 +109,12 @@ class TensorRt:
         if self.calibrates:
             check_implicit(trt)
         check_settings(trt, self._settings)
+        if self.profile is not None and self.streams > 1 and number(trt) < (10, 0):
+            # Its contexts cannot share a profile (IExecutionContext::setOptimizationProfileAsync).
+            raise ConfigError(
+                f"TensorRT {trt.__version__} runs an engine with a profile in one stream only",
+                "Drop engine.streams or engine.profile, or take TensorRT 10 or newer",
+            )
         return str(trt.__version__)
 
     @property

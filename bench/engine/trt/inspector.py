@@ -27,7 +27,7 @@ def read_layers(information: str, products: Iterable[str]) -> Description:
     change a format are left out. Where none of the nodes is told of, what ran is unknown.
     """
     try:
-        layers = json.loads(information)["Layers"]
+        layers = json.loads(information, strict=False)["Layers"]  # separators in the metadata
     except (ValueError, KeyError, TypeError):
         return Description(None, 0, 0)
     known = frozenset(products)

@@ -45,6 +45,8 @@ class Lane:
         self._engine, self._context = engine, engine.create_execution_context()
         if self._context is None:
             raise EngineError(f"TensorRT cannot make room to run the engine ({reason(log)})")
+        # Engines are built to be inspected in detail; telling profilers as much would cost time.
+        self._context.nvtx_verbosity = trt.ProfilingVerbosity.NONE
         self._outputs, self._graphs = tuple(outputs), graphs
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         (self._input,) = (n for n in names if engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT)
@@ -161,20 +163,21 @@ class TensorRtSession(Session):
     def device_ms(self) -> list[float]:
         """Milliseconds of 200 inferences between two CUDA events, device memory to device memory.
 
-        That is ``trtexec``'s GPU compute time. The input is that of the last ``run``; EngineError
-        if there was none.
+        That is ``trtexec``'s GPU compute time: all are given to the GPU before the first is waited
+        for, as one that is launched on an idle GPU is timed with its launching. The input is that
+        of the last ``run``; EngineError if there was none.
         """
         self._shape()
-        cudart, lane, times = self._cudart, self._lanes[0], []
-        start, end = call(cudart.cudaEventCreate()), call(cudart.cudaEventCreate())
-        for number in range(_WARM_UP + _TIMED):
+        cudart, lane = self._cudart, self._lanes[0]
+        events = [call(cudart.cudaEventCreate()) for _ in range(2 * (_WARM_UP + _TIMED))]
+        pairs = list(zip(events[::2], events[1::2], strict=True))
+        for start, end in pairs:
             call(cudart.cudaEventRecord(start, lane.stream))
             lane.launch()
             call(cudart.cudaEventRecord(end, lane.stream))
-            call(cudart.cudaEventSynchronize(end))
-            if number >= _WARM_UP:
-                times.append(float(call(cudart.cudaEventElapsedTime(start, end))))
-        for event in (start, end):
+        call(cudart.cudaStreamSynchronize(lane.stream))
+        times = [float(call(cudart.cudaEventElapsedTime(*pair))) for pair in pairs[_WARM_UP:]]
+        for event in events:
             call(cudart.cudaEventDestroy(event))
         return times
 

@@ -8,7 +8,7 @@ the layers that would be INT8, so that ranges show in the outputs.
 What it mimics: a calibrator is asked for batches until it gives none; an exception of its own is
 swallowed; a cache is taken only if the header names this version and the algorithm; a failed build
 gives None and a message; an engine of another version or GPU is not loaded; messages go to the
-logger that came first, as long as somebody uses it.
+logger that came first, as long as somebody uses it; before 10 there are no constants of INT8.
 """
 
 import json
@@ -168,6 +168,9 @@ class OnnxParser:
         read = Network(model)
         if read.refused:
             self._errors.append(ParserError(f"No importer registered for op: {read.refused}"))
+            return False
+        if MAJOR < 10 and (constants := read.int8_constants):
+            self._errors.append(ParserError(f"{constants[0]}: invalid weights type of Int8"))
             return False
         network._onnx = read
         made = {

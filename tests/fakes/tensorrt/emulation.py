@@ -53,6 +53,12 @@ class Network:
             if node.op_type in PRODUCTS and made.get(node.input[0]) == "DequantizeLinear"
         }
 
+    @property
+    def int8_constants(self):
+        """Names of the initializers in INT8 that are more than a zero point."""
+        stored = {t.name: numpy_helper.to_array(t) for t in self.proto.graph.initializer}
+        return [name for name, values in stored.items() if values.dtype == np.int8 and values.any()]
+
     def run(self, images):
         if self.session is None:
             options = ort.SessionOptions()

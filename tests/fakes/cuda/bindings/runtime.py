@@ -40,7 +40,7 @@ def cudaGetDeviceCount():
 
 
 def cudaDeviceGetPCIBusId(length, number):
-    return (*OK, b"0000:01:00.0" + bytes(3))
+    return (*OK, b"0000:01:00.0\0".ljust(length))  # the real one fills up with spaces
 
 
 def cudaDeviceGetAttribute(attr, number):
