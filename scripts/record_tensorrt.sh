@@ -104,7 +104,7 @@ write_readme() { # NAME
 \`tensorrt_RULE.cache\` is what TensorRT's own calibrator wrote, \`RULE.cache\` our ranges of the same
 images, \`RULE.diff\` what differs between A, TensorRT's, and B, ours. Calibration images are fitted as
 the model's (\`-same\`), or without a letterbox (\`-stretch\`). Ours go through max-pooling and
-concatenation, where inputs take the range of the output. \`table.csv\` has one row a run, with the GPU
+concatenation, where inputs take the range of the output, and only TensorRT's have constants. \`table.csv\` has one row a run, with the GPU
 and the commit that it was made on.
 
 Made by \`scripts/record_tensorrt.sh $1\`:

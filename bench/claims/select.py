@@ -58,7 +58,8 @@ def find_cases(table: pd.DataFrame, claim: Claim) -> list[Case]:
         return [Case(row, None, _setting(row, claim)) for row in rows]
     alike: dict[tuple[object, ...], list[Record]] = {}
     for row in rows:
-        machine = str(row["hardware"]) if claim.test.quantity == "ratio" else ""
+        timed = claim.test.quantity == "ratio"
+        machine = f"{row['hardware']}, {row['device']}" if timed else ""
         alike.setdefault((machine, *_likeness(row, claim.about)), []).append(row)
     return [case for group in alike.values() for case in _pairs(group, claim)]
 

@@ -174,8 +174,9 @@ def _clipped_outputs(rows: pd.DataFrame) -> Iterator[str]:
         share = same["output_amax_share"].min()
         yield (
             f"{rule} gives an output of the network a range of {share:.2f} of what "
-            f"was observed ({model} on {dataset}, {plural(len(same), 'run')}). Nothing is "
-            "clipped here, where outputs stay in float; an engine that reads the range would."
+            f"was observed ({model} on {dataset}, {plural(len(same), 'run')}). An engine that "
+            "reads the range, as TensorRT with implicit quantization, clips there; where outputs "
+            "stay in float, as in a Q/DQ file of ours, nothing is."
         )
 
 
@@ -237,10 +238,17 @@ def _half_is_as_fast(rows: pd.DataFrame) -> Iterator[str]:
     timed = measured(rows)
     timed = timed[timed["speedup_fp16"].notna()]
     for name, group in timed.groupby(list(GROUP), sort=False):
-        if slow := int((group["speedup_fp16"] < SAME_SPEED).sum()):
+        slow = group[group["speedup_fp16"] < SAME_SPEED]
+        if len(slow):
+            fair = slow["engine_options"].str.contains("half=True").all()
+            then = (
+                "there FP16 is the simpler choice"
+                if fair
+                else ("but what is not INT8 ran in FP32 there. Compare with engine.half=true")
+            )
             yield (
-                f"{_name(name)} is no faster in INT8 than in FP16 in {slow} of "
-                f"{plural(len(group), 'run')}: there FP16 is the simpler choice."
+                f"{_name(name)} is no faster in INT8 than in FP16 in {len(slow)} of "
+                f"{plural(len(group), 'run')}: {then}."
             )
 
 

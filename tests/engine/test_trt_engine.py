@@ -190,6 +190,28 @@ def test_an_open_batch_runs_within_its_profile(fake_tensorrt, engine, version, t
             session.run(images(5))
 
 
+@pytest.mark.parametrize("ranges", ["cache", "dynamic"])
+def test_an_open_batch_runs_in_implicit_int8_with_the_profile_to_calibrate_with(
+    ranges, fake_tensorrt, engine, tiny, quantize, images, monkeypatch
+):
+    trt = fake_tensorrt()
+    configs: list[Any] = []
+    real = trt.Builder.build_serialized_network
+
+    def build(self: Any, network: Any, config: Any) -> Any:
+        configs.append(config)
+        return real(self, network, config)
+
+    monkeypatch.setattr(trt.Builder, "build_serialized_network", build)
+    model = int8_model(quantize(tiny("classifier"), placement="implicit"))
+    with engine(mode="implicit", ranges=ranges, profile=[1, 2, 4]).build_int8(model) as session:
+        assert [len(session.run(images(n))[0]) for n in (1, 4)] == [1, 4]
+    (config,) = configs
+    assert config._profile is not None
+    told = config._profile if ranges == "cache" else None
+    assert getattr(config, "_calibration_profile", None) is told
+
+
 def test_a_graph_is_recorded_once_and_gives_the_same(fake_tensorrt, engine, tiny, images):
     fake_tensorrt()
     model = with_batch(tiny("classifier").proto, "images", 1)

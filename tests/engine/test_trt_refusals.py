@@ -11,7 +11,7 @@ import pytest
 
 from bench.errors import ConfigError, EngineError
 from bench.model.onnx_model import with_batch
-from tests.engine.trt_models import one_line
+from tests.engine.trt_models import int8_model, one_line
 
 
 def test_without_tensorrt_one_line_tells_how_to_get_it(engine, monkeypatch):
@@ -165,3 +165,20 @@ def test_the_reason_is_told_while_an_engine_is_open(fake_tensorrt, engine, tiny,
         proto.graph.node[0].op_type = "If"
         with pytest.raises(EngineError, match="op: If"):
             engine().build(proto)
+
+
+def test_a_range_that_is_not_taken_is_told(fake_tensorrt, engine, tiny, quantize, monkeypatch):
+    trt = fake_tensorrt()
+    monkeypatch.setattr(trt.ITensor, "set_dynamic_range", lambda self, min, max: False)
+    model = int8_model(quantize(tiny("residual"), placement="implicit"))
+    with pytest.raises(EngineError, match=r"takes no range of .* for tensor images") as error:
+        engine(mode="implicit", ranges="dynamic").build_int8(model)
+    one_line(error)
+
+
+def test_tactic_sources_that_are_not_taken_are_told(fake_tensorrt, engine, tiny, monkeypatch):
+    trt = fake_tensorrt()
+    monkeypatch.setattr(trt.IBuilderConfig, "set_tactic_sources", lambda self, sources: False)
+    with pytest.raises(ConfigError, match=r"does not take engine\.tactic_sources=CUBLAS") as error:
+        engine(tactic_sources=["CUBLAS"]).build(with_batch(tiny("residual").proto, "images", 1))
+    one_line(error)

@@ -243,7 +243,11 @@ def test_what_is_ordinary_goes_without_saying(row):
         ({"metric": "agreement Top-1"}, "the metric is agreement with the FP32 model"),
         ({"delta": None}, "1 run finished without an accuracy"),
         ({"int8_unmet": 3}, "ran up to 3 products in float that the plan quantizes, in 1 run:"),
-        ({"speedup_fp16": 0.9}, "is no faster in INT8 than in FP16 in 1 of 1 run:"),
+        ({"speedup_fp16": 0.9}, "in FP16 in 1 of 1 run: but what is not INT8 ran in FP32 there."),
+        (
+            {"speedup_fp16": 0.9, "engine_options": "half=True"},
+            "in FP16 in 1 of 1 run: there FP16 is the simpler choice.",
+        ),
     ],
 )
 def test_beware(row, changes, warning):

@@ -35,7 +35,7 @@ from bench.engine.trt.weights import with_float_weights
 from bench.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
-    from tensorrt_api import IBuilderConfig, INetworkDefinition, TensorRT
+    from tensorrt_api import IBuilderConfig, INetworkDefinition, IOptimizationProfile, TensorRT
 
 _STRONG = "NetworkDefinitionCreationFlag.STRONGLY_TYPED"
 
@@ -125,6 +125,8 @@ def build_implicit(
         return job.build(network)
     reading = make_reading(trt, amax, header)
     job.config.int8_calibrator = reading
+    if job.profile is not None:
+        job.config.set_calibration_profile(job.profile)
     try:
         return job.build(network)
     finally:
@@ -178,6 +180,7 @@ class _Job:
         self._log = open_log(trt)
         self._builder = make_builder(trt, self._log)
         self.config = self._configure()
+        self.profile: IOptimizationProfile | None = None
 
     def _configure(self) -> IBuilderConfig:
         trt, settings = self._trt, self._settings
@@ -190,7 +193,12 @@ class _Job:
             config.builder_optimization_level = settings.optimization_level
         if settings.tactic_sources is not None:
             chosen = (trt.TacticSource.__members__[name] for name in settings.tactic_sources)
-            config.set_tactic_sources(sum(1 << int(source) for source in chosen))
+            if not config.set_tactic_sources(sum(1 << int(source) for source in chosen)):
+                raise ConfigError(
+                    f"TensorRT {trt.__version__} does not take engine.tactic_sources="
+                    f"{','.join(settings.tactic_sources)}",
+                    "Name others, or none",
+                )
         known = self._timing_file.read_bytes() if self._timing_file.is_file() else b""
         config.set_timing_cache(config.create_timing_cache(known), False)
         return config
@@ -198,7 +206,8 @@ class _Job:
     def parse(self, model: onnx.ModelProto, strong: bool) -> INetworkDefinition:
         network = parse_network(self._trt, self._log, self._builder, model, strong)
         if self._settings.profile:
-            add_profile(self._builder, network, self.config, self._settings.profile)
+            batches = self._settings.profile
+            self.profile = add_profile(self._builder, network, self.config, batches)
         return network
 
     def allow_int8(self) -> None:

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 Mode = Literal["explicit", "implicit"]
 Ranges = Literal["cache", "dynamic"]
 
+METHOD = 1
+"""Part of every engine's key on disk: raise it when what the builder is told changes."""
+
 _OWN_RANGES = "EntropyCalibration2"
 """The algorithm under whose name ranges of our own rules go into a cache."""
 
@@ -187,7 +190,7 @@ class TensorRt:
         """The engine from disk, or built now; one that TensorRT cannot load is built anew."""
         settings = self._settings
         content = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-        key = content_key(trt.__version__, self.options, content, what)
+        key = content_key(METHOD, trt.__version__, self.options, content, what)
         path = settings.folder / f"{key}.engine"
         make = partial(build_once, path, partial(build, settings=settings))
         try:

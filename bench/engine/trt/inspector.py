@@ -4,7 +4,9 @@ Built with detailed profiling verbosity, an engine tells its layers as JSON: nam
 format of every input and output, such as "Thirty-two wide channel vectorized row major Int8 format"
 or "Row major linear FP32" (NVIDIA/TensorRT issues 2418, 3737 and 4020 show some). A layer's name is
 made of the ONNX nodes that were fused into it, as in "conv1 + relu1 || conv2 + relu2"; TensorRT 10
-also lists them as "[ONNX Layer: conv1]" in its metadata.
+also lists them as "[ONNX Layer: conv1]" in its metadata. Nothing tells what runs inside a region
+that Myelin compiled ("ForeignNode[first...last]"): as a whole it counts by its inputs, and where
+the name alone tells its nodes, only the first and the last are known.
 """
 
 from __future__ import annotations

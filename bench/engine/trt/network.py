@@ -13,7 +13,15 @@ from bench.errors import ConfigError, EngineError
 from bench.model.graph import COMPUTE_OPS
 
 if TYPE_CHECKING:
-    from tensorrt_api import Builder, IBuilderConfig, ILayer, INetworkDefinition, ITensor, TensorRT
+    from tensorrt_api import (
+        Builder,
+        IBuilderConfig,
+        ILayer,
+        INetworkDefinition,
+        IOptimizationProfile,
+        ITensor,
+        TensorRT,
+    )
 
 _FLOATS = frozenset({"FLOAT", "HALF"})
 
@@ -59,15 +67,17 @@ def input_shape(network: INetworkDefinition) -> tuple[int, ...]:
 
 def add_profile(
     builder: Builder, network: INetworkDefinition, config: IBuilderConfig, batches: tuple[int, ...]
-) -> None:
+) -> IOptimizationProfile | None:
     """Let an open batch be from the first to the last of ``batches``, best at the second.
+
+    Gives the profile; None for a batch that is not open.
 
     Raises EngineError where more than the batch is open.
     """
     tensor = network.get_input(0)
     batch, *rest = input_shape(network)
     if batch != -1:
-        return
+        return None
     if -1 in rest:
         raise EngineError(
             f"input '{tensor.name}' leaves its size open", "Export the model with a fixed size"
@@ -75,17 +85,21 @@ def add_profile(
     profile = builder.create_optimization_profile()
     profile.set_shape(tensor.name, *((number, *rest) for number in batches))
     config.add_optimization_profile(profile)
+    return profile
 
 
 def set_ranges(network: INetworkDefinition, amax: Mapping[str, float]) -> None:
-    """Give every tensor of ``amax`` its dynamic range; EngineError if the network has none."""
+    """Give every tensor of ``amax`` its dynamic range.
+
+    Raises EngineError if the network has none of them, or takes a range not.
+    """
     known = {tensor.name: tensor for tensor in _tensors(network)}
     ours = [name for name in amax if name in known]
     if not ours:
         raise EngineError("TensorRT's network has no tensor of those that were calibrated")
     for name in ours:
-        tensor = known[name]
-        tensor.set_dynamic_range(-amax[name], amax[name])
+        if not known[name].set_dynamic_range(-amax[name], amax[name]):
+            raise EngineError(f"TensorRT takes no range of {amax[name]} for tensor {name}")
 
 
 def _tensors(network: INetworkDefinition) -> Iterator[ITensor]:

@@ -25,6 +25,7 @@ GATED: dict[str, tuple[Number, Number]] = {
     "BuilderFlag.OBEY_PRECISION_CONSTRAINTS": _UNTIL_10,
     "IBuilderConfig.builder_optimization_level": ((8, 6), LAST),
     "IBuilderConfig.int8_calibrator": _UNTIL_10,
+    "IBuilderConfig.set_calibration_profile": _UNTIL_10,
     "ICudaEngine.device_memory_size": (FIRST, (10, 0)),
     "ICudaEngine.device_memory_size_v2": ((10, 1), LAST),
     "IInt8Calibrator": _UNTIL_10,

@@ -252,6 +252,10 @@ class IBuilderConfig(Strict):
     def get_timing_cache(self):
         return self._timings
 
+    def set_calibration_profile(self, profile):
+        self._calibration_profile = profile
+        return True
+
     def add_optimization_profile(self, profile):
         self._profile = profile
         return 0
