@@ -36,6 +36,8 @@ T = TypeVar("T")
 
 def build_run(config: Config) -> Run:
     """Every object of one run; raises BenchError for what does not fit."""
+    if not config.sweep.cache:
+        raise ConfigError("sweep.cache is empty", "Name a folder, or unset BENCH_CACHE")
     named = not OmegaConf.is_missing(config.model, "head")
     head, convention = _head(config.model.head if named else "")
     if config.dataset.get("name") in config.model.weights:
