@@ -31,11 +31,19 @@ def only_row(run: Bench) -> dict[str, Any]:
 
 
 def test_on_a_gpu_of_its_capability_it_is_a_row_like_any_other(
-    run: Bench, fake_tensorrt: Callable[..., Any]
+    run: Bench, fake_tensorrt: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake_tensorrt(VERSION)
+    trt, flags = fake_tensorrt(VERSION), []
+    real = trt.Builder.build_serialized_network
+
+    def build(self: Any, network: Any, config: Any) -> Any:
+        flags.append(set(config._flags))
+        return real(self, network, config)
+
+    monkeypatch.setattr(trt.Builder, "build_serialized_network", build)
     ended = run(*RUN, "engine=tensorrt_rtx", "plan=float_first")
     assert ended.status == 0, ended.err
+    assert flags == [set()] * 3  # INT8, FP32 without TF32, FP16: the files say it all
     row = only_row(run)
     assert (row["status"], row["engine"]) == ("ok", "tensorrt_rtx"), row["error"]
     assert row["engine_version"] == "1.7.1.116"

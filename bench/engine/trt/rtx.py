@@ -79,6 +79,7 @@ class TensorRtRtx(Builder):
             raise EngineError(f"TensorRT for RTX cannot parse the model ({said})")
         config = builder.create_builder_config()
         config.num_compute_capabilities = 1
+        config.clear_flag(trt.BuilderFlag.TF32)  # FP32 proper, as of engine=tensorrt
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # for the inspector; no larger
         config.set_compute_capability(trt.ComputeCapability.__members__[self.compute_capability], 0)
         plan = builder.build_serialized_network(network, config)
