@@ -11,8 +11,9 @@ from bench.report.seeds import SeedSpread, seed_spread
 from bench.report.wording import SAME_SPEED, interval, known, plain, plural
 
 
+@dataclass(frozen=True)
 class Difference:
-    """From FP32, in words, of what has ``delta``, ``ci_low`` and ``ci_high``."""
+    """From FP32, with its 95 % interval, and in words."""
 
     delta: float
     ci_low: float | None
@@ -34,9 +35,6 @@ class Half(Difference):
     """The same engine in FP16; ``speedup`` is that of INT8 over it."""
 
     value: float
-    delta: float
-    ci_low: float | None
-    ci_high: float | None
     speedup: float | None
 
     @property
@@ -60,9 +58,6 @@ class Result(Difference):
     seed: str
     fp32: float | None
     int8: float | None
-    delta: float
-    ci_low: float | None
-    ci_high: float | None
     latency_ms: float | None
     speedup: float | None
     latency_note: str
@@ -141,7 +136,7 @@ def _half(row: pd.Series) -> Half | None:
     low, high, speedup = (
         known(row[name]) for name in ("fp16_ci_low", "fp16_ci_high", "speedup_fp16")
     )
-    return Half(value, delta, low, high, speedup)
+    return Half(delta, low, high, value, speedup)
 
 
 def _files(row: pd.Series) -> tuple[str, ...]:

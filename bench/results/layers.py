@@ -10,10 +10,6 @@ from bench.cache import write_atomically
 from bench.model.graph import Graph
 
 
-def layers_path(folder: Path, run_key: str) -> Path:
-    return folder / "layers" / f"{run_key}.json"
-
-
 def keep_layers(folder: Path, run_key: str, graph: Graph, planned: Set[str], ran: Set[str]) -> None:
     """Keep, for every convolution and matrix product, by the name of its ONNX node: operator,
     multiply-accumulates, and whether INT8 was ``planned`` for it and ``ran``."""
@@ -26,4 +22,5 @@ def keep_layers(folder: Path, run_key: str, graph: Graph, planned: Set[str], ran
         }
         for name in graph.compute
     }
-    write_atomically(layers_path(folder, run_key), (json.dumps(content, indent=1) + "\n").encode())
+    path = folder / "layers" / f"{run_key}.json"
+    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
