@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from functools import lru_cache
@@ -50,7 +51,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def int8_instructions() -> tuple[str, ...]:
-    """The processor's instructions that INT8 lives on; none where it does not tell."""
+    """The processor's instructions that add up int8 products exactly; none where it says none."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -60,11 +61,13 @@ def int8_instructions() -> tuple[str, ...]:
 
 
 def _processor() -> str:
-    """The model name and the instructions that INT8 lives on."""
+    """The model name, the instructions for INT8, and what keeps oneDNN from using them."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
         return platform.processor() or platform.machine()
     names = [line.split(":", 1)[1].strip() for line in text.splitlines() if "model name" in line]
     int8 = ", ".join(int8_instructions()) or "no VNNI"
-    return f"{names[0] if names else platform.machine()} ({int8})"
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
+    limited = f", ONEDNN_MAX_CPU_ISA={limit}" if limit else ""
+    return f"{names[0] if names else platform.machine()} ({int8}{limited})"

@@ -1,7 +1,6 @@
 """What a session gives on a run's validation images: predictions, scores and latencies.
 
-Beside it stand the FP32 baseline, the same engine in FP32 and FP16, and what one INT8 model gives
-in two engines.
+Beside it stand the FP32 baseline, and the same engine in FP32 and FP16.
 """
 
 from __future__ import annotations
@@ -19,8 +18,7 @@ import onnx
 
 from bench.cache import cached, content_key
 from bench.data.prepared import PreparedImages, prepare
-from bench.engine.base import Array, Engine, HalfPrecision, Int8Model, Session
-from bench.engine.onnxrt import OnnxRuntime
+from bench.engine.base import Array, Emulating, Engine, HalfPrecision, Int8Model, Session
 from bench.errors import EngineError
 from bench.evaluation.agreement import classification_agreement, detection_agreement
 from bench.evaluation.fidelity import Sqnr
@@ -29,8 +27,8 @@ from bench.model.onnx_model import OnnxModel, with_batch
 from bench.spec import Run
 from bench.timing import Latency, measure_in_turn
 
-SQNR_IMAGES = 16
-AGREEMENT_IMAGES = 4
+FIRST_IMAGES = 16
+"""Of so many the raw outputs are stored: for the SQNR, and for the agreement gate."""
 
 
 def validation_images(run: Run) -> PreparedImages:
@@ -64,7 +62,7 @@ def evaluate(run: Run, session: Session, images: PreparedImages) -> Evidence[Any
         for offset in range(min(size, len(images) - start)):
             own = [output[offset] for output in outputs]
             predictions.append(task.predict(own, images.fittings[start + offset]))
-            if len(kept) < SQNR_IMAGES:
+            if len(kept) < FIRST_IMAGES:
                 kept.append([np.array(output) for output in own])
     return Evidence(predictions, kept)
 
@@ -125,9 +123,17 @@ def measure_accuracy(run: Run, engine: Engine, model: Int8Model) -> tuple[Score,
     """FP32's and INT8's score of a model made before, on the run's images: nothing is timed."""
     images = validation_images(run)
     baseline, baseline_score = baseline_of(run, images)
-    with engine.build_int8(model) as session:
+    with build_for_accuracy(run, engine, model) as session:
         evidence = evaluate(run, session, images)
     return baseline_score, task_of(run, baseline.predictions).score(evidence.predictions)
+
+
+def build_for_accuracy(run: Run, engine: Engine, model: Int8Model) -> Session:
+    """The session that the run's accuracy comes from: of the engine's INT8 kernels, or exact."""
+    if run.accuracy_by == "exact emulation":
+        assert isinstance(engine, Emulating)
+        return engine.build_exact(model.qdq)
+    return engine.build_int8(model)
 
 
 def first_batches(run: Run, count: int) -> list[Array]:
@@ -192,29 +198,6 @@ def reference_sessions(engine: Engine, network: OnnxModel, batch: int) -> Mappin
             half.run(np.zeros((batch, 3, network.height, network.width), np.float32))
             sessions["fp16"] = half
     return sessions
-
-
-def agreement_of(
-    run: Run, quantized: onnx.ModelProto, evidence: Evidence[Any], images: PreparedImages
-) -> float | None:
-    """SQNR of the engine's outputs against ONNX Runtime's on the very same Q/DQ file.
-
-    With ``engine.mode=implicit`` the engine read the FP32 file and these ranges instead.
-    Both round alike but for a last bit here and there; much less than the SQNR against FP32 means
-    that the engine computes something else than it was given. It is the CPU's: CUDA's has no
-    kernels for INT8.
-    """
-    sqnr, size = Sqnr(), run.protocol.batch_size
-    count = min(AGREEMENT_IMAGES, len(evidence.outputs))
-    try:
-        with OnnxRuntime(run.engine.threads).build(quantized) as session:
-            for start in range(0, count, size):
-                outputs = session.run(images.batch(start, size))
-                for offset in range(min(size, count - start)):
-                    sqnr.update([o[offset] for o in outputs], evidence.outputs[start + offset])
-    except EngineError:  # the check is beside the point of the run: its row stands without
-        return None
-    return sqnr.decibels()
 
 
 def sqnr_of(reference: Sequence[Sequence[Any]], actual: Sequence[Sequence[Any]]) -> float:

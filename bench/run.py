@@ -21,14 +21,16 @@ from bench import environment
 from bench.ahead import build_ahead
 from bench.cache import write_with
 from bench.calibrate import RunRanges, find_run_ranges, keep_reasons
-from bench.engine.base import Builder, Description, Engine, Int8Model, unusual_options
+from bench.data.prepared import PreparedImages
+from bench.engine.base import Builder, Description, Engine, Int8Model, Session, unusual_options
 from bench.errors import EngineError
 from bench.evaluation.judgement import pack_judgement
-from bench.evaluation.task import Score, compare, save_arrays
+from bench.evaluation.task import Evidence, Score, compare, save_arrays
+from bench.faithfulness import Agreement, check_agreement
 from bench.losses import Judged, keep_losses
 from bench.measure import (
-    agreement_of,
     baseline_of,
+    build_for_accuracy,
     device_medians,
     evaluate,
     fp16_of,
@@ -62,8 +64,7 @@ def execute(run: Run, store: RowStore, overrides: str = "", caveat: str = "") ->
     with stopwatch() as whole, peak_memory() as memory:
         try:
             made, raw = _make(run, store)
-            made["error"] = ""
-            if caveat and made["status"] == "ok":
+            if caveat and made["status"] != "built":
                 made["latency_note"] = caveat
         except EngineError as error:
             made, raw = {"status": "skipped", "error": str(error)}, {}
@@ -153,6 +154,7 @@ def _build(run: Run, builder: Builder, found: RunRanges) -> dict[str, Any]:
     built = build_ahead(builder, qdq, run.model.network)
     return built | {
         "status": "built",
+        "error": "",
         "build_s": insertion.seconds + built["built_engine_s"],
         "engine_bytes": qdq.ByteSize(),
     }
@@ -171,18 +173,19 @@ def _measure(
 ) -> tuple[dict[str, Any], dict[str, Sequence[float]]]:
     images = validation_images(run)
     baseline, baseline_score = baseline_of(run, images)
+    task = task_of(run, baseline.predictions)
     with stopwatch() as build:
         qdq = _quantized(run, found)
-        session = engine.build_int8(_int8_model(run, found, qdq))
+        model = _int8_model(run, found, qdq)
+        session = engine.build_int8(model)
     with session:
-        evidence = evaluate(run, session, images)
-        task = task_of(run, baseline.predictions)
-        score = task.score(evidence.predictions)
-        interval = compare(baseline_score, score)
+        evidence, kernels = _evaluate(run, engine, model, session, images)
         fp16 = fp16_of(run, engine, baseline, images)
         latencies = time_session(run, engine, session, images)
         described = session.describe()
-        agreement = agreement_of(run, qdq, evidence, images)
+    score = task.score(evidence.predictions)
+    interval = compare(baseline_score, score)
+    agreement = check_agreement(run, engine, qdq, evidence, baseline.predictions)
     write_with(
         store.folder / "predictions" / f"{run.key}.npz",
         lambda file: save_arrays(file, task_of(run).pack(evidence.predictions)),
@@ -197,7 +200,7 @@ def _measure(
         f"{name}_ns": latency.nanoseconds for name, latency in latencies.items()
     }
     measured = {
-        "status": "ok",
+        **_believed(run, agreement),
         "baseline_engine": f"{run.baseline_engine.name} {run.baseline_engine.version}",
         "fp32": baseline_score.value,
         **_published(run, baseline_score),
@@ -209,7 +212,7 @@ def _measure(
         "secondary_fp32": baseline_score.secondary,
         "secondary_int8": score.secondary,
         "sqnr_db": sqnr_of(baseline.outputs, evidence.outputs),
-        "agreement_db": agreement,
+        **(_of_kernels(baseline_score, task.score(kernels.predictions)) if kernels else {}),
         **keep_losses(run, store.folder, task, *judged),
         **{
             f"{name}_latency_p{percent}_ms": latency.percentile_ms(percent)
@@ -228,6 +231,40 @@ def _measure(
         **(_build_beside(run, run.also_build, qdq) if run.also_build else {}),
     }
     return measured, raw
+
+
+def _evaluate(
+    run: Run, engine: Engine, model: Int8Model, kernels: Session, images: PreparedImages
+) -> tuple[Evidence[Any], Evidence[Any] | None]:
+    """What the run's accuracy rests on; and that of the engine's INT8 kernels, if that is
+    something else."""
+    evidence = evaluate(run, kernels, images)
+    if run.accuracy_by == "int8 kernels":
+        return evidence, None
+    with build_for_accuracy(run, engine, model) as session:
+        return evaluate(run, session, images), evidence
+
+
+def _believed(run: Run, agreement: Agreement) -> dict[str, Any]:
+    return {
+        "status": "unfaithful" if agreement.doubt else "ok",
+        "error": agreement.doubt,
+        "accuracy_by": run.accuracy_by,
+        "agreement_db": agreement.decibels,
+        "agreement_limit_db": agreement.limit_db,
+        "agreement_delta": agreement.difference,
+    }
+
+
+def _of_kernels(baseline: Score, kernels: Score) -> dict[str, Any]:
+    """What the engine's INT8 kernels reach on this processor, where that is not the row's."""
+    interval = compare(baseline, kernels)
+    return {
+        "kernels_int8": kernels.value,
+        "kernels_delta": interval.estimate,
+        "kernels_ci_low": interval.low,
+        "kernels_ci_high": interval.high,
+    }
 
 
 def _fp16(baseline: Score, fp16: Score, medians: Mapping[str, float]) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from bench.data.calibration_order import ImageList, Order, Strategy, calibration
 from bench.data.dataset import Dataset
 from bench.data.overlap import count_shared
 from bench.data.preprocess import CalibrationFit, Pad, Preprocess
-from bench.engine.base import Builder, Engine, calibrates
+from bench.engine.base import AccuracyBy, Builder, Engine, calibrates
 from bench.engine.onnxrt import OnnxRuntime, Provider
+from bench.engine.probe import settle_accuracy_by
 from bench.errors import ConfigError, ModelError
 from bench.model.graph import Graph
 from bench.model.heads.base import Head
@@ -26,7 +27,7 @@ from bench.quantization.plan import Placement, PrecisionPlan
 from bench.quantization.weights import WeightScales
 from bench.results.row import run_key
 
-METHOD = 2
+METHOD = 3
 """To be raised with every change to what a run computes: finished rows are then made anew."""
 
 
@@ -146,6 +147,16 @@ class Run:
         """What builds ahead of time, if anything does: the engine itself, or another beside it."""
         return self.engine if isinstance(self.engine, Builder) else self.also_build
 
+    @cached_property
+    def accuracy_by(self) -> AccuracyBy | None:
+        """What its accuracy is computed with on this processor; None where nothing is run.
+
+        Raises EngineError where the engine offers nothing that is exact.
+        """
+        if isinstance(self.engine, Builder):
+            return None
+        return settle_accuracy_by(self.engine, self.cache)
+
     @property
     def n_images(self) -> int:
         available = len(self.dataset.validation)
@@ -201,6 +212,7 @@ class Run:
             scheme=self.scheme,
             weights=self.weights,
             engine=[part for e in engines for part in (e.name, e.version, e.options)],
+            accuracy_by=self.accuracy_by,
             baseline=self.baseline_engine.version,
             protocol=replace(self.protocol, images=None),  # the dataset's part says how many
         )

@@ -6,17 +6,24 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from types import TracebackType
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 
 from bench.calibration.native import NativeCalibration, NativeCalibrator
+from bench.errors import ConfigError
 from bench.quantization.grid import Scheme
 
 Array = npt.NDArray[np.float32]
 S = TypeVar("S", bound="Session")
+
+AccuracyBy = Literal["int8 kernels", "exact emulation"]
+"""What a row's accuracy was computed with: the engine's own INT8, or its Q/DQ file in float."""
+
+AccuracyChoice = Literal["probe", "kernels", "emulation"]
+"""Who decides that: a probe of the kernels (see ``bench.engine.probe``), or the user."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +211,30 @@ class HalfPrecision(Protocol):
     def build_fp16(self, model: onnx.ModelProto) -> Session:
         """A session in FP16 for a float model with a fixed batch; raises EngineError."""
         ...
+
+
+@runtime_checkable
+class Emulating(Protocol):
+    """An engine that can also compute a Q/DQ file exactly in float, whatever its INT8 kernels do.
+
+    Exactly means: every sum of products as int32 has it, up to the rounding of float32.
+    """
+
+    @property
+    def accuracy_by(self) -> AccuracyChoice: ...
+
+    def build_exact(self, qdq: onnx.ModelProto) -> Session:
+        """A session for a Q/DQ model with a fixed batch; raises EngineError if it is refused."""
+        ...
+
+
+def check_accuracy_choice(choice: str) -> None:
+    """Raise ConfigError for an ``accuracy_by`` that is none."""
+    if choice not in get_args(AccuracyChoice):
+        raise ConfigError(
+            f"engine.accuracy_by={choice} is unknown",
+            f"Use {' or '.join(get_args(AccuracyChoice))}",
+        )
 
 
 def calibrates(engine: Engine | Builder) -> bool:

@@ -2,6 +2,9 @@
 
 It runs a Q/DQ file with int8 convolutions and fuses the activation behind a convolution into it, as
 TensorRT does. Float layers run in FP32, whatever the processor offers.
+
+Without VNNI or AMX its int8 kernels add two products at a time in int16, which saturates. So it can
+also compute the file in float: then Q/DQ stay operations of their own, and no sum is cut off.
 """
 
 from __future__ import annotations
@@ -15,7 +18,14 @@ import onnx
 import openvino as ov
 from onnx import helper, numpy_helper
 
-from bench.engine.base import Array, Description, Int8Model, Session
+from bench.engine.base import (
+    AccuracyChoice,
+    Array,
+    Description,
+    Int8Model,
+    Session,
+    check_accuracy_choice,
+)
 from bench.errors import EngineError
 from bench.model.graph import COMPUTE_OPS
 from bench.quantization.grid import Scheme
@@ -29,13 +39,25 @@ _ELEMENTWISE = frozenset(
 )
 
 
+_EXACT = {"LP_TRANSFORMS_MODE": "NO"}
+"""Without OpenVINO's low-precision transformations no product runs in int8."""
+
+
 @dataclass(frozen=True)
 class OpenVino:
-    """``threads`` = 0 leaves the number of threads to OpenVINO."""
+    """``threads`` = 0 leaves the number of threads to OpenVINO.
+
+    ``accuracy_by`` says whether accuracies are those of the int8 kernels or of an exact emulation.
+    Raises ConfigError for an unknown one.
+    """
 
     threads: int = 0
+    accuracy_by: AccuracyChoice = "probe"
     name: str = "openvino"
     schemes: ClassVar[tuple[Scheme, ...]] = ("symmetric", "asymmetric")
+
+    def __post_init__(self) -> None:
+        check_accuracy_choice(self.accuracy_by)
 
     @property
     def version(self) -> str:
@@ -46,23 +68,33 @@ class OpenVino:
         return f"threads={self.threads}"
 
     def build(self, model: onnx.ModelProto) -> OpenVinoSession:
+        return self._compile(guard_concatenations(model), {})
+
+    def build_int8(self, model: Int8Model) -> OpenVinoSession:
+        return self.build(model.qdq)
+
+    def build_exact(self, qdq: onnx.ModelProto) -> OpenVinoSession:
+        return self._compile(qdq, _EXACT)
+
+    def _compile(self, model: onnx.ModelProto, further: Mapping[str, object]) -> OpenVinoSession:
         settings: dict[str, object] = {
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": "f32",  # bfloat16 where the processor has it, otherwise
             "PERFORMANCE_HINT": "LATENCY",
+            # A Gemm in float whose weights are int8 would quantize its input by itself.
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+            **further,
         }
         if self.threads:
             settings["INFERENCE_NUM_THREADS"] = self.threads
         core = ov.Core()
         try:
-            content = guard_concatenations(model).SerializeToString()
-            compiled = core.compile_model(core.read_model(content), "CPU", settings)
+            compiled = core.compile_model(
+                core.read_model(model.SerializeToString()), "CPU", settings
+            )
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:300]
             raise EngineError(f"OpenVINO refuses the model ({reason})") from error
         return OpenVinoSession(compiled, _names(model))
-
-    def build_int8(self, model: Int8Model) -> OpenVinoSession:
-        return self.build(model.qdq)
 
 
 class OpenVinoSession(Session):

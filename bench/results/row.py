@@ -40,10 +40,11 @@ class Row:
     """One run: what was asked, what was measured, and on what. Unmeasured values are None."""
 
     run_key: str = column("hash of everything that can change the result")
-    status: Literal["ok", "built", "skipped"] = column(
-        "ok; built: an engine for another machine, not run here; skipped: the engine refused"
+    status: Literal["ok", "built", "skipped", "unfaithful"] = column(
+        "ok; built: an engine for another machine, not run here; skipped: the engine refused; "
+        "unfaithful: what was run does not compute the Q/DQ file, so its accuracy says nothing"
     )
-    error: str = column("why a run was skipped")
+    error: str = column("why a run was skipped, or is unfaithful")
 
     model: str = column("model name")
     weights: str = column("where the weights came from")
@@ -88,8 +89,9 @@ class Row:
         "signal to quantization noise of the raw outputs", unit="dB", better="higher", default=None
     )
     agreement_db: float | None = column(
-        "SQNR of the engine's outputs against ONNX Runtime's on the same Q/DQ file; with "
-        "engine.mode=implicit the engine read the FP32 file and these ranges instead",
+        "SQNR of the first images' outputs, with which int8 was measured, against another "
+        "library's exact computation of the same Q/DQ file; with engine.mode=implicit the engine "
+        "read the FP32 file and these ranges instead",
         unit="dB",
         better="higher",
         default=None,
@@ -332,6 +334,28 @@ class Row:
     baseline_engine: str = column(
         "what ran the FP32 ONNX baseline, on the CPU or on CUDA", default=""
     )
+    accuracy_by: str = column(
+        "what int8 was measured with: the engine's int8 kernels or, where these are not exact on "
+        "this processor, an exact emulation of the Q/DQ file; latencies are the kernels' all the "
+        "same",
+        default="",
+    )
+    agreement_limit_db: float | None = column(
+        "what agreement_db has to reach: the file's own rounding noise, with a margin",
+        unit="dB",
+        default=None,
+    )
+    agreement_delta: float | None = column(
+        "the metric on those images, minus that of the exact computation", default=None
+    )
+    kernels_int8: float | None = column(
+        "the metric of the engine's int8 kernels on this processor, where int8 is an emulation's",
+        better="higher",
+        default=None,
+    )
+    kernels_delta: float | None = column("kernels_int8 minus FP32", better="higher", default=None)
+    kernels_ci_low: float | None = column("lower end of its 95 % interval", default=None)
+    kernels_ci_high: float | None = column("upper end of its 95 % interval", default=None)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
