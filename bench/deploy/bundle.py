@@ -110,7 +110,8 @@ def _facts(row: Row, run: Run, artefact: Artefact, samples: Samples) -> dict[str
         "calibrator_params", "calibration_size", "calibration_seed", "calibration_preprocess",
         "calibration_strategy", "input_range", "plan", "placement", "weight_scales", "engine",
         "engine_version", "metric", "fp32", "int8", "delta", "ci_low", "ci_high", "n_images",
-        "sqnr_db", "hardware", "device", "environment", "git_commit", "overrides",
+        "sqnr_db", "accuracy_by", "kernels_int8", "hardware", "device", "environment",
+        "git_commit", "overrides",
     )  # fmt: skip
     return {
         "bundle": 1,

@@ -49,7 +49,7 @@ def look_at_packages() -> Finding:
 def look_at_processor() -> Finding:
     if environment.int8_instructions():
         return Finding("pass", environment.hardware())
-    mend = "Accuracies hold; INT8 latencies of this processor say little of others"
+    mend = "See INT8 kernels below; INT8 latencies of this processor say little of others"
     return Finding("absent", f"{environment.hardware()}: neither VNNI nor AMX", mend)
 
 

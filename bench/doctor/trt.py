@@ -107,7 +107,7 @@ def _compare(
 ) -> Finding:
     """What a session gives against ONNX Runtime on ``reference``."""
     sqnr = Sqnr()
-    with OnnxRuntime().build(reference) as expected:
+    with OnnxRuntime().build_exact(reference) as expected:
         sqnr.update(expected.run(tiny.batch), session.run(tiny.batch))
     told = session.describe()
     found = (

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from bench.report.confidence import shift_of
-from bench.report.wording import GROUP, SAME_SPEED, measured, plural
+from bench.report.wording import GROUP, SAME_SPEED, known, measured, plural
 
 FEW_IMAGES = 100
 FOUND = 0.01
@@ -20,12 +20,53 @@ CLIPPED = 0.95
 def find_caveats(tidied: pd.DataFrame) -> tuple[str, ...]:
     """All that weakens the answer, the gravest first."""
     rules = (
-        _skipped, _built, _unmeasured, _finds_nothing, _builder_refused, _no_fp32_engine,
+        _unfaithful, _saturated, _emulated, _skipped, _built, _unmeasured, _finds_nothing,
+        _builder_refused, _no_fp32_engine,
         _built_beside, _unlike_published, _strangers, _agreement, _overlap, _clipped,
         _clipped_outputs, _thresholds, _few_images, _no_interval, _seeds, _latency_notes,
         _unmet, _half_is_as_fast, _machines, _builder_warned,
     )  # fmt: skip
     return tuple(sentence for rule in rules for sentence in rule(tidied))
+
+
+def _unfaithful(rows: pd.DataFrame) -> Iterator[str]:
+    for name, group in rows[rows["status"] == "unfaithful"].groupby(list(GROUP), sort=False):
+        worst = group.sort_values("agreement_db", kind="stable").iloc[0]
+        yield (
+            f"{_name(name)} does not compute the Q/DQ file in {plural(len(group), 'run')}, so "
+            f"their accuracy says nothing about INT8: they are not recommended, and no claim "
+            f"counts them. The worst: {str(worst['error']).rstrip('.')}."
+        )
+
+
+def _saturated(rows: pd.DataFrame) -> Iterator[str]:
+    """Rows from before the kernels were probed, on processors where they must saturate."""
+    old = measured(rows)
+    old = old[(old["accuracy_by"] == "") & old["hardware"].str.contains("no VNNI")]
+    for name, group in old[old["engine"].isin(("openvino", "onnxruntime"))].groupby(list(GROUP)):
+        yield (
+            f"{_name(name)} was measured with int8 kernels that saturate on a processor without "
+            f"VNNI, in {plural(len(group), 'run')}: their accuracy is wrong. Run the sweep again."
+        )
+
+
+def _emulated(rows: pd.DataFrame) -> Iterator[str]:
+    emulated = measured(rows)
+    emulated = emulated[emulated["accuracy_by"] == "exact emulation"]
+    for name, group in emulated.groupby(list(GROUP), sort=False):
+        least = group.loc[group["delta"].idxmax()]
+        kernels = known(least["kernels_int8"])
+        reach = (
+            ""
+            if kernels is None
+            else f"; the kernels themselves reach {kernels:.3f} {least['metric']} where the file "
+            f"has {least['int8']:.3f}, so do not deploy them here unseen"
+        )
+        yield (
+            f"{_name(name)} computed the accuracy of {plural(len(group), 'run')} exactly, in "
+            f"float, as another engine will: its int8 kernels are not what was asked for, or not "
+            f"exact on this processor. Latencies are those of the kernels{reach}."
+        )
 
 
 def _skipped(rows: pd.DataFrame) -> Iterator[str]:

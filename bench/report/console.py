@@ -54,6 +54,8 @@ def _view(rows: pd.DataFrame, summary: Summary, *, narrow: bool) -> Table:
     )
     left_out = set() if rows["calibration_seed"].nunique() > 1 else {"seed"}
     left_out |= set() if rows["speedup_fp16"].notna().any() else {"over FP16"}
+    left_out |= set() if rows["kernels_int8"].notna().any() else {"kernels here"}
+    unfaithful = set(rows.loc[rows["status"] == "unfaithful", "run_key"])
     cells = [cells_of(row, left_out, narrow) for _, row in _best_first(rows, summary).iterrows()]
     for name in cells[0]:
         words = name in ("", "calibrator", "plan")
@@ -63,12 +65,15 @@ def _view(rows: pd.DataFrame, summary: Summary, *, narrow: bool) -> Table:
             view.add_column(name, justify="right", no_wrap=True)
     for key, line in zip(_best_first(rows, summary)["run_key"], cells, strict=True):
         best, tied = key in summary.best_keys, key in summary.tied_keys
-        mark = "★" if best else "≈" if tied else ""
-        style = "bold green" if best else None
+        wrong = key in unfaithful
+        mark = "★" if best else "≈" if tied else "✗" if wrong else ""
+        style = "bold green" if best else "red" if wrong else None
         view.add_row(*(Text(text) for text in (line | {"": mark}).values()), style=style)
     if built:
         return view
     view.caption = "★ recommended   ≈ cannot be told apart from the least loss by accuracy"
+    if unfaithful:
+        view.caption += "   ✗ does not compute the Q/DQ file"
     view.caption_justify = "left"
     return view
 
@@ -80,6 +85,7 @@ def _cells(row: pd.Series, left_out: set[str], narrow: bool) -> dict[str, str]:
     cells = _asked(row) | {
         "FP32": _number(known(row["fp32"]), ".3f"),
         "INT8": "skipped" if skipped else _number(known(row["int8"]), ".3f"),
+        "kernels here": _number(known(row["kernels_int8"]), ".3f"),
         "delta": signed(known(row["delta"])),
         "95 % interval": interval(known(row["ci_low"]), known(row["ci_high"]), missing=MISSING),
         "INT8 ms": _number(latency, ".1f") + ("*" if row["latency_note"] else ""),

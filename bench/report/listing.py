@@ -30,6 +30,8 @@ KEY = ("calibrator", "calibration_size", "plan")
 RESULTS = (
     "fp32", "int8", "delta", "ci_low", "int8_latency_p50_ms", "speedup", "int8_mac_share",
 )  # fmt: skip
+KERNELS = ("kernels_int8",)
+"""Where the accuracy is not that of the engine's int8 kernels."""
 HALF = ("fp16", "speedup_fp16")
 """Where an engine has FP16 too."""
 BUILT = (
@@ -66,7 +68,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One row: its mark is "best", "tie", "skipped" or nothing."""
+    """One row: its mark is "best", "tie", "skipped", "unfaithful" or nothing."""
 
     mark: str
     cells: tuple[Cell, ...]
@@ -131,6 +133,8 @@ def _results(rows: pd.DataFrame) -> list[str]:
     built, half = rows["status"] == "built", rows["fp16"].notna()
     return [
         *([] if built.all() else RESULTS),
+        *(KERNELS if rows["kernels_int8"].notna().any() else ()),
+        *(("accuracy_by",) if rows["accuracy_by"].nunique() > 1 else ()),
         *(HALF if half.any() else ()),
         *(BUILT if built.any() else ()),
     ]
@@ -157,8 +161,8 @@ def _cell(row: pd.Series, name: str) -> Cell:
             return Cell(str(row["rule"]), str(row["rule"]))
         case "ci_low":
             text = interval(number, known(row["ci_high"]), missing=MISSING)
-        case "status" if row["status"] == "skipped":
-            return Cell(f"skipped: {row['error'] or 'no reason was recorded'}", "skipped")
+        case "status" if (status := row["status"]) in ("skipped", "unfaithful"):
+            return Cell(f"{status}: {row['error'] or 'no reason was recorded'}", status)
         case _:
             text = cell(name, row[name])
     return Cell(text, text if name in TEXT else "" if number is None else f"{number:.6g}")
@@ -167,8 +171,8 @@ def _cell(row: pd.Series, name: str) -> Cell:
 def _mark(row: pd.Series, summary: Summary) -> str:
     if row["run_key"] in summary.best_keys:
         return "best"
-    if row["status"] == "skipped":
-        return "skipped"
+    if row["status"] in ("skipped", "unfaithful"):
+        return str(row["status"])
     return "tie" if row["run_key"] in summary.tied_keys else ""
 
 

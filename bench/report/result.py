@@ -48,6 +48,13 @@ class Half(Difference):
 
 
 @dataclass(frozen=True)
+class Kernels(Difference):
+    """What the engine's int8 kernels reach on this processor, where the accuracy is not theirs."""
+
+    value: float
+
+
+@dataclass(frozen=True)
 class Result(Difference):
     """One measured row, as the answer speaks of it."""
 
@@ -65,6 +72,7 @@ class Result(Difference):
     files: tuple[str, ...] = ()
     spread: SeedSpread | None = None
     fp16: Half | None = None
+    kernels: Kernels | None = None
 
     @property
     def name(self) -> str:
@@ -126,6 +134,7 @@ def read_result(row: pd.Series, rows: pd.DataFrame) -> Result:
         files=_files(row),
         spread=seed_spread(rows, rule, setting, size),
         fp16=_half(row),
+        kernels=_kernels(row),
     )
 
 
@@ -137,6 +146,14 @@ def _half(row: pd.Series) -> Half | None:
         known(row[name]) for name in ("fp16_ci_low", "fp16_ci_high", "speedup_fp16")
     )
     return Half(delta, low, high, value, speedup)
+
+
+def _kernels(row: pd.Series) -> Kernels | None:
+    value, delta = known(row["kernels_int8"]), known(row["kernels_delta"])
+    if value is None or delta is None:
+        return None
+    low, high = (known(row[name]) for name in ("kernels_ci_low", "kernels_ci_high"))
+    return Kernels(delta, low, high, value)
 
 
 def _files(row: pd.Series) -> tuple[str, ...]:

@@ -102,6 +102,7 @@ class Answer:
         return (
             f"{self.group}, {best.name}: {best.change} {self.metric} "
             f"(95 % interval {best.interval}{share}){spread}{speed}. {self.rule}{self.half}"
+            f"{self.by_kernels}"
         )
 
     @property
@@ -113,6 +114,18 @@ class Answer:
         return (
             f" FP16 on the same engine {fp16.change} {self.metric} "
             f"(95 % interval {fp16.interval}); {fp16.pays}."
+        )
+
+    @property
+    def by_kernels(self) -> str:
+        """What the engine's int8 kernels reach where the accuracy is not theirs; or nothing."""
+        kernels = self.best.kernels
+        if kernels is None:
+            return ""
+        return (
+            f" The accuracy is the Q/DQ file's, computed exactly; the int8 kernels of this engine "
+            f"reach {kernels.value:.3f} on this processor (95 % interval of the difference "
+            f"{kernels.interval})."
         )
 
 
@@ -129,6 +142,7 @@ class Summary:
     rows: int
     skipped: int
     built: int
+    unfaithful: int
 
     @property
     def best_keys(self) -> frozenset[str]:
@@ -143,12 +157,30 @@ def summarize(table: pd.DataFrame) -> Summary:
     """The answers of a table, in the order in which its groups appear."""
     tidied = tidy(table)
     groups = [rows for _, rows in measured(tidied).groupby(list(GROUP), sort=False) if len(rows)]
-    skipped, built = (int((tidied["status"] == status).sum()) for status in ("skipped", "built"))
+    unfaithful = [
+        rows
+        for _, rows in tidied.groupby(list(GROUP), sort=False)
+        if (rows["status"] == "unfaithful").any() and measured(rows).empty
+    ]
+    counts = (int((tidied["status"] == s).sum()) for s in ("skipped", "built", "unfaithful"))
     return Summary(
         tuple(_answer(rows) for rows in groups if not finds_nothing(rows)),
-        tuple(_no_answer(rows) for rows in groups if finds_nothing(rows)),
-        find_caveats(tidied), len(tidied), skipped, built,
-    )  # fmt: skip
+        (
+            *(_no_answer(rows) for rows in groups if finds_nothing(rows)),
+            *(_nothing_faithful(rows) for rows in unfaithful),
+        ),
+        find_caveats(tidied),
+        len(tidied),
+        *counts,
+    )
+
+
+def _nothing_faithful(rows: pd.DataFrame) -> str:
+    first = rows.iloc[0]
+    return (
+        f"{first['model']} on {first['dataset']}, {first['engine']}: no run is recommended, as "
+        "none computes its Q/DQ file faithfully. The warnings say why."
+    )
 
 
 def _no_answer(rows: pd.DataFrame) -> str:

@@ -212,6 +212,7 @@ HEADINGS = {
     "fp32": "FP32",
     "int8": "INT8",
     "fp16": "FP16",
+    "kernels_int8": "INT8 kernels here",
     "ci_low": "95 % low",
     "ci_high": "95 % high",
     "n_images": "validated on",
