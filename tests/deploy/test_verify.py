@@ -35,10 +35,14 @@ sys.meta_path.insert(0, OnlyThese())
 
 TOP_1 = """
 import numpy as np, onnxruntime as ort
-bundle, file = sys.argv[1:]
+bundle, file, accuracy_by = sys.argv[1:]
 with np.load(file) as data:
     images, labels = data["images"], data["labels"]
-session = ort.InferenceSession(bundle + "/model.qdq.onnx", providers=["CPUExecutionProvider"])
+options = ort.SessionOptions()
+if accuracy_by == "exact emulation":
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+file = bundle + "/model.qdq.onnx"
+session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 name = session.get_inputs()[0].name
 found = [session.run(None, {name: image[None]})[0][0].argmax() for image in images]
 print(repr(float(np.mean(np.array(found) == labels))))
@@ -61,9 +65,10 @@ def test_a_bundle_checks_itself_without_the_package(bundles, tmp_path):
     for bundle in bundles.values():
         ended = in_clean_environment(code, bundle / "verify.py", cwd=tmp_path)
         assert ended.returncode == 0, ended.stdout + ended.stderr
-        sums, outputs = ended.stdout.splitlines()
+        sums, outputs, kernels = ended.stdout.splitlines()
         assert sums == "ok      17 files have their checksums"
         assert outputs == "ok      model.qdq.onnx: outputs are exactly those kept"
+        assert "ONNX Runtime" in kernels  # its int8 kernels may saturate on this processor
 
 
 def test_the_file_gives_the_row_in_a_clean_environment(bundles, rows, tmp_path):
@@ -71,7 +76,8 @@ def test_the_file_gives_the_row_in_a_clean_environment(bundles, rows, tmp_path):
         run: Run = build_typed(rows[plan].overrides.split())
         images = np.concatenate(first_batches(run, 48))
         np.savez(tmp_path / "all.npz", images=images, labels=np.asarray(run.dataset.labels))
-        ended = in_clean_environment(TOP_1, bundle, tmp_path / "all.npz", cwd=tmp_path)
+        by = rows[plan].accuracy_by
+        ended = in_clean_environment(TOP_1, bundle, tmp_path / "all.npz", by, cwd=tmp_path)
         assert ended.stdout.strip() == repr(rows[plan].int8), ended.stderr
     assert rows["all"].int8 != rows["all"].fp32  # or FP32 would do as well
 
@@ -135,7 +141,10 @@ def test_a_missing_file_is_told(copied):
 
 def engine_outputs(bundle: Path, folder: Path, change: float) -> list[Path]:
     """What ``trtexec --exportOutput`` would write of an engine that is off by ``change``."""
-    session = ort.InferenceSession(bundle / "model.qdq.onnx", providers=["CPUExecutionProvider"])
+    options = ort.SessionOptions()
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    providers = ["CPUExecutionProvider"]
+    session = ort.InferenceSession(bundle / "model.qdq.onnx", options, providers=providers)
     written = []
     for index in range(4):
         batch = np.fromfile(bundle / "samples" / f"batch-{index}.bin", "<f4").reshape(1, 3, 64, 64)

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 from onnx import numpy_helper
 
@@ -51,7 +53,7 @@ def test_every_check_has_a_line_and_stands_in_the_json(tmp_path, capsys, monkeyp
     assert list(found) == named
     printed = capsys.readouterr().out
     assert all(name in printed for name in named)
-    for name in ("Python", "packages", "OpenVINO, ONNX Runtime"):
+    for name in ("Python", "packages", "Q/DQ computed exactly"):
         assert found[name]["status"] == "pass", found[name]
     assert all(outcome["mend"] for outcome in found.values() if outcome["status"] != "pass")
     assert status == any(outcome["status"] == "fail" for outcome in found.values())
@@ -137,19 +139,38 @@ def test_a_processor_without_int8_and_scarce_memory_are_told(monkeypatch):
     assert (finding.status, finding.found) == ("fail", "1.0 GiB free of 16.0")
 
 
-def test_an_engine_that_computes_something_else_is_found(monkeypatch):
-    class Wrong(OnnxRuntime):
-        """Takes one layer's weights for twice as large."""
+class Saturating(OnnxRuntime):
+    """Weights beyond six bits are cut off."""
 
-        def build(self, model: Any) -> Any:
-            wrong = type(model)()
-            wrong.CopyFrom(model)
-            (scale,) = (t for t in wrong.graph.initializer if t.name == "left/weight/scale")
-            scale.CopyFrom(numpy_helper.from_array(2 * numpy_helper.to_array(scale), scale.name))
-            return super().build(wrong)
+    def build(self, model: onnx.ModelProto) -> Any:
+        wrong = onnx.ModelProto()
+        wrong.CopyFrom(model)
+        for tensor in wrong.graph.initializer:
+            values = numpy_helper.to_array(tensor)
+            if values.dtype == np.int8:
+                cut = np.clip(values, -63, 63).astype(np.int8)
+                tensor.CopyFrom(numpy_helper.from_array(cut, tensor.name))
+        return super().build(wrong)
 
-    monkeypatch.setattr(engines, "OpenVino", Wrong)
-    finding = engines.compare_cpu_engines()
+
+class AlwaysSaturating(Saturating):
+    def build_exact(self, model: onnx.ModelProto) -> Any:
+        return self.build(model)
+
+
+def test_kernels_that_are_not_exact_are_told_with_what_follows(monkeypatch):
+    monkeypatch.setattr(engines, "CPU_ENGINES", (Saturating(),))
+    finding = engines.probe_int8_kernels()
+    assert finding.status == "absent"  # no failure: accuracies are computed in float then
+    assert "small networks wrong, such as: 1x1 convolution of 3 channels" in finding.found
+    assert "kernels_int8" in finding.mend
+    assert "Gemm" in finding.figures["onnxruntime"]["wrong"]
+    assert engines.probe_emulations().status == "pass"
+
+
+def test_an_emulation_that_is_not_exact_is_a_failure(monkeypatch):
+    monkeypatch.setattr(engines, "CPU_ENGINES", (AlwaysSaturating(),))
+    finding = engines.probe_emulations()
     assert finding.status == "fail"
     assert "constraints.txt" in finding.mend
 

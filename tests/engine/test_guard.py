@@ -78,8 +78,8 @@ def test_the_guard_changes_no_value(joined, images, run_in_onnxruntime, behind, 
 
 @pytest.mark.parametrize("placement", ["explicit", "implicit"])
 @pytest.mark.parametrize("behind", [k for k in BEHIND if k != "Clip"])
-def test_openvino_computes_what_it_is_given(joined, images, sqnr, behind, placement):
-    proto, x = joined(behind, placement), images(seed=9)
+def test_openvino_computes_what_it_is_given(joined, images, sqnr, behind, placement, seven_bits):
+    proto, x = seven_bits(joined(behind, placement)), images(seed=9)
     with OnnxRuntime(threads=1).build(proto) as session:
         expected = session.run(x)
     with OpenVino(threads=1).build(proto) as session:

@@ -64,6 +64,8 @@ class Network:
             options = ort.SessionOptions()
             options.intra_op_num_threads = 1
             options.log_severity_level = 4
+            # Exactly as the file says, on every processor.
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
             self.session = ort.InferenceSession(
                 self.content, options, providers=["CPUExecutionProvider"]
             )
