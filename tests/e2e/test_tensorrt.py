@@ -49,6 +49,7 @@ def test_explicit_yields_a_full_row(run: Bench, fake_tensorrt: Callable[..., Any
     assert empty == {
         "published_fp32", "calibration_overlap", "calibration_batches",
         "agreement_db",  # the stand-in runs the very file in ONNX Runtime: infinite
+        "kernels_int8", "kernels_delta", "kernels_ci_low", "kernels_ci_high",  # the row's
         "output_amax_share",  # of placement=implicit
         "f1_threshold_fp32", "f1_threshold_int8", "f1_fp32", "f1_int8",  # of detection
         "f1_int8_at_fp32_threshold", "f1_kept_ci_low", "f1_kept_ci_high",
