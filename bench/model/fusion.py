@@ -55,34 +55,37 @@ def fused_tensors(graph: Graph) -> frozenset[str]:
 
 
 def taken_sums(graph: Graph) -> dict[str, str]:
-    """Of each residual Add that a convolution can take in: the tensor which that one makes.
+    """Of each residual Add that a convolution can take in: the input that this convolution makes.
 
-    The other input is the residual. A convolution is also behind its batch normalization and
-    activation function (``maker``), as in ModelOpt's ``build_non_residual_input_map``. It cannot
-    take in a sum with something computed from its own output. Where both inputs qualify, as with a
-    convolution on the shortcut, the residual is the shorter side: the one with fewer nodes of its
-    own.
+    The other input is the residual. After ModelOpt's ``build_non_residual_input_map``: what follows
+    the convolution may be batch normalization and an activation function (``convolution_behind``).
+    A convolution cannot take in a sum with something computed from its own output. Where both
+    inputs qualify, as with a convolution on the shortcut, the residual is the shorter side, with
+    fewer nodes of its own. (The guide has "weighted layers", so matrix products too: ModelOpt
+    leaves those out, and so does this.)
     """
     found: dict[str, str] = {}
     for name in graph.residual_adds:
         first, second = graph.nodes[name].input
         before, behind = _ancestors(first, graph), _ancestors(second, graph)
         own = {first: before - behind, second: behind - before}
-        able = [tensor for tensor in own if maker(tensor, graph) in own[tensor]]
+        able = [tensor for tensor in own if convolution_behind(tensor, graph) in own[tensor]]
         if able:
             found[name] = max(able, key=lambda tensor: len(own[tensor]))
     return found
 
 
-def maker(tensor: str, graph: Graph) -> str | None:
-    """The compute node whose output ``tensor`` is, or is a pointwise function of; None if none."""
+def convolution_behind(tensor: str, graph: Graph) -> str | None:
+    """The convolution whose output ``tensor`` is, or is a pointwise function of; None if none."""
     node = graph.producer.get(tensor)
-    if node is None or node.name in graph.compute:
-        return None if node is None else node.name
+    if node is None:
+        return None
+    if node.op_type in ("Conv", "ConvTranspose"):
+        return node.name
     if node.op_type not in _ACTIVATIONS | _ELEMENTWISE:
         return None
-    makers = {maker(name, graph) for name in node.input if graph.is_activation(name)}
-    return makers.pop() if len(makers) == 1 else None
+    found = {convolution_behind(name, graph) for name in node.input if graph.is_activation(name)}
+    return found.pop() if len(found) == 1 else None
 
 
 def _ancestors(tensor: str, graph: Graph) -> set[str]:

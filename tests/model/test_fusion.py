@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.model.fusion import fused_tensors, maker, taken_sums
+from bench.model.fusion import convolution_behind, fused_tensors, taken_sums
 from bench.model.graph import Graph
 
 
@@ -119,6 +119,17 @@ def test_an_activation_function_in_front_of_the_sum_belongs_to_the_convolution(
     y = g.silu(g.conv(g.silu(g.conv(x, 4, 4, "one"), "silu1"), 4, 4, "two"), "silu2")
     graph = Graph(load(g.model(g.conv(g.op("Add", x, y, name="total"), 4, 2, "last"))))
     assert taken_sums(graph) == {"total": "silu2_out"}
-    assert maker("silu2_out", graph) == maker("silu2_sigmoid_out", graph) == "two"
-    assert maker("total_out", graph) is None
-    assert maker("images", graph) is None
+    for tensor in ("two_out", "silu2_sigmoid_out", "silu2_out"):
+        assert convolution_behind(tensor, graph) == "two"
+    assert convolution_behind("total_out", graph) is None
+    assert convolution_behind("images", graph) is None
+
+
+def test_a_matrix_product_takes_in_no_sum(load, sketch) -> None:
+    g = sketch()
+    x = g.op("Relu", g.conv("images", 3, 4, "stem"), name="relu")
+    product = g.op("MatMul", x, g.const(g.normal(16, 16)), name="product")
+    total = g.op("Add", x, product, name="total")
+    graph = Graph(load(g.model(g.conv(total, 4, 2, "last"))))
+    assert graph.residual_adds == ("total",)
+    assert taken_sums(graph) == {}
