@@ -57,7 +57,7 @@ class RunRanges:
     def output_share(self) -> float | None:
         """Smallest amax over the largest |x| observed, of the outputs that have a range.
 
-        Only placement=implicit gives outputs one, as TensorRT's caches do; None without.
+        Only the implicit placements give outputs one, as TensorRT's caches do; None without.
         """
         observed = {s.name: max(abs(s.min), abs(s.max)) for s in self.calibration.snapshots}
         shares = [

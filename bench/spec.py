@@ -23,7 +23,7 @@ from bench.model.heads.base import Head
 from bench.model.onnx_model import OnnxModel
 from bench.model.published import Published
 from bench.quantization.grid import Scheme
-from bench.quantization.plan import Placement, PrecisionPlan
+from bench.quantization.plan import IMPLICIT, Placement, PrecisionPlan
 from bench.quantization.weights import WeightScales
 from bench.results.row import run_key
 
@@ -268,7 +268,7 @@ class Run:
     def _check_native(self) -> None:
         """Ranges of TensorRT's own calibrators, and whether they can be had and used as asked."""
         own, calibrator = calibrates(self.engine), self.calibrator
-        if own and self.placement != "implicit":
+        if own and self.placement not in IMPLICIT:
             raise ConfigError(
                 f"engine.mode=implicit wants every tensor's range, not placement={self.placement}",
                 "Add placement=implicit",

@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from bench.calibration.native import NativeCalibration
 from bench.compose import build_run
 from bench.engine.onnxrt import OnnxRuntime
 from bench.errors import ConfigError
+from bench.quantization.plan import Placement
 from bench.spec import Run
 from tests.composing import composed
 
@@ -19,6 +21,17 @@ class SymmetricOnly(OnnxRuntime):
 
     name: str = "plain"
     schemes = ("symmetric",)
+
+
+@dataclass(frozen=True)
+class Calibrates(OnnxRuntime):
+    """An engine with calibrators of its own, as TensorRT's implicit mode."""
+
+    name: str = "native"
+    calibrates = True
+
+    def calibrate(self, *given: object) -> NativeCalibration:
+        raise NotImplementedError
 
 
 @pytest.fixture
@@ -39,3 +52,19 @@ def test_a_scheme_that_the_engine_lacks_is_refused_in_one_line(run: Run) -> None
         replace(plain, scheme="asymmetric").check()
     assert "Use scheme=symmetric, or another engine" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("placement", ["implicit", "implicit_tensorrt10"])
+def test_an_engine_that_calibrates_takes_every_implicit_placement(
+    run: Run, placement: Placement
+) -> None:
+    replace(run, engine=Calibrates(), placement=placement).check()
+
+
+@pytest.mark.parametrize("placement", ["explicit", "explicit_residual"])
+def test_an_engine_that_calibrates_refuses_explicit_placements(
+    run: Run, placement: Placement
+) -> None:
+    told = f"wants every tensor's range, not placement={placement}. Add placement=implicit"
+    with pytest.raises(ConfigError, match=told):
+        replace(run, engine=Calibrates(), placement=placement).check()

@@ -5,17 +5,24 @@ lies beyond to the last of them (the *reference*), merge the same bins without w
 levels and spread each level evenly over its non-empty bins (the *quantized* distribution), and take
 the number of bins with the least Kullback-Leibler divergence between the two. They differ in:
 
-|                | tensorrt                 | modelopt             | onnxruntime                   |
-|----------------|--------------------------|----------------------|-------------------------------|
-| histogram of   | abs(x), to nearest bin   | abs(x), floor        | x on [-max, max], floor       |
-| bins           | 2048                     | 2048                 | 128                           |
-| bin 0          | discarded                | copied from bin 1    | kept                          |
-| levels         | 127 up to the middle of  | 128 over the kept    | 128 of so many whole bins, as |
-|                | the last bin kept        | bins                 | fit; the last takes the rest  |
-| fewest bins    | 128                      | 128                  | 64 on each side               |
-| empty bins     | infinite where only the quantized is empty  || smoothed by 0.0001            |
-| equal minima   | the last                 | the last             | the first                     |
-| threshold      | the last bin's end       | the last bin's end   | the last bin's end, <= max    |
+|              | tensorrt            | tensorrt10    | modelopt      | onnxruntime               |
+|--------------|---------------------|---------------|---------------|---------------------------|
+| histogram of | abs(x), nearest bin | abs(x), floor | abs(x), floor | x on [-max, max], floor   |
+| bins         | 2048                | 2048          | 2048          | 128                       |
+| bin 0        | discarded           | discarded     | is bin 1      | kept                      |
+| levels       | 127 up to the       | 128 over the  | 128 over the  | 128 of so many whole bins |
+|              | middle of the last  | kept bins     | kept bins     | as fit; the last takes    |
+|              | bin kept            |               |               | the rest                  |
+| fewest bins  | 128                 | 128           | 128           | 64 on each side           |
+| empty bins   | infinite where only the quantized is empty         || smoothed by 0.0001        |
+| equal minima | the last            | the last      | the last      | the first                 |
+| threshold    | the last bin's end  | half a bin    | the last      | the last bin's end,       |
+|              |                     | further       | bin's end     | at most max               |
+
+``tensorrt`` is what the caches of TensorRT 7 and 8 decide, ``tensorrt10`` another reading, which a
+cache of 10.14.1 allows: see the two functions. On the one cache whose model and images are known,
+of 10.14.1 too, they fit equally well (``scripts/compare_native_cache.py``), so the default is one
+for all versions.
 """
 
 from __future__ import annotations
@@ -43,10 +50,10 @@ class _Entropy:
     first batch holds that. A number is TensorRT's calibration batch size: see ``doubled_range``.
 
     Raises ConfigError for an unknown variant, unless 2 <= levels <= bins <= MOST_BINS, and for a
-    batch size below 1 or of a variant other than tensorrt.
+    batch size below 1 or of a variant that is not TensorRT's.
     """
 
-    variant: Literal["tensorrt", "modelopt", "onnxruntime"] = "tensorrt"
+    variant: Literal["tensorrt", "tensorrt10", "modelopt", "onnxruntime"] = "tensorrt"
     bins: int | None = None
     levels: int | None = None
     batch_size: int | None = None
@@ -65,10 +72,10 @@ class _Entropy:
             self._check_batch_size(self.batch_size)
 
     def _check_batch_size(self, batch_size: int) -> None:
-        if self.variant != "tensorrt":
+        if self.variant not in _BATCHED:
             raise ConfigError(
                 f"{self.name}'s variant={self.variant} knows no batch_size={batch_size}",
-                "Use variant=tensorrt, or batch_size=null",
+                f"Use variant={' or '.join(_BATCHED)}, or batch_size=null",
             )
         if batch_size < 1:
             raise ConfigError(f"batch_size={batch_size} is out of range", "Use 1 or more, or null")
@@ -86,12 +93,13 @@ class _Entropy:
         return f"bins={bins},levels={levels},variant={self.variant}{batch}"
 
     def amax(self, snapshot: Snapshot) -> float:
-        """The end of the last bin kept; ``tensorrt`` ends up to half a bin above its range.
+        """The end of the last bin kept; TensorRT's end up to half a bin above their range.
 
         That ends at the maximum, or with a ``batch_size`` below twice the maximum.
         """
         if self.batch_size is not None:
-            return _tensorrt(snapshot, *self._size, doubled_range(snapshot, self.batch_size))
+            end = doubled_range(snapshot, self.batch_size)
+            return _BATCHED[self.variant](snapshot, *self._size, end)
         return VARIANTS[self.variant].threshold(snapshot, *self._size)
 
 
@@ -153,8 +161,7 @@ def _tensorrt(snapshot: Snapshot, bins: int, levels: int, end: float | None = No
     - Values go to the nearest bin, and the "centre of the best bin" is (i + 0.5) * width, that
       bin's end: 2048.5/2048 of the maximum where nothing is clipped, 916.5/2048 for images whose
       letterbox bars, 114/255 = 915.6/2048, are in the last bin kept. (Floor bins and a threshold of
-      (bins kept + 0.5) * width, as in S. Migacz' GTC 2017 slides, would give the same two numbers:
-      only TensorRT itself can tell.)
+      (bins kept + 0.5) * width would give the same two numbers: see ``_tensorrt10``.)
     - The tail is in the reference only, as on the slides. Taken by the word, the coarse histogram
       would hold it too: clipping would cost next to nothing, and plain photographs would end at
       1012.5/2048 instead of 2048.5.
@@ -179,6 +186,28 @@ def _tensorrt(snapshot: Snapshot, bins: int, levels: int, end: float | None = No
     counts[0] = 0
     kept = _last_minimum(counts, levels, levels + 1, 1)
     return magnitudes.upper_edge(kept - 1)
+
+
+def _tensorrt10(snapshot: Snapshot, bins: int, levels: int, end: float | None = None) -> float:
+    """As S. Migacz' slides have it (GTC 2017, "8-bit Inference with TensorRT"), without bin 0.
+
+    Floor bins, levels over all bins kept, and a threshold of (bins kept + 0.5) * width.
+
+    - For it: an 8-bit image fills only the bins of its pixel values k/255, and the threshold ends
+      one that is filled. A public cache of TensorRT 10.14.1 (YOLOv8, images unknown) has
+      1880.5/2048 of 1 for its input. Floor bins give that for k = 234; nearest bins end at 1879.5
+      for it and at 1887.5 for the next value.
+    - Undecided: the cache of 10.14.1 whose model and images are known. Of its thresholds either
+      reading gives as many within 10 %.
+    - Against it for 8.6.1: on letterboxed photographs it mostly keeps what lies above the grey, and
+      does not end at the 916.5/2048 that a cache of 8.6.1 shows.
+
+    ``levels=127`` is a third reading, and fits as well. ``end`` is as for ``_tensorrt``.
+    """
+    magnitudes = snapshot.floor_magnitudes(bins, end)
+    counts = magnitudes.counts.copy()
+    counts[0] = 0
+    return (_last_minimum(counts, levels, levels, 0) + 0.5) * magnitudes.width
 
 
 def _modelopt(snapshot: Snapshot, bins: int, levels: int) -> float:
@@ -220,9 +249,13 @@ class _Variant(NamedTuple):
 
 VARIANTS = {
     "tensorrt": _Variant(2048, 127, _tensorrt),
+    "tensorrt10": _Variant(2048, 128, _tensorrt10),
     "modelopt": _Variant(2048, 128, _modelopt),
     "onnxruntime": _Variant(128, 128, _onnxruntime),
 }
+
+_BATCHED = {"tensorrt": _tensorrt, "tensorrt10": _tensorrt10}
+"""The searches that take TensorRT's range, which depends on batches."""
 
 
 def _last_minimum(counts: Counts, levels: int, fewest: int, inset: int) -> int:

@@ -224,9 +224,10 @@ class Snapshot:
             self._magnitudes(self.positive, bins, 0.5, self.amax),
         )
 
-    def floor_magnitudes(self, bins: int = 2048) -> Magnitudes:
-        """The same up to amax, in ``bins`` bins that begin at the multiples: numpy.histogram's."""
-        return self._magnitudes(self.positive + self.negative, bins, 0.0, self.amax)
+    def floor_magnitudes(self, bins: int = 2048, end: float | None = None) -> Magnitudes:
+        """The same in ``bins`` bins that begin at the multiples: numpy.histogram's."""
+        both = self.positive + self.negative
+        return self._magnitudes(both, bins, 0.0, self.amax if end is None else end)
 
     def _magnitudes(self, counts: Counts, bins: int, shift: float, end: float) -> Magnitudes:
         check_bins(bins)

@@ -11,6 +11,7 @@ import onnx
 from bench.calibrate import find_run_ranges, points_with
 from bench.model.graph import Graph
 from bench.model.onnx_model import with_batch
+from bench.quantization.plan import IMPLICIT
 from bench.quantization.qdq import insert_qdq
 from bench.results.histograms import HistogramStore
 from bench.spec import Run
@@ -41,7 +42,7 @@ def make_artefact(run: Run, folder: Path) -> Artefact:
     kept = HistogramStore(folder).ranges(run.key)
     quantized = insert_qdq(network, graph, points_with(run, graph, kept), kept, run.weights)
     everywhere = replace(run, placement="implicit")
-    ranges = kept if run.placement == "implicit" else find_run_ranges(everywhere).amax
+    ranges = kept if run.placement in IMPLICIT else find_run_ranges(everywhere).amax
     batch = run.protocol.batch_size
     in_float = run.plan.float_nodes(graph)
     return Artefact(

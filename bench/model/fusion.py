@@ -1,4 +1,4 @@
-"""Which tensors vanish when an engine fuses layers, as TensorRT does.
+"""Which tensors vanish when an engine fuses layers, as TensorRT does, and which sums are taken in.
 
 After the developer guide's "Types of Fusions" (8.x): a convolution or matrix product takes in the
 batch normalization, the constant scale or shift and the activation behind it, and an elementwise
@@ -52,6 +52,52 @@ def fused_tensors(graph: Graph) -> frozenset[str]:
             inside.update(step[:-1])
             tensor = step[-1]
     return frozenset(inside)
+
+
+def taken_sums(graph: Graph) -> dict[str, str]:
+    """Of each residual Add that a convolution can take in: the input that this convolution makes.
+
+    The other input is the residual. After ModelOpt's ``build_non_residual_input_map``: what follows
+    the convolution may be batch normalization and an activation function (``convolution_behind``).
+    A convolution cannot take in a sum with something computed from its own output. Where both
+    inputs qualify, as with a convolution on the shortcut, the residual is the shorter side, with
+    fewer nodes of its own. (The guide has "weighted layers", so matrix products too: ModelOpt
+    leaves those out, and so does this.)
+    """
+    found: dict[str, str] = {}
+    for name in graph.residual_adds:
+        first, second = graph.nodes[name].input
+        before, behind = _ancestors(first, graph), _ancestors(second, graph)
+        own = {first: before - behind, second: behind - before}
+        able = [tensor for tensor in own if convolution_behind(tensor, graph) in own[tensor]]
+        if able:
+            found[name] = max(able, key=lambda tensor: len(own[tensor]))
+    return found
+
+
+def convolution_behind(tensor: str, graph: Graph) -> str | None:
+    """The convolution whose output ``tensor`` is, or is a pointwise function of; None if none."""
+    node = graph.producer.get(tensor)
+    if node is None:
+        return None
+    if node.op_type in ("Conv", "ConvTranspose"):
+        return node.name
+    if node.op_type not in _ACTIVATIONS | _ELEMENTWISE:
+        return None
+    found = {convolution_behind(name, graph) for name in node.input if graph.is_activation(name)}
+    return found.pop() if len(found) == 1 else None
+
+
+def _ancestors(tensor: str, graph: Graph) -> set[str]:
+    """The nodes that ``tensor`` is computed by."""
+    met: set[str] = set()
+    pending = [tensor]
+    while pending:
+        node = graph.producer.get(pending.pop())
+        if node is not None and node.name not in met:
+            met.add(node.name)
+            pending.extend(node.input)
+    return met
 
 
 def _next(tensor: str, graph: Graph, summed: set[str]) -> tuple[str, ...] | None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from onnx import NodeProto
 
 from bench.errors import ConfigError
+from bench.model.fusion import taken_sums
 from bench.model.graph import Graph
 from bench.quantization.grid import Range, widest
 
-Placement = Literal["explicit", "implicit"]
+Placement = Literal["explicit", "explicit_residual", "implicit", "implicit_tensorrt10"]
+
+IMPLICIT: frozenset[Placement] = frozenset({"implicit", "implicit_tensorrt10"})
+"""The placements that give every activation a range."""
 
 _PROPAGATING_OPS = frozenset({"MaxPool", "Concat"})
 
@@ -130,28 +134,42 @@ def place(
     """Decide where Q/DQ goes, and whose range counts there.
 
     ``explicit``: at the activation inputs of Conv, ConvTranspose, Gemm and MatMul and at both sides
-    of a residual Add (TensorRT developer guide, "Q/DQ Layer-Placement Recommendations").
+    of a residual Add, so that the sum is one of two INT8 tensors.
+    ``explicit_residual``: the same, but of a residual Add that a convolution can take in
+    (``taken_sums``) only at the residual. That is NVIDIA's advice for all lines of TensorRT:
+
+    - developer guide 8.x, "Q/DQ Layer-Placement Recommendations": "Quantize the residual input in
+      skip-connections"; not the output of a weighted layer. The fused layer's output is INT8 if the
+      residual is. A figure calls a pair behind the convolution suboptimal: it keeps the Add apart.
+    - 10.x and 11, "Working with Quantized Types": the same recommendations. (8.x names the Add's
+      first input as the one that decides, 10.x its second: nothing here hangs on that order.)
+    - pytorch-quantization, "Quantizing ResNet50", "Further optimization": one quantizer, on the
+      residual input. The TensorFlow toolkit's ``ResNetV1QDQCase`` does the same.
+    - ModelOpt's ONNX path: pull request 425 removes Q/DQ from the other input; 450 takes
+      Conv, Sigmoid, Mul in front of the Add for a convolution too.
+
     ``implicit``: at every activation, as TensorRT up to 10 does with a calibrator. The network's
     outputs get a range too, as in TensorRT's caches, but no Q/DQ. And the inputs of a MaxPool or
-    Concat take the range of its output, so that it needs no rescaling; see ``_sources``.
+    Concat take the range of its output, so that it needs no rescaling; see ``_from_outputs``.
+    ``implicit_tensorrt10``: the same with what caches of TensorRT 10 share; see ``_from_inputs``.
     ``inside`` are tensors without a range: those inside fused layers, for calibrators that look
     after fusion.
     A grouped ConvTranspose stays in float: its weights have no axis of output channels.
     Raises ConfigError for an unknown placement and for a plan that leaves nothing quantized.
     """
+    if placement not in get_args(Placement):
+        known = " or ".join(get_args(Placement))
+        raise ConfigError(f"placement={placement} is unknown", f"Use {known}")
     kept = plan.float_nodes(graph)
-    if placement == "explicit":
-        candidates = [*graph.compute, *graph.residual_adds]
-    elif placement == "implicit":
-        candidates = list(graph.nodes)
-    else:
-        raise ConfigError(f"placement={placement} is unknown", "Use explicit or implicit")
+    implicit = placement in IMPLICIT
+    candidates = list(graph.nodes) if implicit else [*graph.compute, *graph.residual_adds]
+    taken = taken_sums(graph) if placement == "explicit_residual" else {}
     edges = tuple(
         Edge(name, index, tensor)
         for name in candidates
         if name not in kept and not graph.is_grouped_transposed(name)
         for index, tensor in enumerate(graph.nodes[name].input)
-        if graph.is_activation(tensor) and tensor not in inside
+        if graph.is_activation(tensor) and tensor not in inside and taken.get(name) != tensor
     )
     if not set(graph.compute) - kept:
         raise ConfigError(
@@ -167,16 +185,17 @@ def place(
     )
     tensors = dict.fromkeys(edge.tensor for edge in edges)
     sources: dict[str, tuple[str, ...]] = {tensor: (tensor,) for tensor in tensors}
-    if placement == "implicit":
+    if implicit:
         tensors.update(dict.fromkeys(filter(graph.is_activation, graph.output_names)))
-        sources = _sources(tuple(tensors), kept, graph)
+        share = _from_outputs if placement == "implicit" else _from_inputs
+        sources = share(tuple(tensors), kept, graph)
     quantized = {(edge.node, edge.index) for edge in edges}
     return QuantizationPoints(
         edges, tuple(name for name in weighted if (name, 0) in quantized), sources
     )
 
 
-def _sources(
+def _from_outputs(
     tensors: tuple[str, ...], kept: frozenset[str], graph: Graph
 ) -> dict[str, tuple[str, ...]]:
     """Whose range each tensor takes: through MaxPool and Concat, that of the output.
@@ -186,7 +205,7 @@ def _sources(
     spatial-pyramid's input, its three pools and their concatenation, and one for each other route
     and both of its inputs, but another before an upsampling. Of a tensor that several of them read
     calib_yolov3-tiny-int8-416.cache has one (009_convolutional_lrelu, into a pool and a route): it
-    takes the wider range, which clips nothing that either keeps. A cache of 8.5.0 no longer shows
+    takes the wider range, which clips nothing that either keeps. A cache of 8.5.1 no longer shows
     ranges propagated: there that is left to the builder.
 
     A concatenation that only ends in the network's outputs is no INT8 layer, and takes nothing: it
@@ -210,4 +229,23 @@ def _sources(
 
     for tensor in reversed(graph.order(tensors)):  # outputs first: no deep recursion
         look(tensor)
+    return {tensor: found[tensor] for tensor in tensors}
+
+
+def _from_inputs(
+    tensors: tuple[str, ...], kept: frozenset[str], graph: Graph
+) -> dict[str, tuple[str, ...]]:
+    """Whose range each tensor takes: that of its input through MaxPool, and else its own.
+
+    Six public caches of TensorRT 10 (10.3, 10.12, 10.14.1; YOLOs) show both. The three pools of
+    each spatial pyramid have the scale of its input. (In the one whose images are known the pools'
+    thresholds would be 6 % larger.) Of the 87 Concats 52 share their scale with no tensor, and 27
+    with one.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for tensor in graph.order(tensors):  # inputs first
+        node, source = graph.producer.get(tensor), tensor
+        if node is not None and node.op_type == "MaxPool" and node.name not in kept:
+            source = node.input[0]
+        found[tensor] = found.get(source, (tensor,))
     return {tensor: found[tensor] for tensor in tensors}

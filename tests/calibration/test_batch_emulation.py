@@ -119,12 +119,16 @@ def test_an_end_between_fine_bins_misplaces_little(seed: int, peak: float, longe
 # --- TensorRT's batches ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("variant", ["tensorrt", "tensorrt10"])
 @settings(deadline=None, max_examples=40)
 @given(peaks, sizes)
-def test_one_batch_of_all_images_is_no_batch_size(maxima: list[float], more: int) -> None:
-    snapshot = look(noise(maxima))
-    assert Entropy2(batch_size=len(maxima)).amax(snapshot) == Entropy2().amax(snapshot)
-    assert Entropy2(batch_size=len(maxima) + more).amax(snapshot) == Entropy2().amax(snapshot)
+def test_one_batch_of_all_images_is_no_batch_size(
+    variant: str, maxima: list[float], more: int
+) -> None:
+    snapshot, count = look(noise(maxima)), len(maxima)
+    expected = Entropy2(variant).amax(snapshot)
+    assert Entropy2(variant, batch_size=count).amax(snapshot) == expected
+    assert Entropy2(variant, batch_size=count + more).amax(snapshot) == expected
 
 
 @settings(deadline=None, max_examples=40)
@@ -155,12 +159,15 @@ def test_the_order_of_images_changes_the_threshold() -> None:
         assert whole.amax(look([dim, bright])) == rule.amax(look([bright, dim]))
 
 
+@pytest.mark.parametrize("variant", ["tensorrt", "tensorrt10"])
 @settings(deadline=None, max_examples=40)
 @given(peaks, sizes)
-def test_thresholds_end_bins_of_the_doubled_range(maxima: list[float], batch_size: int) -> None:
+def test_thresholds_end_bins_of_the_doubled_range(
+    variant: str, maxima: list[float], batch_size: int
+) -> None:
     """They may exceed the maximum, but stay below twice that, and half a bin."""
     snapshot = look(noise(maxima))
-    found = Entropy2(batch_size=batch_size).amax(snapshot)
+    found = Entropy2(variant, batch_size=batch_size).amax(snapshot)
     width = doubled_range(snapshot, batch_size) / BINS
     assert found / width - 0.5 == pytest.approx(round(found / width - 0.5), abs=1e-9)
     assert 127.5 <= found / width <= BINS + 0.5
@@ -217,7 +224,8 @@ def test_ranges_of_tanh_are_those_of_the_cache(brightness: float, first: float) 
 
 WHOLE = [
     MinMax(), Percentile(), Percentile(99), Mse(), AsymmetricMse(), Legacy(), Legacy(0.99, 0.25),
-    Entropy(), Entropy2(), Entropy2("modelopt"), Entropy2("onnxruntime", bins=512),
+    Entropy(), Entropy2(), Entropy2("tensorrt10"), Entropy2("modelopt"),
+    Entropy2("onnxruntime", bins=512),
 ]  # fmt: skip
 
 
@@ -254,7 +262,8 @@ def test_a_moving_average_of_eight_batches_is_minmax(maxima: list[float]) -> Non
 @pytest.mark.parametrize("rule", [Entropy, Entropy2])
 def test_a_batch_size_that_cannot_be_is_refused(rule: type[Entropy] | type[Entropy2]) -> None:
     for variant in ("modelopt", "onnxruntime"):
-        with pytest.raises(ConfigError, match=f"{rule.name}'s variant={variant} knows no batch_s"):
+        told = f"{rule.name}'s variant={variant} knows no batch_s.* variant=tensorrt or tensorrt10,"
+        with pytest.raises(ConfigError, match=told):
             rule(variant, batch_size=8)
     for size in (0, -1):
         with pytest.raises(ConfigError, match=f"batch_size={size} is out of range"):

@@ -16,7 +16,7 @@ from bench.calibration.minmax import MinMax
 from bench.calibration.statistics import Snapshot, TensorStatistics
 from bench.errors import ConfigError
 
-VARIANTS = ["tensorrt", "modelopt", "onnxruntime"]
+VARIANTS = ["tensorrt", "tensorrt10", "modelopt", "onnxruntime"]
 IMAGES = Path(__file__).parents[3] / "shared/data/coco_mini/calib/images"
 
 
@@ -108,7 +108,7 @@ def test_equal_minima_go_to_the_last() -> None:
     assert Entropy2("modelopt").amax(snapshot) == 1.0
 
 
-@pytest.mark.parametrize("variant", ["tensorrt", "modelopt"])
+@pytest.mark.parametrize("variant", ["tensorrt", "tensorrt10", "modelopt"])
 def test_the_zeros_of_relu_cost_nothing(variant: str) -> None:
     values = np.maximum(np.random.default_rng(0).standard_normal(200_000), 0)
     statistics = TensorStatistics("x")
@@ -119,23 +119,25 @@ def test_the_zeros_of_relu_cost_nothing(variant: str) -> None:
     assert Entropy2(variant).amax(statistics.snapshot()) == threshold
 
 
-# --- the three side by side -----------------------------------------------------------------------
+# --- side by side ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("kind", "tensorrt", "modelopt"),
+    ("kind", "tensorrt", "tensorrt10", "modelopt"),
     [
-        ("relu", 1794.5, 1769),
-        ("heavy tail", 233.5, 250),
-        ("image", 916.5, 1968),  # behind the grey; where it has a level to itself
-        ("both sides", 1784.5, 1808),
+        ("relu", 1794.5, 1769.5, 1769),
+        ("heavy tail", 233.5, 250.5, 250),
+        ("image", 916.5, 1968.5, 1968),  # behind the grey; where it has a level to itself
+        ("both sides", 1784.5, 1808.5, 1808),
     ],
 )
-def test_three_searches_give_three_thresholds(kind: str, tensorrt: float, modelopt: int) -> None:
+def test_each_search_has_its_own_threshold(
+    kind: str, tensorrt: float, tensorrt10: float, modelopt: int
+) -> None:
     """In bins; ONNX Runtime's clips nothing."""
     snapshot = look(samples()[kind])
     found = [Entropy2(variant).amax(snapshot) * 2048 / snapshot.amax for variant in VARIANTS]
-    assert found == pytest.approx([tensorrt, modelopt, 2048], abs=1e-6)
+    assert found == pytest.approx([tensorrt, tensorrt10, modelopt, 2048], abs=1e-6)
 
 
 def test_both_calibrators_make_the_same_search() -> None:
@@ -144,6 +146,37 @@ def test_both_calibrators_make_the_same_search() -> None:
     assert Entropy().amax(snapshot) == Entropy2().amax(snapshot)
     assert (Entropy.after_fusion, Entropy2.after_fusion) == (True, False)
     assert Entropy() != Entropy2()
+
+
+# --- tensorrt10 -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", samples())
+@pytest.mark.parametrize("levels", [127, 128])
+def test_tensorrt10_is_the_slow_search_on_floor_bins(kind: str, levels: int) -> None:
+    values = samples()[kind].astype(np.float32)
+    values = np.append(values[np.abs(values) < 4], np.float32(4))  # a power of two: exact bins
+    counts, _ = np.histogram(np.abs(values), 2048, range=(0, 4))
+    counts[0] = 0
+    kept = levels + last_minimum(slow_divergences(counts, levels, levels, 0))
+    assert Entropy2("tensorrt10", levels=levels).amax(look(values)) == (kept + 0.5) * 4 / 2048
+
+
+@pytest.mark.parametrize(("variant", "allows"), [("tensorrt", False), ("tensorrt10", True)])
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**32 - 1))
+def test_the_threshold_of_8_bit_images_ends_a_bin_of_a_pixel_value(
+    variant: str, allows: bool, seed: int
+) -> None:
+    """A cache of 10.14.1 has 1880.5 / 2048 for its images: no nearest bin of a pixel value."""
+    bins = np.arange(256) / 255 * 2048
+    ends = np.floor(bins) + 1.5 if variant == "tensorrt10" else np.floor(bins + 0.5) + 0.5
+    assert (1880.5 in ends) is allows
+    counts = np.random.default_rng(seed).integers(1, 10_000, 256)
+    counts[200:] //= 100
+    counts[255] += 1
+    found = image_amax(counts, variant)
+    assert np.abs(np.append(ends, 2048.5) - found).min() < 1e-3
 
 
 # --- modelopt -------------------------------------------------------------------------------------

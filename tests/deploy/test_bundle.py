@@ -117,6 +117,26 @@ def test_implicit_quantization_gets_a_range_for_every_activation(bundles, swept,
     assert set(ranges) <= tensors | {"input"}
 
 
+@pytest.mark.parametrize(
+    ("placement", "said"),
+    [
+        ("explicit_residual", "comes from the\nsame calibrator on the same images with"),
+        ("implicit_tensorrt10", "The row was measured with `placement=implicit_tensorrt10`"),
+    ],
+)
+def test_the_page_says_how_q_dq_was_placed(swept, rows, deploy, tmp_path, placement, said):
+    placed = Bench(tmp_path / "out", swept.cache)
+    typed = [*rows["all"].overrides.split(), f"placement={placement}", f"sweep.out={placed.out}"]
+    assert placed(*typed).status == 0
+    assert deploy(placed.out, "--to", tmp_path / "b").status == 0
+    assert said in (tmp_path / "b" / "README.md").read_text()
+    (path,) = (placed.out / "ranges").glob("*.json")
+    measured = from_json(path.read_bytes(), "")
+    ranges = from_json((tmp_path / "b" / "dynamic_ranges.json").read_bytes(), "")
+    assert (dict(ranges) == dict(measured)) is placement.startswith("implicit")
+    assert ranges.keys() >= measured.keys()
+
+
 def test_float_layers_are_nodes_of_the_fp32_file_and_stand_in_the_command(bundles):
     in_float = json.loads((bundles["float_first"] / "float_layers.json").read_text())
     ((layer, outputs),) = in_float.items()

@@ -231,7 +231,8 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         [*CUSTOM, "weights.rule=entropy"], ["weights.rule=entropy is unknown", "max or mse"]
     ),
     "unknown placement": (
-        [*CUSTOM, "placement=here"], ["placement=here is unknown", "explicit or implicit"]
+        [*CUSTOM, "placement=here"],
+        ["placement=here is unknown", "explicit or explicit_residual or implicit"],
     ),
     "unknown selector": (
         [*CUSTOM, "plan.float_selectors=[last]"], ["selector 'last'", "first, head, depthwise"]

@@ -66,9 +66,11 @@ def test_a_classifier_keeps_its_losses(bench: Bench) -> None:
 def test_only_implicit_placement_gives_outputs_a_range(bench: Bench) -> None:
     ended = bench(
         "--multirun", "model=resnet18", "dataset.validation_images=8",
-        "dataset.calibration_images=4", "calibrator=minmax", "placement=explicit,implicit",
+        "dataset.calibration_images=4", "calibrator=minmax",
+        "placement=explicit,explicit_residual,implicit,implicit_tensorrt10",
     )  # fmt: skip
     assert ended.status == 0, ended.err
     shares = bench.table.set_index("placement")["output_amax_share"]
-    assert shares["explicit"] != shares["explicit"]  # none
+    assert shares[["explicit", "explicit_residual"]].isna().all()
     assert shares["implicit"] == pytest.approx(1, abs=0.01)
+    assert shares["implicit_tensorrt10"] == pytest.approx(1, abs=0.01)

@@ -92,9 +92,10 @@ def test_for_another_gpu_another_engine_is_built(name: str) -> None:
         assert other.content != compiled(EMBEDDED[name], plan).content
 
 
+@pytest.mark.parametrize("placement", ["explicit_residual", "implicit"])
 @pytest.mark.parametrize("name", EMBEDDED)
-def test_the_placement_of_implicit_quantization_is_built_too(name: str) -> None:
-    assert compiled(EMBEDDED[name], "all", "SM89", "implicit").warnings == ()
+def test_other_placements_are_built_too(name: str, placement: Placement) -> None:
+    assert compiled(EMBEDDED[name], "all", "SM89", placement).warnings == ()
 
 
 @pytest.mark.parametrize("name", EMBEDDED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -10,7 +10,10 @@ import pytest
 from bench.errors import ConfigError
 from bench.model.fusion import fused_tensors
 from bench.model.graph import Graph
-from bench.quantization.plan import Edge, PrecisionPlan, place
+from bench.quantization.plan import IMPLICIT, Edge, Placement, PrecisionPlan, place
+
+placements = pytest.mark.parametrize("placement", get_args(Placement))
+implicit = pytest.mark.parametrize("placement", sorted(IMPLICIT))
 
 
 @pytest.fixture
@@ -64,14 +67,15 @@ def test_a_pattern_that_is_none(graph):
         plan("name:conv(").float_nodes(graph("classifier"))
 
 
-@pytest.mark.parametrize("placement", ["explicit", "implicit"])
+@placements
 def test_a_plan_that_keeps_everything_in_float(graph, placement):
     with pytest.raises(ConfigError, match="plan 'mine' keeps every layer of this model in float"):
         place(plan("op:Conv", "op:Gemm"), placement, graph("classifier"))
 
 
 def test_unknown_placement(graph):
-    with pytest.raises(ConfigError, match=r"placement=everywhere is unknown.* explicit or"):
+    told = r"placement=everywhere is unknown.* explicit or explicit_residual or implicit or "
+    with pytest.raises(ConfigError, match=told):
         place(plan(), "everywhere", graph("classifier"))  # type: ignore[arg-type]
 
 
@@ -115,12 +119,41 @@ def test_keeping_the_head_leaves_the_decode_tail_alone(graph):
     assert "neck" in {edge.node for edge in points.edges}
 
 
+# --- explicit_residual ----------------------------------------------------------------------------
+
+
+def test_of_a_residual_add_only_the_residual_is_quantized(graph):
+    both = place(plan(), "explicit", graph("residual"))
+    points = place(plan(), "explicit_residual", graph("residual"))
+    assert set(both.edges) - set(points.edges) == {Edge("join", 0, "block2_out")}
+    assert set(points.edges) < set(both.edges)
+    assert points.weighted_nodes == both.weighted_nodes
+    assert "block2_out" not in points.sources
+
+
+@pytest.mark.parametrize("name", ["classifier", "depthwise", "silu_concat", "matmul"])
+def test_without_a_residual_add_the_explicit_placements_are_one(graph, name):
+    g = graph(name)
+    assert place(plan(), "explicit_residual", g) == place(plan(), "explicit", g)
+
+
+def test_a_sum_that_no_convolution_takes_in_keeps_both_sides(load, sketch):
+    g = sketch()
+    x = g.op("Relu", g.conv("images", 3, 4, "stem"), name="relu")
+    pool = g.op("MaxPool", x, name="pool", kernel_shape=[3, 3], pads=[1] * 4)
+    total = g.op("Add", x, pool, name="total")
+    found = Graph(load(g.model(g.conv(total, 4, 2, "last"))))
+    edges = place(plan(), "explicit_residual", found).edges
+    assert {edge.tensor for edge in edges if edge.node == "total"} == {"relu_out", "pool_out"}
+
+
 # --- implicit -------------------------------------------------------------------------------------
 
 
-def test_implicit_edges_are_every_activation(graph):
+@implicit
+def test_implicit_edges_are_every_activation(graph, placement):
     g = graph("residual")
-    points = place(plan(), "implicit", g)
+    points = place(plan(), placement, g)
     wanted = {
         Edge(name, index, tensor)
         for name, node in g.nodes.items()
@@ -143,8 +176,9 @@ def test_implicit_leaves_shapes_and_indices_alone(load, sketch):
     assert set(tensors) <= {"images", "stem_out", "relu_out", "reshape_out"}
 
 
-def test_implicit_gives_the_outputs_a_range_but_no_pair(graph):
-    points = place(plan(), "implicit", graph("classifier"))
+@implicit
+def test_implicit_gives_the_outputs_a_range_but_no_pair(graph, placement):
+    points = place(plan(), placement, graph("classifier"))
     assert set(points.sources) - set(points.tensors) == {"fc_out"}
     assert place(plan(), "explicit", graph("classifier")).sources.keys() == {
         "images", "relu1_out", "flatten_out"
@@ -208,6 +242,30 @@ def test_what_is_only_joined_for_the_outputs_keeps_its_own_range(load, sketch):
         assert sources["pixels_out"] == ("pixels_out",)
 
 
+def test_in_tensorrt_10_a_pool_takes_the_range_of_its_input(pyramid):
+    points = place(plan(), "implicit_tensorrt10", pyramid)
+    for tensor in ("relu_out", "pool3_out", "pool5_out"):
+        assert points.sources[tensor] == ("relu_out",)
+    assert points.sources["half_out"] == ("mid_relu_out",)
+    for tensor in ("spp_out", "mid_relu_out", "up_out", "route_out", "last_out"):
+        assert points.sources[tensor] == (tensor,)
+    assert points.edges == place(plan(), "implicit", pyramid).edges
+
+
+def test_in_tensorrt_10_pools_in_a_row_share_one_range(load, sketch):
+    g = sketch()
+    x = g.op("Relu", g.conv("images", 3, 4, "stem"), name="relu")
+    for name in ("one", "two", "three"):
+        x = g.op("MaxPool", x, name=name, kernel_shape=[3, 3], pads=[1] * 4)
+    found = Graph(load(g.model(g.conv(x, 4, 2, "last"))))
+    sources = place(plan(), "implicit_tensorrt10", found).sources
+    assert sources["three_out"] == sources["two_out"] == sources["one_out"] == ("relu_out",)
+    kept = place(plan("name:^two$"), "implicit_tensorrt10", found).sources
+    assert kept["three_out"] == ("two_out",)
+    after_fusion = place(plan(), "implicit_tensorrt10", found, frozenset({"relu_out"})).sources
+    assert after_fusion["three_out"] == ("one_out",)
+
+
 def test_explicit_leaves_every_tensor_its_own_range(pyramid):
     sources = place(plan(), "explicit", pyramid).sources
     assert all(own == (tensor,) for tensor, own in sources.items())
@@ -216,7 +274,7 @@ def test_explicit_leaves_every_tensor_its_own_range(pyramid):
 # --- after fusion ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("placement", ["explicit", "implicit"])
+@placements
 def test_tensors_inside_fused_layers_carry_nothing(graph, placement):
     g = graph("residual")
     points = place(plan(), placement, g, fused_tensors(g))
@@ -225,7 +283,7 @@ def test_tensors_inside_fused_layers_carry_nothing(graph, placement):
     assert points.mac_share(g) == 1  # every layer still has its input quantized
 
 
-@pytest.mark.parametrize("placement", ["explicit", "implicit"])
+@placements
 def test_tensors_come_once_in_the_order_of_use(tiny_name, graph, placement):
     points = place(plan(), placement, graph(tiny_name))
     first_use = [edge.tensor for edge in points.edges]

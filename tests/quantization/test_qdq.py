@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -14,12 +15,12 @@ from onnx import helper, numpy_helper
 from bench.errors import ModelError
 from bench.model.graph import Graph
 from bench.model.onnx_model import with_batch
-from bench.quantization.plan import PrecisionPlan, place
+from bench.quantization.plan import Placement, PrecisionPlan, place
 from bench.quantization.qdq import insert_qdq
 from bench.quantization.weights import WeightScales, output_axis
 
 INT32_MAX = 2**31 - 1
-placements = pytest.mark.parametrize("placement", ["explicit", "implicit"])
+placements = pytest.mark.parametrize("placement", get_args(Placement))
 
 
 # --- structure ------------------------------------------------------------------------------------
