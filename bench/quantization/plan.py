@@ -136,13 +136,14 @@ def place(
     ``explicit``: at the activation inputs of Conv, ConvTranspose, Gemm and MatMul and at both sides
     of a residual Add, so that the sum is one of two INT8 tensors.
     ``explicit_residual``: the same, but of a residual Add that a convolution can take in
-    (``taken_sums``) only at the residual. That is NVIDIA's advice for all lines of TensorRT:
+    (``taken_sums``) only at the residual. That is NVIDIA's advice for TensorRT 8 to 10:
 
     - developer guide 8.x, "Q/DQ Layer-Placement Recommendations": "Quantize the residual input in
       skip-connections"; not the output of a weighted layer. The fused layer's output is INT8 if the
       residual is. A figure calls a pair behind the convolution suboptimal: it keeps the Add apart.
-    - 10.x and 11, "Working with Quantized Types": the same recommendations. (8.x names the Add's
-      first input as the one that decides, 10.x its second: nothing here hangs on that order.)
+    - 10.x, "Working with Quantized Types": the same recommendations. (8.x names the Add's first
+      input as the one that decides, 10.x its second: nothing here hangs on that order. What 11's
+      page says of it has not been compared.)
     - pytorch-quantization, "Quantizing ResNet50", "Further optimization": one quantizer, on the
       residual input. The TensorFlow toolkit's ``ResNetV1QDQCase`` does the same.
     - ModelOpt's ONNX path: pull request 425 removes Q/DQ from the other input; 450 takes

@@ -59,7 +59,9 @@ class Row:
     calibration_preprocess: str = column("how calibration images were fitted: same, stretch, crop")
     input_range: str = column("network input's range: calibrated or declared")
     plan: str = column("precision plan: what stays in float")
-    placement: str = column("which tensors carry Q/DQ: explicit or implicit")
+    placement: str = column(
+        "which tensors carry Q/DQ: explicit, explicit_residual, implicit or implicit_tensorrt10"
+    )
     engine: str = column("what ran the INT8 model")
     engine_version: str = column("version of the engine")
     batch_size: int = column("images per inference", unit="images")
