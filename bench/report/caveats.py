@@ -51,22 +51,28 @@ def _saturated(rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _emulated(rows: pd.DataFrame) -> Iterator[str]:
+    """Where an accuracy is the Q/DQ file's, and the kernels behind the latency reach another."""
     emulated = measured(rows)
     emulated = emulated[emulated["accuracy_by"] == "exact emulation"]
-    for name, group in emulated.groupby(list(GROUP), sort=False):
+    for (model, dataset, engine), group in emulated.groupby(list(GROUP), sort=False):
         least = group.loc[group["delta"].idxmax()]
         kernels = known(least["kernels_int8"])
-        reach = (
-            ""
-            if kernels is None
-            else f"; the kernels themselves reach {kernels:.3f} {least['metric']} where the file "
-            f"has {least['int8']:.3f}, so do not deploy them here unseen"
-        )
-        yield (
-            f"{_name(name)} computed the accuracy of {plural(len(group), 'run')} exactly, in "
-            f"float, as another engine will: its int8 kernels are not what was asked for, or not "
-            f"exact on this processor. Latencies are those of the kernels{reach}."
-        )
+        reach = "" if kernels is None else f" reach {kernels:.3f} {least['metric']}"
+        exact = f"where the Q/DQ file has {least['int8']:.3f}"
+        runs = f"{model} on {dataset}, {plural(len(group), 'run')}"
+        if group["engine_options"].str.contains("accuracy_by=emulation").all():
+            yield (
+                f"Accuracies of {engine} are the Q/DQ file's, computed exactly, as "
+                f"engine.accuracy_by asks ({runs}). Latencies are those of its int8 kernels"
+                + (f", which{reach} {exact}." if reach else ".")
+            )
+        else:
+            yield (
+                f"The int8 kernels of {engine} are not exact on this processor ({runs})"
+                + (f": they{reach} {exact}. " if reach else ". ")
+                + "Accuracies here are the file's, computed exactly in float; latencies are the "
+                "kernels'. Do not deploy this engine in INT8 on such a processor."
+            )
 
 
 def _skipped(rows: pd.DataFrame) -> Iterator[str]:

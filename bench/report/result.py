@@ -66,6 +66,7 @@ class Result(Difference):
     fp32: float | None
     int8: float | None
     latency_ms: float | None
+    graph_ms: float | None
     speedup: float | None
     latency_note: str
     overrides: str = ""
@@ -128,6 +129,7 @@ def read_result(row: pd.Series, rows: pd.DataFrame) -> Result:
         ci_low=known(row["ci_low"]),
         ci_high=known(row["ci_high"]),
         latency_ms=latency,
+        graph_ms=known(row["graph_ms"]),
         speedup=known(row["speedup"]),
         latency_note=str(row["latency_note"]),
         overrides=str(row["overrides"]),

@@ -7,10 +7,11 @@
 2. Every row that differs from it by less than the noise of both is *tied*: the two 95 % intervals
    are combined as if independent (root of the sum of squares). The same images are behind both, so
    the true noise is smaller, and a tie is called rather too often than too seldom.
-3. Among the tied rows the fastest is recommended, then the one with the fewest calibration images,
-   then the least loss. A tied row with a wide interval may still be much worse, and speed must not
-   buy that: its own delta has to lie inside the least loss' interval, and where the least loss is
-   not proven to be one, its own must not be either.
+3. Among the tied rows those of the fastest graph are preferred (rows of one plan run the same
+   layers, so their latencies are one), then the fewest calibration images, then the least loss. A
+   tied row with a wide interval may still be much worse, and speed must not buy that: its own
+   delta has to lie inside the least loss' interval, and where the least loss is not proven to be
+   one, its own must not be either.
 
 Where FP32 itself finds nothing, there is nothing to lose: that group has no answer.
 """
@@ -230,8 +231,8 @@ def _choose(least: Result, ties: tuple[Result, ...], one_machine: bool) -> tuple
     pool = [least, *(r for r in ties if r.delta >= floor and r.loses <= least.loses)]
     reasons = []
     # A latency that says little, or that another machine measured, must not decide.
-    if one_machine and all(r.latency_ms is not None and not r.latency_note for r in pool):
-        pool, decided = _keep_lowest(pool, lambda r: r.latency_ms or 0.0, SAME_SPEED)
+    if one_machine and all(r.graph_ms is not None and not r.latency_note for r in pool):
+        pool, decided = _keep_lowest(pool, lambda r: r.graph_ms or 0.0, SAME_SPEED)
         reasons += ["speed"] * decided
     pool, decided = _keep_lowest(pool, lambda r: r.size)
     reasons += ["fewer calibration images"] * decided

@@ -18,6 +18,13 @@ TEXT = frozenset(
 )
 WHOLE = frozenset(f.name for f in dataclasses.fields(Row) if "int" in str(f.type).split())
 
+GRAPH = (
+    "model_sha256", "plan", "placement", "scheme", "weight_scales", "batch_size", "threads",
+    "engine_version", "engine_options", "engine_bytes", "hardware", "device", "latency_note",
+)  # fmt: skip
+"""Rows that agree in these run the same layers, whatever calibrated them: only the scales differ,
+and their latencies are repeated measurements of one."""
+
 SAME_SPEED = 1.05
 """Medians of the same model timed twice differ by about this; less is no reason to choose."""
 
@@ -107,7 +114,7 @@ def measured(tidied: pd.DataFrame) -> pd.DataFrame:
 
 def _drift_free(tidied: pd.DataFrame) -> pd.DataFrame:
     """Add ``int8_ms``, ``fp32_ms``, ``fp16_ms`` and ``baseline_ms``: latency an image, comparable
-    between runs.
+    between runs; and ``graph_ms``, the median ``int8_ms`` of all runs of one graph.
 
     Within a run they were timed in turn, but the machine's speed drifts from run to run. So
     each run's latencies are scaled to the median FP32 latency of its group on the same engine.
@@ -117,8 +124,9 @@ def _drift_free(tidied: pd.DataFrame) -> pd.DataFrame:
     )
     typical = timed.groupby(list(GROUP))["fp32_ms"].transform("median")
     drift = (typical / timed["fp32_ms"]).fillna(1.0)
-    scaled = {f"{name}_ms": timed[f"{name}_ms"] * drift for name in TIMED}
-    return timed.assign(**scaled)
+    scaled = timed.assign(**{f"{name}_ms": timed[f"{name}_ms"] * drift for name in TIMED})
+    graphs = scaled.groupby([*GROUP, *GRAPH], dropna=False)
+    return scaled.assign(graph_ms=graphs["int8_ms"].transform("median"))
 
 
 def rule_name(calibrator: str, params: str) -> str:

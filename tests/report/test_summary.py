@@ -48,12 +48,27 @@ def test_each_calibrator_shows_its_best_and_its_range_over_plans(sweep):
 
 def test_tie_goes_to_the_faster(row):
     slow = row(calibrator="mse", delta=-0.010, int8_latency_p50_ms=30.0)
-    fast = row(calibrator="minmax", delta=-0.011, int8_latency_p50_ms=20.0)
+    fast = row(plan="float_head", delta=-0.011, int8_latency_p50_ms=20.0)
     answer = only(make_table([slow, fast]))
     assert answer.best.run_key == fast.run_key
     assert answer.least.run_key == slow.run_key
     assert [tie.run_key for tie in answer.ties] == [slow.run_key]
     assert "1 other row cannot be told apart by accuracy; speed decided" in answer.rule
+
+
+def test_latencies_of_one_plan_are_one_speed(row):
+    """Its rows run the same layers: their latencies differ by chance, which decides nothing."""
+    rules = ("minmax", "mse", "percentile")
+    for shift in range(len(rules)):
+        latencies = (10.0, 20.0, 30.0)[shift:] + (10.0, 20.0, 30.0)[:shift]
+        rows = [
+            row(calibrator=rule, delta=delta, int8_latency_p50_ms=latency)
+            for rule, delta, latency in zip(rules, (-0.010, -0.011, -0.012), latencies, strict=True)
+        ]
+        answer = only(make_table(rows))
+        assert answer.best.rule == "minmax"
+        assert {result.graph_ms for result in answer.results} == {20.0}
+        assert "the least loss decided" in answer.rule
 
 
 def test_tie_of_equal_speed_goes_to_fewer_images(row):
@@ -82,7 +97,7 @@ def test_tie_in_all_goes_to_the_least_loss(row):
 )
 def test_a_latency_in_doubt_does_not_decide(row, doubt):
     least = row(delta=-0.010, int8_latency_p50_ms=30.0)
-    fast = row(**{"delta": -0.011, "int8_latency_p50_ms": 10.0, "calibrator": "mse"} | doubt)
+    fast = row(**{"delta": -0.011, "int8_latency_p50_ms": 10.0, "plan": "float_head"} | doubt)
     answer = only(make_table([least, fast]))
     assert answer.best.run_key == least.run_key
     assert "speed" not in answer.rule
@@ -90,7 +105,7 @@ def test_a_latency_in_doubt_does_not_decide(row, doubt):
 
 def test_speed_does_not_buy_a_loss_that_only_a_wide_interval_hides(row):
     least = row(delta=-0.01, noise=0.005, int8_latency_p50_ms=30.0)
-    wild = row(calibrator="mse", delta=-0.10, noise=0.12, int8_latency_p50_ms=10.0)
+    wild = row(plan="float_head", delta=-0.10, noise=0.12, int8_latency_p50_ms=10.0)
     answer = only(make_table([least, wild]))
     assert answer.best.run_key == least.run_key
     assert len(answer.ties) == 1
@@ -98,7 +113,7 @@ def test_speed_does_not_buy_a_loss_that_only_a_wide_interval_hides(row):
 
 def test_speed_does_not_buy_a_proven_loss(row):
     least = row(delta=-0.002, noise=0.009, int8_latency_p50_ms=30.0)
-    proven = row(calibrator="mse", delta=-0.010, noise=0.005, int8_latency_p50_ms=10.0)
+    proven = row(plan="float_head", delta=-0.010, noise=0.005, int8_latency_p50_ms=10.0)
     assert only(make_table([least, proven])).best.run_key == least.run_key
 
 
