@@ -124,11 +124,11 @@ def _fix(run: Run, engine: Engine) -> str:
     )
 
 
-def nudge_scales(qdq: onnx.ModelProto) -> onnx.ModelProto:
+def nudge_scales(qdq: onnx.ModelProto, seed: int = 0) -> onnx.ModelProto:
     """A copy with every activation's scale moved by a millionth of itself, up or down at random."""
     nudged = onnx.ModelProto()
     nudged.CopyFrom(qdq)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     scales = {node.input[1] for node in qdq.graph.node if node.op_type == "QuantizeLinear"}
     for tensor in nudged.graph.initializer:
         if tensor.name in scales:

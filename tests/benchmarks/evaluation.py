@@ -1,4 +1,4 @@
-"""What an evaluation costs beside the inference itself: its time over the bare session's."""
+"""What an evaluation costs: its time over the bare session's, and computed exactly over FP32's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from time import perf_counter
 from bench.calibrate import find_run_ranges
 from bench.compose import build_run
 from bench.data.prepared import PreparedImages
-from bench.engine.base import Int8Model, Session
+from bench.engine.base import Session
+from bench.engine.ov import OpenVino
 from bench.measure import evaluate, fp32_model, task_of, validation_images
 from bench.model.onnx_model import with_batch
 from bench.model.zoo import CARRIED
@@ -50,7 +51,8 @@ class Evaluation:
 def evaluation_times(
     subject: Subject, images: int, rounds: int, overrides: Sequence[str]
 ) -> dict[str, Evaluation] | None:
-    """By ``int8`` and ``fp32``; ``overrides`` say model and dataset as the command line would.
+    """By ``int8`` and ``fp32`` (the baseline), ``exact`` and ``fp32_same`` (the engine of INT8):
+    every round has one pass of each. ``overrides`` say model and dataset as the command line would.
 
     The embedded models need none; None for another model without them.
     """
@@ -65,43 +67,53 @@ def evaluation_times(
         limit = f"evaluation.images={images}"
         run = build_run(composed(*asked, size, limit, f"sweep.cache={folder}"))
         prepared = validation_images(run)
-        sessions = {
-            "int8": (run.engine.name, opened.enter_context(_int8_session(run))),
-            "fp32": (
-                run.baseline_engine.name,
-                opened.enter_context(run.baseline_engine.build(fp32_model(run))),
-            ),
-        }
+        sessions = {name: opened.enter_context(session) for name, session in _sessions(run).items()}
+        scored = {name: _score(run, session, prepared) for name, session in sessions.items()}
+        bare: dict[str, list[float]] = {name: [] for name in sessions}
+        whole: dict[str, list[float]] = {name: [] for name in sessions}
+        for _ in range(rounds):
+            for name, session in sessions.items():
+                bare[name].append(_bare(session, prepared, run.protocol.batch_size))
+                begin = perf_counter()
+                evaluate(run, session, prepared)
+                whole[name].append(perf_counter() - begin)
+        engine, baseline = run.engine.name, run.baseline_engine.name
         return {
-            name: _measured(run, engine, session, prepared, rounds)
-            for name, (engine, session) in sessions.items()
+            name: Evaluation(
+                baseline if name == "fp32" else engine, images, bare[name], whole[name], *times
+            )
+            for name, times in scored.items()
         }
 
 
-def _int8_session(run: Run) -> Session:
+def exact_over_fp32(evaluations: dict[str, Evaluation]) -> Spread:
+    """What the exact emulation takes of an evaluation's time in FP32 on the same engine."""
+    pairs = zip(evaluations["exact"].whole, evaluations["fp32_same"].whole, strict=True)
+    return spread([exact / fp32 for exact, fp32 in pairs])
+
+
+def _sessions(run: Run) -> dict[str, Session]:
+    engine = run.engine
+    assert isinstance(engine, OpenVino)
     found = find_run_ranges(run)
     quantized = insert_qdq(run.model.network, found.graph, found.points, found.ranges, run.weights)
     fixed = with_batch(quantized, run.model.network.input_name, run.protocol.batch_size)
-    kept = run.plan.float_nodes(found.graph)
-    return run.engine.build_int8(Int8Model(fixed, fp32_model(run), found.amax, kept))
+    return {
+        "int8": engine.build(fixed),
+        "fp32": run.baseline_engine.build(fp32_model(run)),
+        "exact": engine.build_exact(fixed),
+        "fp32_same": engine.build(fp32_model(run)),
+    }
 
 
-def _measured(
-    run: Run, engine: str, session: Session, images: PreparedImages, rounds: int
-) -> Evaluation:
-    bare: list[float] = []
-    whole: list[float] = []
-    evidence = evaluate(run, session, images)  # warms both sides up
-    for _ in range(rounds):
-        bare.append(_bare(session, images, run.protocol.batch_size))
-        begin = perf_counter()
-        evaluate(run, session, images)
-        whole.append(perf_counter() - begin)
+def _score(run: Run, session: Session, images: PreparedImages) -> tuple[float, float]:
+    """Seconds of scoring and of the bootstrap; the session is warm then."""
+    evidence = evaluate(run, session, images)
     begin = perf_counter()
     score = task_of(run, evidence.predictions).score(evidence.predictions)
     scored = perf_counter()
     assert len(score.replicates)
-    return Evaluation(engine, len(images), bare, whole, scored - begin, perf_counter() - scored)
+    return scored - begin, perf_counter() - scored
 
 
 def _bare(session: Session, images: PreparedImages, size: int) -> float:

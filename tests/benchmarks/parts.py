@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.benchmarks.by_onnxruntime import EXTRA_OPTIONS
 from tests.benchmarks.collection import paired_ratios, pass_times
-from tests.benchmarks.evaluation import Evaluation, evaluation_times
+from tests.benchmarks.evaluation import Evaluation, evaluation_times, exact_over_fp32
 from tests.benchmarks.memory import Memory, growth, memory_of, peak
 from tests.benchmarks.peer import Comparison, compare
 from tests.benchmarks.scale import Scale, scale_of
@@ -67,6 +67,7 @@ class Found:
         if self.evaluation:
             for name, one in self.evaluation.items():
                 found[f"evaluation_ratio_{name}"] = one.ratio.median
+            found["exact_over_fp32"] = exact_over_fp32(self.evaluation).median
         if self.peer:
             for suffix, in_chunks in _ways(self.peer).items():
                 time, memory = self.peer.time(in_chunks), self.peer.memory(in_chunks)
@@ -144,5 +145,6 @@ KEYS = (
     "memory_ratio_192_to_8",
     "evaluation_ratio_int8",
     "evaluation_ratio_fp32",
+    "exact_over_fp32",
 )
 """What stands at the top of the file, of the embedded model."""
