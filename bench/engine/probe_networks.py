@@ -26,17 +26,16 @@ _SIDE = 6
 _ZERO = np.int8(0)
 _INPUT_SCALE = 2.0**-5
 _WEIGHT_SCALES = (2.0**-7, 2.0**-6)  # of output channels in turn
-_TAILS = (3, 16, 17, 33, 64)
-"""Numbers of channels: below, at and beyond what a vector register of any width holds."""
-
-Int8 = npt.NDArray[np.int8]
+_TAILS = (3, 17, 33, 64)
+"""Numbers of channels: fewer than a vector register holds, one more, and all of it."""
 
 
 @dataclass(frozen=True, eq=False)
 class ProbeNetwork:
     """One case: a model with one input and one output, a batch for it and the exact result.
 
-    ``tolerance`` is the largest |difference| that rounding explains, in the output's unit.
+    ``step`` is that of the network's last quantization, in the output's unit; of a layer in float
+    what rounding may do.
     ``product`` names the node that an engine's int8 kernel is to compute; None where the case is
     about a layer that stays in float.
     """
@@ -45,7 +44,7 @@ class ProbeNetwork:
     model: onnx.ModelProto
     batch: Array
     expected: Array
-    tolerance: float
+    step: float
     product: str | None
     scheme: Scheme = "symmetric"
 
@@ -106,11 +105,18 @@ def _products() -> Iterator[tuple[str, Callable[[_Sketch], str]]]:
         lambda s: s.convolve(s.quantize(s.relu(_concatenated(s)))),
     )
     yield "convolution behind a residual Add", lambda s: s.convolve(s.quantize(_residual(s)))
+    yield "residual Add", _residual
+    yield "residual Add of SiLU", lambda s: _residual(s, s.silu)
+    yield "Add of two convolutions", _shortcut
+    yield "convolution behind MaxPool", lambda s: s.convolve(s.quantize(_pooled(s, "MaxPool")))
+    yield "convolution behind AveragePool", lambda s: s.convolve(_pooled(s, "AveragePool"))
+    yield "convolution behind a quantized Concat", lambda s: s.convolve(_joined(s))
+    yield "convolution behind a quantized Mul", lambda s: s.convolve(s.quantize(_gated(s)))
 
 
 def _behind(sketch: _Sketch, activation: Callable[[str], str]) -> str:
     """The convolution's weights are small, so that SiLU is no straight line where it is used."""
-    first = sketch.convolve(sketch.quantize(sketch.input(16)), n_out=17, weight_scale=2.0**-9)
+    first = sketch.shrink(sketch.quantize(sketch.input(16)), 2.0**-9)
     return sketch.quantize(activation(first))
 
 
@@ -119,10 +125,39 @@ def _concatenated(sketch: _Sketch) -> str:
     return sketch.op("Concat", sketch.convolve(x), sketch.convolve(x), axis=1)
 
 
-def _residual(sketch: _Sketch) -> str:
-    x = sketch.quantize(sketch.input(16))
-    branch = sketch.quantize(sketch.convolve(x, n_out=16))
+def _residual(sketch: _Sketch, activation: Callable[[str], str] | None = None) -> str:
+    """A block of two convolutions, behind one: there engines take the sum into the last."""
+    x = sketch.quantize(sketch.relu(sketch.shrink(sketch.quantize(sketch.input(16)))))
+    branch = sketch.shrink(sketch.quantize(sketch.relu(sketch.shrink(x))))
+    branch = sketch.quantize(activation(branch) if activation else branch)
     return sketch.relu(sketch.op("Add", branch, x))
+
+
+def _shortcut(sketch: _Sketch) -> str:
+    x = sketch.quantize(sketch.input(16))
+    sides = [sketch.quantize(sketch.shrink(x)) for _ in range(2)]
+    return sketch.relu(sketch.op("Add", *sides))
+
+
+def _pooled(sketch: _Sketch, kind: str) -> str:
+    """Of quantized values; an average is quantized once more."""
+    x = sketch.quantize(sketch.relu(sketch.shrink(sketch.quantize(sketch.input(16)))))
+    x = sketch.op(kind, x, kernel_shape=[2, 2], strides=[2, 2])
+    return sketch.quantize(x) if kind == "AveragePool" else x
+
+
+def _joined(sketch: _Sketch) -> str:
+    """Every tensor has its own Q/DQ, as with placement=implicit."""
+    x = sketch.quantize(sketch.input(16))
+    sides = [sketch.quantize(sketch.shrink(x)) for _ in range(2)]
+    return sketch.quantize(sketch.op("Concat", *sides, axis=1))
+
+
+def _gated(sketch: _Sketch) -> str:
+    """A product of a quantized tensor and its quantized sigmoid."""
+    x = sketch.shrink(sketch.quantize(sketch.input(16)), 2.0**-9)
+    x = sketch.quantize(x)
+    return sketch.op("Mul", x, sketch.quantize(sketch.op("Sigmoid", x)))
 
 
 def _gram(sketch: _Sketch) -> str:
@@ -201,6 +236,10 @@ class _Sketch:
         self._depth[output] = n_out
         return output
 
+    def shrink(self, x: str, factor: float = 2.0**-6) -> str:
+        """A convolution to 16 channels whose weights are small, as are its results."""
+        return self.convolve(x, n_out=16, weight_scale=factor)
+
     def transpose_convolve(self, x: str) -> str:
         weight, bias = self._weights((self._depth[x], 8, 2, 2), 1)
         return self.op("ConvTranspose", x, weight, bias, strides=[2, 2])
@@ -215,12 +254,10 @@ class _Sketch:
         return self.op("Mul", x, self.op("Sigmoid", x))
 
     def finish(self, output: str) -> ProbeNetwork:
-        """The network as a case: its last quantization may be two steps off, which one that is
-        rounded differently makes of a result with the largest weight."""
         expected = self._evaluate(output)
-        tolerance = 1e-5 * float(np.abs(expected).max()) if self._fine else 2 * self._step
+        step = 1e-5 * float(np.abs(expected).max()) if self._fine else self._step
         return ProbeNetwork(
-            self._name, self._model(output), self._batch, expected, tolerance, self._product,
+            self._name, self._model(output), self._batch, expected, step, self._product,
             self._scheme,
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The guard that keeps OpenVINO from moving a quantization across a Concat."""
+"""The guards that keep OpenVINO from moving a quantization, or leaving its rounding out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from bench.engine.onnxrt import OnnxRuntime
-from bench.engine.ov import OpenVino, guard_concatenations
+from bench.engine.ov import OpenVino, guard_quantizations
 from bench.model.onnx_model import with_batch
 
 BEHIND: dict[str, Callable[[Any, str], str]] = {
@@ -53,7 +53,7 @@ def guards(proto: onnx.ModelProto) -> list[str]:
 @pytest.mark.parametrize("behind", [k for k in BEHIND if k != "MaxPool"])
 def test_one_guard_between_the_concat_and_its_quantization(joined, behind):
     proto = joined(behind)
-    guarded = guard_concatenations(proto)
+    guarded = guard_quantizations(proto)
     fuse = next(n for n in proto.graph.node if n.name == "fuse")
     pair = next(n for n in proto.graph.node if fuse.input[0] in n.output)
     source = next(n for n in proto.graph.node if pair.input[0] in n.output).input[0]
@@ -67,7 +67,7 @@ def test_one_guard_between_the_concat_and_its_quantization(joined, behind):
 def test_the_guard_changes_no_value(joined, images, run_in_onnxruntime, behind, placement):
     proto = joined(behind, placement)
     before = proto.SerializeToString()
-    guarded = guard_concatenations(proto)
+    guarded = guard_quantizations(proto)
     assert proto.SerializeToString() == before
     x = images() * 4 - 2
     for optimized in (True, False):
@@ -87,19 +87,35 @@ def test_openvino_computes_what_it_is_given(joined, images, sqnr, behind, placem
         assert session.describe().int8_nodes == {"stem", "left", "right", "fuse", "last"}
 
 
-def test_without_a_concat_the_model_is_left_as_it_is(tiny, quantize):
-    proto = quantize(tiny("residual")).proto
-    assert guard_concatenations(proto) is proto
+def test_a_quantization_in_front_of_a_residual_sum_is_guarded(
+    tiny, quantize, sqnr, images, seven_bits
+):
+    """OpenVINO takes the sum into the convolution, and would leave that rounding out."""
+    q = quantize(tiny("residual"))
+    (add,) = q.graph.residual_adds
+    read = guards(guard_quantizations(q.proto))
+    assert read
+    assert set(read) <= set(q.graph.nodes[add].input)
+    proto, x = seven_bits(with_batch(q.proto, "images", 1)), images(seed=4)
+    with OnnxRuntime(threads=1).build_exact(proto) as session:
+        expected = session.run(x)
+    with OpenVino(threads=1).build(proto) as session:
+        assert sqnr(expected, session.run(x)) > 45
+
+
+def test_without_a_concat_or_a_sum_the_model_is_left_as_it_is(tiny, quantize):
+    proto = quantize(tiny("depthwise")).proto
+    assert guard_quantizations(proto) is proto
 
 
 def test_a_concat_that_nothing_quantizes_is_left_as_it_is(tiny, quantize):
     model = tiny("distribution")
-    assert guard_concatenations(model.proto) is model.proto
+    assert guard_quantizations(model.proto) is model.proto
     proto = quantize(model, ("head",)).proto  # its Concats only decode
-    assert guard_concatenations(proto) is proto
+    assert guard_quantizations(proto) is proto
 
 
 def test_a_convolution_between_ends_the_reach_of_a_concat(joined):
     proto = joined("nothing")
-    read = guards(guard_concatenations(proto))
+    read = guards(guard_quantizations(proto))
     assert read == ["concat_out"]  # not the input of "last", far behind
