@@ -247,10 +247,6 @@ class Run:
                 f"engine {self.engine.name} has no {self.scheme} quantization",
                 f"Use scheme={' or '.join(self.engine.schemes)}, or another engine",
             )
-        if self.engine.threads < 0:
-            raise ConfigError(
-                f"engine.threads={self.engine.threads} is below 0", "Use 0 for all cores, or more"
-            )
         _ = self.calibration_preprocess
         self._check_native()
         graph = Graph(self.model.network)

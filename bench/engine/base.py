@@ -228,12 +228,14 @@ class Emulating(Protocol):
         ...
 
 
-def check_accuracy_choice(choice: str) -> None:
-    """Raise ConfigError for an ``accuracy_by`` that is none."""
-    if choice not in get_args(AccuracyChoice):
+def check_cpu_options(threads: int, accuracy_by: str) -> None:
+    """Raise ConfigError for options that an engine on the CPU cannot have."""
+    if threads < 0:
+        raise ConfigError(f"engine.threads={threads} is below 0", "Use 0 for all cores, or more")
+    known = get_args(AccuracyChoice)
+    if accuracy_by not in known:
         raise ConfigError(
-            f"engine.accuracy_by={choice} is unknown",
-            f"Use {' or '.join(get_args(AccuracyChoice))}",
+            f"engine.accuracy_by={accuracy_by} is unknown", f"Use {' or '.join(known)}"
         )
 
 

@@ -30,7 +30,7 @@ from bench.engine.base import (
     Description,
     Int8Model,
     Session,
-    check_accuracy_choice,
+    check_cpu_options,
 )
 from bench.errors import ConfigError, EngineError
 from bench.quantization.grid import Scheme
@@ -66,8 +66,8 @@ class OnnxRuntime:
     ``accuracy_by`` says whether accuracies in INT8 are those of its kernels or of an exact
     emulation.
 
-    Raises ConfigError for an unknown provider or ``accuracy_by``, and EngineError where CUDA is
-    asked for and does not start.
+    Raises ConfigError for an unknown provider or ``accuracy_by`` and for threads below 0, and
+    EngineError where CUDA is asked for and does not start.
     """
 
     threads: int = 0
@@ -79,7 +79,7 @@ class OnnxRuntime:
     def __post_init__(self) -> None:
         if self.provider not in get_args(Provider):
             raise ConfigError(f"provider={self.provider} is unknown", "Use cpu or cuda")
-        check_accuracy_choice(self.accuracy_by)
+        check_cpu_options(self.threads, self.accuracy_by)
 
     @property
     def version(self) -> str:

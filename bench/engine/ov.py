@@ -24,7 +24,7 @@ from bench.engine.base import (
     Description,
     Int8Model,
     Session,
-    check_accuracy_choice,
+    check_cpu_options,
 )
 from bench.errors import EngineError
 from bench.model.graph import COMPUTE_OPS
@@ -48,7 +48,7 @@ class OpenVino:
     """``threads`` = 0 leaves the number of threads to OpenVINO.
 
     ``accuracy_by`` says whether accuracies are those of the int8 kernels or of an exact emulation.
-    Raises ConfigError for an unknown one.
+    Raises ConfigError for an unknown one, and for threads below 0.
     """
 
     threads: int = 0
@@ -57,7 +57,7 @@ class OpenVino:
     schemes: ClassVar[tuple[Scheme, ...]] = ("symmetric", "asymmetric")
 
     def __post_init__(self) -> None:
-        check_accuracy_choice(self.accuracy_by)
+        check_cpu_options(self.threads, self.accuracy_by)
 
     @property
     def version(self) -> str:
