@@ -10,6 +10,7 @@ from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
 from bench.cache import cached, content_key
 from bench.calibration.calibrator import after_fusion, find_ranges
@@ -23,6 +24,7 @@ from bench.model.graph import Graph
 from bench.model.onnx_model import with_batch
 from bench.quantization.grid import Range, amax_of, ranges_of
 from bench.quantization.plan import PrecisionPlan, QuantizationPoints, place
+from bench.quantization.qdq import insert_qdq
 from bench.results.histograms import HistogramStore, TensorHistogram
 from bench.spec import Run
 from bench.timing import stopwatch
@@ -81,6 +83,13 @@ def find_run_ranges(run: Run) -> RunRanges:
         amax = dict(find_ranges(run.calibrator, snapshots.values()))
         ranges = points.widest(_clipped_to(run, amax, snapshots))
     return RunRanges(graph, points, calibration, ranges, threshold.seconds)
+
+
+def quantize(run: Run, ranges: RunRanges) -> onnx.ModelProto:
+    """The run's Q/DQ model, with the run's batch."""
+    network = run.model.network
+    quantized = insert_qdq(network, ranges.graph, ranges.points, ranges.ranges, run.weights)
+    return with_batch(quantized, network.input_name, run.protocol.batch_size)
 
 
 def points_with(run: Run, graph: Graph, ranges: Mapping[str, Range]) -> QuantizationPoints:

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import psutil
 
+ONEDNN_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+"""Environment variables that keep OpenVINO's kernels from instructions that the processor has."""
+
 _PACKAGES = ("numpy", "onnx", "onnxruntime", "openvino", "opencv-python-headless", "pycocotools")
 
 
@@ -66,8 +69,12 @@ def _processor() -> str:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
         return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in text.splitlines() if "model name" in line]
+    names = [
+        line.split(":", 1)[1].strip()
+        for line in text.splitlines()
+        if line.startswith(("model name", "CPU part"))  # ARM has no names
+    ]
     int8 = ", ".join(int8_instructions()) or "no VNNI"
-    limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
-    limited = f", ONEDNN_MAX_CPU_ISA={limit}" if limit else ""
+    limits = (f", {name}={os.environ[name]}" for name in ONEDNN_LIMITS if os.environ.get(name))
+    limited = "".join(limits)
     return f"{names[0] if names else platform.machine()} ({int8}{limited})"

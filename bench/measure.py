@@ -28,7 +28,7 @@ from bench.spec import Run
 from bench.timing import Latency, measure_in_turn
 
 FIRST_IMAGES = 16
-"""Of so many the raw outputs are stored: for the SQNR, and for the agreement gate."""
+"""The raw outputs of the first 16 images are stored, for the SQNR and for the agreement gate."""
 
 
 def validation_images(run: Run) -> PreparedImages:

@@ -20,7 +20,7 @@ import onnx
 from bench import environment
 from bench.ahead import build_ahead
 from bench.cache import write_with
-from bench.calibrate import RunRanges, find_run_ranges, keep_reasons
+from bench.calibrate import RunRanges, find_run_ranges, keep_reasons, quantize
 from bench.data.prepared import PreparedImages
 from bench.engine.base import Builder, Description, Engine, Int8Model, Session, unusual_options
 from bench.errors import EngineError
@@ -40,8 +40,6 @@ from bench.measure import (
     time_session,
     validation_images,
 )
-from bench.model.onnx_model import with_batch
-from bench.quantization.qdq import insert_qdq
 from bench.results.layers import keep_layers
 from bench.results.row import Row
 from bench.results.store import RowStore
@@ -150,7 +148,7 @@ def _make(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Sequence
 
 def _build(run: Run, builder: Builder, found: RunRanges) -> dict[str, Any]:
     with stopwatch() as insertion:
-        qdq = _quantized(run, found)
+        qdq = quantize(run, found)
     built = build_ahead(builder, qdq, run.model.network)
     return built | {
         "status": "built",
@@ -171,11 +169,12 @@ def _build_beside(run: Run, builder: Builder, qdq: onnx.ModelProto) -> dict[str,
 def _measure(
     run: Run, engine: Engine, found: RunRanges, store: RowStore
 ) -> tuple[dict[str, Any], dict[str, Sequence[float]]]:
+    _ = run.accuracy_by  # an engine that computes nothing exactly is refused before all work
     images = validation_images(run)
     baseline, baseline_score = baseline_of(run, images)
     task = task_of(run, baseline.predictions)
     with stopwatch() as build:
-        qdq = _quantized(run, found)
+        qdq = quantize(run, found)
         model = _int8_model(run, found, qdq)
         session = engine.build_int8(model)
     with session:
@@ -185,7 +184,7 @@ def _measure(
         described = session.describe()
     score = task.score(evidence.predictions)
     interval = compare(baseline_score, score)
-    agreement = check_agreement(run, engine, qdq, evidence, baseline.predictions)
+    agreement = check_agreement(run, engine, qdq, evidence, baseline)
     write_with(
         store.folder / "predictions" / f"{run.key}.npz",
         lambda file: save_arrays(file, task_of(run).pack(evidence.predictions)),
@@ -277,13 +276,6 @@ def _fp16(baseline: Score, fp16: Score, medians: Mapping[str, float]) -> dict[st
         "fp16_ci_high": interval.high,
         "speedup_fp16": medians["fp16"] / medians["int8"],
     }
-
-
-def _quantized(run: Run, found: RunRanges) -> onnx.ModelProto:
-    """The Q/DQ model, with the run's batch."""
-    network = run.model.network
-    quantized = insert_qdq(network, found.graph, found.points, found.ranges, run.weights)
-    return with_batch(quantized, network.input_name, run.protocol.batch_size)
 
 
 def _int8_model(run: Run, found: RunRanges, qdq: onnx.ModelProto) -> Int8Model:

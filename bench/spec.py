@@ -14,7 +14,7 @@ from bench.data.calibration_order import ImageList, Order, Strategy, calibration
 from bench.data.dataset import Dataset
 from bench.data.overlap import count_shared
 from bench.data.preprocess import CalibrationFit, Pad, Preprocess
-from bench.engine.base import AccuracyBy, Builder, Engine, calibrates
+from bench.engine.base import AccuracyBy, Builder, Emulating, Engine, calibrates
 from bench.engine.onnxrt import OnnxRuntime, Provider
 from bench.engine.probe import settle_accuracy_by
 from bench.errors import ConfigError, ModelError
@@ -212,7 +212,7 @@ class Run:
             scheme=self.scheme,
             weights=self.weights,
             engine=[part for e in engines for part in (e.name, e.version, e.options)],
-            accuracy_by=self.accuracy_by,
+            accuracy_by=self.engine.accuracy_by if isinstance(self.engine, Emulating) else None,
             baseline=self.baseline_engine.version,
             protocol=replace(self.protocol, images=None),  # the dataset's part says how many
         )

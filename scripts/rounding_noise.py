@@ -1,8 +1,8 @@
 """How far rounding alone moves an accuracy: ``python scripts/rounding_noise.py KEY=VALUE ...``.
 
-The run's Q/DQ file is computed exactly, and then so many times with every activation scale moved by
-a millionth of itself. That is less than any two calibrators, processors or libraries differ by, so
-smaller differences of accuracy say nothing. The options are those of ``python -m bench``.
+The run's Q/DQ file is computed exactly, and then several times with every activation scale moved by
+a millionth of itself. Two libraries or processors differ by about as much. A difference of accuracy
+that is no larger says nothing. The options are those of ``python -m bench``.
 """
 
 from __future__ import annotations
@@ -18,15 +18,13 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywhere, installed or not
 
-from bench.calibrate import find_run_ranges
+from bench.calibrate import find_run_ranges, quantize
 from bench.compose import build_typed
 from bench.engine.base import Emulating
 from bench.errors import ConfigError
 from bench.explain import command
 from bench.faithfulness import nudge_scales
 from bench.measure import baseline_of, evaluate, task_of, validation_images
-from bench.model.onnx_model import with_batch
-from bench.quantization.qdq import insert_qdq
 from bench.spec import Run
 
 
@@ -72,9 +70,7 @@ def accuracies(run: Run, copies: int) -> list[float]:
     run.check()
     if not isinstance(run.engine, Emulating):
         raise ConfigError("the engine computes nothing exactly", "Use engine=openvino")
-    found, network = find_run_ranges(run), run.model.network
-    quantized = insert_qdq(network, found.graph, found.points, found.ranges, run.weights)
-    qdq = with_batch(quantized, network.input_name, run.protocol.batch_size)
+    qdq = quantize(run, find_run_ranges(run))
     files = [qdq, *(nudge_scales(qdq, seed) for seed in range(copies))]
     return [_accuracy(run, run.engine, file) for file in files]
 

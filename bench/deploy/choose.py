@@ -35,8 +35,8 @@ def choose_row(folder: Path, key: str | None) -> Row:
         raise ConfigError(f"run {wanted} was skipped ({row.error})", "Choose one that was measured")
     if row.status == "unfaithful":
         raise ConfigError(
-            f"run {wanted} does not compute its Q/DQ file faithfully ({row.error})",
-            "Choose another",
+            f"run {wanted} is unfaithful: {row.error.rstrip('.')}",
+            "Or choose another run: --run KEY",
         )
     if row.int8 is None:
         raise ConfigError(f"run {wanted} has no accuracy", "Choose one that was measured")
@@ -76,7 +76,6 @@ def rebuild_run(row: Row) -> Run:
                 run.dataset.calibration.fingerprint,
             ),
             f"{row.engine}'s version": (row.engine_version, run.engine.version),
-            "what this processor computes accuracies with": (row.accuracy_by, run.accuracy_by),
         }
         changed = [what for what, (then, is_now) in now.items() if then != is_now]
         raise ConfigError(

@@ -23,17 +23,17 @@ def probe_int8_kernels() -> Finding:
         "Accuracies are computed exactly in float here, and the rows say so; latencies are the "
         "kernels'. Do not deploy these engines in INT8 on this processor unseen (kernels_int8)"
     )
-    return _tell({e.name: probe(e, e.build) for e in CPU_ENGINES}, "absent", mend)
+    return _finding({e.name: probe(e, e.build) for e in CPU_ENGINES}, "absent", mend)
 
 
 def probe_emulations() -> Finding:
     """The same in float: what accuracies rest on where the kernels are not exact."""
     mend = "Install the pinned versions: pip install -c constraints.txt -e ."
-    return _tell({e.name: probe(e, e.build_exact) for e in CPU_ENGINES}, "fail", mend)
+    return _finding({e.name: probe(e, e.build_exact) for e in CPU_ENGINES}, "fail", mend)
 
 
-def _tell(results: Mapping[str, ProbeResult], otherwise: Status, mend: str) -> Finding:
-    found = "; ".join(f"{name}: {result.told}" for name, result in results.items())
+def _finding(results: Mapping[str, ProbeResult], otherwise: Status, mend: str) -> Finding:
+    found = "; ".join(f"{name}: {result.summary}" for name, result in results.items())
     figures = {name: asdict(result) for name, result in results.items()}
     if all(result.exact for result in results.values()):
         return Finding("pass", found, figures=figures)

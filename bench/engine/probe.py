@@ -23,8 +23,9 @@ from bench.engine.base import AccuracyBy, Emulating, Engine, Session
 from bench.engine.probe_networks import ProbeNetwork, probe_networks
 from bench.errors import EngineError
 
-VERSION = 1
-"""To be raised with every change to the networks or to how they are judged."""
+VERSION = 2
+"""To be raised with every change to the networks, to how they are judged, or to how an engine makes
+its sessions: stored results are then measured anew."""
 
 MOST_STEPS, MOST_SHARE = 2.0, 0.01
 """What rounding explains: a value halfway between two steps now and then falls on the other side,
@@ -34,26 +35,27 @@ in at most so many of the outputs, and moves a result by at most so many steps."
 @dataclass(frozen=True)
 class ProbeResult:
     """How many ``networks`` were run, of which so many in ``int8``, and the names of those with a
-    wrong result. ``worst`` is the largest error among all, in steps of the last quantization.
+    wrong result: with an INT8 product, or all in float. ``worst`` is the largest error among all,
+    in steps of the last quantization.
     """
 
     networks: int
     int8: int
     wrong: tuple[str, ...]
+    wrong_in_float: tuple[str, ...]
     worst: float
 
     @property
     def exact(self) -> bool:
-        return not self.wrong
+        return not self.wrong and not self.wrong_in_float
 
     @property
-    def told(self) -> str:
-        """In words: "48 of 56 small networks wrong, such as: 1x1 convolution of 3 channels"."""
+    def summary(self) -> str:
+        """In words: "58 of 66 small networks wrong, such as: 1x1 convolution of 3 channels"."""
         if self.exact:
-            return f"all {self.networks} small networks exact"
-        return (
-            f"{len(self.wrong)} of {self.networks} small networks wrong, such as: {self.wrong[0]}"
-        )
+            return f"all {self.networks} small networks exact, {self.int8} in INT8"
+        wrong = (*self.wrong, *self.wrong_in_float)
+        return f"{len(wrong)} of {self.networks} small networks wrong, such as: {wrong[0]}"
 
 
 def probe(engine: Engine, build: Callable[[onnx.ModelProto], Session]) -> ProbeResult:
@@ -61,15 +63,15 @@ def probe(engine: Engine, build: Callable[[onnx.ModelProto], Session]) -> ProbeR
 
     Raises EngineError if a session cannot be built or run.
     """
-    wrong, int8, worst = list[str](), 0, 0.0
+    wrong, wrong_in_float, int8, worst = list[str](), list[str](), 0, 0.0
     networks = [one for one in probe_networks() if one.scheme in engine.schemes]
     for network in networks:
         steps, in_int8 = _run(network, build)
         int8 += in_int8
         worst = max(worst, float(steps.max()))
         if steps.max() > MOST_STEPS or (steps > 0.25).mean() > MOST_SHARE:
-            wrong.append(network.name)
-    return ProbeResult(len(networks), int8, tuple(wrong), worst)
+            (wrong if network.product else wrong_in_float).append(network.name)
+    return ProbeResult(len(networks), int8, tuple(wrong), tuple(wrong_in_float), worst)
 
 
 def _run(
@@ -80,7 +82,7 @@ def _run(
         (found,) = session.run(network.batch)
         ran = session.describe().int8_nodes or frozenset()
     steps = np.abs(found.astype(np.float64) - network.expected) / network.step
-    return np.where(np.isnan(steps), np.inf, steps), network.product in ran
+    return np.nan_to_num(steps, nan=1e9, posinf=1e9), network.product in ran
 
 
 def probe_kernels(engine: Engine, cache: Path) -> ProbeResult:
@@ -110,23 +112,32 @@ def _remember(
 
 def _load(path: Path) -> ProbeResult:
     values = json.loads(path.read_text())
-    return ProbeResult(**values | {"wrong": tuple(values["wrong"])})
+    names = {name: tuple(values[name]) for name in ("wrong", "wrong_in_float")}
+    return ProbeResult(**values | names)
 
 
 def settle_accuracy_by(engine: Engine, cache: Path) -> AccuracyBy:
     """What an engine's accuracies are to be computed with, on this processor.
 
-    Raises EngineError where an exact emulation is needed, and is not exact itself.
+    Raises EngineError where float layers are not computed in FP32, and where an exact emulation is
+    needed and is not exact itself.
     """
-    if not isinstance(engine, Emulating) or engine.accuracy_by == "kernels":
+    if not isinstance(engine, Emulating):
         return "int8 kernels"
-    if engine.accuracy_by == "probe" and probe_kernels(engine, cache).exact:
+    kernels = probe_kernels(engine, cache)
+    if kernels.wrong_in_float:
+        raise EngineError(
+            f"{engine.name} {engine.version} does not compute float layers in FP32 on this "
+            f"processor ({kernels.wrong_in_float[0]})",
+            "Install the pinned versions, or take another engine",
+        )
+    if engine.accuracy_by == "kernels" or (engine.accuracy_by == "probe" and kernels.exact):
         return "int8 kernels"
     emulation = probe_emulation(engine, cache)
     if not emulation.exact:
         raise EngineError(
-            f"{engine.name} {engine.version} computes INT8 wrongly on this processor, and so does "
-            f"its emulation in float: {emulation.told}",
+            f"{engine.name} {engine.version} computes a Q/DQ file wrongly on this processor, in "
+            f"float too: {emulation.summary}",
             "Install the pinned versions, or take another engine",
         )
     return "exact emulation"

@@ -22,8 +22,8 @@ GRAPH = (
     "model_sha256", "plan", "placement", "scheme", "weight_scales", "batch_size", "threads",
     "engine_version", "engine_options", "engine_bytes", "hardware", "device", "latency_note",
 )  # fmt: skip
-"""Rows that agree in these run the same layers, whatever calibrated them: only the scales differ,
-and their latencies are repeated measurements of one."""
+"""Rows that agree in these run the same layers, whatever calibrated them: only the scales differ.
+So their latencies measure one speed."""
 
 SAME_SPEED = 1.05
 """Medians of the same model timed twice differ by about this; less is no reason to choose."""

@@ -9,30 +9,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.results.column import Column, column
+
 SCHEMA_VERSION = 1
-Better = Literal["higher", "lower", None]
-
-
-@dataclass(frozen=True)
-class Column:
-    """What one column of the table means."""
-
-    description: str
-    unit: str = ""
-    better: Better = None
-
-
-def column(
-    description: str, *, unit: str = "", better: Better = None, default: Any = dataclasses.MISSING
-) -> Any:
-    """A dataclass field that carries its ``Column``; without a default it must be given."""
-    meta = {"column": Column(description, unit, better)}
-    if default is dataclasses.MISSING:
-        return field(metadata=meta)
-    return field(default=default, metadata=meta)
 
 
 @dataclass(frozen=True)
@@ -91,9 +73,9 @@ class Row:
         "signal to quantization noise of the raw outputs", unit="dB", better="higher", default=None
     )
     agreement_db: float | None = column(
-        "SQNR of the first images' outputs, with which int8 was measured, against another "
-        "library's exact computation of the same Q/DQ file; with engine.mode=implicit the engine "
-        "read the FP32 file and these ranges instead",
+        "SQNR of the outputs behind int8 against another library's exact computation of the Q/DQ "
+        "file, on the first images, mean over the outputs' channels; with engine.mode=implicit the "
+        "engine read the FP32 file and these ranges instead",
         unit="dB",
         better="higher",
         default=None,
@@ -338,8 +320,7 @@ class Row:
     )
     accuracy_by: str = column(
         "what int8 was measured with: the engine's int8 kernels or, where these are not exact on "
-        "this processor, an exact emulation of the Q/DQ file; latencies are the kernels' all the "
-        "same",
+        "this processor, an exact emulation of the Q/DQ file; latency is that of the kernels",
         default="",
     )
     agreement_limit_db: float | None = column(

@@ -8,15 +8,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from time import perf_counter
 
-from bench.calibrate import find_run_ranges
+from bench.calibrate import find_run_ranges, quantize
 from bench.compose import build_run
 from bench.data.prepared import PreparedImages
 from bench.engine.base import Session
 from bench.engine.ov import OpenVino
 from bench.measure import evaluate, fp32_model, task_of, validation_images
-from bench.model.onnx_model import with_batch
 from bench.model.zoo import CARRIED
-from bench.quantization.qdq import insert_qdq
 from bench.spec import Run
 from tests.benchmarks.collection import Spread, spread
 from tests.benchmarks.subject import Subject
@@ -95,9 +93,7 @@ def exact_over_fp32(evaluations: dict[str, Evaluation]) -> Spread:
 def _sessions(run: Run) -> dict[str, Session]:
     engine = run.engine
     assert isinstance(engine, OpenVino)
-    found = find_run_ranges(run)
-    quantized = insert_qdq(run.model.network, found.graph, found.points, found.ranges, run.weights)
-    fixed = with_batch(quantized, run.model.network.input_name, run.protocol.batch_size)
+    fixed = quantize(run, find_run_ranges(run))
     return {
         "int8": engine.build(fixed),
         "fp32": run.baseline_engine.build(fp32_model(run)),

@@ -253,18 +253,30 @@ def test_nothing_is_overwritten(swept, rows, deploy, tmp_path):
     assert list(taken.iterdir()) == []
 
 
+def test_the_page_says_what_the_kernels_reached_where_the_figure_is_an_emulation_s(
+    rows, sweep_with, deploy, tmp_path
+):
+    emulated = replace(rows["all"], accuracy_by="exact emulation", kernels_int8=0.25)
+    assert deploy(sweep_with(emulated), "--to", tmp_path / "b").status == 0
+    page = " ".join((tmp_path / "b" / "README.md").read_text().split())
+    assert "accuracy of `model.qdq.onnx` itself, computed exactly in float" in page
+    assert "The int8 kernels of onnxruntime reached 0.2500 on that processor" in page
+
+
 def test_rows_that_cannot_be_deployed_are_refused(rows, sweep_with, deploy, tmp_path):
     row = rows["all"]
     folder = sweep_with(
         replace(row, run_key="a", status="skipped", error="the engine refuses it", int8=None),
         replace(row, run_key="b", int8=None),
         replace(row, run_key="c", scheme="asymmetric"),
+        replace(row, run_key="e", status="unfaithful", error="the outputs are 20 dB off. Do that"),
     )
     for key, words in {
         "a": ("run a was skipped (the engine refuses it)", "Choose one"),
         "b": ("run b has no accuracy", "Choose one"),
         "c": ("scheme=asymmetric", "Choose one with scheme=symmetric"),
         "d": ("has no run d", "run_key"),
+        "e": ("run e is unfaithful: the outputs are 20 dB off. Do that", "--run KEY"),
     }.items():
         refused(deploy(folder, "--run", key, "--to", tmp_path / "b"), *words)
     assert not (tmp_path / "b").exists()

@@ -16,6 +16,7 @@ import pytest
 
 from bench.compose import build_typed
 from bench.deploy import figure
+from bench.deploy import verify as verify_script
 from bench.measure import first_batches
 from bench.spec import Run
 
@@ -68,7 +69,7 @@ def test_a_bundle_checks_itself_without_the_package(bundles, tmp_path):
         sums, outputs, kernels = ended.stdout.splitlines()
         assert sums == "ok      17 files have their checksums"
         assert outputs == "ok      model.qdq.onnx: outputs are exactly those kept"
-        assert "ONNX Runtime" in kernels  # its int8 kernels may saturate on this processor
+        assert kernels.startswith("note    ONNX Runtime's int8 kernels")
 
 
 def test_the_file_gives_the_row_in_a_clean_environment(bundles, rows, tmp_path):
@@ -137,6 +138,16 @@ def test_a_missing_file_is_told(copied):
     ended = verify(copied)
     assert ended.returncode == 1
     assert ended.stdout == "FAILED  build_engine.py is missing. Copy the whole folder again\n"
+
+
+def test_kernels_that_saturate_are_a_note_and_no_failure(copied, monkeypatch):
+    """The bundle is right; another engine may run it."""
+    outputs = verify_script.run_onnx(copied, exact=True)
+    off = [{name: values * 0.5 for name, values in one.items()} for one in outputs]
+    monkeypatch.setattr(verify_script, "run_onnx", lambda bundle, exact: outputs if exact else off)
+    said = verify_script.look_at_kernels(copied)
+    assert said.startswith("ONNX Runtime's int8 kernels: outputs agree with those kept by 6.0 dB;")
+    assert "session.disable_quant_qdq=1" in said
 
 
 def engine_outputs(bundle: Path, folder: Path, change: float) -> list[Path]:

@@ -4,10 +4,12 @@ refusals in one line before anything is computed."""
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.calibration import cache as cache_command
@@ -48,7 +50,6 @@ def test_explicit_yields_a_full_row(run: Bench, fake_tensorrt: Callable[..., Any
     empty = {name for name in COLUMNS if row[name] is None}
     assert empty == {
         "published_fp32", "calibration_overlap", "calibration_batches",
-        "agreement_db",  # the stand-in runs the very file in ONNX Runtime: infinite
         "kernels_int8", "kernels_delta", "kernels_ci_low", "kernels_ci_high",  # the row's
         "output_amax_share",  # of placement=implicit
         "f1_threshold_fp32", "f1_threshold_int8", "f1_fp32", "f1_int8",  # of detection
@@ -67,6 +68,42 @@ def test_explicit_yields_a_full_row(run: Bench, fake_tensorrt: Callable[..., Any
     layers = json.loads((run.out / "layers" / f"{row['run_key']}.json").read_text())
     assert row["int8_unmet"] == 0
     assert row["int8_layers"] == sum(layer["ran_int8"] for layer in layers.values()) > 10
+
+
+@pytest.mark.parametrize(
+    ("version", "asked", "why"),
+    [
+        ("10.16.1.11", ["engine=tensorrt"], "further from the file's than rounding goes"),
+        ("8.5.1.7", NATIVELY + [NATIVE], "further from FP32 than the file's"),
+    ],
+    ids=["explicit", "implicit"],
+)
+def test_an_engine_that_computes_something_else_is_unfaithful(
+    run: Bench,
+    fake_tensorrt: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    asked: list[str],
+    why: str,
+) -> None:
+    """Whatever a GPU may get wrong: here the logits of every network are off."""
+    fake_tensorrt(version)
+    network = sys.modules["tensorrt.emulation"].Network
+    real = network.run
+
+    def wrong(self: Any, images: Any) -> Any:
+        outputs = real(self, images)
+        shift = np.random.default_rng(0).normal(0, 5, 10).astype(np.float32)
+        logits = {name: own for name, own in outputs.items() if own.shape[1:] == (10,)}
+        return outputs | {name: own + shift for name, own in logits.items()}
+
+    monkeypatch.setattr(network, "run", wrong)
+    ended = run(*FEW, *asked)
+    assert ended.status == 0, ended.err
+    (row,) = rows(run)
+    assert (row["status"], row["accuracy_by"]) == ("unfaithful", "int8 kernels")
+    assert why in row["error"]
+    assert "layers/KEY.json says which layers ran in INT8" in row["error"]
 
 
 def test_fp16_that_is_refused_costs_no_row(

@@ -15,6 +15,7 @@ import pytest
 from onnx import numpy_helper
 
 from bench import environment
+from bench.cache import content_key
 from bench.engine import ov, probe
 from bench.engine.onnxrt import OnnxRuntime
 from bench.engine.ov import OpenVino
@@ -81,6 +82,16 @@ def test_every_sum_is_exact_in_float32(networks):
         np.testing.assert_array_equal(found, network.expected, err_msg=network.name)
 
 
+def test_the_networks_are_those_of_the_version():
+    """Results are stored under ``VERSION``: raise it with every change, and then this key."""
+    held: list[object] = []
+    for network in probe_networks():
+        held += [network.name, network.scheme, network.step, network.batch.tobytes()]
+        held += [values.tobytes() for values in constants(network.model).values()]
+        held += list(network.model.graph.node)
+    assert (probe.VERSION, content_key(*held)) == (2, "3636a4ef81ed3ecd82d7")
+
+
 # --- both kinds of processor ----------------------------------------------------------------------
 
 
@@ -95,6 +106,7 @@ def test_an_emulation_is_exact_on_every_processor(engine):
 def test_kernels_are_exact_where_the_processor_adds_up_in_int32(engine):
     found = probe.probe(engine, engine.build)
     assert found.int8 >= 25  # or nothing was probed
+    assert not found.wrong_in_float
     if platform.machine() in ("x86_64", "AMD64") and "ONEDNN" not in environment.hardware():
         assert found.exact == bool(environment.int8_instructions()), found.wrong
 
@@ -129,7 +141,7 @@ def test_the_guards_are_what_the_probe_asks_for(monkeypatch):
     assert all("Concat" in name or "Add" in name for name in wrong)
 
 
-class InHalf(OnnxRuntime):
+class InBfloat16(OnnxRuntime):
     """Constants in float lose what bfloat16 has no bits for."""
 
     def build(self, model: onnx.ModelProto) -> Any:
@@ -143,9 +155,12 @@ class InHalf(OnnxRuntime):
         return super().build(rounded)
 
 
-def test_float_layers_in_bfloat16_are_seen():
-    engine = InHalf(threads=1)
-    assert {"convolution in float", "Gemm in float"} <= set(probe.probe(engine, engine.build).wrong)
+def test_float_layers_in_bfloat16_are_refused(tmp_path):
+    engine = InBfloat16(threads=1)
+    found = probe.probe(engine, engine.build)
+    assert found.wrong_in_float == ("convolution in float", "Gemm in float")
+    with pytest.raises(EngineError, match="does not compute float layers in FP32"):
+        probe.settle_accuracy_by(engine, tmp_path)
 
 
 # --- what follows ---------------------------------------------------------------------------------
@@ -183,13 +198,13 @@ def test_what_accuracies_are_computed_with(tmp_path, engine, expected):
 
 
 def test_kernels_that_pass_are_taken(tmp_path, monkeypatch):
-    passed = probe.ProbeResult(56, 54, (), 0.0)
+    passed = probe.ProbeResult(COUNT, COUNT - 2, (), (), 0.0)
     monkeypatch.setattr(probe, "probe_kernels", lambda engine, cache: passed)
     assert probe.settle_accuracy_by(OpenVino(), tmp_path) == "int8 kernels"
 
 
 def test_an_engine_without_an_exact_form_is_refused_in_one_line(tmp_path):
-    with pytest.raises(EngineError, match="computes INT8 wrongly on this processor") as caught:
+    with pytest.raises(EngineError, match="computes a Q/DQ file wrongly") as caught:
         probe.settle_accuracy_by(Hopeless(), tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -210,6 +225,7 @@ def test_an_unknown_choice_is_refused(kind):
         kind(accuracy_by="exact")
 
 
-def test_a_limit_of_onednn_stands_in_the_hardware(monkeypatch):
-    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    assert "ONEDNN_MAX_CPU_ISA=AVX2" in environment.hardware.__wrapped__()
+@pytest.mark.parametrize("name", ["ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"])
+def test_a_limit_of_onednn_stands_in_the_hardware(monkeypatch, name):
+    monkeypatch.setenv(name, "AVX2")
+    assert f"{name}=AVX2" in environment.hardware.__wrapped__()

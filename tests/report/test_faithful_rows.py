@@ -13,10 +13,10 @@ from bench.report.summary import summarize
 from bench.results.table import make_table
 
 EMULATED = {
-    "accuracy_by": "exact emulation", "kernels_int8": 0.31, "kernels_delta": -0.29,
-    "kernels_ci_low": -0.31, "kernels_ci_high": -0.27,
+    "accuracy_by": "exact emulation", "agreement_delta": 0.0, "kernels_int8": 0.31,
+    "kernels_delta": -0.29, "kernels_ci_low": -0.31, "kernels_ci_high": -0.27,
 }  # fmt: skip
-WHY = "its outputs agree with the Q/DQ file computed exactly by 14.3 dB. Add engine.accuracy_by="
+WHY = "the outputs are 21.0 dB further off than rounding goes. Add engine.accuracy_by=emulation"
 
 
 def printed(table) -> str:
@@ -98,7 +98,7 @@ def test_an_emulation_that_was_asked_for_says_so(row):
 
 
 def test_kernels_that_are_exact_need_no_word(row):
-    table = make_table([row(accuracy_by="int8 kernels")])
+    table = make_table([row(accuracy_by="int8 kernels", agreement_delta=0.0)])
     assert not any("kernels" in warning for warning in summarize(table).warnings)
     assert "kernels here" not in render_html(Report(table, summarize(table)))
 
@@ -111,9 +111,18 @@ def test_kernels_that_are_exact_need_no_word(row):
         ("AMD EPYC (no VNNI), 2 cores, 24 GiB", "tensorrt", False),
     ],
 )
-def test_rows_from_before_the_probe_on_such_a_processor_are_called_wrong(
+def test_rows_from_before_the_probe_on_such_a_processor_are_unfaithful(
     row, hardware, engine, wrong
 ):
     table = make_table([row(hardware=hardware, engine=engine, accuracy_by="")])
-    said = [one for one in summarize(table).warnings if "their accuracy is wrong" in one]
-    assert bool(said) == wrong
+    summary = summarize(table)
+    assert bool(summary.answers) != wrong
+    assert any("Run the sweep again" in one for one in summary.warnings) == wrong
+
+
+def test_a_row_that_nothing_was_compared_with_says_so(row):
+    compared = {"accuracy_by": "int8 kernels", "agreement_delta": 0.0}
+    alone = compared | {"agreement_delta": None}
+    said = [summarize(make_table([row(**own)])).warnings for own in (compared, alone)]
+    assert "was not compared" not in " ".join(said[0])
+    assert "was not compared with an exact computation of the Q/DQ file in 1 run" in said[1][0]

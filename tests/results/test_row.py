@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.results.row import COLUMNS, SCHEMA_VERSION, Column, Row, run_key
+from bench.results.column import Column
+from bench.results.row import COLUMNS, SCHEMA_VERSION, Row, run_key
 
 PROMISED = [
     "model", "dataset", "calibrator", "calibrator_params", "calibration_size",
