@@ -257,24 +257,24 @@ def _believed(run: Run, agreement: Agreement) -> dict[str, Any]:
 
 def _of_kernels(baseline: Score, kernels: Score) -> dict[str, Any]:
     """What the engine's INT8 kernels reach on this processor, where that is not the row's."""
-    interval = compare(baseline, kernels)
-    return {
-        "kernels_int8": kernels.value,
-        "kernels_delta": interval.estimate,
-        "kernels_ci_low": interval.low,
-        "kernels_ci_high": interval.high,
-    }
+    return {"kernels_int8": kernels.value, **_difference("kernels", baseline, kernels)}
 
 
 def _fp16(baseline: Score, fp16: Score, medians: Mapping[str, float]) -> dict[str, Any]:
     """What INT8 competes with where the engine has FP16; ``medians`` are latencies."""
-    interval = compare(baseline, fp16)
     return {
         "fp16": fp16.value,
-        "fp16_delta": interval.estimate,
-        "fp16_ci_low": interval.low,
-        "fp16_ci_high": interval.high,
+        **_difference("fp16", baseline, fp16),
         "speedup_fp16": medians["fp16"] / medians["int8"],
+    }
+
+
+def _difference(name: str, baseline: Score, other: Score) -> dict[str, float]:
+    interval = compare(baseline, other)
+    return {
+        f"{name}_delta": interval.estimate,
+        f"{name}_ci_low": interval.low,
+        f"{name}_ci_high": interval.high,
     }
 
 

@@ -27,6 +27,7 @@ from bench.faithfulness import (
 from bench.measure import baseline_of, evaluate, fp32_model, task_of, validation_images
 from bench.spec import Run
 from tests.composing import composed
+from tests.wrong_engines import change_constants, clip_at
 
 
 def load(folder: Any, model: str, **parts: Any) -> tuple[Run, onnx.ModelProto]:
@@ -56,21 +57,6 @@ def check(run: Run, qdq: onnx.ModelProto, evidence: Evidence[Any]) -> Agreement:
     return check_agreement(run, run.engine, qdq, evidence, baseline)
 
 
-def clip(qdq: onnx.ModelProto, nodes: str, limit: int) -> onnx.ModelProto:
-    """Weights of the nodes with that in their names cut off at ``limit`` of 127."""
-    wrong = onnx.ModelProto()
-    wrong.CopyFrom(qdq)
-    cut = 0
-    for tensor in wrong.graph.initializer:
-        values = numpy_helper.to_array(tensor)
-        if values.dtype == np.int8 and values.size > 1 and nodes in tensor.name:
-            clipped = np.clip(values, -limit, limit).astype(np.int8)
-            tensor.CopyFrom(numpy_helper.from_array(clipped, tensor.name))
-            cut += 1
-    assert cut
-    return wrong
-
-
 def test_what_computes_the_file_is_faithful(detector):
     run, qdq = detector
     found = check(run, qdq, measured(run, qdq))
@@ -87,7 +73,7 @@ def test_so_are_classifiers(model, tmp_path):
 
 def test_what_saturates_is_not_and_the_fix_is_told(detector):
     run, qdq = detector
-    evidence = measured(run, clip(qdq, "", 63))
+    evidence = measured(run, change_constants(qdq, clip_at(63)))
     found = check(run, qdq, evidence)
     assert found.decibels < found.limit_db
     assert "dB further from the file's than rounding goes" in found.doubt
@@ -109,7 +95,7 @@ def test_an_engine_that_ignores_every_quantization_is_not(detector):
 def test_scores_that_boxes_drown_are_seen(detector):
     """Of one joined output they are a millionth of the energy."""
     run, qdq = detector
-    found = check(run, qdq, measured(run, clip(qdq, "cv3", 40)))
+    found = check(run, qdq, measured(run, change_constants(qdq, clip_at(40), "cv3")))
     assert "further from the file's than rounding goes" in found.doubt
     right = measured(run, qdq)
     outputs = [[np.concatenate([o[:4], o[4:] * 0]) for o in row] for row in right.outputs]
@@ -145,7 +131,7 @@ def test_implicit_quantization_is_doubted_only_where_it_is_further_from_fp32(det
     """Such an engine never read the file, and may leave layers in float."""
     run, qdq = detector
     monkeypatch.setattr(faithfulness, "calibrates", lambda engine: True)
-    worse = check(run, qdq, measured(run, clip(qdq, "", 63)))
+    worse = check(run, qdq, measured(run, change_constants(qdq, clip_at(63))))
     assert worse.limit_db is None
     assert "further from FP32 than the file's" in worse.doubt
     with OpenVino(threads=1).build(fp32_model(run)) as session:

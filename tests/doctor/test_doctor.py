@@ -10,19 +10,16 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import numpy as np
-import onnx
 import pytest
-from onnx import numpy_helper
 
 from bench.doctor import __main__ as doctor
 from bench.doctor import engines, gpu, host, ranges, trt
 from bench.doctor.check import Check, Finding
 from bench.doctor.tiny import make_tiny
-from bench.engine.onnxrt import OnnxRuntime
 from bench.engine.trt.rtx import TensorRtRtx
 from bench.errors import EngineError
 from bench.timing import Latency
+from tests.wrong_engines import Hopeless, Saturating
 
 KEYS = {"check", "status", "found", "mend", "figures", "seconds"}
 
@@ -139,25 +136,6 @@ def test_a_processor_without_int8_and_scarce_memory_are_told(monkeypatch):
     assert (finding.status, finding.found) == ("fail", "1.0 GiB free of 16.0")
 
 
-class Saturating(OnnxRuntime):
-    """Weights beyond six bits are cut off."""
-
-    def build(self, model: onnx.ModelProto) -> Any:
-        wrong = onnx.ModelProto()
-        wrong.CopyFrom(model)
-        for tensor in wrong.graph.initializer:
-            values = numpy_helper.to_array(tensor)
-            if values.dtype == np.int8:
-                cut = np.clip(values, -63, 63).astype(np.int8)
-                tensor.CopyFrom(numpy_helper.from_array(cut, tensor.name))
-        return super().build(wrong)
-
-
-class AlwaysSaturating(Saturating):
-    def build_exact(self, model: onnx.ModelProto) -> Any:
-        return self.build(model)
-
-
 def test_kernels_that_are_not_exact_are_told_with_what_follows(monkeypatch):
     monkeypatch.setattr(engines, "CPU_ENGINES", (Saturating(),))
     finding = engines.probe_int8_kernels()
@@ -169,7 +147,7 @@ def test_kernels_that_are_not_exact_are_told_with_what_follows(monkeypatch):
 
 
 def test_an_emulation_that_is_not_exact_is_a_failure(monkeypatch):
-    monkeypatch.setattr(engines, "CPU_ENGINES", (AlwaysSaturating(),))
+    monkeypatch.setattr(engines, "CPU_ENGINES", (Hopeless(),))
     finding = engines.probe_emulations()
     assert finding.status == "fail"
     assert "constraints.txt" in finding.mend

@@ -7,7 +7,6 @@ import os
 import platform
 import subprocess
 import sys
-from typing import Any
 
 import numpy as np
 import onnx
@@ -21,6 +20,7 @@ from bench.engine.onnxrt import OnnxRuntime
 from bench.engine.ov import OpenVino
 from bench.engine.probe_networks import ProbeNetwork, probe_networks
 from bench.errors import ConfigError, EngineError
+from tests.wrong_engines import Hopeless, InBfloat16, Saturating
 
 ENGINES = {"openvino": OpenVino(threads=1), "onnxruntime": OnnxRuntime(threads=1)}
 engines = pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
@@ -141,20 +141,6 @@ def test_the_guards_are_what_the_probe_asks_for(monkeypatch):
     assert all("Concat" in name or "Add" in name for name in wrong)
 
 
-class InBfloat16(OnnxRuntime):
-    """Constants in float lose what bfloat16 has no bits for."""
-
-    def build(self, model: onnx.ModelProto) -> Any:
-        rounded = onnx.ModelProto()
-        rounded.CopyFrom(model)
-        for tensor in rounded.graph.initializer:
-            values = numpy_helper.to_array(tensor)
-            if values.dtype == np.float32:
-                bits = values.view(np.uint32) & np.uint32(0xFFFF0000)
-                tensor.CopyFrom(numpy_helper.from_array(bits.view(np.float32), tensor.name))
-        return super().build(rounded)
-
-
 def test_float_layers_in_bfloat16_are_refused(tmp_path):
     engine = InBfloat16(threads=1)
     found = probe.probe(engine, engine.build)
@@ -164,25 +150,6 @@ def test_float_layers_in_bfloat16_are_refused(tmp_path):
 
 
 # --- what follows ---------------------------------------------------------------------------------
-
-
-class Saturating(OnnxRuntime):
-    """Kernels that cut off weights; the emulation is ONNX Runtime's."""
-
-    def build(self, model: onnx.ModelProto) -> Any:
-        wrong = onnx.ModelProto()
-        wrong.CopyFrom(model)
-        for tensor in wrong.graph.initializer:
-            values = numpy_helper.to_array(tensor)
-            if values.dtype == np.int8:
-                cut = np.clip(values, -63, 63).astype(np.int8)
-                tensor.CopyFrom(numpy_helper.from_array(cut, tensor.name))
-        return super().build(wrong)
-
-
-class Hopeless(Saturating):
-    def build_exact(self, qdq: onnx.ModelProto) -> Any:
-        return self.build(qdq)
 
 
 @pytest.mark.parametrize(
