@@ -3,7 +3,7 @@
 #
 #   scripts/record.sh            all that can be made: embedded models, and real ones that are there
 #   scripts/record.sh claims     one of: claims resnet18 mobilenetv2 yolov8n yolov8n-coco
-#                                yolov5n-coco yolox_nano-coco resnet20-cifar10
+#                                yolov5n-coco yolox_nano-coco resnet20-cifar10 noise
 #
 # The real ones want models/ (yolov8n_coco.onnx, yolov5n_coco.onnx, yolox_nano_coco.onnx,
 # resnet20_cifar10.onnx), datasets/coco_mini and datasets/cifar10_mini; see results/reference/README.md.
@@ -63,9 +63,23 @@ claims() { # what conf/claim says would measure each claim, on the drawn scenes
     keep claims
 }
 
+noise() { # what rounding alone does to the metric
+    local file=results/reference/rounding-noise.csv rule model
+    rm -f "$file"
+    for rule in minmax entropy2; do
+        for model in yolov8n resnet18 mobilenetv2; do
+            "$PYTHON" scripts/rounding_noise.py model=$model calibrator=$rule --csv "$file"
+        done
+        "$PYTHON" scripts/rounding_noise.py model=yolov8n "${COCO[@]}" calibrator=$rule --csv "$file"
+        "$PYTHON" scripts/rounding_noise.py model=yolox_nano "${COCO[@]}" calibrator=$rule \
+            plan=float_depthwise --csv "$file"
+    done
+}
+
 one() {
     case $1 in
     claims) claims ;;
+    noise) noise ;;
     resnet18) shapes resnet18 all,float_first,float_head ;;
     mobilenetv2) shapes mobilenetv2 all,float_depthwise ;;
     yolov8n) shapes yolov8n all,float_first,float_head ;;
