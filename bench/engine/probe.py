@@ -2,7 +2,7 @@
 
 On x86 without VNNI or AMX they add the products of unsigned and signed bytes in pairs in int16
 (``vpmaddubsw``), which saturates: a network then loses accuracy that the INT8 file does not lose.
-No list of processors decides but a measurement, on networks whose exact results are known.
+So small networks are measured whose exact results are known; no list of processors decides.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ in at most so many of the outputs, and moves a result by at most so many steps."
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """How many ``networks`` were run, of which so many in ``int8``, and the names of those with a
-    wrong result: with an INT8 product, or all in float. ``worst`` is the largest error among all,
-    in steps of the last quantization.
+    """How many ``networks`` were run, how many of them in INT8, and which had a wrong result:
+    ``wrong`` have a product in INT8, ``wrong_in_float`` none. ``worst`` is the largest error of
+    all, in steps of the last quantization.
     """
 
     networks: int
@@ -86,12 +86,12 @@ def _run(
 
 
 def probe_kernels(engine: Engine, cache: Path) -> ProbeResult:
-    """Of the INT8 kernels; once for an engine's version and options on a processor."""
+    """Probe the INT8 kernels, once for an engine's version and options on a processor."""
     return _remember(engine, cache, "kernels", engine.build)
 
 
 def probe_emulation(engine: Engine, cache: Path) -> ProbeResult:
-    """Of the exact emulation, likewise; the engine must be ``Emulating``."""
+    """Probe the exact emulation, likewise; the engine must be ``Emulating``."""
     assert isinstance(engine, Emulating)
     return _remember(engine, cache, "emulation", engine.build_exact)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,19 @@ import onnx
 import pytest
 from PIL import Image as Pil
 
+from bench.engine import probe
 from tests.e2e.command import Bench
 
 SIDE = 64
+
+
+@pytest.fixture(scope="package", autouse=True)
+def one_probe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """This machine's int8 kernels are probed once for these tests, whatever cache each has."""
+    folder, remember = tmp_path_factory.mktemp("probes"), probe._remember
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe, "_remember", lambda engine, _, *rest: remember(engine, folder, *rest))
+        yield
 
 
 @pytest.fixture
