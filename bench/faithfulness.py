@@ -1,9 +1,9 @@
 """The agreement gate: is a row's accuracy that of its Q/DQ file?
 
-What the accuracy rests on is compared with the same file computed exactly by another library, on
-the first validation images. Rounding moves outputs, and in some networks far: a value that falls on
-the other side of a step is passed on. So the rounding noise of this very file is measured too: the
-exact computation is repeated with every activation scale moved a little.
+The outputs behind the accuracy are compared with an exact computation of the same file by another
+library, on the first validation images. Rounding changes outputs too, in some networks far. So the
+file is computed three more times with slightly different scales: that is the rounding noise of each
+channel.
 
 Outputs are compared channel by channel, each against its own rounding noise. A single number for a
 joined output would not do: boxes in pixels are a million times louder than scores below 1.

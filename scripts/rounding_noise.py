@@ -1,8 +1,8 @@
 """How far rounding alone moves an accuracy: ``python scripts/rounding_noise.py KEY=VALUE ...``.
 
 The run's Q/DQ file is computed exactly, and then several times with every activation scale moved by
-a millionth of itself. Two libraries or processors differ by about as much. A difference of accuracy
-that is no larger says nothing. The options are those of ``python -m bench``.
+a millionth of itself. Two libraries or processors differ by about as much. A smaller difference of
+accuracy is not meaningful. The options are those of ``python -m bench``.
 """
 
 from __future__ import annotations
