@@ -128,6 +128,7 @@ def _asked(run: Run) -> dict[str, Any]:
 
 def _make(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Sequence[float]]]:
     """The columns that are found out, and the raw values behind them."""
+    _ = run.accuracy_by  # an engine that computes nothing exactly is refused before all work
     found, raw = find_run_ranges(run), dict[str, Sequence[float]]()
     if isinstance(run.engine, Builder):
         made = _build(run, run.engine, found)
@@ -169,7 +170,6 @@ def _build_beside(run: Run, builder: Builder, qdq: onnx.ModelProto) -> dict[str,
 def _measure(
     run: Run, engine: Engine, found: RunRanges, store: RowStore
 ) -> tuple[dict[str, Any], dict[str, Sequence[float]]]:
-    _ = run.accuracy_by  # an engine that computes nothing exactly is refused before all work
     images = validation_images(run)
     baseline, baseline_score = baseline_of(run, images)
     task = task_of(run, baseline.predictions)

@@ -25,9 +25,11 @@ from bench.faithfulness import (
     reference_engines,
 )
 from bench.measure import baseline_of, evaluate, fp32_model, task_of, validation_images
+from bench.results.store import RowStore
+from bench.run import execute
 from bench.spec import Run
 from tests.composing import composed
-from tests.wrong_engines import change_constants, clip_at
+from tests.wrong_engines import Hopeless, change_constants, clip_at
 
 
 def load(folder: Any, model: str, **parts: Any) -> tuple[Run, onnx.ModelProto]:
@@ -110,6 +112,13 @@ def test_what_is_no_number_is_not(detector):
     right = measured(run, qdq)
     outputs = [[np.full_like(o, np.nan) for o in row] for row in right.outputs]
     assert "further from" in check(run, qdq, Evidence(right.predictions, outputs)).doubt
+
+
+def test_an_engine_that_computes_nothing_exactly_makes_a_skipped_row(detector, tmp_path):
+    run, _ = detector
+    row = execute(replace(run, engine=Hopeless(threads=1), cache=tmp_path), RowStore(tmp_path))
+    assert (row.status, row.int8) == ("skipped", None)
+    assert "computes a Q/DQ file wrongly on this processor, in float too" in row.error
 
 
 def test_where_one_library_refuses_the_other_is_taken(detector, monkeypatch):
