@@ -161,8 +161,8 @@ def _cell(row: pd.Series, name: str) -> Cell:
             return Cell(str(row["rule"]), str(row["rule"]))
         case "ci_low":
             text = interval(number, known(row["ci_high"]), missing=MISSING)
-        case "status" if (status := row["status"]) in ("skipped", "unfaithful"):
-            return Cell(f"{status}: {row['error'] or 'no reason was recorded'}", status)
+        case "status" if row["status"] == "skipped":
+            return Cell(f"skipped: {row['error'] or 'no reason was recorded'}", "skipped")
         case _:
             text = cell(name, row[name])
     return Cell(text, text if name in TEXT else "" if number is None else f"{number:.6g}")

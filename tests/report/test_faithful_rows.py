@@ -52,7 +52,8 @@ def test_it_is_marked_wherever_rows_are_listed(mixed):
     report = Report(mixed, summarize(mixed))
     page, text, said = render_html(report), render_markdown(report), printed(mixed)
     assert '<tr class="unfaithful">' in page
-    assert f"unfaithful: {WHY}" in page
+    assert "✗ does not compute the Q/DQ file, see Beware" in page
+    assert "✗ does not compute the Q/DQ file, see Beware" in text
     assert "1 of them unfaithful" in page
     assert "1 of them unfaithful" in text
     assert "✗ entropy2" in said
