@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -164,6 +164,8 @@ def guard_quantizations(model: onnx.ModelProto) -> onnx.ModelProto:
     guarded = onnx.ModelProto()
     guarded.CopyFrom(model)
     summed = _summed(model.graph)
+    scales = {t.name: helper.tensor_dtype_to_np_dtype(t.data_type) for t in model.graph.initializer}
+    lowest: dict[np.dtype[Any], str] = {}  # FP16 files have scales of FP16
     concatenated: set[str] = set()
     computed: set[str] = set()
     nodes: list[onnx.NodeProto] = []
@@ -178,8 +180,10 @@ def guard_quantizations(model: onnx.ModelProto) -> onnx.ModelProto:
             or (node.input[0] in computed and node.output[0] in summed)
         ):
             guard = f"{node.input[0]}/guarded"
+            kind = scales[node.input[1]]
+            lowest[kind] = f"guard/lowest {kind}"
             nodes.append(
-                helper.make_node("Max", [node.input[0], "guard/lowest"], [guard], name=guard)
+                helper.make_node("Max", [node.input[0], lowest[kind]], [guard], name=guard)
             )
             node.input[0] = guard
         nodes.append(node)
@@ -188,8 +192,10 @@ def guard_quantizations(model: onnx.ModelProto) -> onnx.ModelProto:
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del guarded.graph.node[:]
     guarded.graph.node.extend(copies)
-    lowest = numpy_helper.from_array(np.array(np.finfo(np.float32).min), "guard/lowest")
-    guarded.graph.initializer.append(lowest)
+    for kind, name in lowest.items():
+        guarded.graph.initializer.append(
+            numpy_helper.from_array(np.array(np.finfo(kind).min, kind), name)
+        )
     return guarded
 
 

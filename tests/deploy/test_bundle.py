@@ -203,7 +203,7 @@ def test_the_page_of_a_row_of_tensorrt_s_implicit_mode_says_whose_figure_it_is(
         assert words not in page
     line, confirmed = figure.measure_figure(tmp_path / "b", [])
     assert confirmed
-    assert "Top-1 in tensorrt 8.5.1.7 on 16 images" in line
+    assert "Top-1 in tensorrt 8.5.1.7 (int8 kernels) on 16 images" in line
 
 
 def test_the_commands_of_the_page_measure_tensorrt_s_own_figure(fake_tensorrt, bundles, tmp_path):
@@ -212,7 +212,7 @@ def test_the_commands_of_the_page_measure_tensorrt_s_own_figure(fake_tensorrt, b
         asked = ["engine=tensorrt", *mode, f"engine.cache={tmp_path}"]
         line, confirmed = figure.measure_figure(bundles["all"], asked)
         assert confirmed
-        assert "Top-1 in tensorrt 10.16.1.11 on 48 images" in line
+        assert "Top-1 in tensorrt 10.16.1.11 (int8 kernels) on 48 images" in line
     assert len(list((tmp_path / "tensorrt").glob("*.engine"))) == 2
 
 

@@ -18,10 +18,15 @@ from tests.e2e.command import Bench
 SIDE = 64
 
 
-@pytest.fixture(scope="package", autouse=True)
-def one_probe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+@pytest.fixture(scope="session")
+def probes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("probes")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_probe(probes: Path) -> Iterator[None]:
     """This machine's int8 kernels are probed once for these tests, whatever cache each has."""
-    folder, remember = tmp_path_factory.mktemp("probes"), probe._remember
+    folder, remember = probes, probe._remember
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(probe, "_remember", lambda engine, _, *rest: remember(engine, folder, *rest))
         yield

@@ -11,6 +11,7 @@ import pytest
 
 from bench.engine import onnxrt
 from bench.engine.onnxrt import OnnxRuntime
+from bench.faithfulness import NUDGES
 from tests.e2e.command import CUSTOM, Bench
 
 pytestmark = pytest.mark.e2e
@@ -41,7 +42,8 @@ def test_a_baseline_on_cuda_is_another_run_and_says_so(
     assert len(list(bench.cache.glob("fp32-*.npz"))) == 2
     # The file in FP32 once, for accuracy and latency; Q/DQ for the agreement, as it is and nudged,
     # always on the CPU.
-    assert sorted(built) == [("cpu", False), *[("cpu", True)] * 4, ("cuda", False)]
+    compared = [("cpu", True)] * (1 + NUDGES)
+    assert sorted(built) == [("cpu", False), *compared, *compared, ("cuda", False)]
 
 
 def test_a_baseline_that_cannot_start_is_told_before_anything_is_computed(
