@@ -38,8 +38,9 @@ QUIETEST_DB = 40.0
 
 MEAN_MARGIN_DB, DECILE_MARGIN_DB = 5.0, 7.0
 """How much louder than rounding a difference may be: in the mean of all channels, and in the tenth
-of them where it is loudest. Measured on five models: rounding alone stays within 1 and 3 dB, while
-FP32 outputs are 5.5 to 31 and 8 to 34 dB louder."""
+of them where it is loudest. Measured once on six networks: rounding alone is up to 0.8 and 3.1 dB
+louder, FP32 outputs 5.5 to 31 and 8 to 34 dB. Of 312 runs of three classifiers with exact int8
+kernels none is more than 1.4 dB louder in the mean."""
 
 LEAST_DIFFERENCE = 0.05
 """Of the metric: on so few images rounding alone makes up to 0.03 (YOLOX-nano)."""
@@ -78,9 +79,10 @@ def check_agreement(
     count = len(evidence.outputs)
     first = replace(run, protocol=replace(run.protocol, images=count))
     nudge = HALF_NUDGE if getattr(engine, "half", False) else NUDGE
+    seeds = range(0 if calibrates(engine) else NUDGES)
     try:
         exact, *nudged = _compute(
-            first, engine, [qdq, *(nudge_scales(qdq, seed, nudge) for seed in range(NUDGES))]
+            first, engine, [qdq, *(nudge_scales(qdq, seed, nudge) for seed in seeds)]
         )
     except EngineError:  # the row says that nothing was compared, and so does the report
         return Agreement()

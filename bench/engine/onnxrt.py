@@ -4,7 +4,7 @@ Its latency on a Q/DQ file says little: where an activation such as SiLU stands 
 convolution and the next QuantizeLinear it runs that convolution in float.
 
 Where it does fuse, its int8 kernels saturate on processors without VNNI (1.23.2, tried on an
-emulated Haswell). Told to leave Q/DQ alone it computes the file in float, exactly.
+emulated Haswell). With ``session.disable_quant_qdq`` it computes the file in float, exactly.
 """
 
 from __future__ import annotations
