@@ -31,6 +31,8 @@ ENGINE ?= openvino
 ALSO_BUILD ?=
 CAPABILITY ?=
 LAUNCHER ?= basic
+# What may be lost of FP32 (1%): rows that lose more are marked
+MAX_LOSS ?=
 OUT ?=
 TENSOR ?=
 RUN ?=
@@ -56,7 +58,7 @@ OVERRIDES = model=$(MODEL) dataset=$(DATASET) calibrator=$(CALIBRATORS) calibrat
 	$(call given,dataset.root,$(IMAGES)) $(call given,dataset.calibration_root,$(CALIBRATION_IMAGES)),\
 	$(call given,dataset.images,$(IMAGES)) $(call given,dataset.annotations,$(ANNOTATIONS)) \
 	$(call given,dataset.calibration_images,$(CALIBRATION_IMAGES))) \
-	$(call given,sweep.out,$(OUT)) $(EXTRA)
+	$(call given,max_loss,$(MAX_LOSS)) $(call given,sweep.out,$(OUT)) $(EXTRA)
 
 .DEFAULT_GOAL := help
 .PHONY: help sweep data report claims histograms bundle doctor test test-tensorrt lint format benchmark clean
@@ -77,8 +79,9 @@ sweep: $(VENV)/.installed ## Run a sweep and write its table and report (MODEL= 
 data: $(VENV)/.installed ## Fetch a public dataset (DATASET=coco-val2017, coco-calib or coco128)
 	@$(BIN)/python scripts/data.py $(DATASET)
 
-report: $(VENV)/.installed ## Redraw the report from a sweep's table (OUT=results/...)
-	$(BIN)/python scripts/report.py $(or $(OUT),results/$(MODEL)-$(DATASET))
+report: $(VENV)/.installed ## Redraw the report from a sweep's table (OUT=results/... MAX_LOSS=1%)
+	$(BIN)/python scripts/report.py $(or $(OUT),results/$(MODEL)-$(DATASET)) \
+		$(addprefix --max-loss=,$(MAX_LOSS))
 
 claims: $(VENV)/.installed ## Judge published claims on a sweep's rows (OUT=results/...)
 	$(BIN)/python scripts/claims.py $(or $(OUT),results/$(MODEL)-$(DATASET))

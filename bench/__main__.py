@@ -20,7 +20,7 @@ from bench.compose import CONF
 from bench.config import register
 from bench.errors import BenchError, ConfigError
 from bench.explain import one_line
-from bench.sweep import conclude, end_progress, job
+from bench.sweep import conclude, confirm_leaders, end_progress, job
 
 
 def main() -> None:
@@ -48,6 +48,7 @@ def _sweep() -> None:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
     finally:
         end_progress()
+    confirm_leaders()
     conclude()
 
 

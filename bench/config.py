@@ -132,6 +132,21 @@ class SweepConfig:
 
 
 @dataclass
+class ConfirmConfig:
+    """What is measured again before anything is recommended; see ``bench.confirm``."""
+
+    seeds: int = 2
+    roundings: int = 3
+
+
+@dataclass
+class ReportConfig:
+    """See ``bench.results.settings.Settings``."""
+
+    margin: Any = None
+
+
+@dataclass
 class Config:
     """The whole of it; the parts typed Any are instantiated from their ``_target_``."""
 
@@ -149,6 +164,9 @@ class Config:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     timing: TimingConfig = field(default_factory=TimingConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
+    confirm: ConfirmConfig = field(default_factory=ConfirmConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
+    max_loss: Any = None
 
 
 def register() -> None:

@@ -7,6 +7,7 @@ images and labels are still at hand: a report knows the sweep's folder alone.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,7 @@ from PIL import Image as Pil
 
 from bench.cache import content_key
 from bench.data.dataset import BoxTarget, Image
-from bench.evaluation.bootstrap import paired_bootstrap
+from bench.evaluation.interval import over_images, rule_of_three
 from bench.evaluation.matches import MatchTable
 from bench.evaluation.mistakes import missed, mistakes_at, to_find, verdicts_of
 from bench.evaluation.operating_point import best_threshold, find_shift
@@ -103,6 +104,8 @@ def _detection(
         "f1_int8_at_fp32_threshold": shift.f1_kept,
         "f1_kept_ci_low": shift.low,
         "f1_kept_ci_high": shift.high,
+        "f1_loss_ci_low": shift.loss_low,
+        "f1_loss_ci_high": shift.loss_high,
     }
 
 
@@ -135,15 +138,14 @@ def _classes(run: Run, fp32: Score, int8: Score) -> tuple[Part, ...]:
     before, after = fp32.class_values, int8.class_values
     parts = []
     for label in np.flatnonzero(counts).tolist():
-        interval = paired_bootstrap(
-            float(after[label] - before[label]),
-            fp32.class_replicates[:, label],
-            int8.class_replicates[:, label],
-        )
-        low, high = (interval.low, interval.high) if interval.resamples else (None, None)
+        difference, own = float(after[label] - before[label]), int(images[label])
+        halves = int8.class_replicates[:, label] - fp32.class_replicates[:, label]
+        least = 0.0 if fp32.classes is None else rule_of_three(own)
+        interval = over_images(difference, halves, own, least).interval(difference)
+        low, high = (None if math.isnan(end) else end for end in (interval.low, interval.high))
         name, count = run.dataset.class_names[label], int(counts[label])
         values = float(before[label]), float(after[label])
-        parts.append(Part(name, count, *values, low, high, int(images[label])))
+        parts.append(Part(name, count, *values, low, high, own))
     return tuple(parts)
 
 

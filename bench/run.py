@@ -19,7 +19,7 @@ import onnx
 
 from bench import environment
 from bench.ahead import build_ahead
-from bench.cache import write_with
+from bench.cache import only_one, write_with
 from bench.calibrate import RunRanges, find_run_ranges, keep_reasons, quantize
 from bench.data.prepared import PreparedImages
 from bench.engine.base import Builder, Description, Engine, Int8Model, Session, unusual_options
@@ -47,6 +47,14 @@ from bench.spec import Run
 from bench.timing import peak_memory, stopwatch
 
 LOW_INT8_SHARE = 0.5
+
+
+def execute_once(run: Run, store: RowStore, overrides: str, caveat: str = "") -> Row | None:
+    """``execute``, unless the run's row is in the store, or another process makes it meanwhile."""
+    if store.settled(run.key):
+        return None
+    with only_one(run.cache / f".run-{run.key}.lock"):
+        return None if store.settled(run.key) else execute(run, store, overrides, caveat)
 
 
 def execute(run: Run, store: RowStore, overrides: str = "", caveat: str = "") -> Row:
@@ -191,7 +199,12 @@ def _measure(
     )
     write_with(
         store.folder / "judged" / f"{run.key}.npz",
-        lambda file: save_arrays(file, pack_judgement(score.judged, score.replicates)),
+        lambda file: save_arrays(
+            file,
+            pack_judgement(
+                score.judged, score.replicates, baseline_score.replicates, score.least_error
+            ),
+        ),
     )
     judged = (Judged(baseline.predictions, baseline_score), Judged(evidence.predictions, score))
     medians = {name: latency.percentile_ms(50) for name, latency in latencies.items()}
@@ -208,6 +221,7 @@ def _measure(
         "ci_low": interval.low,
         "ci_high": interval.high,
         "n_images": len(images),
+        "images_per_class": baseline_score.images_per_class,
         "secondary_fp32": baseline_score.secondary,
         "secondary_int8": score.secondary,
         "sqnr_db": sqnr_of(baseline.outputs, evidence.outputs),

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,17 +26,19 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench.cache import only_one
 from bench.claims.record import write_claims
 from bench.compose import build_run
 from bench.config import Config
+from bench.confirm import confirm
 from bench.errors import BenchError
 from bench.explain import one_line
 from bench.report.console import print_table
 from bench.report.page import write_report
+from bench.report.summary import summarize_folder
+from bench.results.settings import Settings, read_share, write_settings
 from bench.results.store import RowStore
 from bench.results.table import make_table, write_table
-from bench.run import execute
+from bench.run import execute_once
 from bench.spec import Run
 
 MARK = "run_key"
@@ -43,7 +46,7 @@ MARK = "run_key"
 
 _announced: set[str] = set()
 _bars: list[ProgressBar] = []
-_finished: list[Path] = []
+_finished: list[Finished] = []
 
 
 def job(config: DictConfig) -> None:
@@ -58,13 +61,9 @@ def job(config: DictConfig) -> None:
         _warn_of_overlap(run)
         _warn_of_classes_left_out(run)
         store = RowStore(Path(config.sweep.out))
-        if not store.settled(run.key):
-            with only_one(run.cache / f".run-{run.key}.lock"):
-                if not store.settled(run.key):  # another process may have made it meanwhile
-                    overrides = HydraConfig.get().overrides.task
-                    row = execute(run, store, shlex.join(overrides), _company())
-                    if row.published_note:
-                        _announce(f"warning: {run.model.name}: {row.published_note}")
+        row = execute_once(run, store, shlex.join(HydraConfig.get().overrides.task), _company())
+        if row is not None and row.published_note:
+            _announce(f"warning: {run.model.name}: {row.published_note}")
     except (BenchError, OmegaConfBaseException, OSError) as error:
         raise SystemExit(one_line(error)) from error
     (Path(HydraConfig.get().runtime.output_dir) / MARK).write_text(run.key + "\n")
@@ -104,18 +103,36 @@ def _company() -> str:
     return "other runs of the sweep shared the machine"
 
 
+@dataclass(frozen=True)
+class Finished:
+    """A folder whose rows are to be concluded, and what was asked for that."""
+
+    folder: Path
+    settings: Settings
+    confirm_seeds: int = 0
+    confirm_roundings: int = 0
+
+
+def confirm_leaders() -> None:
+    """Run what is still to be run before the sweeps of this process recommend anything."""
+    for own in _finished:
+        write_settings(own.folder, own.settings)
+        confirm(own.folder, own.confirm_seeds, own.confirm_roundings)
+
+
 def conclude() -> None:
     """Write the tables and reports of what has finished in this process, and print both."""
     while _finished:
-        folder = _finished.pop()
-        table = make_table(RowStore(folder).rows())
+        own = _finished.pop()
+        folder, table = own.folder, make_table(RowStore(own.folder).rows())
         if table.empty:
             continue
+        write_settings(folder, own.settings)
         write_table(table, folder)
         write_claims(folder)
         report = write_report(folder)
         console = Console()
-        print_table(table, console)
+        print_table(table, summarize_folder(table, folder), console)
         console.print(f"Table: {folder / 'table.csv'}   Report: {report}", soft_wrap=True)
 
 
@@ -141,11 +158,27 @@ class SweepWatch(Callback):
                 f"a sweep over {' and '.join(apart)} needs one folder for all its rows. "
                 "Add sweep.out=FOLDER"
             )
-        _finished.append(Path(config.sweep.out))
+        repeat = config.confirm
+        for name in ("seeds", "roundings"):
+            if repeat[name] < 0:
+                raise SystemExit(f"confirm.{name}={repeat[name]} is below 0. Use 0 or more")
+        _finished.append(
+            Finished(Path(config.sweep.out), _settings(config), repeat.seeds, repeat.roundings)
+        )
         _bars.append(ProgressBar(Path(config.hydra.sweep.dir), _count(swept)))
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
-        _finished.append(Path(config.sweep.out))
+        _finished.append(Finished(Path(config.sweep.out), _settings(config)))
+
+
+def _settings(config: DictConfig) -> Settings:
+    try:
+        return Settings(
+            read_share("report.margin", config.report.margin),
+            read_share("max_loss", config.max_loss),
+        )
+    except BenchError as error:
+        raise SystemExit(one_line(error)) from error
 
 
 def _count(swept: Sequence[Override]) -> int | None:

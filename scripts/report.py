@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywhere, installed or not
 
 from bench.explain import command
 from bench.report.page import write_report
+from bench.results.settings import read_settings, read_share, write_settings
+from bench.results.table import read_table
 
 
 @command
@@ -21,8 +24,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "folder", metavar="FOLDER", type=Path, help="a sweep's results, as in results/<sweep>"
     )
-    folder = parser.parse_args(arguments).folder
-    print(write_report(folder))
+    parser.add_argument("--max-loss", metavar="SHARE", help="what may be lost of FP32, as 1%%")
+    parser.add_argument("--margin", metavar="SHARE", help="rows tie within it, as 0.005")
+    options = parser.parse_args(arguments)
+    kept = read_settings(options.folder)
+    given = {
+        "margin": read_share("--margin", options.margin),
+        "max_loss": read_share("--max-loss", options.max_loss),
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    if changes:
+        read_table(options.folder)  # nothing is written where there is no sweep
+        write_settings(options.folder, replace(kept, **changes))
+    print(write_report(options.folder))
     return 0
 
 

@@ -13,19 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywhere, installed or not
 
-from bench.calibrate import find_run_ranges, quantize
 from bench.compose import build_typed
-from bench.engine.base import Emulating
 from bench.errors import ConfigError
 from bench.explain import command
-from bench.faithfulness import nudge_scales
-from bench.measure import baseline_of, evaluate, task_of, validation_images
-from bench.spec import Run
+from bench.rounding import rounded_accuracies
 
 
 @command
@@ -38,7 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.copies < 2:
         raise ConfigError(f"--copies={options.copies} is below 2", "Use 2 or more")
     run = build_typed(["sweep.out=results/rounding-noise", *options.overrides])
-    values = accuracies(run, options.copies)
+    run.check()
+    values = rounded_accuracies(run, options.copies)
+    if not values:
+        raise ConfigError("the engine computes nothing exactly", "Use engine=openvino")
     table = pd.DataFrame(
         {
             "model": run.model.name,
@@ -63,24 +61,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"standard deviation {spread:.4f}"
     )
     return 0
-
-
-def accuracies(run: Run, copies: int) -> list[float]:
-    """The metric of the run's file, and of so many copies with nudged scales."""
-    run.check()
-    if not isinstance(run.engine, Emulating):
-        raise ConfigError("the engine computes nothing exactly", "Use engine=openvino")
-    qdq = quantize(run, find_run_ranges(run))
-    files = [qdq, *(nudge_scales(qdq, seed) for seed in range(copies))]
-    return [_accuracy(run, run.engine, file) for file in files]
-
-
-def _accuracy(run: Run, engine: Emulating, qdq: onnx.ModelProto) -> float:
-    images = validation_images(run)
-    baseline, _ = baseline_of(run, images)
-    with engine.build_exact(qdq) as session:
-        predictions = evaluate(run, session, images).predictions
-    return task_of(run, baseline.predictions).score(predictions).value
 
 
 if __name__ == "__main__":

@@ -57,7 +57,9 @@ class Claim:
     """One published claim; ``first`` and ``second`` say which rows make its pairs.
 
     Rows of a pair agree in everything else but the columns of ``free``. ``measure`` are the
-    overrides of a sweep that would measure it; empty where this harness cannot.
+    overrides of a sweep that would measure it; empty where this harness cannot. ``exists``: the
+    claim says that something can happen, so that one configuration supports it and no number of
+    them refutes it.
     """
 
     id: str
@@ -70,6 +72,7 @@ class Claim:
     free: tuple[str, ...] = ()
     measure: str = ""
     note: str = ""
+    exists: bool = False
 
     @property
     def about(self) -> frozenset[str]:
@@ -143,7 +146,15 @@ def _claim(path: Path) -> Claim:
         free=tuple(content.get("free") or ()),
         measure=" ".join(str(content.get("measure") or "").split()),
         note=" ".join(str(content.get("note") or "").split()),
+        exists=_flag(path, content, "exists"),
     )
+
+
+def _flag(path: Path, content: Mapping[str, Any], name: str) -> bool:
+    given = content.get(name, False)
+    if not isinstance(given, bool):
+        raise ConfigError(f"{path}: {name}={given} is not true or false", "Write one of them")
+    return given
 
 
 def _test(path: Path, content: Any) -> Criterion:

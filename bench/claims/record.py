@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.cache import write_atomically
 from bench.claims.claim import Claim, load_claims
-from bench.claims.effect import Judgements
+from bench.claims.judgements import Judgements
 from bench.claims.reference import Comparison, compare_references, load_references
 from bench.claims.verdict import Verdict, judge
 from bench.errors import DataError

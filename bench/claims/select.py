@@ -14,10 +14,8 @@ from typing import Any
 import pandas as pd
 
 from bench.claims.claim import Claim, Conditions
+from bench.claims.judgements import Record, records_of
 from bench.results.table import AXES
-
-Record = Mapping[str, Any]
-"""One row of the table, by column."""
 
 STRICT = (
     "model_sha256", "dataset_fingerprint", "metric", "n_images", "engine_version", "threads",
@@ -30,38 +28,60 @@ HASHES = ("calibration_fingerprint",)
 _BOUNDS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
 
+SETS = "calibration_seed"
+"""Runs that differ in it alone are one case, measured with several calibration sets."""
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What one verdict of a group rests on: a pair of rows, or one row (``second`` is None).
+    """What one verdict of a group rests on: rows that stand for the claim's ``firsts`` and
+    ``seconds``, one of each calibration set; of a claim about single rows there are no seconds.
 
-    ``setting`` are the axes on which the two agree, and what tells several of one side apart.
+    ``setting`` are the axes on which all agree, and what tells several of one side apart.
     """
 
-    first: Record
-    second: Record | None
+    firsts: tuple[Record, ...]
+    seconds: tuple[Record, ...]
     setting: Mapping[str, str]
 
     @property
     def keys(self) -> tuple[str, ...]:
-        pair = (self.first,) if self.second is None else (self.first, self.second)
-        return tuple(str(row["run_key"]) for row in pair)
+        rows = (*self.firsts, *self.seconds)
+        return tuple(dict.fromkeys(str(row["run_key"]) for row in rows))
+
+    @property
+    def sets(self) -> int:
+        return len({row[SETS] for row in self.firsts})
 
 
 def find_cases(table: pd.DataFrame, claim: Claim) -> list[Case]:
     """Every case in the table that this claim can be tested on, in the table's order."""
     measured = table[(table["status"] == "ok") & table["int8"].notna()]
-    rows: list[Record] = [
-        {str(name): value for name, value in row.items()} for row in measured.to_dict("records")
-    ]
-    rows = [row for row in rows if _meets(row, claim.where)]
+    rows = [row for row in records_of(measured) if _meets(row, claim.where)]
     if not claim.second:
-        return [Case(row, None, _setting(row, claim)) for row in rows]
+        return _over_sets([Case((row,), (), _setting(row, claim)) for row in rows])
     alike: dict[tuple[object, ...], list[Record]] = {}
     for row in rows:
         timed = claim.test.quantity == "ratio"
         machine = f"{row['hardware']}, {row['device']}" if timed else ""
         alike.setdefault((machine, *_likeness(row, claim.about)), []).append(row)
-    return [case for group in alike.values() for case in _pairs(group, claim)]
+    return _over_sets([case for group in alike.values() for case in _pairs(group, claim)])
+
+
+def _over_sets(cases: list[Case]) -> list[Case]:
+    """The cases, those that differ in their calibration set alone made one."""
+    together: dict[tuple[tuple[str, str], ...], list[Case]] = {}
+    for case in cases:
+        setting = tuple(item for item in case.setting.items() if item[0] != SETS)
+        together.setdefault(setting, []).append(case)
+    return [
+        Case(
+            tuple(row for case in own for row in case.firsts),
+            tuple(row for case in own for row in case.seconds),
+            dict(setting),
+        )
+        for setting, own in together.items()
+    ]
 
 
 def _pairs(rows: list[Record], claim: Claim) -> Iterator[Case]:
@@ -72,7 +92,8 @@ def _pairs(rows: list[Record], claim: Claim) -> Iterator[Case]:
                 setting = _setting(first, claim)
                 setting |= _among(first, firsts, claim.about)
                 told = _among(second, seconds, claim.about).items()
-                yield Case(first, second, setting | {f"against {name}": own for name, own in told})
+                against = {f"against {name}": own for name, own in told}
+                yield Case((first,), (second,), setting | against)
 
 
 def _among(row: Record, chosen: list[Record], about: frozenset[str]) -> dict[str, str]:

@@ -1,8 +1,10 @@
 """Claim and table -> verdict: supported, refuted, depends on an axis, undecided, not measured.
 
-Each group (a model, a dataset, a plan, a size, a seed ...) has its own verdict first. A group is on
-the claim's side, or against it, only if its 95 % interval is, and if that outlasts Holm's
-correction over all groups: with many groups, some would be by chance.
+A group is one configuration of one model on one set of images; runs that differ in their
+calibration set alone are one group. Each has its own verdict first: on the claim's side, or against
+it, only if its 95 % interval is, and if that outlasts Holm's correction over all groups: with many
+groups, some would be by chance. Groups on the same images are no repetitions, so a verdict says of
+how many models, images and calibration sets it speaks, and there is no mean over groups.
 
 Source: S. Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of
 Statistics 6, 1979.
@@ -13,53 +15,52 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
 from bench.claims.claim import Claim, Criterion
-from bench.claims.effect import (
-    Effect,
-    Judgements,
-    effect_of,
-    mean_effect,
-    ratio_effect,
-    winner_effect,
-)
+from bench.claims.effect import Effect, effect_of, ratio_effect, winner_effect
+from bench.claims.judgements import Judgements
 from bench.claims.select import Case, find_cases
+from bench.claims.wording import (
+    NAMES,
+    UNITS,
+    Group,
+    Status,
+    basis_of,
+    configurations,
+    is_corrected,
+    limit,
+    listed,
+    models,
+    other,
+    scope,
+    sentence,
+    splitting,
+    told_on,
+    where,
+    word,
+)
 
 ALPHA = 0.05
-Status = Literal["supported", "refuted", "undecided"]
-NAMES = {"calibration_size": "size", "calibration_seed": "seed", "calibrator_params": "parameters"}
-"""How a verdict says an axis, where the column's name is not plain enough."""
-
-
-@dataclass(frozen=True)
-class Group:
-    """One group's verdict. ``p_value`` is corrected (Holm); None where there is no such test."""
-
-    setting: Mapping[str, str]
-    status: Status
-    effect: float
-    ci_low: float | None
-    ci_high: float | None
-    p_value: float | None
-    basis: str
-    rows: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the table says about one claim; the numbers are in ``unit``, over all groups."""
+    """What the table says about one claim; the numbers are in ``unit``.
+
+    Of several groups ``effect_low`` to ``effect_high`` is the range of their effects, and
+    ``ci_low`` to ``ci_high`` the hull of their intervals; one group has one effect.
+    """
 
     id: str
     statement: str
     source: tuple[str, ...]
     verdict: str
     text: str
-    effect: float | None
+    effect_low: float | None
+    effect_high: float | None
     ci_low: float | None
     ci_high: float | None
     unit: str
@@ -90,6 +91,7 @@ class _Found:
     setting: Mapping[str, str]
     effect: Effect
     rows: tuple[str, ...]
+    sets: int = 1
     looks: int = 1
 
 
@@ -97,11 +99,10 @@ def judge(claim: Claim, table: pd.DataFrame, judgements: Judgements) -> Verdict:
     """The verdict of a table on a claim."""
     found = _groups(find_cases(table, claim), claim.test, judgements)
     if not found:
-        return _verdict(claim, "not measured", _how_to_measure(claim), None, ())
+        return _verdict(claim, "not measured", _how_to_measure(claim), ())
     groups = _decide(found, claim.test)
-    whole = _whole(found, claim.test)
-    verdict, text = _combine(groups, claim.test)
-    return _verdict(claim, verdict, text, whole, groups)
+    verdict, text = _combine(groups, claim)
+    return _verdict(claim, verdict, f"{text} {scope(groups, claim.test)}", groups)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -125,7 +126,7 @@ def _groups(cases: Sequence[Case], test: Criterion, judgements: Judgements) -> l
     known = [(case, effect) for case, effect in effects if effect is not None]
     if test.quantity == "winner":
         return _leads(known, test.over)
-    return [_Found(case.setting, effect, case.keys) for case, effect in known]
+    return [_Found(case.setting, effect, case.keys, case.sets) for case, effect in known]
 
 
 def _timed(cases: Sequence[Case], test: Criterion) -> list[_Found]:
@@ -145,7 +146,8 @@ def _leads(known: Sequence[tuple[Case, Effect]], over: str) -> list[_Found]:
     for setting, own in _by([case for case, _ in known], axes):
         if len({case.setting[over] for case in own}) > 1:
             effect = winner_effect([effect_by_case[id(case)] for case in own])
-            found.append(_Found(setting, effect, _keys(own), looks=len(own)))
+            sets = min(case.sets for case in own)
+            found.append(_Found(setting, effect, _keys(own), sets, looks=len(own)))
     return found
 
 
@@ -175,6 +177,7 @@ def _decide(found: Sequence[_Found], test: Criterion) -> tuple[Group, ...]:
             None if timed else p_value,
             own.effect.basis,
             own.rows,
+            own.sets,
         )
         for own, p_value in zip(found, adjusted, strict=True)
     )
@@ -191,115 +194,43 @@ def _status(effect: Effect, test: Criterion, p_value: float) -> Status:
     return "supported" if above == (test.expect == "above") else "refuted"
 
 
-def _whole(found: Sequence[_Found], test: Criterion) -> Effect:
-    if len(found) == 1:
-        return found[0].effect
-    if test.quantity == "ratio":
-        # Machines and models are no repetitions: from the lowest to the highest end, of those that
-        # have any.
-        sure = [
-            (own.effect.value, own.effect.low, own.effect.high)
-            for own in found
-            if own.effect.low is not None and own.effect.high is not None
-        ]
-        if not sure:
-            return Effect(float(median(own.effect.value for own in found)), None, None)
-        values, lows, highs = zip(*sure, strict=True)
-        return Effect(float(median(values)), min(lows), max(highs))
-    return mean_effect([own.effect for own in found])
-
-
-def _combine(groups: Sequence[Group], test: Criterion) -> tuple[str, str]:
-    """The verdict over all groups, and why in words."""
-    # A group that nothing tells how sure it is of cannot speak for or against the others.
-    sure = [group for group in groups if group.ci_low is not None]
-    left_out, groups = len(groups) - len(sure), sure or groups
-    basis = "; ".join(dict.fromkeys(group.basis for group in groups if group.basis))
-    basis = f" Intervals: {basis}." if basis else ""
-    if sure and left_out:
-        basis += f" Left out: {left_out} without an interval."
-    if len({group.status for group in groups}) == 1:
-        status = groups[0].status
-        return status, _sentence(_unanimous(groups, status, test)) + basis
-    axes, apart = _splitting(groups)
-    names = [NAMES.get(axis, axis if "." in axis else axis.replace("_", " ")) for axis in axes]
-    told = " and ".join(names) if apart else f"{', '.join(names)} and others"
-    parts = []
-    for status in ("supported", "refuted", "undecided"):
-        if own := [group for group in groups if group.status == status]:
-            word = _word(own, test) if status == "undecided" else status
-            parts.append(f"{word} in {len(own)} of {len(groups)} ({_told(own, axes)})")
-    return f"depends on {told}", _sentence("; ".join(parts) + ".") + basis
-
-
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:]
-
-
-def _unanimous(groups: Sequence[Group], status: Status, test: Criterion) -> str:
-    many = len(groups)
-    where = "in the one group measured" if many == 1 else f"in all {many} groups"
-    if status == "undecided":
-        return f"{_word(groups, test)} {where}."
-    beyond = test.expect if status == "supported" else _other(test.expect)
-    corrected = ", after Holm's correction" if many > 1 and groups[0].p_value is not None else ""
-    return f"The whole interval lies {beyond} {_limit(test)} {where}{corrected}."
-
-
-def _word(groups: Sequence[Group], test: Criterion) -> str:
-    if any(group.ci_low is None for group in groups):
-        return "no interval"
-    if test.threshold != 0:
-        return f"undecided (the interval includes {_limit(test)}, or Holm's correction does)"
-    if all(group.ci_low == group.ci_high == group.effect == 0 for group in groups):
-        return "a tie, identical image by image,"
-    return "a tie (the interval includes 0, or Holm's correction does)"
-
-
-def _limit(test: Criterion) -> str:
-    if test.quantity == "ratio":
-        return f"{test.threshold:g}x"
-    return (
-        f"{100 * test.threshold:g} %" if "share" in UNITS[test.quantity] else f"{test.threshold:g}"
+def _combine(groups: Sequence[Group], claim: Claim) -> tuple[str, str]:
+    """The verdict's words, and why."""
+    test = claim.test
+    by_status = {
+        status: [group for group in groups if group.status == status]
+        for status in ("supported", "refuted", "undecided")
+    }
+    supported, refuted = by_status["supported"], by_status["refuted"]
+    basis = basis_of(groups)
+    if claim.exists and not supported:
+        return "never seen here", (
+            f"In none of {configurations(groups)}. That something can happen is not refuted by "
+            f"{models(groups)}.{basis}"
+        )
+    if claim.exists:
+        told = told_on(supported, splitting(groups)[0]) if len(groups) > 1 else ""
+        seen = f" ({told})" if told else ""
+        return f"supported {where(supported)}", (
+            f"Seen in {len(supported)} of {configurations(groups)}{seen}.{basis}"
+        )
+    if supported and refuted:
+        axes, apart = splitting([*supported, *refuted])
+        names = [NAMES.get(axis, axis if "." in axis else axis.replace("_", " ")) for axis in axes]
+        told = " and ".join(names) if apart else f"{', '.join(names)} and others"
+        return f"depends on {told}", listed(by_status, groups, test, axes) + basis
+    decided: Status = "supported" if supported else "refuted"
+    if not by_status[decided]:
+        return "undecided", sentence(f"{word(groups, test)} in {configurations(groups)}.{basis}")
+    if by_status["undecided"]:
+        axes, _ = splitting(groups)
+        return f"{decided} in part", listed(by_status, groups, test, axes) + basis
+    beyond = test.expect if decided == "supported" else other(test.expect)
+    corrected = ", after Holm's correction" if is_corrected(groups) else ""
+    return f"{decided} {where(groups)}", (
+        f"The whole interval lies {beyond} {limit(test)} in {configurations(groups)}{corrected}."
+        + basis
     )
-
-
-def _other(expect: str) -> str:
-    return "below" if expect == "above" else "above"
-
-
-def _splitting(groups: Sequence[Group]) -> tuple[tuple[str, ...], bool]:
-    """One or two axes whose values tell the groups' verdicts apart best, and whether they all do.
-
-    Of axes that do so equally, options that were typed come first, and hashes last.
-    """
-    axes = dict.fromkeys(axis for group in groups for axis in group.setting)
-    varied = [axis for axis in axes if len({group.setting.get(axis, "") for group in groups}) > 1]
-    varied.sort(key=lambda axis: (axis not in ("model", "dataset"), "." not in axis))
-    if not varied:
-        return ("what no column tells",), False
-    choices = [*combinations(varied, 1), *combinations(varied, 2)]
-    best = min(choices, key=lambda chosen: (_misfits(groups, chosen), len(chosen)))
-    return best, not _misfits(groups, best)
-
-
-def _misfits(groups: Sequence[Group], axes: Sequence[str]) -> int:
-    """Groups whose verdict is not that of most groups with the same values on these axes."""
-    cells: dict[tuple[str, ...], list[str]] = {}
-    for group in groups:
-        values = tuple(group.setting.get(axis, "") for axis in axes)
-        cells.setdefault(values, []).append(group.status)
-    return sum(len(own) - max(map(own.count, own)) for own in cells.values())
-
-
-def _told(groups: Sequence[Group], axes: Sequence[str], most: int = 4) -> str:
-    """The groups' values on these axes: 'yolov8n all, yolov8n float_head'."""
-    values = dict.fromkeys(
-        " ".join(group.setting.get(axis, "") or "default" for axis in axes) for group in groups
-    )
-    told = [*values][:most]
-    rest = len(values) - len(told)
-    return ", ".join(told) + (f" and {rest} more" if rest else "")
 
 
 def _how_to_measure(claim: Claim) -> str:
@@ -308,25 +239,20 @@ def _how_to_measure(claim: Claim) -> str:
     return f"Measure it with: python -m bench --multirun {claim.measure}"
 
 
-UNITS = {
-    "difference": "metric", "winner": "metric", "relative_difference": "share of FP32",
-    "restored": "share of the loss", "relative_change": "share of FP32",
-    "kept": "share of FP32 kept", "ratio": "times",
-}  # fmt: skip
-
-
-def _verdict(
-    claim: Claim, verdict: str, text: str, whole: Effect | None, groups: tuple[Group, ...]
-) -> Verdict:
+def _verdict(claim: Claim, verdict: str, text: str, groups: tuple[Group, ...]) -> Verdict:
+    effects = [group.effect for group in groups]
+    lows = [group.ci_low for group in groups if group.ci_low is not None]
+    highs = [group.ci_high for group in groups if group.ci_high is not None]
     return Verdict(
         id=claim.id,
         statement=claim.statement,
         source=claim.source,
         verdict=verdict,
         text=text,
-        effect=None if whole is None else whole.value,
-        ci_low=None if whole is None else whole.low,
-        ci_high=None if whole is None else whole.high,
+        effect_low=min(effects, default=None),
+        effect_high=max(effects, default=None),
+        ci_low=min(lows, default=None),
+        ci_high=max(highs, default=None),
         unit=UNITS[claim.test.quantity],
         expect=claim.test.expect,
         threshold=claim.test.threshold,

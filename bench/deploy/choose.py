@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.compose import build_typed
 from bench.errors import ConfigError, DataError
-from bench.report.summary import summarize
+from bench.report.summary import summarize_folder
 from bench.results.row import Row
 from bench.results.store import RowStore
 from bench.results.table import make_table
@@ -49,7 +49,7 @@ def choose_row(folder: Path, key: str | None) -> Row:
 
 
 def _recommended(rows: Sequence[Row], folder: Path) -> str:
-    summary = summarize(make_table(rows))
+    summary = summarize_folder(make_table(rows), folder)
     answers = summary.answers
     if not answers and summary.unanswered:
         raise ConfigError(summary.unanswered[0], "Or choose a run: --run KEY")
@@ -58,6 +58,11 @@ def _recommended(rows: Sequence[Row], folder: Path) -> str:
     if len(answers) > 1:
         best = ", ".join(f"{answer.best.run_key} ({answer.group})" for answer in answers)
         raise ConfigError(f"{folder} has an answer for each of {best}", "Choose one: --run KEY")
+    if not answers[0].fits:
+        raise ConfigError(
+            f"nothing in {folder} is fit to deploy: {answers[0].budget.rstrip('.')}",
+            "Or choose a run: --run KEY",
+        )
     return answers[0].best.run_key
 
 

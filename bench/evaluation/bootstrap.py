@@ -1,16 +1,12 @@
-"""How sure is a difference of two systems? The paired bootstrap over images.
+"""The score of a system on many draws of the images, without matching again.
 
-Images are drawn with replacement, the same draw for both systems, and the difference of their
-scores is taken anew for each draw; its percentiles are the interval. Pairing removes what is common
-to both (hard images stay hard after quantization), so that the interval is far tighter than that
-of two independent scores.
+A draw is a row of weights: how often each image came. ``map_replicates`` and ``mean_replicates``
+score one system on every draw, so that a baseline compared with many systems is scored once. Draws
+are half-samples (see ``bench.evaluation.interval``) or, with ``resample_weights``, those of the
+bootstrap, whose percentile interval ``paired_bootstrap`` gives.
 
 Source: B. Efron and R. Tibshirani, An Introduction to the Bootstrap, 1993: chapter 13 for the
 percentile interval, section 8.3 for resampling the units that were sampled, here images.
-
-A draw is a row of ``resample_weights``: how often each image came. ``map_replicates`` and
-``mean_replicates`` score one system on every draw, and ``paired_bootstrap`` compares two systems,
-so that a baseline compared with many systems is scored once.
 """
 
 from __future__ import annotations
@@ -32,18 +28,15 @@ Replicates = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """A difference, candidate minus baseline, with its percentile interval.
+    """An estimate with its interval; ``level`` is the nominal coverage.
 
-    ``level`` is the nominal coverage, 0.95 by default; ``resamples`` how many replicates the
-    interval rests on. ``low`` and ``high`` are nan when there is none. Percentile intervals need
-    not contain the estimate, although they nearly always do.
+    ``low`` and ``high`` are nan when there is none.
     """
 
     estimate: float
     low: float
     high: float
-    level: float
-    resamples: int
+    level: float = 0.95
 
 
 def resample_weights(n_images: int, resamples: int = 1000, seed: int = 0) -> Weights:
@@ -129,6 +122,7 @@ def paired_bootstrap(
 
     ``estimate`` is that difference on the images themselves; the replicates (resamples,) must come
     from the same weights, row by row. Resamples on which a score is undefined (nan) are left out.
+    The interval need not contain the estimate, although it nearly always does.
     Raises ValueError for different numbers of replicates or a level outside (0, 1).
     """
     if baseline.shape != candidate.shape or not 0 < level < 1:
@@ -136,9 +130,9 @@ def paired_bootstrap(
     difference = candidate - baseline
     difference = difference[~np.isnan(difference)]
     if not len(difference):
-        return Interval(estimate, float("nan"), float("nan"), level, 0)
+        return Interval(estimate, float("nan"), float("nan"), level)
     low, high = np.quantile(difference, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(estimate, float(low), float(high), level, len(difference))
+    return Interval(estimate, float(low), float(high), level)
 
 
 def _relevant(matches: MatchTable, threshold: int) -> tuple[npt.NDArray[Any], ...]:

@@ -33,29 +33,54 @@ def truth_of(judged: Judgement) -> str:
     return content_key(judged.shape)
 
 
-def pack_judgement(judged: Judgement, replicates: Replicates) -> Mapping[str, npt.NDArray[Any]]:
-    """The arrays to keep, by name; ``replicates`` are the headline metric's on every resample.
+def pack_judgement(
+    judged: Judgement, halves: Replicates, fp32: Replicates, least_error: float
+) -> Mapping[str, npt.NDArray[Any]]:
+    """The arrays to keep, by name; ``halves`` and ``fp32`` are the headline metric's on every
+    half-sample, of the run and of FP32.
 
-    These are kept beside what they were drawn from, since drawing them takes seconds a run.
+    These are kept beside what they were computed from, since that takes a second a run.
     """
-    known = {"replicates": replicates, "truth": np.array(truth_of(judged))}
+    known = {
+        "halves": halves,
+        "fp32_halves": fp32,
+        "truth": np.array(truth_of(judged)),
+        "n_images": np.array(count_images(judged)),
+        "least_error": np.array(least_error),
+    }
     if isinstance(judged, MatchTable):
         return {**known, **{field.name: getattr(judged, field.name) for field in fields(judged)}}
     return {**known, "correct": judged}
 
 
+def count_images(judged: Judgement) -> int:
+    return judged.n_images if isinstance(judged, MatchTable) else len(judged)
+
+
 @dataclass(frozen=True, eq=False)
 class Resampled:
-    """A run's headline metric on every resample, and a hash of what it was judged against."""
+    """A run's headline metric on the half-samples of its images, FP32's on the same, and a hash of
+    what they were judged against; ``least_error`` is the least standard error of a difference."""
 
-    replicates: Replicates
+    halves: Replicates
+    fp32: Replicates
     truth: str
+    n_images: int
+    least_error: float
 
 
-def load_resampled(path: Path) -> Resampled:
-    """The kept replicates alone; raises DataError for a file of something else."""
+def load_resampled(path: Path) -> Resampled | None:
+    """The kept half-samples alone; None for a file from before there were any.
+
+    Raises DataError for a file of something else.
+    """
     with _opened(path) as arrays:
-        return Resampled(arrays["replicates"], str(arrays["truth"]))
+        if "halves" not in arrays.files and "truth" in arrays.files:
+            return None
+        count, least = int(arrays["n_images"]), float(arrays["least_error"])
+        return Resampled(
+            arrays["halves"], arrays["fp32_halves"], str(arrays["truth"]), count, least
+        )
 
 
 def load_judgement(path: Path) -> Judgement:

@@ -34,6 +34,9 @@ class ThresholdShift:
     resample chooses its thresholds anew (copies of an image stay in one half). That is careful:
     were they chosen once, two systems that differ by noise alone would pass for a loss in up to 11
     of 100 simulated sets of 60 to 300 images; so, they did in none.
+
+    ``loss_low`` to ``loss_high`` is the same of INT8's F1 at FP32's threshold minus FP32's F1
+    there: what a user loses who changes nothing.
     """
 
     fp32: float
@@ -43,6 +46,8 @@ class ThresholdShift:
     f1_kept: float
     low: float
     high: float
+    loss_low: float
+    loss_high: float
 
 
 def find_shift(fp32: MatchTable, int8: MatchTable) -> ThresholdShift | None:
@@ -53,9 +58,11 @@ def find_shift(fp32: MatchTable, int8: MatchTable) -> ThresholdShift | None:
         return None
     itself = np.ones((1, fp32.n_images), np.int32)
     weights = np.concatenate([itself, resample_weights(fp32.n_images)])
-    kept = _held_out_f1(int8, _chosen(fp32, weights, before), weights)
+    chosen = _chosen(fp32, weights, before)
+    kept, float_ = (_held_out_f1(one, chosen, weights) for one in (int8, fp32))
     own = _held_out_f1(int8, _chosen(int8, weights, after), weights)
     interval = paired_bootstrap(float(kept[0] - own[0]), own[1:], kept[1:])
+    loss = paired_bootstrap(float(kept[0] - float_[0]), float_[1:], kept[1:])
     return ThresholdShift(
         fp32=before,
         int8=after,
@@ -64,6 +71,8 @@ def find_shift(fp32: MatchTable, int8: MatchTable) -> ThresholdShift | None:
         f1_kept=f1(count(int8, before).sum(0)),
         low=interval.low,
         high=interval.high,
+        loss_low=loss.low,
+        loss_high=loss.high,
     )
 
 

@@ -21,11 +21,10 @@ from bench.evaluation.bootstrap import (
     class_replicates,
     mean_over_classes,
     mean_replicates,
-    paired_bootstrap,
-    resample_weights,
 )
 from bench.evaluation.coco_map import evaluate_boxes
-from bench.evaluation.judgement import Judgement
+from bench.evaluation.interval import half_samples, over_images, rule_of_three
+from bench.evaluation.judgement import Judgement, count_images
 from bench.evaluation.matches import MatchTable
 from bench.evaluation.top1 import evaluate_labels
 from bench.model.detections import Detections
@@ -63,7 +62,7 @@ class Score:
 
     @property
     def n_images(self) -> int:
-        return self.judged.n_images if isinstance(self.judged, MatchTable) else len(self.judged)
+        return count_images(self.judged)
 
     @property
     def class_counts(self) -> npt.NDArray[np.int64]:
@@ -83,6 +82,20 @@ class Score:
         images: npt.NDArray[np.int64] = (self.judged.positives > 0).sum(axis=0, dtype=np.int64)
         return images
 
+    @property
+    def images_per_class(self) -> float | None:
+        """Images of a class, the mean over the classes that there are; None for a classifier, whose
+        metric is no mean over classes."""
+        if self.classes is not None:
+            return None
+        images = self.class_images
+        return float(images[images > 0].mean()) if images.any() else 0.0
+
+    @property
+    def least_error(self) -> float:
+        """What the standard error of a difference is at least."""
+        return 0.0 if self.classes is None else rule_of_three(self.n_images)
+
     @cached_property
     def class_values(self) -> npt.NDArray[np.float64]:
         """(n_classes,): the headline metric of each class alone, nan where there is none of it."""
@@ -91,15 +104,15 @@ class Score:
 
     @cached_property
     def class_replicates(self) -> npt.NDArray[np.float64]:
-        """(1,000, n_classes): ``class_values`` on the resamples of ``replicates``."""
-        return self._by_class(resample_weights(self.n_images))
+        """(HALVES, n_classes): ``class_values`` on the half-samples of ``replicates``."""
+        return self._by_class(half_samples(self.n_images))
 
     @cached_property
     def replicates(self) -> Replicates:
-        """The headline metric on 1,000 resamples of the images, the same for every system."""
+        """(HALVES,): the headline metric on half-samples of the images, the same for all."""
         if isinstance(self.judged, MatchTable):
             return mean_over_classes(self.class_replicates)
-        return mean_replicates(self.judged, resample_weights(self.n_images))
+        return mean_replicates(self.judged, half_samples(self.n_images))
 
     def _by_class(self, weights: Weights) -> npt.NDArray[np.float64]:
         if isinstance(self.judged, MatchTable):
@@ -109,9 +122,11 @@ class Score:
 
 
 def compare(baseline: Score, candidate: Score) -> Interval:
-    """Candidate minus baseline, with its paired bootstrap interval over the images."""
+    """Candidate minus baseline, with its paired interval over the images."""
     difference = candidate.value - baseline.value
-    return paired_bootstrap(difference, baseline.replicates, candidate.replicates)
+    halves = candidate.replicates - baseline.replicates
+    known = over_images(difference, halves, baseline.n_images, candidate.least_error)
+    return known.interval(difference)
 
 
 class Task(Protocol[Prediction]):

@@ -23,7 +23,7 @@ def find_caveats(tidied: pd.DataFrame) -> tuple[str, ...]:
         _unfaithful, _unchecked, _emulated, _skipped, _built, _unmeasured, _finds_nothing,
         _builder_refused, _no_fp32_engine,
         _built_beside, _unlike_published, _strangers, _agreement, _overlap, _clipped,
-        _clipped_outputs, _thresholds, _few_images, _no_interval, _seeds, _latency_notes,
+        _clipped_outputs, _thresholds, _few_images, _no_interval, _latency_notes,
         _unmet, _half_is_as_fast, _machines, _builder_warned,
     )  # fmt: skip
     return tuple(sentence for rule in rules for sentence in rule(tidied))
@@ -255,11 +255,6 @@ def _no_interval(rows: pd.DataFrame) -> Iterator[str]:
     ok = measured(rows)
     if missing := int((ok["ci_low"].isna() | ok["ci_high"].isna()).sum()):
         yield f"{plural(missing, 'run')} without an interval: their differences may be noise."
-
-
-def _seeds(rows: pd.DataFrame) -> Iterator[str]:
-    if (seeds := rows["calibration_seed"].nunique()) > 1:
-        yield f"{seeds} calibration seeds were run: the best row is also the luckiest of them."
 
 
 def _latency_notes(rows: pd.DataFrame) -> Iterator[str]:

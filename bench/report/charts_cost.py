@@ -58,7 +58,7 @@ def accuracy_by_latency(rows: pd.DataFrame, look: Look) -> Drawing | None:
     if front := pareto_front([*sound, *_draw_float(axes, rows)]):
         axes.step(*zip(*front, strict=True), where="post", color=INK, alpha=0.45, linewidth=1.2)
     axes.margins(x=0.14, y=0.14)
-    axes.set_xlabel("median latency (ms an image), each run scaled to one FP32 latency")
+    axes.set_xlabel("median latency of the plan (ms an image), runs scaled to one FP32 latency")
     axes.set_ylabel(metric_of(rows))
     keys = [_key(wrap(rule, 28), "o", look.colours[rule], filled=True) for rule in rules_of(rows)]
     keys += [_key(wrap(f"plan {setting}", 28), shapes[setting], INK) for setting in settings]

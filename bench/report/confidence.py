@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.report.wording import interval, known
+from bench.report.wording import interval, known, signed
 
 COLUMNS = (
     "f1_threshold_fp32", "f1_threshold_int8", "f1_fp32", "f1_int8", "f1_int8_at_fp32_threshold",
@@ -15,7 +15,10 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class ConfidenceShift:
-    """The thresholds of the best F1, and INT8's F1 at both; the interval is of kept minus own."""
+    """The thresholds of the best F1, and INT8's F1 at both.
+
+    ``low`` to ``high`` is of kept minus own, ``loss_low`` to ``loss_high`` of kept minus FP32's.
+    """
 
     threshold_fp32: float
     threshold_int8: float
@@ -24,20 +27,35 @@ class ConfidenceShift:
     f1_kept: float
     low: float | None
     high: float | None
+    loss_low: float | None = None
+    loss_high: float | None = None
 
     @property
     def real(self) -> bool:
-        """Whether keeping FP32's threshold is proven to lose."""
+        """Whether keeping FP32's threshold is proven to lose against INT8's own."""
         return self.high is not None and self.high < 0
 
     @property
     def sentence(self) -> str:
+        """First what a user loses who changes nothing, then what another threshold gives back."""
+        lost = self.f1_kept - self.f1_fp32
+        sure = ""
+        if self.loss_low is not None and self.loss_high is not None:
+            kind = (
+                "a real loss" if self.loss_high < 0
+                else "a real gain" if self.loss_low > 0
+                else "no loss is proven"
+            )  # fmt: skip
+            sure = f", 95 % interval {interval(self.loss_low, self.loss_high)}: {kind}"
+        anew = (
+            "choosing it anew really helps" if self.real
+            else "that choosing it anew helps is not proven"
+        )  # fmt: skip
         return (
-            f"F1 is best at confidence {self.threshold_fp32:.2f} in FP32 ({self.f1_fp32:.3f}) and "
-            f"{self.threshold_int8:.2f} in INT8 ({self.f1_int8:.3f}). Keeping FP32's threshold, "
-            f"INT8 has {self.f1_kept:.3f}: "
-            + ("a real loss" if self.real else "no loss is proven")
-            + f" (kept minus own, on images that chose neither: {interval(self.low, self.high)})."
+            f"At the confidence threshold that is best for FP32 ({self.threshold_fp32:.2f}), F1 is "
+            f"{self.f1_fp32:.3f} in FP32 and {self.f1_kept:.3f} in INT8 ({signed(lost)}{sure}). "
+            f"INT8's best threshold is {self.threshold_int8:.2f} (F1 {self.f1_int8:.3f}); {anew} "
+            f"(kept minus own, on images that chose neither: {interval(self.low, self.high)})."
         )
 
 
@@ -46,5 +64,6 @@ def shift_of(row: pd.Series) -> ConfidenceShift | None:
     if row[list(COLUMNS)].isna().any():
         return None
     fp32, int8, f1_fp32, f1_int8, kept = (float(row[name]) for name in COLUMNS)
-    ends = (known(row["f1_kept_ci_low"]), known(row["f1_kept_ci_high"]))
+    names = ("f1_kept_ci_low", "f1_kept_ci_high", "f1_loss_ci_low", "f1_loss_ci_high")
+    ends = [known(row[name]) for name in names]
     return ConfidenceShift(fp32, int8, f1_fp32, f1_int8, kept, *ends)

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from bench.report.summary import Summary, summarize
+from bench.report.summary import Summary
 from bench.report.wording import (
     GROUP,
     MISSING,
@@ -26,9 +26,9 @@ NARROW = 110
 """Columns of a terminal that cannot hold every column of the table."""
 
 
-def print_table(table: pd.DataFrame, console: Console) -> None:
+def print_table(table: pd.DataFrame, summary: Summary, console: Console) -> None:
     """Print every row, best first and marked, then the winner or the tie, then the caveats."""
-    rows, summary = tidy(table), summarize(table)
+    rows = _configurations(tidy(table), summary)
     for _, group in rows.groupby(list(GROUP), sort=False):
         console.print(_view(group, summary, narrow=console.width < NARROW))
     for answer in summary.answers:
@@ -42,6 +42,20 @@ def print_table(table: pd.DataFrame, console: Console) -> None:
         console.print(Text(f"! {warning}", style="yellow"))
 
 
+def _configurations(rows: pd.DataFrame, summary: Summary) -> pd.DataFrame:
+    """One line a configuration: of several calibration sets the mean, and how many there are."""
+    results = {key: r for answer in summary.answers for r in answer.results for key in r.run_keys}
+    shown = []
+    for _, row in rows.iterrows():
+        result = results.get(str(row["run_key"]))
+        if result is None:
+            shown.append(row.to_dict() | {"sets": 1})
+        elif result.run_key == row["run_key"]:
+            means = {name: getattr(result, name) for name in ("int8", "delta", "ci_low", "ci_high")}
+            shown.append(row.to_dict() | means | {"sets": result.sets})
+    return pd.DataFrame(shown, columns=[*rows.columns, "sets"])
+
+
 def _view(rows: pd.DataFrame, summary: Summary, *, narrow: bool) -> Table:
     built = (rows["status"] == "built").any()
     cells_of = _built_cells if built else _cells
@@ -52,7 +66,7 @@ def _view(rows: pd.DataFrame, summary: Summary, *, narrow: bool) -> Table:
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-    left_out = set() if rows["calibration_seed"].nunique() > 1 else {"seed"}
+    left_out = set() if (rows["sets"] > 1).any() else {"sets"}
     left_out |= set() if rows["speedup_fp16"].notna().any() else {"over FP16"}
     left_out |= set() if rows["kernels_int8"].notna().any() else {"kernels here"}
     unfaithful = set(rows.loc[rows["status"] == "unfaithful", "run_key"])
@@ -60,27 +74,44 @@ def _view(rows: pd.DataFrame, summary: Summary, *, narrow: bool) -> Table:
     for name in cells[0]:
         words = name in ("", "calibrator", "plan")
         if words:
-            view.add_column(name, overflow="fold", min_width=len(name))
+            longest = max(len(line[name]) for line in cells)
+            view.add_column(name, overflow="fold", min_width=min(longest, 12))
         else:
             view.add_column(name, justify="right", no_wrap=True)
     for key, line in zip(_best_first(rows, summary)["run_key"], cells, strict=True):
-        best, tied = key in summary.best_keys, key in summary.tied_keys
-        wrong = key in unfaithful
-        mark = "★" if best else "≈" if tied else "✗" if wrong else ""
-        style = "bold green" if best else "red" if wrong else None
+        best, wrong = key in summary.best_keys, key in unfaithful
+        mark = "★" if best else "✗" if wrong else _mark(summary, key)
+        style = "bold green" if best else "red" if wrong or mark == "−" else None
         view.add_row(*(Text(text) for text in (line | {"": mark}).values()), style=style)
     if built:
         return view
-    view.caption = "★ recommended   ≈ cannot be told apart from the least loss by accuracy"
+    marks = {_mark(summary, key) for key in rows["run_key"]}
+    said = {
+        "≈": "as accurate as the least loss, within the margin",
+        "?": "these images do not tell",
+        "−": "loses more than max_loss",
+    }
+    shown = [f"{mark} {said[mark]}" for mark in said if mark in marks]
+    view.caption = "   ".join(["★ recommended"] * bool(summary.best_keys) + shown)
     if unfaithful:
         view.caption += "   ✗ does not compute the Q/DQ file"
     view.caption_justify = "left"
     return view
 
 
+def _mark(summary: Summary, key: str) -> str:
+    """How a row stands beside the least loss."""
+    standing = summary.standings.get(key)
+    if standing is None:
+        return ""
+    if standing.fit == "outside":
+        return "−"
+    return "≈" if standing.tied else "?" if standing.kind == "open" else ""
+
+
 def _cells(row: pd.Series, left_out: set[str], narrow: bool) -> dict[str, str]:
     """What each column says of a row; a narrow terminal goes without some."""
-    latency, speedup = known(row["int8_latency_p50_ms"]), known(row["speedup"])
+    latency, speedup = known(row["int8_ms"]), known(row["int8_speedup"])
     share, skipped = known(row["int8_mac_share"]), row["status"] == "skipped"
     cells = _asked(row) | {
         "FP32": _number(known(row["fp32"]), ".3f"),
@@ -117,7 +148,7 @@ def _asked(row: pd.Series) -> dict[str, str]:
         "": "",
         "calibrator": str(row["rule"]),
         "size": plain(row["calibration_size"]),
-        "seed": plain(row["calibration_seed"]),
+        "sets": plain(row["sets"]),
         "plan": str(row["setting"]),
     }
 

@@ -28,8 +28,18 @@ from bench.results.row import COLUMNS
 
 KEY = ("calibrator", "calibration_size", "plan")
 RESULTS = (
-    "fp32", "int8", "delta", "ci_low", "int8_latency_p50_ms", "speedup", "int8_mac_share",
+    "fp32", "int8", "delta", "ci_low", "int8_ms", "int8_speedup", "int8_mac_share",
 )  # fmt: skip
+POOLED = {
+    "int8_ms": (
+        "INT8 latency of the plan (ms)",
+        "median of all runs of this plan, an image; runs scaled to one FP32 latency",
+    ),
+    "int8_speedup": (
+        "speedup of the plan (x)", "FP32 over INT8 on the same engine, median of its runs",
+    ),
+}  # fmt: skip
+"""What is one number for all runs of a plan, since they run the same layers."""
 KERNELS = ("kernels_int8",)
 """Where the accuracy is not that of the engine's int8 kernels."""
 HALF = ("fp16", "speedup_fp16")
@@ -68,7 +78,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One row: its mark is "best", "tie", "skipped", "unfaithful" or nothing."""
+    """One row: its mark is "best", "tie", "open", "outside", "skipped", "unfaithful" or nothing."""
 
     mark: str
     cells: tuple[Cell, ...]
@@ -163,6 +173,8 @@ def _cell(row: pd.Series, name: str) -> Cell:
             text = interval(number, known(row["ci_high"]), missing=MISSING)
         case "status" if row["status"] == "skipped":
             return Cell(f"skipped: {row['error'] or 'no reason was recorded'}", "skipped")
+        case "int8_ms" | "int8_speedup":
+            text = MISSING if number is None else f"{number:.2f}"
         case _:
             text = cell(name, row[name])
     return Cell(text, text if name in TEXT else "" if number is None else f"{number:.6g}")
@@ -173,13 +185,23 @@ def _mark(row: pd.Series, summary: Summary) -> str:
         return "best"
     if row["status"] in ("skipped", "unfaithful"):
         return str(row["status"])
-    return "tie" if row["run_key"] in summary.tied_keys else ""
+    standing = summary.standings.get(str(row["run_key"]))
+    if standing is None:
+        return ""
+    if standing.fit == "outside":
+        return "outside"
+    return "tie" if standing.tied else "open" if standing.kind == "open" else ""
 
 
 def _head(name: str) -> Head:
+    if name in POOLED:
+        return Head(name, *POOLED[name], numeric=True)
     label, description = heading(name), COLUMNS[name].description
     if name == "ci_low":
-        label, description = "95 % interval", "95 % interval of delta (paired bootstrap)"
+        label, description = (
+            "95 % interval",
+            "95 % interval of delta over images, of this row alone",
+        )
     return Head(name, label, description, name not in TEXT)
 
 

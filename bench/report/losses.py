@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from bench.evaluation.interval import FEWEST_IMAGES
 from bench.report.confidence import ConfidenceShift, shift_of
 from bench.report.result import Result
 from bench.report.summary import Answer, Summary
@@ -18,7 +19,7 @@ from bench.report.wording import interval, plural, tidy
 from bench.results.losses import LONGER_SIDE, Example, Losses, LossStore, Part, View
 
 FEW = 20
-"""Images of a class below which its metric says nothing, whatever the interval.
+"""Images of a class below which the size of a difference is uncertain, whatever the interval.
 
 Images are what the interval draws: thirty objects in one image give it no width at all. Where they
 were not counted, objects stand for them.
@@ -39,8 +40,17 @@ class PartLine:
 
     @property
     def few(self) -> bool:
-        shown_by = self.part.count if self.part.images is None else self.part.images
-        return shown_by < FEW
+        return self._shown_by < FEW
+
+    @property
+    def unclear(self) -> bool:
+        """Whether nothing may be said of it: few images, and no difference clear on them."""
+        clear = self.verdict.startswith(("a loss", "a gain"))
+        return self.few and not clear
+
+    @property
+    def _shown_by(self) -> int:
+        return self.part.count if self.part.images is None else self.part.images
 
     @property
     def interval(self) -> str:
@@ -48,14 +58,15 @@ class PartLine:
 
     @property
     def verdict(self) -> str:
-        """What may be said of the difference."""
-        if self.few:
+        """What may be said of the difference: of few images too, where it is clear."""
+        if self._shown_by < FEWEST_IMAGES:
             return "too few to tell"
+        on_few = f", on {self._shown_by} images only" if self.few else ""
         if self.part.high is not None and self.part.high < 0:
-            return "a loss"
+            return f"a loss{on_few}"
         if self.part.low is not None and self.part.low > 0:
-            return "a gain"
-        return "" if self.part.low is None else "not proven"
+            return f"a gain{on_few}"
+        return "" if self.part.low is None else f"not proven{on_few}"
 
 
 @dataclass(frozen=True)
@@ -126,7 +137,7 @@ class RunLosses:
     @property
     def worst_class(self) -> Part | None:
         lines = self.classes
-        return lines[0].part if lines and not lines[0].few else None
+        return lines[0].part if lines and not lines[0].unclear else None
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
@@ -208,7 +219,7 @@ def _group(
 
 
 def _worst_first(line: PartLine) -> tuple[bool, float]:
-    return line.few, line.part.delta
+    return line.unclear, line.part.delta
 
 
 def _picture(example: Example) -> Picture:

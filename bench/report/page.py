@@ -24,7 +24,7 @@ from bench.report.losses import (
     find_losses,
 )
 from bench.report.reproduce import reproduce_command
-from bench.report.summary import Summary, summarize
+from bench.report.summary import Summary, summarize_folder
 from bench.report.verdicts import NO_CLAIMS, ClaimsRecord, percent, read_record
 from bench.report.wording import plural, signed
 from bench.results.histograms import HistogramStore
@@ -64,7 +64,7 @@ def write_report(folder: Path) -> Path:
     """
     table = _read(folder)
     reasons = draw_reasons(table, HistogramStore(folder))
-    summary, kept = summarize(table), LossStore(folder)
+    summary, kept = summarize_folder(table, folder), LossStore(folder)
     losses = find_losses(table, summary, kept)
     report = Report(
         table, summary, draw_charts(table), reasons, read_record(folder), losses,

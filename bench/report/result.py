@@ -1,14 +1,18 @@
-"""One measured row as the report speaks of it: how far from FP32, how sure, how fast."""
+"""One measured configuration as the report speaks of it: how far from FP32, how sure, how fast.
+
+A configuration is all that was asked but the calibration seed: one run for each calibration set.
+"""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
+from bench.claims.judgements import Difference as MeanDifference
+from bench.claims.judgements import Judgements, Record, records_of
 from bench.report.seeds import SeedSpread, seed_spread
-from bench.report.wording import SAME_SPEED, interval, known, plain, plural
+from bench.report.wording import SAME_SPEED, interval, known, plural
 
 
 @dataclass(frozen=True)
@@ -56,19 +60,25 @@ class Kernels(Difference):
 
 @dataclass(frozen=True)
 class Result(Difference):
-    """One measured row, as the answer speaks of it."""
+    """One configuration, as the answer speaks of it.
+
+    Its accuracy is the mean of ``sets`` calibration sets, each a row of ``rows``. ``run_key`` and
+    what goes with it is the run of the lowest seed: the choice of a seed by its accuracy would be
+    one more choice that flatters. ``exact`` is the difference with its uncertainty.
+    """
 
     run_key: str
     rule: str
     setting: str
     size: int
-    seed: str
     fp32: float | None
     int8: float | None
     latency_ms: float | None
-    graph_ms: float | None
     speedup: float | None
+    timed_runs: int
     latency_note: str
+    rows: tuple[Record, ...] = field(repr=False)
+    exact: MeanDifference = field(repr=False)
     overrides: str = ""
     files: tuple[str, ...] = ()
     spread: SeedSpread | None = None
@@ -76,9 +86,16 @@ class Result(Difference):
     kernels: Kernels | None = None
 
     @property
+    def sets(self) -> int:
+        return len(self.rows)
+
+    @property
+    def run_keys(self) -> tuple[str, ...]:
+        return tuple(str(row["run_key"]) for row in self.rows)
+
+    @property
     def name(self) -> str:
-        seed = f", seed {self.seed}" if self.seed else ""
-        return f"{self.rule}, {plural(self.size, 'calibration image')}{seed}, plan {self.setting}"
+        return f"{self.rule}, {plural(self.size, 'calibration image')}, plan {self.setting}"
 
     @property
     def relative(self) -> float | None:
@@ -89,6 +106,14 @@ class Result(Difference):
     def command(self) -> str:
         """What makes this run alone; empty where nothing tells what was typed."""
         return f"python -m bench {self.overrides}" if self.overrides else ""
+
+    @property
+    def speed(self) -> str:
+        """The latency, and what it is the median of."""
+        if self.latency_ms is None:
+            return ""
+        runs = "" if self.timed_runs == 1 else f" of {self.timed_runs} runs of this plan"
+        return f"{self.latency_ms:.1f} ms an image, median{runs}"
 
     @property
     def verdict(self) -> str:
@@ -106,32 +131,44 @@ class Result(Difference):
         """Whether the interval proves a loss."""
         return self.ci_high is not None and self.ci_high < 0
 
-    def ties_with(self, least: Result) -> bool:
-        """Whether this loss may be no larger than the least; a missing interval counts as none."""
-        below = least.delta - (least.delta if least.ci_low is None else least.ci_low)
-        above = (self.delta if self.ci_high is None else self.ci_high) - self.delta
-        return least.delta - self.delta <= math.hypot(below, above)
+
+CONFIGURATION = (
+    "rule", "setting", "calibration_size", "model_sha256", "dataset_fingerprint", "n_images",
+    "engine_version", "threads",
+)  # fmt: skip
+"""Rows that agree in these differ in their calibration seed alone."""
 
 
-def read_result(row: pd.Series, rows: pd.DataFrame) -> Result:
-    """A row of the tidy, measured ``rows`` of its group."""
-    latency, seeds = known(row["int8_ms"]), rows["calibration_seed"].nunique() > 1
+def read_results(rows: pd.DataFrame, judgements: Judgements) -> list[Result]:
+    """Every configuration of the tidy, measured ``rows`` of one group, in their order."""
+    return [
+        _read_result(own.sort_values("calibration_seed", kind="stable"), rows, judgements)
+        for _, own in rows.groupby(list(CONFIGURATION), sort=False, dropna=False)
+    ]
+
+
+def _read_result(own: pd.DataFrame, rows: pd.DataFrame, judgements: Judgements) -> Result:
+    row = own.iloc[0]
+    records = records_of(own.drop_duplicates("calibration_seed"))
+    exact = judgements.loss(records)
+    interval = exact.uncertainty.interval(exact.value)
     rule, setting, size = str(row["rule"]), str(row["setting"]), int(row["calibration_size"])
     return Result(
         run_key=str(row["run_key"]),
         rule=rule,
         setting=setting,
         size=size,
-        seed=plain(row["calibration_seed"]) if seeds else "",
         fp32=known(row["fp32"]),
-        int8=known(row["int8"]),
-        delta=float(row["delta"]),
-        ci_low=known(row["ci_low"]),
-        ci_high=known(row["ci_high"]),
-        latency_ms=latency,
-        graph_ms=known(row["graph_ms"]),
-        speedup=known(row["speedup"]),
+        int8=float(own["int8"].mean()),
+        delta=exact.value,
+        ci_low=known(interval.low),
+        ci_high=known(interval.high),
+        latency_ms=known(row["int8_ms"]),
+        speedup=known(row["int8_speedup"]),
+        timed_runs=int(row["timed_runs"]),
         latency_note=str(row["latency_note"]),
+        rows=records,
+        exact=exact,
         overrides=str(row["overrides"]),
         files=_files(row),
         spread=seed_spread(rows, rule, setting, size),

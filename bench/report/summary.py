@@ -1,39 +1,35 @@
-"""The answer as data: which run loses least, by how much, how sure, and what to beware of.
+"""The answer as data: which configuration loses least, how sure that is, and what to beware of.
 
-``summarize(table)`` reads the table and nothing else. Rows are compared only within one
-(model, dataset, engine). The order of preference, where doubt falls on the careful side:
-
-1. The row with the highest ``delta`` (INT8 minus FP32) *measured* the least loss.
-2. Every row that differs from it by less than the noise of both is *tied*: the two 95 % intervals
-   are combined as if independent (root of the sum of squares). The same images are behind both, so
-   the true noise is smaller, and a tie is called rather too often than too seldom.
-3. Among the tied rows those of the fastest graph are preferred (rows of one plan run the same
-   layers, so their latencies are one), then the fewest calibration images, then the least loss. A
-   tied row with a wide interval may still be much worse, and speed must not buy that: its own
-   delta has to lie inside the least loss' interval, and where the least loss is not proven to be
-   one, its own must not be either.
+``summarize(table, ...)`` reads the table and, where there are any, the judged predictions beside
+it. Rows are compared only within one (model, dataset, engine). ``bench.report.choice`` says how.
 
 Where FP32 itself finds nothing, there is nothing to lose: that group has no answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
+from bench.claims.judgements import Judgements
+from bench.evaluation.interval import FEWEST_PER_CLASS
+from bench.report.advice import what_to_try
 from bench.report.caveats import count_machines, find_caveats, finds_nothing
-from bench.report.result import Result, read_result
+from bench.report.choice import Choice, Standing, choose
+from bench.report.result import Result, read_results
 from bench.report.wording import (
     GROUP,
-    SAME_SPEED,
     known,
     measured,
     plain,
+    plural,
     rule_order,
     tidy,
 )
+from bench.results.settings import Settings, read_settings
 
 EFFECT_AXES = {
     "rule": "calibrator",
@@ -54,7 +50,7 @@ EFFECT_AXES = {
 
 @dataclass(frozen=True)
 class CalibratorRange:
-    """One calibrator: its best row, and its best on the plan that suits it least."""
+    """One calibrator: its best configuration, and its best on the plan that suits it least."""
 
     rule: str
     best: Result
@@ -73,25 +69,87 @@ class AxisEffect:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one (model, dataset, engine) says; ``results`` are its runs, the least loss first."""
+    """What one (model, dataset, engine) says; ``results``: its configurations, least loss first."""
 
     model: str
     dataset: str
     engine: str
     metric: str
     n_images: int | None
-    best: Result
-    least: Result
-    ties: tuple[Result, ...]
-    rule: str
+    choice: Choice
+    max_loss: float | None
+    few_images: str
     runner_up: Result | None
     calibrators: tuple[CalibratorRange, ...]
     effects: tuple[AxisEffect, ...]
     results: tuple[Result, ...]
+    advice: tuple[str, ...]
+
+    @property
+    def best(self) -> Result:
+        return self.choice.best
+
+    @property
+    def least(self) -> Result:
+        return self.choice.least
+
+    @property
+    def ties(self) -> tuple[Result, ...]:
+        """What is as accurate as the least loss, but for the recommended one."""
+        return tuple(r for r in self.results if self._tied(r) and r.run_key != self.best.run_key)
+
+    def _tied(self, result: Result) -> bool:
+        return self.choice.standings[result.run_key].tied
+
+    @property
+    def rule(self) -> str:
+        return self.choice.rule
+
+    @property
+    def fits(self) -> bool:
+        """Whether anything may be recommended: False where all lose more than is allowed."""
+        return self.choice.fit != "outside"
 
     @property
     def group(self) -> str:
         return f"{self.model} on {self.dataset}, {self.engine}"
+
+    @property
+    def headline(self) -> str:
+        """What to do, and what it costs."""
+        change = f"{self.best.name}: {self.best.change} {self.metric}"
+        return change if self.fits else f"Nothing here is fit to deploy. The least bad: {change}"
+
+    @property
+    def budget(self) -> str:
+        """What the limit for the loss says of the recommended one; or nothing."""
+        if self.max_loss is None:
+            return ""
+        limit = f"{100 * self.max_loss:g} % of FP32"
+        if not self.fits:
+            return f"Every row surely loses more than {limit}."
+        fit = self.choice.standings[self.best.run_key].fit
+        if fit == "fits":
+            return f"It surely loses no more than {limit}."
+        return f"No row surely loses no more than {limit}: this one may, and may not."
+
+    @property
+    def scope(self) -> str:
+        """What the interval covers, and what it cannot know."""
+        candidates, sets = self.choice.candidates, self.best.sets
+        images = "" if self.n_images is None else f" {plural(self.n_images, 'image')} and"
+        covers = f"Scope: this model,{images} {plural(sets, 'calibration set')}."
+        parts = [covers]
+        if candidates > 1:
+            parts.append(
+                f"The best of {candidates} configurations looks better than it is, so this "
+                "interval is as wide as to hold for all of them at once."
+            )
+        if sets == 1:
+            parts.append("What another calibration set would give is not known.")
+        else:
+            parts.append("The accuracy is their mean; the interval covers other sets too.")
+        return " ".join([*parts, *([self.few_images] if self.few_images else [])])
 
     @property
     def sentence(self) -> str:
@@ -100,10 +158,12 @@ class Answer:
         share = "" if best.relative is None else f", {100 * abs(best.relative):.1f} % of FP32"
         spread = "" if best.spread is None else f"; {best.spread.differences}"
         speed = "" if best.speedup is None else f"; {best.speedup:.2f}x as fast as FP32"
+        budget = f" {self.budget}" if self.budget else ""
+        try_ = f" To try: {'; '.join(self.advice)}." if self.advice else ""
         return (
-            f"{self.group}, {best.name}: {best.change} {self.metric} "
-            f"(95 % interval {best.interval}{share}){spread}{speed}. {self.rule}{self.half}"
-            f"{self.by_kernels}"
+            f"{self.group}, {self.headline} "
+            f"(95 % interval {best.interval}{share}){spread}{speed}.{budget}{try_} {self.rule} "
+            f"{self.scope}{self.half}{self.by_kernels}"
         )
 
     @property
@@ -147,14 +207,28 @@ class Summary:
 
     @property
     def best_keys(self) -> frozenset[str]:
-        return frozenset(answer.best.run_key for answer in self.answers)
+        """The runs of what is recommended: of nothing where nothing is fit to deploy."""
+        return frozenset(answer.best.run_key for answer in self.answers if answer.fits)
 
     @property
-    def tied_keys(self) -> frozenset[str]:
-        return frozenset(tie.run_key for answer in self.answers for tie in answer.ties)
+    def outside(self) -> bool:
+        """Whether a limit for the loss is set, and any run surely loses more."""
+        return any(standing.fit == "outside" for standing in self.standings.values())
+
+    @property
+    def standings(self) -> Mapping[str, Standing]:
+        """How each run's configuration stands beside the least loss, by run key."""
+        return {
+            key: answer.choice.standings[result.run_key]
+            for answer in self.answers
+            for result in answer.results
+            for key in result.run_keys
+        }
 
 
-def summarize(table: pd.DataFrame) -> Summary:
+def summarize(
+    table: pd.DataFrame, judgements: Judgements, settings: Settings | None = None
+) -> Summary:
     """The answers of a table, in the order in which its groups appear."""
     tidied = tidy(table)
     groups = [rows for _, rows in measured(tidied).groupby(list(GROUP), sort=False) if len(rows)]
@@ -164,8 +238,9 @@ def summarize(table: pd.DataFrame) -> Summary:
         if (rows["status"] == "unfaithful").any() and measured(rows).empty
     ]
     counts = (int((tidied["status"] == s).sum()) for s in ("skipped", "built", "unfaithful"))
+    asked = settings or Settings()
     return Summary(
-        tuple(_answer(rows) for rows in groups if not finds_nothing(rows)),
+        tuple(_answer(rows, judgements, asked) for rows in groups if not finds_nothing(rows)),
         (
             *(_no_answer(rows) for rows in groups if finds_nothing(rows)),
             *(_nothing_faithful(rows) for rows in unfaithful),
@@ -174,6 +249,11 @@ def summarize(table: pd.DataFrame) -> Summary:
         len(tidied),
         *counts,
     )
+
+
+def summarize_folder(table: pd.DataFrame, folder: Path) -> Summary:
+    """The same with what the sweep's folder keeps beside its table."""
+    return summarize(table, Judgements(folder), read_settings(folder))
 
 
 def _nothing_faithful(rows: pd.DataFrame) -> str:
@@ -193,15 +273,12 @@ def _no_answer(rows: pd.DataFrame) -> str:
     )
 
 
-def _answer(rows: pd.DataFrame) -> Answer:
-    results = [read_result(row, rows) for _, row in rows.iterrows()]
-    least = max(results, key=lambda result: result.delta)
-    ties = tuple(r for r in results if r is not least and r.ties_with(least))
+def _answer(rows: pd.DataFrame, judgements: Judgements, settings: Settings) -> Answer:
+    results = read_results(rows, judgements)
     one_machine = count_machines(rows) == 1
-    best, rule = _choose(least, ties, one_machine)
-    if len(results) == 1:
-        rule = "It is the only row measured."
-    others = sorted((r for r in results if r is not best), key=lambda r: -r.delta)
+    choice = choose(results, judgements, settings, known(rows["rounding_sd"].max()), one_machine)
+    best = choice.best
+    others = sorted((r for r in results if r.run_key != best.run_key), key=lambda r: -r.delta)
     # Another size of the winner is hardly a rival: the runner-up is another calibrator or plan.
     rivals = [r for r in others if (r.rule, r.setting) != (best.rule, best.setting)] or others
     first = rows.iloc[0]
@@ -212,45 +289,26 @@ def _answer(rows: pd.DataFrame) -> Answer:
         engine=str(first["engine"]),
         metric=str(first["metric"]) or "metric",
         n_images=None if images is None else int(images),
-        best=best,
-        least=least,
-        ties=tuple(r for r in (least, *ties) if r is not best),
-        rule=rule,
+        choice=choice,
+        max_loss=settings.max_loss,
+        few_images=_few_images(rows),
         runner_up=rivals[0] if rivals else None,
         calibrators=_calibrators(results),
         effects=_effects(rows),
         results=tuple(sorted(results, key=lambda r: -r.delta)),
+        advice=what_to_try(rows) if choice.fit == "outside" else (),
     )
 
 
-def _choose(least: Result, ties: tuple[Result, ...], one_machine: bool) -> tuple[Result, str]:
-    """The row to recommend, and the rule that decided, as a sentence."""
-    if not ties:
-        return least, "No tie: no other row comes within the noise."
-    floor = least.delta if least.ci_low is None else least.ci_low
-    pool = [least, *(r for r in ties if r.delta >= floor and r.loses <= least.loses)]
-    reasons = []
-    # A latency that says little, or that another machine measured, must not decide.
-    if one_machine and all(r.graph_ms is not None and not r.latency_note for r in pool):
-        pool, decided = _keep_lowest(pool, lambda r: r.graph_ms or 0.0, SAME_SPEED)
-        reasons += ["speed"] * decided
-    pool, decided = _keep_lowest(pool, lambda r: r.size)
-    reasons += ["fewer calibration images"] * decided
-    reasons += ["the least loss"] * (len(pool) > 1 or not reasons)
-    rows = "1 other row" if len(ties) == 1 else f"{len(ties)} other rows"
-    best = max(pool, key=lambda r: r.delta)
-    return best, (
-        f"A tie: {rows} cannot be told apart by accuracy; {', then '.join(reasons)} decided."
+def _few_images(rows: pd.DataFrame) -> str:
+    """Why the interval may be too narrow; or nothing."""
+    per_class = known(rows["images_per_class"].min())
+    if per_class is None or per_class >= FEWEST_PER_CLASS:
+        return ""
+    return (
+        f"Too few images for a 95 % interval: {per_class:.1f} a class in the mean, where "
+        f"{FEWEST_PER_CLASS} are needed; the true loss may be larger."
     )
-
-
-def _keep_lowest(
-    pool: list[Result], cost: Callable[[Result], float], slack: float = 1.0
-) -> tuple[list[Result], bool]:
-    """The results of (nearly) the lowest cost, and whether that excluded any."""
-    limit = min(map(cost, pool)) * slack
-    kept = [r for r in pool if cost(r) <= limit]
-    return kept, len(kept) < len(pool)
 
 
 def _calibrators(results: list[Result]) -> tuple[CalibratorRange, ...]:
@@ -267,6 +325,11 @@ def _calibrators(results: list[Result]) -> tuple[CalibratorRange, ...]:
 
 
 def _effects(rows: pd.DataFrame) -> tuple[AxisEffect, ...]:
+    """Of the calibration sets that all configurations have: those that only some were repeated with
+    would compare unlike configurations."""
+    together = [set(own) for _, own in rows.groupby(["rule", "setting", "calibration_size"])
+                ["calibration_seed"]]  # fmt: skip
+    rows = rows[rows["calibration_seed"].isin(set.intersection(*together))]
     effects = []
     for column, axis in EFFECT_AXES.items():
         means = rows.groupby(column)["delta"].mean().sort_values(kind="stable")

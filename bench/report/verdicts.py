@@ -20,6 +20,7 @@ STYLES = {
     "refuted": "red",
     "undecided": "yellow",
     "depends": "cyan",
+    "never": "yellow",
     "not": "bright_black",
 }
 """First word of a verdict -> how a terminal shows it."""
@@ -68,7 +69,7 @@ def lines_of(verdicts: tuple[Verdict, ...]) -> tuple[VerdictLine, ...]:
         VerdictLine(
             verdict,
             verdict.verdict.split()[0],
-            amount(verdict.effect, verdict.unit),
+            _range(verdict.effect_low, verdict.effect_high, verdict.unit),
             _span(verdict),
         )
         for verdict in verdicts
@@ -129,7 +130,16 @@ def _view(lines: list[VerdictLine]) -> Table:
 def _span(verdict: Verdict) -> str:
     if verdict.ci_low is None or verdict.ci_high is None:
         return MISSING
-    low, high = (amount(end, verdict.unit) for end in (verdict.ci_low, verdict.ci_high))
-    for unit in (" of FP32", " of the loss"):
-        low, high = low.removesuffix(unit), high.removesuffix(unit)
-    return f"{low} to {high}"
+    return _range(verdict.ci_low, verdict.ci_high, verdict.unit, unit_told=False)
+
+
+def _range(low: float | None, high: float | None, unit: str, unit_told: bool = True) -> str:
+    """One effect, or the range of several: "+1.2 to +3.4 % of FP32"."""
+    first, last = amount(low, unit), amount(high, unit)
+    ends = (" of FP32", " of the loss")
+    bare, plain = first, last
+    for end in ends:
+        bare, plain = bare.removesuffix(end), plain.removesuffix(end)
+    if unit_told:
+        return last if low == high else f"{bare} to {last}"
+    return f"{bare} to {plain}"

@@ -114,10 +114,12 @@ def measured(tidied: pd.DataFrame) -> pd.DataFrame:
 
 def _drift_free(tidied: pd.DataFrame) -> pd.DataFrame:
     """Add ``int8_ms``, ``fp32_ms``, ``fp16_ms`` and ``baseline_ms``: latency an image, comparable
-    between runs; and ``graph_ms``, the median ``int8_ms`` of all runs of one graph.
+    between runs; and ``int8_speedup``, ``timed_runs``.
 
     Within a run they were timed in turn, but the machine's speed drifts from run to run. So
     each run's latencies are scaled to the median FP32 latency of its group on the same engine.
+    Runs of one graph have one ``int8_ms`` and one ``int8_speedup``, the medians of all of them;
+    ``timed_runs`` is how many there are.
     """
     timed = tidied.assign(
         **{f"{name}_ms": tidied[f"{name}_latency_p50_ms"] / tidied["batch_size"] for name in TIMED}
@@ -126,7 +128,11 @@ def _drift_free(tidied: pd.DataFrame) -> pd.DataFrame:
     drift = (typical / timed["fp32_ms"]).fillna(1.0)
     scaled = timed.assign(**{f"{name}_ms": timed[f"{name}_ms"] * drift for name in TIMED})
     graphs = scaled.groupby([*GROUP, *GRAPH], dropna=False)
-    return scaled.assign(graph_ms=graphs["int8_ms"].transform("median"))
+    return scaled.assign(
+        int8_ms=graphs["int8_ms"].transform("median"),
+        int8_speedup=graphs["speedup"].transform("median"),
+        timed_runs=graphs["int8_ms"].transform("count"),
+    )
 
 
 def rule_name(calibrator: str, params: str) -> str:

@@ -60,10 +60,10 @@ class Row:
     )
     published_note: str = column("why FP32 cannot be right, if it is far from that", default="")
     ci_low: float | None = column(
-        "lower end of delta's 95 % interval (paired bootstrap)", default=None
+        "lower end of delta's 95 % interval over images (paired half-samples)", default=None
     )
     ci_high: float | None = column(
-        "upper end of delta's 95 % interval (paired bootstrap)", default=None
+        "upper end of delta's 95 % interval over images (paired half-samples)", default=None
     )
     n_images: int | None = column("validation images", unit="images", default=None)
     secondary_metric: str = column("name of the second metric: mAP50 or Top-5", default="")
@@ -339,6 +339,21 @@ class Row:
     kernels_delta: float | None = column("kernels_int8 minus FP32", better="higher", default=None)
     kernels_ci_low: float | None = column("lower end of its 95 % interval", default=None)
     kernels_ci_high: float | None = column("upper end of its 95 % interval", default=None)
+    f1_loss_ci_low: float | None = column(
+        "95 % interval, low end: INT8's F1 at FP32's threshold minus FP32's F1, the threshold "
+        "chosen on the other half of the images",
+        default=None,
+    )
+    f1_loss_ci_high: float | None = column("its high end", default=None)
+    images_per_class: float | None = column(
+        "validation images of a class, mean over the classes that there are (detection only)",
+        default=None,
+    )
+    rounding_sd: float | None = column(
+        "standard deviation of int8 when every activation scale moves by a millionth: what "
+        "rounding alone does",
+        default=None,
+    )
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

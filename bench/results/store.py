@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import stdev
 
 from bench.cache import write_atomically
 from bench.errors import DataError
@@ -43,7 +44,24 @@ class RowStore:
     def rows(self) -> list[Row]:
         """Every finished run, in the order of its start; raises DataError for a file of no row."""
         rows = [self._read(path) for path in sorted((self.folder / "rows").glob("*.json"))]
+        rounded = {path.stem: path for path in (self.folder / "rounding").glob("*.json")}
+        rows = [
+            replace(row, rounding_sd=_spread(rounded[row.run_key]))
+            if row.run_key in rounded
+            else row
+            for row in rows
+        ]
         return sorted(rows, key=lambda row: (row.started_at, row.run_key))
+
+    def has_rounding(self, key: str) -> bool:
+        return self._rounding_path(key).is_file()
+
+    def add_rounding(self, key: str, values: Sequence[float]) -> None:
+        """Keep a run's metric as computed with slightly moved scales, beside its row."""
+        write_atomically(self._rounding_path(key), json.dumps({"values": list(values)}).encode())
+
+    def _rounding_path(self, key: str) -> Path:
+        return self.folder / "rounding" / f"{key}.json"
 
     @staticmethod
     def _read(path: Path) -> Row:
@@ -53,3 +71,14 @@ class RowStore:
             raise DataError(
                 f"{path} is not a row of this version ({error})", "Move it away and run again"
             ) from error
+
+
+def _spread(path: Path) -> float | None:
+    """The standard deviation of the kept values; DataError for a file of something else."""
+    try:
+        values = [float(value) for value in json.loads(path.read_text())["values"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} does not say what rounding does ({error})", "Delete it; the sweep measures it"
+        ) from error
+    return stdev(values) if len(values) > 1 else None

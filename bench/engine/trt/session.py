@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,9 @@ from bench.model.graph import COMPUTE_OPS
 
 if TYPE_CHECKING:
     from tensorrt_api import TensorRT
+
+ENOUGH_FOR_P99 = 100
+"""Calls: of fewer none lies above."""
 
 
 def open_session(
@@ -39,7 +43,10 @@ def _describe(
     Raises EngineError if the session has not run.
     """
     engine, gpu = session.engine, find_gpu()
-    p50, p90, p99 = np.percentile(session.device_ms(), (50, 90, 99)).tolist()
+    calls = session.device_ms()
+    p50, p90, p99 = np.percentile(calls, (50, 90, 99)).tolist()
+    if len(calls) < ENOUGH_FOR_P99:
+        p99 = math.nan
     throughput = session.device_throughput()
     inspector = engine.create_engine_inspector()
     layers = read_layers(

@@ -1,0 +1,135 @@
+"""What a sweep's runs kept of their judged predictions: differences and how sure they are.
+
+Values are means over calibration sets (one run each), compared on the same images and, where both
+sides have them, the same sets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
+
+from bench.evaluation.bootstrap import Replicates
+from bench.evaluation.interval import LEVEL, Uncertainty, over_images, with_sets
+from bench.evaluation.judgement import Resampled, load_resampled
+
+Record = Mapping[str, Any]
+"""One row of the table, by column."""
+
+FP32_CHANGED = 1e-9
+
+
+def records_of(rows: pd.DataFrame) -> tuple[Record, ...]:
+    """The rows of a table, by column."""
+    return tuple(
+        {str(name): value for name, value in row.items()} for row in rows.to_dict("records")
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Difference:
+    """A mean difference, ``sets`` calibration sets behind it.
+
+    ``halves`` are its values on the half-samples of the images; None where the runs kept none: the
+    uncertainty is then made of the rows' own intervals, and is wider than a paired one.
+    """
+
+    value: float
+    uncertainty: Uncertainty
+    halves: Replicates | None
+    sets: int
+
+    @property
+    def paired(self) -> bool:
+        return self.halves is not None
+
+
+class Judgements:
+    """The files under a sweep's ``judged/``, each read once; none where ``folder`` is None."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._read: dict[str, Resampled | None] = {}
+
+    def loss(self, rows: Sequence[Record]) -> Difference:
+        """INT8 minus FP32 of the runs of one configuration, one of each calibration set."""
+        values = [float(row["delta"]) for row in rows]
+        kept = [self._resampled(str(row["run_key"])) for row in rows]
+        halves = [one.halves - one.fp32 for one in kept if one is not None]
+        if len(halves) == len(rows) and kept[0] is not None:
+            return _paired(values, halves, kept[0])
+        errors = [_own_error(row) for row in rows]
+        images = Uncertainty(float(np.mean(errors)), 0.0, _freedom(rows[0]))
+        return Difference(float(np.mean(values)), with_sets(images, values), None, len(values))
+
+    def difference(self, firsts: Sequence[Record], seconds: Sequence[Record]) -> Difference:
+        """First minus second, of the calibration sets that both have (of all where none is)."""
+        pairs = _by_set(firsts, seconds)
+        if pairs and abs(float(pairs[0][0]["fp32"]) - float(pairs[0][1]["fp32"])) < FP32_CHANGED:
+            values = [float(one["int8"]) - float(two["int8"]) for one, two in pairs]
+            kept = [self._pair(one, two) for one, two in pairs]
+            halves = [one for one in kept if one is not None]
+            example = self._resampled(str(pairs[0][0]["run_key"]))
+            if len(halves) == len(pairs) and example is not None:
+                return _paired(values, halves, example)
+        if pairs:
+            firsts, seconds = ([pair[side] for pair in pairs] for side in (0, 1))
+            values = [float(one["delta"]) - float(two["delta"]) for one, two in pairs]
+            errors = [math.hypot(*map(_own_error, pair)) for pair in pairs]
+            images = Uncertainty(float(np.mean(errors)), 0.0, _freedom(pairs[0][0]))
+            return Difference(float(np.mean(values)), with_sets(images, values), None, len(pairs))
+        one, two = self.loss(firsts), self.loss(seconds)
+        error = math.hypot(one.uncertainty.error, two.uncertainty.error)
+        freedom = min(one.uncertainty.freedom, two.uncertainty.freedom)
+        apart = Uncertainty(error, 0.0, freedom)
+        return Difference(one.value - two.value, apart, None, min(one.sets, two.sets))
+
+    def _pair(self, first: Record, second: Record) -> Replicates | None:
+        """First minus second on the half-samples; None unless both were judged by one truth."""
+        one, two = (self._resampled(str(row["run_key"])) for row in (first, second))
+        if one is None or two is None or one.truth != two.truth:
+            return None
+        return np.asarray(one.halves - two.halves)
+
+    def _resampled(self, run_key: str) -> Resampled | None:
+        if run_key not in self._read:
+            path = None if self._folder is None else self._folder / "judged" / f"{run_key}.npz"
+            kept = path is not None and path.is_file()
+            self._read[run_key] = load_resampled(path) if kept and path else None
+        return self._read[run_key]
+
+
+def _paired(values: Sequence[float], halves: Sequence[Replicates], one: Resampled) -> Difference:
+    value, mean = float(np.mean(values)), np.asarray(np.mean(halves, axis=0))
+    images = over_images(value, mean, one.n_images, one.least_error)
+    return Difference(value, with_sets(images, values), mean, len(values))
+
+
+def _by_set(firsts: Sequence[Record], seconds: Sequence[Record]) -> list[tuple[Record, Record]]:
+    """The rows of both sides with the same calibration seed."""
+    by_seed = {row["calibration_seed"]: row for row in seconds}
+    return [
+        (row, by_seed[row["calibration_seed"]])
+        for row in firsts
+        if row["calibration_seed"] in by_seed
+    ]
+
+
+def _own_error(row: Record) -> float:
+    """The standard error behind a row's interval over images; nan without one."""
+    low, high = (float(math.nan if row[n] is None else row[n]) for n in ("ci_low", "ci_high"))
+    width: float = 2 * stdtrit(_freedom(row), (1 + LEVEL) / 2)
+    return (high - low) / width
+
+
+def _freedom(row: Record) -> float:
+    images = row["n_images"]
+    known = images is not None and math.isfinite(images) and images > 1
+    return float(images) - 1 if known else math.inf

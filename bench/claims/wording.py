@@ -1,0 +1,183 @@
+"""How a verdict is told: which groups differ, on which axis, and of what it speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+from bench.claims.claim import Criterion
+from bench.claims.select import HASHES, STRICT
+
+Status = Literal["supported", "refuted", "undecided"]
+
+NAMES = {"calibration_size": "size", "calibrator_params": "parameters"}
+"""How a verdict says an axis, where the column's name is not plain enough."""
+MOST_NAMED = 4
+
+
+UNITS = {
+    "difference": "metric", "winner": "metric", "relative_difference": "share of FP32",
+    "restored": "share of the loss", "relative_change": "share of FP32",
+    "kept": "share of FP32 kept", "ratio": "times",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group's verdict. ``p_value`` is corrected (Holm); None where there is no such test.
+
+    ``sets`` is how many calibration sets its effect is the mean of.
+    """
+
+    setting: Mapping[str, str]
+    status: Status
+    effect: float
+    ci_low: float | None
+    ci_high: float | None
+    p_value: float | None
+    basis: str
+    rows: tuple[str, ...]
+    sets: int = 1
+
+
+def is_corrected(groups: Sequence[Group]) -> bool:
+    return len(groups) > 1 and groups[0].p_value is not None
+
+
+def listed(
+    by_status: Mapping[str, Sequence[Group]],
+    groups: Sequence[Group],
+    test: Criterion,
+    axes: Sequence[str],
+) -> str:
+    """How many groups are of each status, and which."""
+    parts = []
+    for status, own in by_status.items():
+        if own:
+            said = word(own, test) if status == "undecided" else status
+            parts.append(f"{said} in {len(own)} of {len(groups)} ({told_on(own, axes)})")
+    return sentence("; ".join(parts) + ".")
+
+
+def basis_of(groups: Sequence[Group]) -> str:
+    """What the intervals are made of, and what has none."""
+    sure = [group for group in groups if group.ci_low is not None]
+    told = ", ".join(dict.fromkeys(group.basis for group in sure))
+    basis = f" Intervals: {told}." if told else ""
+    missing = len(groups) - len(sure)
+    return basis + (f" Left out: {missing} without an interval." if sure and missing else "")
+
+
+def where(groups: Sequence[Group]) -> str:
+    """As in "on this model": a verdict is about no others."""
+    count = _count(groups, "model")
+    return "on this model" if count == 1 else f"on {count} models"
+
+
+def models(groups: Sequence[Group]) -> str:
+    count = _count(groups, "model")
+    return "1 model" if count == 1 else f"{count} models"
+
+
+def configurations(groups: Sequence[Group]) -> str:
+    if len(groups) == 1:
+        return "the one configuration measured"
+    return f"{len(groups)} configurations of {models(groups)}"
+
+
+def _count(groups: Sequence[Group], *axes: str) -> int:
+    return len({tuple(group.setting.get(axis, "") for axis in axes) for group in groups})
+
+
+def scope(groups: Sequence[Group], test: Criterion) -> str:
+    """Of what a verdict speaks: models, images and calibration sets."""
+    named = list(dict.fromkeys(group.setting.get("model", "") for group in groups))
+    models = ", ".join(named) if len(named) <= MOST_NAMED else f"{len(named)} models"
+    if test.quantity == "ratio":
+        return f"Scope: {models}, timed here."
+    images = list(
+        dict.fromkeys(
+            (group.setting.get("dataset", ""), group.setting.get("dataset_fingerprint", ""),
+             group.setting.get("n_images", ""))
+            for group in groups
+        )
+    )  # fmt: skip
+    told = [f"{count} images of {name}" for name, _, count in images]
+    on = " and ".join(told) if len(told) <= MOST_NAMED else f"{len(images)} sets of images"
+    fewest, most = (pick(group.sets for group in groups) for pick in (min, max))
+    span = str(most) if fewest == most else f"{fewest} to {most}"
+    unit = "calibration set" if most == 1 else "calibration sets"
+    unknown = "; what another calibration set would give is not known" if fewest == 1 else ""
+    return f"Scope: {models} on {on}, {span} {unit} each{unknown}."
+
+
+def sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def word(groups: Sequence[Group], test: Criterion) -> str:
+    if any(group.ci_low is None for group in groups):
+        return "no interval"
+    if test.threshold != 0:
+        return f"undecided (the interval includes {limit(test)}, or Holm's correction does)"
+    if all(group.ci_low == group.ci_high == group.effect == 0 for group in groups):
+        return "a tie, identical image by image,"
+    return "a tie (the interval includes 0, or Holm's correction does)"
+
+
+def limit(test: Criterion) -> str:
+    if test.quantity == "ratio":
+        return f"{test.threshold:g}x"
+    return (
+        f"{100 * test.threshold:g} %" if "share" in UNITS[test.quantity] else f"{test.threshold:g}"
+    )
+
+
+def other(expect: str) -> str:
+    return "below" if expect == "above" else "above"
+
+
+def splitting(groups: Sequence[Group]) -> tuple[tuple[str, ...], bool]:
+    """One or two axes whose values tell the groups' verdicts apart best, and whether they all do.
+
+    Of axes that do so equally well that with the fewest values; names of models and plain columns
+    come before options that were typed, and these before hashes.
+    """
+    axes = dict.fromkeys(axis for group in groups for axis in group.setting)
+    varied = [axis for axis in axes if len({group.setting.get(axis, "") for group in groups}) > 1]
+    varied.sort(key=_plainness)
+    if not varied:
+        return ("what no column tells",), False
+    choices = [*combinations(varied, 1), *combinations(varied, 2)]
+    best = min(
+        choices,
+        key=lambda chosen: (_misfits(groups, chosen), len(chosen), _count(groups, *chosen)),
+    )
+    return best, not _misfits(groups, best)
+
+
+def _plainness(axis: str) -> int:
+    if axis in HASHES or axis in STRICT:
+        return 3
+    return 0 if axis in ("model", "dataset") else 2 if "." in axis else 1
+
+
+def _misfits(groups: Sequence[Group], axes: Sequence[str]) -> int:
+    """Groups whose verdict is not that of most groups with the same values on these axes."""
+    cells: dict[tuple[str, ...], list[str]] = {}
+    for group in groups:
+        values = tuple(group.setting.get(axis, "") for axis in axes)
+        cells.setdefault(values, []).append(group.status)
+    return sum(len(own) - max(map(own.count, own)) for own in cells.values())
+
+
+def told_on(groups: Sequence[Group], axes: Sequence[str], most: int = 4) -> str:
+    """The groups' values on these axes: 'yolov8n all, yolov8n float_head'."""
+    values = dict.fromkeys(
+        " ".join(group.setting.get(axis, "") or "default" for axis in axes) for group in groups
+    )
+    told = [*values][:most]
+    rest = len(values) - len(told)
+    return ", ".join(told) + (f" and {rest} more" if rest else "")

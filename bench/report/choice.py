@@ -1,0 +1,288 @@
+"""Which configuration to recommend, and how the others stand beside it; doubt falls on the careful
+side.
+
+1. The *least loss* is the highest mean of INT8 minus FP32. One that was measured with fewer
+   calibration sets than others has to be proven better than these.
+2. Every other configuration is compared with it on the same images (and calibration sets). It is
+   *equal* if the interval of the difference lies within the margin (an equivalence test: D. J.
+   Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15, 1987), *worse* if the interval
+   excludes zero, else *open*: more images would tell. A difference within rounding counts as equal.
+3. Among the equal ones those with the most calibration sets are preferred, then the fastest plan,
+   if speeds were measured alone on one machine, then the fewest calibration images, then the least
+   loss. With a limit for the loss, all that surely keep it are good enough, and the fastest of them
+   is preferred.
+
+The best of many looks better than it is. So all intervals here are as wide as to hold for every
+configuration at once (``bench.evaluation.interval.widening``), and with it for the chosen one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from bench.claims.judgements import Difference, Judgements
+from bench.evaluation.bootstrap import Interval
+from bench.evaluation.interval import bonferroni, widening
+from bench.report.result import Result
+from bench.report.wording import SAME_SPEED, known, plural, rule_order
+from bench.results.settings import Settings
+
+ROUNDING_STEPS = 3
+"""Standard deviations of rounding: the difference of two values goes beyond in 3 of 100."""
+
+Kind = Literal["least", "equal", "rounding", "open", "worse"]
+Fit = Literal["", "fits", "unproven", "outside"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One configuration beside the least loss: ``kind``, and by how much it loses more."""
+
+    kind: Kind
+    more: Interval
+    fit: Fit = ""
+
+    @property
+    def tied(self) -> bool:
+        return self.kind in ("least", "equal", "rounding")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The recommended configuration with an interval that allows for the choice, and why.
+
+    ``standings`` are by run key. ``fit`` says whether anything keeps the limit for the loss.
+    """
+
+    best: Result
+    least: Result
+    rule: str
+    standings: Mapping[str, Standing]
+    margin: float
+    fit: Fit
+    candidates: int
+
+
+def choose(
+    results: Sequence[Result],
+    judgements: Judgements,
+    settings: Settings,
+    rounding: float | None,
+    comparable_speed: bool,
+) -> Choice:
+    """Of at least one configuration of a group; ``rounding`` is the metric's standard deviation by
+    rounding alone, if it was measured."""
+    noise = ROUNDING_STEPS * (rounding or 0.0)
+    wide = _widened(results)
+    least = _least_loss(results, judgements)
+    fp32 = max(result.fp32 or 0.0 for result in results)
+    margin = settings.margin_of(fp32)
+    standings = _standings(results, least, judgements, margin, noise)
+    if settings.max_loss is not None:
+        limit = -settings.max_loss * fp32
+        standings = {
+            key: replace(standing, fit=_fit(wide[key], limit))
+            for key, standing in standings.items()
+        }
+    fitting = [r for r in results if standings[r.run_key].fit == "fits"]
+    if fitting:
+        best, rule = _fastest(fitting, comparable_speed, settings.max_loss or 0.0, noise)
+    else:
+        tied = [r for r in results if standings[r.run_key].tied]
+        best, reasons = _prefer(tied, comparable_speed, noise)
+        rule = _explain(standings, margin, reasons)
+    if len(results) == 1:
+        rule = "It is the only row measured."
+    allowed = wide[best.run_key]
+    low, high = (known(end) for end in (allowed.low, allowed.high))
+    return Choice(
+        best=replace(best, ci_low=low, ci_high=high),
+        least=least,
+        rule=rule,
+        standings=standings,
+        margin=margin,
+        fit=_overall(standings),
+        candidates=len(results),
+    )
+
+
+def _widened(results: Sequence[Result]) -> dict[str, Interval]:
+    """Intervals of all losses that hold at once.
+
+    A configuration that looks best may do so because its standard error came out small as well:
+    it gets that of all that may be as good, if it is larger.
+    """
+    factor = _factor([result.exact for result in results])
+    errors = {r.run_key: r.exact.uncertainty.error for r in results}
+    top = max(results, key=lambda r: r.delta)
+    rivals = [
+        errors[r.run_key]
+        for r in results
+        if top.delta - r.delta <= 2 * math.hypot(errors[r.run_key], errors[top.run_key])
+    ]
+    pooled = math.sqrt(float(np.mean(np.square(rivals)))) if rivals else math.nan
+    wide = {}
+    for result in results:
+        known_ = result.exact.uncertainty
+        careful = replace(known_, error=max(known_.error, pooled)) if rivals else known_
+        wide[result.run_key] = careful.interval(result.delta, widen=factor)
+    return wide
+
+
+def _factor(differences: Sequence[Difference]) -> float:
+    halves = [one.halves for one in differences if one.halves is not None]
+    if len(halves) == len(differences) and len({one.size for one in halves}) == 1:
+        return widening(np.stack(halves))
+    freedom = min((one.uncertainty.freedom for one in differences), default=math.inf)
+    return bonferroni(len(differences), freedom)
+
+
+def _least_loss(results: Sequence[Result], judgements: Judgements) -> Result:
+    ranked = sorted(results, key=lambda result: -result.delta)
+    lead, most = ranked[0], max(result.sets for result in results)
+    for other in ranked:
+        if lead.sets == most:
+            break
+        if other.sets == most:
+            more = judgements.difference(lead.rows, other.rows)
+            if not more.uncertainty.interval(more.value).low > 0:
+                lead = other
+    return lead
+
+
+def _standings(
+    results: Sequence[Result],
+    least: Result,
+    judgements: Judgements,
+    margin: float,
+    rounding: float,
+) -> dict[str, Standing]:
+    others = [result for result in results if result is not least]
+    more = [judgements.difference(least.rows, other.rows) for other in others]
+    factor = _factor(more)
+    standings = {least.run_key: Standing("least", Interval(0.0, 0.0, 0.0))}
+    for other, difference in zip(others, more, strict=True):
+        interval = difference.uncertainty.interval(difference.value, widen=factor)
+        standings[other.run_key] = Standing(_kind(interval, margin, rounding), interval)
+    return standings
+
+
+def _kind(more: Interval, margin: float, rounding: float) -> Kind:
+    """An interval that is not known (nan) proves nothing."""
+    if -margin <= more.low and more.high <= margin:
+        return "equal"
+    if abs(more.estimate) <= rounding:
+        return "rounding"
+    return "worse" if more.low > 0 else "open"
+
+
+def _fit(loss: Interval, limit: float) -> Fit:
+    if loss.low >= limit:
+        return "fits"
+    return "outside" if loss.high < limit else "unproven"
+
+
+def _overall(standings: Mapping[str, Standing]) -> Fit:
+    fits = [standing.fit for standing in standings.values()]
+    order: tuple[Fit, ...] = ("fits", "unproven", "outside")
+    return next((fit for fit in order if fit in fits), "")
+
+
+def _fastest(
+    fitting: Sequence[Result], comparable_speed: bool, max_loss: float, noise: float
+) -> tuple[Result, str]:
+    pool, by_speed = _fast(_confirmed(fitting), comparable_speed)
+    best, reason = _least_of(pool, noise)
+    if len(fitting) == 1:
+        return best, f"It alone surely loses at most {100 * max_loss:g} % of FP32."
+    decided = f"speed, then {reason}" if by_speed else reason
+    return best, (
+        f"{plural(len(fitting), 'row')} surely lose at most {100 * max_loss:g} % of FP32; "
+        f"{decided} decided between them."
+    )
+
+
+def _prefer(
+    tied: Sequence[Result], comparable_speed: bool, noise: float
+) -> tuple[Result, list[str]]:
+    """Of rows that are equal in accuracy, and what decided."""
+    confirmed = _confirmed(tied)
+    reasons = ["more calibration sets"] * (len(confirmed) < len(tied))
+    pool, by_speed = _fast(confirmed, comparable_speed)
+    reasons += ["speed"] * by_speed
+    pool, by_size = _keep_lowest(pool, lambda result: result.size)
+    reasons += ["fewer calibration images"] * by_size
+    best, last = _least_of(pool, noise)
+    reasons += [last] * (len(pool) > 1 or not reasons)
+    return best, reasons
+
+
+def _confirmed(pool: Sequence[Result]) -> list[Result]:
+    """Those measured with the most calibration sets: the others may have been lucky."""
+    most = max(result.sets for result in pool)
+    return [result for result in pool if result.sets == most]
+
+
+def _least_of(pool: Sequence[Result], noise: float) -> tuple[Result, str]:
+    """The least loss; of several that differ by no more than ``noise`` the first by name."""
+    top = max(result.delta for result in pool)
+    close = [result for result in pool if top - result.delta <= noise]
+    if len(close) > 1:
+        first = min(close, key=lambda result: (rule_order(result.rule), result.setting))
+        return first, "the order of names (they differ by no more than rounding)"
+    return max(pool, key=lambda result: result.delta), "the least loss"
+
+
+def _fast(pool: Sequence[Result], comparable_speed: bool) -> tuple[list[Result], bool]:
+    # A latency that says little, or that another machine measured, must not decide.
+    sound = all(r.latency_ms is not None and not r.latency_note for r in pool)
+    if not (comparable_speed and sound):
+        return list(pool), False
+    return _keep_lowest(pool, lambda result: result.latency_ms or 0.0, SAME_SPEED)
+
+
+def _keep_lowest(
+    pool: Sequence[Result], cost: Callable[[Result], float], slack: float = 1.0
+) -> tuple[list[Result], bool]:
+    """The results of (nearly) the lowest cost, and whether that excluded any."""
+    limit = min(map(cost, pool)) * slack
+    kept = [result for result in pool if cost(result) <= limit]
+    return kept, len(kept) < len(pool)
+
+
+def _explain(standings: Mapping[str, Standing], margin: float, reasons: Sequence[str]) -> str:
+    counts = {
+        kind: sum(standing.kind == kind for standing in standings.values())
+        for kind in ("equal", "rounding", "open", "worse")
+    }
+    said = []
+    if counts["equal"]:
+        verb = "is" if counts["equal"] == 1 else "are"
+        said.append(
+            f"{_others(counts['equal'])} {verb} as accurate within the margin of {margin:.3f}"
+        )
+    if counts["rounding"]:
+        verb = "differs" if counts["rounding"] == 1 else "differ"
+        said.append(f"{_others(counts['rounding'])} {verb} by no more than rounding")
+    if said:
+        sentences = [f"A tie: {' and '.join(said)}; {', then '.join(reasons)} decided."]
+    else:
+        sentences = [f"No other row is as accurate within the margin of {margin:.3f}."]
+    if counts["open"]:
+        sentences.append(
+            f"Of {_others(counts['open'])} these images do not tell whether "
+            f"{'it loses' if counts['open'] == 1 else 'they lose'} more."
+        )
+    if counts["worse"]:
+        verb = "loses" if counts["worse"] == 1 else "lose"
+        sentences.append(f"{_others(counts['worse'])} surely {verb} more.")
+    return " ".join(sentences)
+
+
+def _others(count: int) -> str:
+    return "1 other row" if count == 1 else f"{count} other rows"

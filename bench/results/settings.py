@@ -1,0 +1,73 @@
+"""What a sweep's answer is judged by: kept beside its rows, so that all who read agree."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.cache import write_atomically
+from bench.errors import ConfigError, DataError
+
+LEAST_MARGIN = 0.005
+MARGIN_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``margin``: configurations whose difference surely lies within it are equal, in the metric;
+    None: half a point or one per cent of FP32, whichever is larger. ``max_loss``: what may be lost,
+    as a share of FP32; None where no limit is set.
+
+    Raises ConfigError for values out of range.
+    """
+
+    margin: float | None = None
+    max_loss: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("report.margin", self.margin), ("max_loss", self.max_loss)):
+            if value is not None and not 0 < value < 1:
+                raise ConfigError(
+                    f"{name}={value:g} is out of range", "Use a share above 0 and below 1, or null"
+                )
+
+    def margin_of(self, fp32: float) -> float:
+        """The margin in the metric, where FP32 reaches ``fp32``."""
+        return max(LEAST_MARGIN, MARGIN_SHARE * fp32) if self.margin is None else self.margin
+
+
+def read_share(option: str, text: object) -> float | None:
+    """A share such as ``1%``, ``1 %`` or ``0.01``; None for null. ConfigError for anything else.
+
+    >>> read_share("max_loss", "1%"), read_share("max_loss", 0.02)
+    (0.01, 0.02)
+    """
+    if text is None or str(text).strip().lower() in ("", "null", "none"):
+        return None
+    given = str(text).strip()
+    try:
+        return float(given.removesuffix("%")) / (100 if given.endswith("%") else 1)
+    except ValueError as error:
+        raise ConfigError(
+            f"{option}={given} is not a share", "Write 1% or 0.01, or null for none"
+        ) from error
+
+
+def write_settings(folder: Path, settings: Settings) -> None:
+    write_atomically(folder / "report.json", json.dumps(asdict(settings)).encode())
+
+
+def read_settings(folder: Path) -> Settings:
+    """What the folder's sweep was run with, the default where it holds none; DataError for a file
+    of something else."""
+    path = folder / "report.json"
+    if not path.is_file():
+        return Settings()
+    try:
+        content = json.loads(path.read_text())
+        return Settings(**{name: read_share(name, content[name]) for name in content})
+    except (ValueError, TypeError, AttributeError, ConfigError) as error:
+        raise DataError(
+            f"{path} does not say how to judge a sweep ({error})", "Delete it"
+        ) from error

@@ -1,0 +1,36 @@
+"""How far rounding alone moves a run's accuracy: the metric of its Q/DQ file, and of copies whose
+activation scales are moved by a millionth.
+
+Two libraries or processors differ by about as much. A smaller difference of two accuracies says
+nothing.
+"""
+
+from __future__ import annotations
+
+import onnx
+
+from bench.calibrate import find_run_ranges, quantize
+from bench.engine.base import Emulating
+from bench.faithfulness import nudge_scales
+from bench.measure import baseline_of, evaluate, task_of, validation_images
+from bench.spec import Run
+
+
+def rounded_accuracies(run: Run, copies: int) -> list[float]:
+    """The metric of the run's file, and of so many copies with moved scales, computed exactly.
+
+    Empty for an engine that offers no exact computation.
+    """
+    if not isinstance(run.engine, Emulating):
+        return []
+    qdq = quantize(run, find_run_ranges(run))
+    files = [qdq, *(nudge_scales(qdq, seed) for seed in range(copies))]
+    return [_accuracy(run, run.engine, file) for file in files]
+
+
+def _accuracy(run: Run, engine: Emulating, qdq: onnx.ModelProto) -> float:
+    images = validation_images(run)
+    baseline, _ = baseline_of(run, images)
+    with engine.build_exact(qdq) as session:
+        predictions = evaluate(run, session, images).predictions
+    return task_of(run, baseline.predictions).score(predictions).value
