@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -91,7 +92,15 @@ def test_percentiles_in_milliseconds():
     assert latency.percentile_ms(50) == 3
     assert latency.percentile_ms(0) == 1
     assert latency.percentile_ms(100) == 5
-    assert latency.percentile_ms(90) == pytest.approx(4.6)
+    assert math.isnan(latency.percentile_ms(90))  # wants ten calls
+
+
+@pytest.mark.parametrize(("percent", "fewest"), [(90, 10), (99, 100)])
+def test_a_high_percentile_wants_enough_calls(percent, fewest):
+    calls = Latency(tuple(range(1, fewest + 1)))
+    expected = np.percentile(calls.nanoseconds, percent) / 1e6
+    assert calls.percentile_ms(percent) == pytest.approx(expected)
+    assert math.isnan(Latency(calls.nanoseconds[1:]).percentile_ms(percent))
 
 
 def test_the_real_clock():

@@ -71,6 +71,11 @@ class Verdict:
     measure: str = ""
     note: str = ""
 
+    @property
+    def effect(self) -> float | None:
+        """Of the one group; None of several, which are no repetitions of one experiment."""
+        return self.effect_low if len(self.groups) == 1 else None
+
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 

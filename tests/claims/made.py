@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.claims.claim import Claim, Criterion
-from bench.claims.effect import Judgements
+from bench.claims.judgements import Judgements
 from bench.claims.verdict import Verdict, judge
 from bench.results.table import make_table
 from tests.report.conftest import make_row

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from bench.claims.claim import Criterion
-from bench.claims.effect import BOUNDED, PAIRED, Judgements, ratio_effect
+from bench.claims.effect import BOUNDED, PAIRED, ratio_effect
+from bench.claims.judgements import Judgements
 from bench.claims.select import Case
 from bench.claims.verdict import holm
 from bench.errors import DataError
-from bench.evaluation.bootstrap import map_replicates, mean_replicates, resample_weights
+from bench.evaluation.bootstrap import map_replicates, mean_replicates
+from bench.evaluation.interval import half_samples, over_images, rule_of_three
 from bench.evaluation.judgement import load_judgement, pack_judgement
 from bench.evaluation.matches import MatchTable
 from bench.evaluation.task import save_arrays
@@ -35,11 +37,11 @@ def test_single_rows_against_fp32():
     rows = [make_row(delta=-0.006, noise=0.001), make_row(calibrator="mse", delta=-0.3)]
     own = {"first": {}, "second": {}, "where": {"calibrator": "minmax"}}
     level = Criterion("relative_change", threshold=-0.02)
-    assert verdict(rows, test=level, **own).verdict == "supported"
+    assert verdict(rows, test=level, **own).verdict == "supported on this model"
     kept = verdict(rows, test=Criterion("kept", "below", 0.05), **own)
-    assert (kept.verdict, kept.effect) == ("refuted", pytest.approx(0.99))
+    assert (kept.verdict, kept.effect) == ("refuted on this model", pytest.approx(0.99))
     nothing = [make_row(delta=-0.6, noise=0.1)]
-    assert verdict(nothing, test=Criterion("kept", "below", 0.05), **own).verdict == "supported"
+    assert verdict(nothing, test=Criterion("kept", "below", 0.05), **own).verdict == "supported on this model"
 
 
 def test_timings_are_compared_as_a_ratio():
@@ -53,10 +55,10 @@ def test_timings_are_compared_as_a_ratio():
     ]
     slow = {"first": {"calibrator": "entropy2"}, "second": {"calibrator": "minmax"}}
     found = verdict(rows, test=Criterion("ratio", threshold=10, columns=("threshold_s",)), **slow)
-    assert found.verdict == "supported"
+    assert found.verdict == "supported on this model"
     assert (found.effect, found.ci_low, found.ci_high) == pytest.approx((50, 20, 80))
     both = Criterion("ratio", threshold=10, columns=("collect_s", "threshold_s"))
-    assert verdict(rows, test=both, **slow).verdict == "refuted"  # 3 s of collecting dominate
+    assert verdict(rows, test=both, **slow).verdict == "refuted on this model"  # 3 s of collecting dominate
     one = verdict(rows[:2], test=both, **slow)
     assert (one.verdict, one.ci_low) == ("undecided", None)
 
@@ -72,12 +74,16 @@ def test_a_ratio_lies_in_its_interval_beside_models_with_a_single_pair():
     slow = {"first": {"calibrator": "entropy2"}, "second": {"calibrator": "minmax"}}
     found = verdict(rows, test=Criterion("ratio", threshold=10, columns=("threshold_s",)), **slow)
     assert found.ci_low is not None and found.ci_high is not None
-    assert found.ci_low <= found.effect <= found.ci_high
+    assert found.ci_low <= found.effect_low < found.ci_high
+    assert found.verdict == "supported in part" and found.effect is None
 
 
 def test_order_statistics_leave_out_no_more_than_five_per_cent():
     def cases(count: int) -> list[Case]:
-        return [Case({"threshold_s": float(i + 1)}, {"threshold_s": 1.0}, {}) for i in range(count)]
+        return [
+            Case(({"threshold_s": float(i + 1)},), ({"threshold_s": 1.0},), {})
+            for i in range(count)
+        ]
 
     # Tables of the sign test: of 9 the second to the eighth, of 20 the sixth to the fifteenth.
     for count, low, high in ((5, 1, 5), (6, 1, 6), (9, 2, 8), (20, 6, 15)):
@@ -94,9 +100,9 @@ def test_timings_of_two_machines_make_no_pair():
 def test_the_winner_turns_only_if_both_leads_are_proven():
     winner = Criterion("winner", over="plan")
     turns = verdict(pair(0.1, plan="all") + pair(-0.2, plan="float_head"), test=winner)
-    assert (turns.verdict, turns.effect) == ("supported", pytest.approx(0.1))
+    assert (turns.verdict, turns.effect) == ("supported on this model", pytest.approx(0.1))
     same = verdict(pair(0.1, plan="all") + pair(0.2, plan="float_head"), test=winner)
-    assert (same.verdict, same.effect) == ("refuted", pytest.approx(-0.1))
+    assert (same.verdict, same.effect) == ("refuted on this model", pytest.approx(-0.1))
     tie = verdict(pair(0.1, plan="all") + pair(-0.001, plan="float_head"), test=winner)
     assert tie.verdict == "undecided"
     assert verdict(pair(0.1, plan="all"), test=winner).verdict == "not measured"
@@ -118,7 +124,7 @@ def test_holm_against_its_definition(count):
 def test_holm_takes_back_what_one_group_of_many_shows_by_chance():
     # Half an interval of 0.0098 beside a lead of 0.01: p is 0.046 before the correction.
     close = pair(0.01, noise=0.0098 / np.sqrt(2), plan="all")
-    assert verdict(close).verdict == "supported"
+    assert verdict(close).verdict == "supported on this model"
     others = [row for i in range(4) for row in pair(0.0, plan=f"plan {i}")]
     corrected = verdict(close + others)
     assert corrected.verdict == "undecided"
@@ -143,24 +149,35 @@ def keep(folder: Path, run_key: str, judged: Any) -> None:
     path = folder / "judged" / f"{run_key}.npz"
     path.parent.mkdir(exist_ok=True)
     with path.open("wb") as file:
-        save_arrays(file, pack_judgement(judged, replicates_of(judged)))
+        halves = halves_of(judged)
+        least = 0.0 if isinstance(judged, MatchTable) else rule_of_three(len(judged))
+        save_arrays(file, pack_judgement(judged, halves, np.full_like(halves, 0.6), least))
 
 
-def replicates_of(judged):
+def halves_of(judged):
     if isinstance(judged, MatchTable):
-        return map_replicates(judged, resample_weights(judged.n_images))
-    return mean_replicates(judged, resample_weights(len(judged)))
+        return map_replicates(judged, half_samples(judged.n_images))
+    return mean_replicates(judged, half_samples(len(judged)))
 
 
-@pytest.mark.parametrize("judged", [detections(20), np.arange(40) % 3 > 0])
-def test_two_identical_runs_are_a_tie_without_width(tmp_path, judged):
+def test_two_identical_detectors_are_a_tie_without_width(tmp_path):
     rows = pair(0.0)
     for row in rows:
-        keep(tmp_path, row.run_key, judged)
+        keep(tmp_path, row.run_key, detections(20))
     found = verdict(rows, judgements=Judgements(tmp_path))
     assert (found.verdict, found.effect, found.ci_low, found.ci_high) == ("undecided", 0, 0, 0)
     assert found.text.startswith("A tie, identical")
     assert found.groups[0].basis == PAIRED
+
+
+def test_what_no_image_shows_of_two_classifiers_may_still_happen(tmp_path):
+    rows = pair(0.0)
+    for row in rows:
+        keep(tmp_path, row.run_key, np.arange(400) % 3 > 0)
+    found = verdict(rows, judgements=Judgements(tmp_path))
+    assert (found.verdict, found.effect) == ("undecided", 0)
+    assert found.ci_high == pytest.approx(3 / 400, rel=0.03)  # the rule of three
+    assert found.ci_low == -found.ci_high
 
 
 def test_stored_predictions_give_a_tighter_interval_than_the_rows_own(tmp_path):
@@ -171,14 +188,14 @@ def test_stored_predictions_give_a_tighter_interval_than_the_rows_own(tmp_path):
     for row, judged in zip(rows, (better, worse), strict=True):
         keep(tmp_path, row.run_key, judged)
     paired = verdict(rows, judgements=Judgements(tmp_path))
-    assert (bounded.verdict, paired.verdict) == ("undecided", "supported")
+    assert (bounded.verdict, paired.verdict) == ("undecided", "supported on this model")
     assert bounded.groups[0].basis == BOUNDED
     assert "own intervals" in bounded.text
     assert paired.effect == pytest.approx(lead)
     assert paired.ci_high - paired.ci_low < bounded.ci_high - bounded.ci_low
-    difference = replicates_of(better) - replicates_of(worse)
-    expected = np.quantile(difference, [0.025, 0.975])
-    assert (paired.ci_low, paired.ci_high) == pytest.approx(tuple(expected))
+    difference = halves_of(better) - halves_of(worse)
+    expected = over_images(lead, difference, 200, rule_of_three(200)).interval(lead)
+    assert (paired.ci_low, paired.ci_high) == pytest.approx((expected.low, expected.high))
 
 
 def test_predictions_about_another_truth_are_not_paired(tmp_path):
@@ -197,11 +214,37 @@ def test_rows_of_another_fp32_are_compared_by_what_each_loses(tmp_path):
     assert (found.effect, found.groups[0].basis) == (pytest.approx(0.19), BOUNDED)
 
 
+def test_a_judgement_from_before_half_samples_is_not_read(tmp_path):
+    """A folder of an earlier version still has a report: with the rows' own intervals."""
+    rows = pair(0.2)
+    (tmp_path / "judged").mkdir()
+    for row in rows:
+        with (tmp_path / "judged" / f"{row.run_key}.npz").open("wb") as file:
+            save_arrays(file, {"replicates": np.zeros(1000), "truth": np.array("x")})
+    assert verdict(rows, judgements=Judgements(tmp_path)).groups[0].basis == BOUNDED
+
+
+def test_calibration_sets_are_one_group_whose_interval_covers_others(tmp_path):
+    """Each set alone is significant, one against the others: together they decide nothing."""
+    alone = [verdict(pair(lead)) for lead in (0.5, -0.3, -0.3)]
+    assert [one.verdict.split()[0] for one in alone] == ["supported", "refuted", "refuted"]
+    rows = [
+        row for seed, lead in enumerate((0.5, -0.3, -0.3))
+        for row in pair(lead, calibration_seed=seed)
+    ]  # fmt: skip
+    found = verdict(rows)
+    assert (found.verdict, len(found.groups), found.groups[0].sets) == ("undecided", 1, 3)
+    assert found.effect == pytest.approx((0.5 - 0.3 - 0.3) / 3)
+    assert found.ci_low < -0.5 and found.ci_high > 0.5  # two degrees of freedom
+    assert "3 calibration sets each" in found.text
+    assert "what another calibration set would give is not known" in alone[0].text
+
+
 @pytest.mark.parametrize("judged", [detections(7), np.arange(9) > 2])
 def test_a_judgement_is_kept_whole(tmp_path, judged):
     keep(tmp_path, "key", judged)
     assert np.array_equal(
-        replicates_of(load_judgement(tmp_path / "judged" / "key.npz")), replicates_of(judged)
+        halves_of(load_judgement(tmp_path / "judged" / "key.npz")), halves_of(judged)
     )
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import bench.evaluation.coco_map as coco_map
-from bench.evaluation.bootstrap import mean_over_classes, resample_weights
+from bench.evaluation.bootstrap import mean_over_classes
+from bench.evaluation.interval import half_samples
 from bench.evaluation.task import ClassificationTask, DetectionTask
 
 HEAD: Any = None  # scoring reads no outputs
@@ -52,10 +53,10 @@ def test_counts_are_of_the_objects_to_find(scene):
 def test_resamples_of_the_classes_average_to_the_map_of_these_images(scene):
     targets, found = scene(5, n_images=12)
     score = DetectionTask(HEAD, targets, 4).score(found)
-    assert score.class_replicates.shape == (1000, 4)
+    assert score.class_replicates.shape == (600, 4)
     assert np.isnan(score.class_replicates[:, 3]).all()  # there is nothing of the last class
     means = mean_over_classes(score.class_replicates)
-    for row, weights in enumerate(resample_weights(12)[:20]):
+    for row, weights in enumerate(half_samples(12)[:20]):
         assert means[row] == pytest.approx(score.judged.map(weights), nan_ok=True)
 
 
