@@ -125,10 +125,14 @@ class TimingConfig:
 
 @dataclass
 class SweepConfig:
-    """Where rows, table and report go, and where intermediate results are kept."""
+    """Where rows, table and report go, and where intermediate results are kept.
+
+    ``strict``: see ``bench.data.contents.ContentHashes``.
+    """
 
     out: str = MISSING
     cache: str = MISSING
+    strict: bool = False
 
 
 @dataclass
