@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from bench import environment
 from bench.cache import cached, content_key
 from bench.data.prepared import PreparedImages, prepare
 from bench.engine.base import Array, Emulating, Engine, HalfPrecision, Int8Model, Session
@@ -24,6 +25,7 @@ from bench.evaluation.agreement import classification_agreement, detection_agree
 from bench.evaluation.fidelity import Sqnr
 from bench.evaluation.task import ClassificationTask, DetectionTask, Evidence, Score, Task
 from bench.model.onnx_model import OnnxModel, with_batch
+from bench.source import source_key
 from bench.spec import Run
 from bench.timing import Latency, measure_in_turn
 
@@ -33,9 +35,8 @@ FIRST_IMAGES = 16
 
 def validation_images(run: Run) -> PreparedImages:
     """The images to evaluate on, fitted as the model wants them."""
-    fingerprint = run.dataset.validation.fingerprint
-    order = range(run.n_images)
-    return prepare(run.dataset.validation, fingerprint, order, run.model.preprocess, run.cache)
+    samples, chosen = run.dataset.validation, range(run.n_images)
+    return prepare(samples, samples.fingerprint, chosen, run.model.preprocess, run.cache)
 
 
 def task_of(run: Run, fp32: Sequence[Any] = ()) -> Task[Any]:
@@ -101,9 +102,10 @@ def _reference_evidence(
     """What a float engine finds, and the file that keeps it."""
     task = task_of(run)
     key = content_key(
-        run.model.network.sha256, run.model.head, run.model.preprocess, engine.name,
-        engine.version, engine.options, precision, run.dataset.validation.fingerprint, len(images),
-        run.protocol.batch_size,
+        run.model.network.sha256, run.model.head, run.model.preprocess, images.key, engine.name,
+        engine.version, engine.options, precision, run.protocol.batch_size,
+        source_key(__name__, "bench.engine", "bench.model"),
+        environment.versions("numpy", "cv2", "onnx"), environment.arithmetic(),
     )  # fmt: skip
 
     def compute() -> Callable[[BinaryIO], None]:
@@ -115,7 +117,9 @@ def _reference_evidence(
 
 
 def _judge(run: Run, evidence: Evidence[Any], path: Path, fp32: Sequence[Any]) -> Score:
-    key = content_key(path, run.dataset.fingerprint, run.protocol.agreement_score)
+    key = content_key(
+        path, run.dataset.fingerprint, run.protocol.agreement_score, run.baseline_engine.version
+    )
     return _remember_score(key, lambda: task_of(run, fp32).score(evidence.predictions))
 
 
