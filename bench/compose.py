@@ -75,6 +75,7 @@ def build_run(config: Config) -> Run:
             config.timing.rounds,
             config.timing.seconds,
             config.evaluation.agreement_score,
+            config.evaluation.seed,
         ),
         cache=Path(config.sweep.cache),
         also_build=also_build,

@@ -108,9 +108,10 @@ class BaselineConfig:
 
 @dataclass
 class EvaluationConfig:
-    """Validation images to use (null: all), images per inference; see ``bench.spec.Protocol``."""
+    """How many validation images (null: all), and the rest of ``bench.spec.Protocol``."""
 
     images: int | None = None
+    seed: int = 0
     batch_size: int = 1
     agreement_score: float = 0.25
 

@@ -23,6 +23,7 @@ from bench.engine.base import Array, Emulating, Engine, HalfPrecision, Int8Model
 from bench.errors import EngineError
 from bench.evaluation.agreement import classification_agreement, detection_agreement
 from bench.evaluation.fidelity import Sqnr
+from bench.evaluation.mistakes import to_find
 from bench.evaluation.task import ClassificationTask, DetectionTask, Evidence, Score, Task
 from bench.model.onnx_model import OnnxModel, with_batch
 from bench.source import source_key
@@ -35,22 +36,37 @@ FIRST_IMAGES = 16
 
 def validation_images(run: Run) -> PreparedImages:
     """The images to evaluate on, fitted as the model wants them."""
-    samples, chosen = run.dataset.validation, range(run.n_images)
+    samples, chosen = run.dataset.validation, run.validation_indices
     return prepare(samples, samples.fingerprint, chosen, run.model.preprocess, run.cache)
 
 
-def task_of(run: Run, fp32: Sequence[Any] = ()) -> Task[Any]:
-    """How outputs are read and judged; without labels by the predictions of FP32, once known."""
+def task_of(run: Run, fp32: Sequence[Any] = (), count: int | None = None) -> Task[Any]:
+    """How outputs are read and judged; without labels by the predictions of FP32, once known.
+
+    ``count``: the first so many of the run's images are judged; None for all.
+    """
     head, n_classes = run.model.head, len(run.dataset.class_names)
+    chosen = run.validation_indices[:count]
     if head.task == "detection":
         boxes = run.dataset.boxes
         if boxes is None:
             return detection_agreement(head, fp32, n_classes, run.protocol.agreement_score)
-        return DetectionTask(head, boxes[: run.n_images], n_classes)
+        return DetectionTask(head, [boxes[index] for index in chosen], n_classes)
     labels = run.dataset.labels
     if labels is None:
         return classification_agreement(head, fp32)
-    return ClassificationTask(head, labels[: run.n_images])
+    return ClassificationTask(head, labels[list(chosen)])
+
+
+def classes_evaluated(run: Run) -> int | None:
+    """How many classes the run's images show (of a detector: with an object to find); None without
+    labels."""
+    task = task_of(run)
+    if isinstance(task, DetectionTask) and run.dataset.boxes is not None:
+        return len({label for own in task.targets for label in own.labels[to_find(own)].tolist()})
+    if isinstance(task, ClassificationTask) and run.dataset.labels is not None:
+        return len(set(task.labels.tolist()))
+    return None
 
 
 def evaluate(run: Run, session: Session, images: PreparedImages) -> Evidence[Any]:

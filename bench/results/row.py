@@ -339,6 +339,11 @@ class Row:
     kernels_delta: float | None = column("kernels_int8 minus FP32", better="higher", default=None)
     kernels_ci_low: float | None = column("lower end of its 95 % interval", default=None)
     kernels_ci_high: float | None = column("upper end of its 95 % interval", default=None)
+    classes_evaluated: int | None = column(
+        "classes that the evaluated images show; of a detector, with an object to find",
+        default=None,
+    )
+    n_classes: int | None = column("classes of the dataset", default=None)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
