@@ -32,6 +32,8 @@ from bench.source import source_key
 from bench.spec import Run
 from bench.timing import stopwatch
 
+_NATIVE_CODE = source_key(__name__, "bench.engine")
+
 
 @dataclass(frozen=True, eq=False)
 class RunRanges:
@@ -127,7 +129,7 @@ def _calibrate_natively(run: Run, calibrator: NativeCalibrator) -> NativeCalibra
     network, size = run.model.network, calibrator.batch_size
     key = content_key(
         network.sha256, _inputs_key(run), how.size, calibrator.name, calibrator.params,
-        run.engine.version, run.engine.options, source_key(__name__, "bench.engine"),
+        run.engine.version, run.engine.options, _NATIVE_CODE,
         environment.versions("numpy", "onnx"), environment.arithmetic(),
     )  # fmt: skip
 

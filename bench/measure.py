@@ -33,6 +33,8 @@ from bench.timing import Latency, measure_in_turn
 FIRST_IMAGES = 16
 """The raw outputs of the first 16 images are stored, for the SQNR and for the agreement gate."""
 
+_CODE = source_key(__name__, "bench.engine", "bench.model")
+
 
 def validation_images(run: Run) -> PreparedImages:
     """The images to evaluate on, fitted as the model wants them."""
@@ -120,8 +122,7 @@ def _reference_evidence(
     key = content_key(
         run.model.network.sha256, run.model.head, run.model.preprocess, images.key, engine.name,
         engine.version, engine.options, precision, run.protocol.batch_size,
-        source_key(__name__, "bench.engine", "bench.model"),
-        environment.versions("numpy", "cv2", "onnx"), environment.arithmetic(),
+        _CODE, environment.versions("numpy", "cv2", "onnx"), environment.arithmetic(),
     )  # fmt: skip
 
     def compute() -> Callable[[BinaryIO], None]:

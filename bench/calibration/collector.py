@@ -39,6 +39,8 @@ MOST_WORKERS = 4
 GROUP = 2
 """Images whose tensors are counted at once: to add up histograms takes as long as to fill them."""
 
+_CODE = source_key(__name__)
+
 Array = npt.NDArray[np.float32]
 
 
@@ -80,7 +82,7 @@ class Collector:
     def key(self) -> str:
         """Changes with everything that can change the statistics."""
         return content_key(
-            self.model.sha256, *self.tensors, self.images_key, source_key(__name__),
+            self.model.sha256, *self.tensors, self.images_key, _CODE,
             environment.versions("numpy", "numba", "onnx", "onnxruntime"), environment.arithmetic(),
         )  # fmt: skip
 

@@ -20,6 +20,9 @@ from bench.data.preprocess import Fitting, Preprocess
 from bench.environment import versions
 from bench.source import source_key
 
+_CODE = source_key("bench.data")
+"""That this process runs: what is edited meanwhile concerns the next one."""
+
 
 @dataclass(frozen=True)
 class PreparedImages:
@@ -56,9 +59,7 @@ def pixel_makers() -> str:
     All of it computes in integers, or rounds to them: no instruction set of x86 changed a pixel
     (OpenCV 5.0 and NumPy 2.2, with and without AVX2 and AVX-512). Others have other resizing.
     """
-    return content_key(
-        source_key("bench.data"), versions("numpy", "cv2", "PIL"), platform.machine()
-    )
+    return content_key(_CODE, versions("numpy", "cv2", "PIL"), platform.machine())
 
 
 def network_input(samples: Samples, number: int, preprocess: Preprocess) -> npt.NDArray[np.float32]:

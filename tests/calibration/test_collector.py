@@ -103,15 +103,15 @@ def test_a_smaller_size_costs_what_lies_between(collector):
 @pytest.mark.parametrize(
     "change",
     [
-        (collecting, "source_key"),
-        (environment, "versions"),
-        (environment, "arithmetic"),
+        (collecting, "_CODE", "another"),
+        (environment, "versions", lambda *_: "another"),
+        (environment, "arithmetic", lambda: "another"),
     ],
 )
 def test_other_code_libraries_or_arithmetic_look_again(change, collector, monkeypatch):
     images = Images()
     collector(images).collect(3, clock)
-    monkeypatch.setattr(*change, lambda *_: "another")
+    monkeypatch.setattr(*change)
     collector(images).collect(3, clock)
     assert sorted(images.asked) == [0, 0, 1, 1, 2, 2]
 

@@ -117,10 +117,10 @@ def test_the_first_images_are_a_part_of_the_file(tmp_path):
     assert len(list(tmp_path.glob("*.npy"))) == 1
 
 
-@pytest.mark.parametrize("name", ["source_key", "versions"])
-def test_other_code_or_libraries_prepare_anew(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "other"), [("_CODE", "x"), ("versions", lambda *_: "x")])
+def test_other_code_or_libraries_prepare_anew(name, other, tmp_path, monkeypatch):
     before = prepare(Counting(), "f", range(3), PREPROCESS, tmp_path)
-    monkeypatch.setattr(prepared, name, lambda *_: "another")
+    monkeypatch.setattr(prepared, name, other)
     samples = Counting()
     after = prepare(samples, "f", range(3), PREPROCESS, tmp_path)
     assert sorted(samples.asked) == [0, 1, 2]
