@@ -28,6 +28,15 @@ def hash_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def file_state(path: Path) -> tuple[int, int, int, int]:
+    """Size, times of change and inode: what tells that a file is as it was, without reading it.
+
+    The time of the last modification can be set by anyone, that of the inode's change cannot.
+    """
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
+
+
 def write_with(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Let ``write`` fill a whole file or nothing: a temporary name, flushed, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from bench import environment
 from bench.cache import cached, content_key
 from bench.calibration.calibrator import after_fusion, find_ranges
 from bench.calibration.collector import Calibration, Collector
 from bench.calibration.native import NativeCalibration, NativeCalibrator
 from bench.calibration.statistics import Snapshot
 from bench.calibration.trt_cache import to_json
+from bench.data.prepared import network_input, pixel_makers
 from bench.engine.base import Calibrating
 from bench.model.fusion import fused_tensors
 from bench.model.graph import Graph
@@ -26,8 +28,11 @@ from bench.quantization.grid import Range, amax_of, ranges_of
 from bench.quantization.plan import PrecisionPlan, QuantizationPoints, place
 from bench.quantization.qdq import insert_qdq
 from bench.results.histograms import HistogramStore, TensorHistogram
+from bench.source import source_key
 from bench.spec import Run
 from bench.timing import stopwatch
+
+_NATIVE_CODE = source_key(__name__, "bench.engine")
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,8 +128,9 @@ def _calibrate_natively(run: Run, calibrator: NativeCalibrator) -> NativeCalibra
     engine, how = cast(Calibrating, run.engine), run.calibration
     network, size = run.model.network, calibrator.batch_size
     key = content_key(
-        network.sha256, run.calibration_images, how.size, run.calibration_preprocess,
-        calibrator.name, calibrator.params, run.engine.version, run.engine.options,
+        network.sha256, _inputs_key(run), how.size, calibrator.name, calibrator.params,
+        run.engine.version, run.engine.options, _NATIVE_CODE,
+        environment.versions("numpy", "onnx"), environment.arithmetic(),
     )  # fmt: skip
 
     def compute() -> Callable[[BinaryIO], object]:
@@ -141,16 +147,23 @@ def _calibrate_natively(run: Run, calibrator: NativeCalibrator) -> NativeCalibra
 
 def calibrate(run: Run, graph: Graph) -> Calibration:
     """Statistics of every tensor that any plan of this placement may quantize."""
+    return _collector(run, graph).collect(run.calibration.size, time.perf_counter)
+
+
+def _collector(run: Run, graph: Graph) -> Collector:
     everything = place(PrecisionPlan("all"), run.placement, graph)
-    how = run.calibration
-    collector = Collector(
+    return Collector(
         run.model.network,
         tuple(everything.sources),
         calibration_image(run),
-        content_key(run.calibration_images, run.calibration_preprocess),
+        _inputs_key(run),
         run.cache,
     )
-    return collector.collect(how.size, time.perf_counter)
+
+
+def _inputs_key(run: Run) -> str:
+    """Changes with everything that can change the inputs made of the calibration images."""
+    return content_key(run.calibration_images, run.calibration_preprocess, pixel_makers())
 
 
 def calibration_image(run: Run) -> Callable[[int], npt.NDArray[np.float32]]:
@@ -159,9 +172,7 @@ def calibration_image(run: Run) -> Callable[[int], npt.NDArray[np.float32]]:
     order, preprocess = run.calibration_order, run.calibration_preprocess
 
     def image(index: int) -> npt.NDArray[np.float32]:
-        number = int(order[index])
-        fitted, _ = preprocess.place(run.dataset.calibration.image(number), seed=number)
-        return preprocess.normalise(fitted[None])
+        return network_input(run.dataset.calibration, int(order[index]), preprocess)
 
     return image
 
@@ -187,11 +198,7 @@ def keep_reasons(run: Run, folder: Path, found: RunRanges) -> str:
     kept = HistogramStore(folder)
     by_name = {snapshot.name: snapshot for snapshot in found.calibration.snapshots}
     snapshots = [by_name[name] for name in found.graph.order(by_name)]
-    key = content_key(
-        run.model.network.sha256, run.baseline_engine.version, run.calibration_images,
-        found.calibration.size, run.calibration_preprocess,
-        *(snapshot.name for snapshot in snapshots),
-    )  # fmt: skip
+    key = content_key(_collector(run, found.graph).key, found.calibration.size)
     kept.add_histograms(
         key,
         lambda: [

@@ -15,8 +15,10 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
+from bench.cache import file_state
 from bench.config import Config, ModelConfig, register
 from bench.data.calibration_order import read_image_list
+from bench.data.contents import ContentHashes
 from bench.data.preprocess import make_preprocess
 from bench.download import Download
 from bench.engine.base import Builder, Engine
@@ -43,7 +45,8 @@ def build_run(config: Config) -> Run:
     if config.dataset.get("name") in config.model.weights:
         # Which weights are missing comes before which images.
         check_weights(*_weights(config, config.dataset.name))
-    dataset = create(config.dataset, "dataset", task=head.task)
+    hashes = ContentHashes(Path(config.sweep.cache), config.sweep.strict)
+    dataset = create(config.dataset, "dataset", task=head.task, hashes=hashes)
     engine, also_build = create_engines(config.engine)
     return Run(
         model=_model(config, head, convention, dataset.name),
@@ -72,6 +75,7 @@ def build_run(config: Config) -> Run:
             config.timing.rounds,
             config.timing.seconds,
             config.evaluation.agreement_score,
+            config.evaluation.seed,
         ),
         cache=Path(config.sweep.cache),
         also_build=also_build,
@@ -126,11 +130,15 @@ def build_typed(overrides: Sequence[str]) -> Run:
         return build_run(cast(Config, compose("config", list(overrides))))
 
 
-def create(node: Any, part: str, **given: Any) -> Any:
-    """Instantiate a node from its ``_target_``; what goes wrong becomes one line."""
+def create(node: Any, part: str, **offered: Any) -> Any:
+    """Instantiate a node from its ``_target_``; what goes wrong becomes one line.
+
+    Of the objects ``offered`` it gets those that it has a parameter for.
+    """
     try:
-        _check_options(node, part, given)
-        return instantiate(node, _convert_="all", **given)
+        _check_options(node, part, offered)
+        taken = signature(get_class(node["_target_"])).parameters.keys() & offered.keys()
+        return instantiate(node, _convert_="all", **{name: offered[name] for name in taken})
     except (InstantiationException, ImportError) as error:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, BenchError):
@@ -141,13 +149,13 @@ def create(node: Any, part: str, **given: Any) -> Any:
         raise ConfigError(f"{part} cannot be created ({reason})", f"Check conf/{part}") from error
 
 
-def _check_options(node: Any, part: str, given: Mapping[str, Any]) -> None:
+def _check_options(node: Any, part: str, offered: Mapping[str, Any]) -> None:
     """Raise ConfigError for an option that the target does not take, or not with that value."""
     if not isinstance(node, DictConfig) or "_target_" not in node:
         raise ConfigError(f"{part} is not given", f"Add {part}=NAME; conf/{part} lists the names")
     target = get_class(node["_target_"])
     kinds = get_type_hints(target.__init__)  # type: ignore[misc]
-    known = [name for name in signature(target).parameters if name not in given]
+    known = [name for name in signature(target).parameters if name not in offered]
     options: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
     for key, value in options.items():
         if key == "_target_":
@@ -198,7 +206,7 @@ def _head(name: str) -> tuple[Head, dict[str, Any]]:
 def _model(config: Config, head: Head, convention: dict[str, Any], dataset: str) -> Model:
     spec = config.model
     weights = find_weights(*_weights(config, dataset))
-    network = _load(weights.path, weights.path.stat().st_mtime_ns if weights.path.exists() else 0)
+    network = _load(weights.path, file_state(weights.path) if weights.path.exists() else None)
     known = dataset in spec.weights
     own = _given(spec.weights[dataset].preprocess) if known else {}
     given = _given(spec.preprocess)
@@ -241,7 +249,7 @@ def _made(kind: Callable[..., T], spec: ModelConfig, dataset: str, part: str) ->
 
 
 @lru_cache(maxsize=4)
-def _load(path: Path, changed: int) -> OnnxModel:
+def _load(path: Path, changed: tuple[int, int, int, int] | None) -> OnnxModel:
     """A process makes many runs of one model; ``changed`` tells a file's versions apart."""
     return load_model(path)
 

@@ -108,9 +108,10 @@ class BaselineConfig:
 
 @dataclass
 class EvaluationConfig:
-    """Validation images to use (null: all), images per inference; see ``bench.spec.Protocol``."""
+    """How many validation images (null: all), and the rest of ``bench.spec.Protocol``."""
 
     images: int | None = None
+    seed: int = 0
     batch_size: int = 1
     agreement_score: float = 0.25
 
@@ -125,10 +126,14 @@ class TimingConfig:
 
 @dataclass
 class SweepConfig:
-    """Where rows, table and report go, and where intermediate results are kept."""
+    """Where rows, table and report go, and where intermediate results are kept.
+
+    ``strict``: see ``bench.data.contents.ContentHashes``.
+    """
 
     out: str = MISSING
     cache: str = MISSING
+    strict: bool = False
 
 
 @dataclass

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from functools import lru_cache
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -13,6 +14,13 @@ import psutil
 
 ONEDNN_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 """Environment variables that keep OpenVINO's kernels from instructions that the processor has."""
+
+_SIMD = (
+    "avx", "fma", "avx2", "avx512f", "avx512bw", "avx_vnni", "avx512_vnni", "avx512_bf16",
+    "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16", "amx_fp16", "asimd", "asimddp", "asimdhp",
+    "sve", "sve2", "bf16", "i8mm",
+)  # fmt: skip
+"""What libraries choose their kernels by, as /proc/cpuinfo calls it."""
 
 _PACKAGES = ("numpy", "onnx", "onnxruntime", "openvino", "opencv-python-headless", "pycocotools")
 
@@ -53,14 +61,42 @@ def _git(root: Path, *arguments: str) -> str:
     ).stdout.strip()
 
 
+def versions(*modules: str) -> str:
+    """Versions of imported libraries, by the names they are imported by: "numpy 2.2.6, cv2 5.0"."""
+    return ", ".join(f"{name} {import_module(name).__version__}" for name in modules)
+
+
+def arithmetic() -> str:
+    """What decides how this processor adds up floats, beside the libraries: "x86_64 avx fma avx2".
+
+    Kernels of other instructions add in another order, and round differently. So results of float
+    kernels that are stored for later bear this in their key.
+    """
+    limits = sorted(
+        f"{name}={value}"
+        for name, value in os.environ.items()
+        if name.startswith(("ONEDNN_", "DNNL_"))
+        and name.endswith(("MAX_CPU_ISA", "FPMATH_MODE", "CPU_ISA_HINTS"))
+        and value
+    )
+    flags = _cpu_flags()
+    return " ".join([platform.machine(), *(flag for flag in _SIMD if flag in flags), *limits])
+
+
 def int8_instructions() -> tuple[str, ...]:
     """The processor's instructions that add up int8 products exactly; none where it says none."""
+    flags = _cpu_flags()
+    return tuple(flag for flag in ("amx_int8", "avx512_vnni", "avx_vnni") if flag in flags)
+
+
+def _cpu_flags() -> frozenset[str]:
+    """The processor's extensions, as Linux tells them (x86: flags, ARM: Features)."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return ()
-    flags = next((line for line in lines if line.startswith("flags")), "").split()
-    return tuple(flag for flag in ("amx_int8", "avx512_vnni", "avx_vnni") if flag in flags)
+        return frozenset()
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return frozenset(flags.partition(":")[2].split())
 
 
 def _processor() -> str:

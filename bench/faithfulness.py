@@ -12,7 +12,7 @@ joined output would not do: boxes in pixels are a million times louder than scor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -77,16 +77,15 @@ def check_agreement(
     same ranges, and may leave layers in float: it must only not be further from FP32 than the file.
     """
     count = len(evidence.outputs)
-    first = replace(run, protocol=replace(run.protocol, images=count))
     nudge = HALF_NUDGE if getattr(engine, "half", False) else NUDGE
     seeds = range(0 if calibrates(engine) else NUDGES)
     try:
         exact, *nudged = _compute(
-            first, engine, [qdq, *(nudge_scales(qdq, seed, nudge) for seed in seeds)]
+            run, engine, [qdq, *(nudge_scales(qdq, seed, nudge) for seed in seeds)], count
         )
     except EngineError:  # the row says that nothing was compared, and so does the report
         return Agreement()
-    task = task_of(first, fp32.predictions[:count])
+    task = task_of(run, fp32.predictions[:count], count)
     ours, expected = (task.score(one.predictions[:count]) for one in (evidence, exact))
     difference = compare(expected, ours)
     signal, noise = channel_energies(exact.outputs), _noise(exact, evidence)
@@ -128,12 +127,13 @@ def _loud_enough(signal: Energies, allowed: Energies) -> Energies:
 
 
 def _compute(
-    run: Run, engine: Engine, files: Sequence[onnx.ModelProto]
+    run: Run, engine: Engine, files: Sequence[onnx.ModelProto], count: int
 ) -> tuple[Evidence[Any], ...]:
-    """What another library than the engine computes of the files; the engine's own if that library
-    refuses them. Raises EngineError if nothing computes them exactly."""
+    """What another library than the engine computes of the files, on the first ``count`` of the
+    run's images; the engine's own if that library refuses them. Raises EngineError if nothing
+    computes them exactly."""
     other, *more = reference_engines(engine)
-    images = validation_images(run)
+    images = validation_images(run).first(count)
 
     def compute(library: Emulating, file: onnx.ModelProto) -> Evidence[Any]:
         with library.build_exact(file) as session:

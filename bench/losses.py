@@ -177,12 +177,13 @@ class _Picture(NamedTuple):
 
 
 def _keep_picture(run: Run, store: LossStore, image: int) -> _Picture:
-    samples = run.dataset.validation
-    pixels = samples.image(image)
-    key = content_key(run.dataset.name, samples.fingerprint, image, LONGER_SIDE)
+    """Of image number ``image`` of those that are evaluated."""
+    samples, index = run.dataset.validation, run.validation_indices[image]
+    pixels = samples.image(index)
+    key = content_key(run.dataset.name, samples.fingerprint, index, LONGER_SIDE)
     store.add_picture(key, partial(_thumbnail, pixels))
     height, width = pixels.shape[:2]
-    return _Picture(Path(samples.names[image]).name, key, width, height)
+    return _Picture(Path(samples.names[index]).name, key, width, height)
 
 
 def _thumbnail(picture: Image) -> bytes:

@@ -16,40 +16,59 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from bench import environment
 from bench.cache import cached, content_key
 from bench.data.prepared import PreparedImages, prepare
 from bench.engine.base import Array, Emulating, Engine, HalfPrecision, Int8Model, Session
 from bench.errors import EngineError
 from bench.evaluation.agreement import classification_agreement, detection_agreement
 from bench.evaluation.fidelity import Sqnr
+from bench.evaluation.mistakes import to_find
 from bench.evaluation.task import ClassificationTask, DetectionTask, Evidence, Score, Task
 from bench.model.onnx_model import OnnxModel, with_batch
+from bench.source import source_key
 from bench.spec import Run
 from bench.timing import Latency, measure_in_turn
 
 FIRST_IMAGES = 16
 """The raw outputs of the first 16 images are stored, for the SQNR and for the agreement gate."""
 
+_CODE = source_key(__name__, "bench.engine", "bench.model")
+
 
 def validation_images(run: Run) -> PreparedImages:
     """The images to evaluate on, fitted as the model wants them."""
-    fingerprint = run.dataset.validation.fingerprint
-    order = range(run.n_images)
-    return prepare(run.dataset.validation, fingerprint, order, run.model.preprocess, run.cache)
+    samples, chosen = run.dataset.validation, run.validation_indices
+    return prepare(samples, samples.fingerprint, chosen, run.model.preprocess, run.cache)
 
 
-def task_of(run: Run, fp32: Sequence[Any] = ()) -> Task[Any]:
-    """How outputs are read and judged; without labels by the predictions of FP32, once known."""
+def task_of(run: Run, fp32: Sequence[Any] = (), count: int | None = None) -> Task[Any]:
+    """How outputs are read and judged; without labels by the predictions of FP32, once known.
+
+    ``count``: the first so many of the run's images are judged; None for all.
+    """
     head, n_classes = run.model.head, len(run.dataset.class_names)
+    chosen = run.validation_indices[:count]
     if head.task == "detection":
         boxes = run.dataset.boxes
         if boxes is None:
             return detection_agreement(head, fp32, n_classes, run.protocol.agreement_score)
-        return DetectionTask(head, boxes[: run.n_images], n_classes)
+        return DetectionTask(head, [boxes[index] for index in chosen], n_classes)
     labels = run.dataset.labels
     if labels is None:
         return classification_agreement(head, fp32)
-    return ClassificationTask(head, labels[: run.n_images])
+    return ClassificationTask(head, labels[list(chosen)])
+
+
+def classes_evaluated(run: Run) -> int | None:
+    """How many classes the run's images show (of a detector: with an object to find); None without
+    labels."""
+    task = task_of(run)
+    if isinstance(task, DetectionTask) and run.dataset.boxes is not None:
+        return len({label for own in task.targets for label in own.labels[to_find(own)].tolist()})
+    if isinstance(task, ClassificationTask) and run.dataset.labels is not None:
+        return len(set(task.labels.tolist()))
+    return None
 
 
 def evaluate(run: Run, session: Session, images: PreparedImages) -> Evidence[Any]:
@@ -101,9 +120,9 @@ def _reference_evidence(
     """What a float engine finds, and the file that keeps it."""
     task = task_of(run)
     key = content_key(
-        run.model.network.sha256, run.model.head, run.model.preprocess, engine.name,
-        engine.version, engine.options, precision, run.dataset.validation.fingerprint, len(images),
-        run.protocol.batch_size,
+        run.model.network.sha256, run.model.head, run.model.preprocess, images.key, engine.name,
+        engine.version, engine.options, precision, run.protocol.batch_size,
+        _CODE, environment.versions("numpy", "cv2", "onnx"), environment.arithmetic(),
     )  # fmt: skip
 
     def compute() -> Callable[[BinaryIO], None]:
@@ -115,7 +134,9 @@ def _reference_evidence(
 
 
 def _judge(run: Run, evidence: Evidence[Any], path: Path, fp32: Sequence[Any]) -> Score:
-    key = content_key(path, run.dataset.fingerprint, run.protocol.agreement_score)
+    key = content_key(
+        path, run.dataset.fingerprint, run.protocol.agreement_score, run.baseline_engine.version
+    )
     return _remember_score(key, lambda: task_of(run, fp32).score(evidence.predictions))
 
 

@@ -31,6 +31,7 @@ from bench.losses import Judged, keep_losses
 from bench.measure import (
     baseline_of,
     build_for_accuracy,
+    classes_evaluated,
     device_medians,
     evaluate,
     fp16_of,
@@ -222,6 +223,8 @@ def _measure(
         "ci_high": interval.high,
         "n_images": len(images),
         "images_per_class": baseline_score.images_per_class,
+        "classes_evaluated": classes_evaluated(run),
+        "n_classes": len(run.dataset.class_names),
         "secondary_fp32": baseline_score.secondary,
         "secondary_int8": score.secondary,
         "sqnr_db": sqnr_of(baseline.outputs, evidence.outputs),

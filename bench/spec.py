@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
+
 from bench.cache import content_key
 from bench.calibration.calibrator import Calibrator
 from bench.calibration.native import NativeCalibrator
@@ -27,7 +29,7 @@ from bench.quantization.plan import IMPLICIT, Placement, PrecisionPlan
 from bench.quantization.weights import WeightScales
 from bench.results.row import run_key
 
-METHOD = 3
+METHOD = 4
 """To be raised with every change to what a run computes: finished rows are then made anew."""
 
 
@@ -92,8 +94,9 @@ class CalibrationSet:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How much is measured: validation images (None for all) and timing.
+    """How much is measured: validation images and timing.
 
+    ``images`` is the size of a sample of the validation images, drawn with ``seed``; None for all.
     Where there are no labels, FP32 detections above ``agreement_score`` are the truth.
     """
 
@@ -102,6 +105,7 @@ class Protocol:
     rounds: int
     seconds: float
     agreement_score: float = 0.25
+    seed: int = 0
 
     def __post_init__(self) -> None:
         counts = {
@@ -112,6 +116,8 @@ class Protocol:
         for key, value in counts.items():
             if value is not None and value < 1:
                 raise ConfigError(f"{key}={value} is below 1", "Use 1 or more")
+        if self.seed < 0:
+            raise ConfigError(f"evaluation.seed={self.seed} is below 0", "Use 0 or more")
         if not 0 <= self.agreement_score < 1:
             raise ConfigError(
                 f"evaluation.agreement_score={self.agreement_score} is no score",
@@ -159,8 +165,20 @@ class Run:
 
     @property
     def n_images(self) -> int:
+        """How many validation images are evaluated."""
         available = len(self.dataset.validation)
         return min(self.protocol.images or available, available)
+
+    @cached_property
+    def validation_indices(self) -> tuple[int, ...]:
+        """The validation images that are evaluated, in the dataset's order: a sample without
+        replacement.
+
+        The first images would not do: those of class folders are all of one class.
+        """
+        rng = np.random.default_rng(self.protocol.seed)
+        drawn = rng.permutation(len(self.dataset.validation))[: self.n_images]
+        return tuple(sorted(drawn.tolist()))
 
     @cached_property
     def calibration_order(self) -> Order:
@@ -191,12 +209,18 @@ class Run:
         """How many calibration images are evaluated too; None where they are not files."""
         used = self.calibration_order[: self.calibration.size].tolist()
         return count_shared(
-            self.dataset.calibration, used, self.dataset.validation, range(self.n_images)
+            self.dataset.calibration, used, self.dataset.validation, self.validation_indices
         )
 
     @property
     def key(self) -> str:
-        """The run's key: equal for runs that must give the same result."""
+        """The run's key: equal for runs that must give the same result.
+
+        The processor is not in it, on purpose: a row's accuracy is that of its Q/DQ file computed
+        exactly, which is the same everywhere but for rounding, and rows say on which hardware their
+        latencies were measured. So rows that another machine made are not made again. Intermediate
+        results, of which rounding is all that differs, do have the processor in their keys.
+        """
         engines = [one for one in (self.engine, self.also_build) if one is not None]
         return run_key(
             method=METHOD,
@@ -204,7 +228,7 @@ class Run:
             name=self.model.name,
             head=self.model.head,
             preprocess=self.model.preprocess,
-            dataset=(self.dataset.name, self.dataset.fingerprint, self.n_images),
+            dataset=(self.dataset.name, self.dataset.fingerprint, self.validation_indices),
             calibrator=(self.calibrator.name, self.calibrator.params),
             calibration=(self.calibration, self.calibration_images),
             plan=self.plan,
@@ -214,7 +238,7 @@ class Run:
             engine=[part for e in engines for part in (e.name, e.version, e.options)],
             accuracy_by=self.engine.accuracy_by if isinstance(self.engine, Emulating) else None,
             baseline=self.baseline_engine.version,
-            protocol=replace(self.protocol, images=None),  # the dataset's part says how many
+            protocol=replace(self.protocol, images=None, seed=0),  # the dataset's part says which
         )
 
     @property

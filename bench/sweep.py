@@ -32,6 +32,7 @@ from bench.config import Config
 from bench.confirm import confirm
 from bench.errors import BenchError
 from bench.explain import one_line
+from bench.measure import classes_evaluated
 from bench.report.console import print_table
 from bench.report.page import write_report
 from bench.report.summary import summarize_folder
@@ -81,16 +82,15 @@ def _warn_of_overlap(run: Run) -> None:
 
 
 def _warn_of_classes_left_out(run: Run) -> None:
-    """The first images of class folders are all of the first class."""
-    labels = run.dataset.labels if run.dataset.task == "classification" else None
-    if labels is None:
+    """Where a sample of the images shows half of the classes or fewer; the row tells the rest."""
+    if run.n_images == len(run.dataset.validation):
         return
-    n_seen, n_classes = len(set(labels[: run.n_images].tolist())), len(run.dataset.class_names)
-    if 2 * n_seen <= min(run.n_images, n_classes):
+    n_seen, n_classes = classes_evaluated(run), len(run.dataset.class_names)
+    if n_seen is not None and 2 * n_seen <= n_classes:
         _announce(
-            f"warning: dataset {run.dataset.name}: the {run.n_images} images evaluated are of "
-            f"{n_seen} of {n_classes} classes (evaluation.images takes the first ones). Evaluate "
-            "all, or list a mixture with dataset.labels=FILE",
+            f"warning: dataset {run.dataset.name}: evaluation.images={run.n_images} draws images "
+            f"of {n_seen} of {n_classes} classes, and the metric says nothing about the others. "
+            "Evaluate more, or all with evaluation.images=null",
             about=f"classes {run.dataset.name} {run.n_images}",
         )
 

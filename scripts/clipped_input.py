@@ -76,8 +76,8 @@ def draw(folder: Path, other: Path | None, number: int | None, rules: Sequence[s
     if number is None:
         why = f", which loses most of the first {LOOKED_AT}"
         number = most_clipped(run, min(amax[rule] for rule in rules))
-    elif not 0 <= number < run.n_images:
-        raise ConfigError(f"--image {number} is unknown", f"There are 0 to {run.n_images - 1}")
+    elif not 0 <= number < (count := len(run.dataset.validation)):
+        raise ConfigError(f"--image {number} is unknown", f"There are 0 to {count - 1}")
     above, shown = _thresholds(other) if other else (group, thresholds)
     first = shown.quantized[0]
     named = " and ".join(f"{amax[rule]:.3g} ({rule})" for rule in rules)
@@ -104,8 +104,8 @@ def draw(folder: Path, other: Path | None, number: int | None, rules: Sequence[s
 
 
 def most_clipped(run: Run, amax: float) -> int:
-    """The validation image of whose values most lie beyond ``amax``."""
-    looked_at = range(min(LOOKED_AT, run.n_images))
+    """The evaluated image of whose values most lie beyond ``amax``, of the first ones."""
+    looked_at = run.validation_indices[:LOOKED_AT]
     return max(looked_at, key=lambda number: np.mean(np.abs(network_input(run, number)) > amax))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,62 @@ def test_a_package_that_is_not_installed_is_left_out(monkeypatch):
     monkeypatch.setattr(environment, "_PACKAGES", ("numpy", "no-such-package-at-all"))
     line = environment.software.__wrapped__()
     assert line.endswith(f"numpy {np.__version__}")
+
+
+def test_versions_of_imported_libraries():
+    assert environment.versions("numpy", "onnx") == (
+        f"numpy {np.__version__}, onnx {onnx.__version__}"
+    )
+
+
+@pytest.fixture
+def arithmetic(monkeypatch) -> Callable[[str], str]:
+    """``arithmetic(cpuinfo)``: what is told of a processor that says this of itself."""
+
+    def told(cpuinfo: str) -> str:
+        with monkeypatch.context() as patch:
+            patch.setattr(platform, "machine", lambda: "machine")
+            patch.setattr(Path, "read_text", lambda path: cpuinfo)
+            return environment.arithmetic()
+
+    for name in [own for own in os.environ if own.startswith(("ONEDNN_", "DNNL_"))]:
+        monkeypatch.delenv(name)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "expected"),
+    [
+        ("flags\t\t: fpu sse2 avx fma avx2\n", "machine avx fma avx2"),
+        (
+            "flags : avx2 avx512_vnni avx512f amx_tile\n",
+            "machine avx2 avx512f avx512_vnni amx_tile",
+        ),
+        ("Features\t: fp asimd asimddp i8mm\n", "machine asimd asimddp i8mm"),
+        ("processor : 0\n", "machine"),
+    ],
+)
+def test_arithmetic_is_what_float_kernels_are_chosen_by(cpuinfo, expected, arithmetic):
+    assert arithmetic(cpuinfo) == expected
+
+
+@pytest.mark.parametrize(
+    "limit", ["ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE"]
+)
+def test_what_limits_the_kernels_is_part_of_the_arithmetic(limit, arithmetic, monkeypatch):
+    monkeypatch.setenv("ONEDNN_VERBOSE", "1")
+    assert arithmetic("flags: avx2") == "machine avx2"
+    monkeypatch.setenv(limit, "AVX2")
+    assert arithmetic("flags: avx2") == f"machine avx2 {limit}=AVX2"
+
+
+def test_where_the_processor_tells_nothing(monkeypatch):
+    def absent(path: Path) -> str:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(Path, "read_text", absent)
+    assert environment.arithmetic().split()[0] == platform.machine()
+    assert environment.int8_instructions() == ()
 
 
 def git(folder: Path, *arguments: str) -> None:

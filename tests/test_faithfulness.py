@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from bench import faithfulness
+from bench import faithfulness, measure
 from bench.calibrate import find_run_ranges, quantize
 from bench.compose import build_run
 from bench.engine.onnxrt import OnnxRuntime
@@ -62,6 +62,17 @@ def check(run: Run, qdq: onnx.ModelProto, evidence: Evidence[Any]) -> Agreement:
 def test_what_computes_the_file_is_faithful(detector):
     run, qdq = detector
     found = check(run, qdq, measured(run, qdq))
+    assert found.doubt == ""
+    assert found.decibels > found.limit_db > 20
+    assert abs(found.difference) < 0.03
+
+
+def test_a_sample_is_compared_on_its_own_first_images(detector, monkeypatch):
+    run, qdq = detector
+    sample = replace(run, protocol=replace(run.protocol, images=8))
+    assert sample.validation_indices[:4] != (0, 1, 2, 3)
+    monkeypatch.setattr(measure, "FIRST_IMAGES", 4)  # fewer than are evaluated
+    found = check(sample, qdq, measured(sample, qdq))
     assert found.doubt == ""
     assert found.decibels > found.limit_db > 20
     assert abs(found.difference) < 0.03

@@ -25,7 +25,7 @@ def kept(folder: Path, task: Any, fp32: Any, int8: Any) -> tuple[Losses, dict[st
         image=lambda index: np.full((50, 100, 3), index, np.uint8),
     )  # fmt: skip
     dataset = SimpleNamespace(name="grey", class_names=("cat", "dog"), validation=validation)
-    run: Any = SimpleNamespace(key="key", dataset=dataset)
+    run: Any = SimpleNamespace(key="key", dataset=dataset, validation_indices=range(len(fp32)))
     judged = [Judged(found, task.score(found)) for found in (fp32, int8)]
     columns = keep_losses(run, folder, task, *judged)
     return LossStore(folder).load("key"), columns

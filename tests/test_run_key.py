@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,10 @@ from PIL import Image as Pil
 
 from bench.calibrate import calibration_image
 from bench.compose import build_run
+from bench.data import contents
 from bench.engine.ov import OpenVino
+from bench.errors import ConfigError
+from bench.measure import classes_evaluated, task_of
 from bench.results import row
 from tests.composing import composed
 
@@ -120,8 +125,11 @@ def test_a_model_overwritten_in_place_is_another_one(folder: Path, key: Key) -> 
 
 @pytest.mark.parametrize(
     "override",
-    ["sweep.out=elsewhere", "sweep.cache=elsewhere", "evaluation.images=6", "evaluation.images=60"],
-)
+    [
+        "sweep.out=elsewhere", "sweep.cache=elsewhere", "sweep.strict=true", "evaluation.images=6",
+        "evaluation.images=60", "evaluation.seed=1",
+    ],
+)  # fmt: skip
 def test_what_cannot_change_the_result_leaves_the_key(override: str, key: Key) -> None:
     assert key(override) == key()
 
@@ -137,20 +145,124 @@ def test_another_version_of_the_engine_or_the_schema_changes_the_key(
     assert len(keys) == 3
 
 
-def test_an_edited_image_changes_the_key(tmp_path: Path, folder: Path, key: Key) -> None:
-    for name in ("val/a/1.png", "val/b/2.png", "calib/3.png"):
-        (tmp_path / name).parent.mkdir(parents=True)
-        Pil.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / name)
-    places = [f"dataset.root={tmp_path}/val", f"dataset.calibration_root={tmp_path}/calib"]
+# --- images in files ------------------------------------------------------------------------------
 
-    def now() -> str:
+
+def picture(path: Path, grey: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Pil.fromarray(np.full((8, 8, 3), grey, np.uint8)).save(path)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    for grey, name in enumerate(("val/a/1.bmp", "val/b/2.bmp", "calib/3.bmp")):
+        picture(tmp_path / "here" / name, grey)
+    return tmp_path / "here"
+
+
+@pytest.fixture
+def key_of(tmp_path: Path, folder: Path) -> Key:
+    """The key of a run on class folders under a root, with hashes remembered from run to run."""
+
+    def now(root: Path, *overrides: str) -> str:
         typed = ["model=custom", "model.head=classifier", f"model.path={folder}/model.onnx"]
-        return build_run(composed(*typed, "dataset=imagefolder", *places)).key
+        places = [f"dataset.root={root}/val", f"dataset.calibration_root={root}/calib"]
+        cache = f"sweep.cache={tmp_path}/cache"
+        return build_run(composed(*typed, "dataset=imagefolder", *places, cache, *overrides)).key
 
-    keys = [now(), now()]
+    return now
+
+
+def test_an_edited_image_changes_the_key(images: Path, key_of: Key) -> None:
+    keys = [key_of(images), key_of(images)]
     assert keys[0] == keys[1]
-    for name in ("val/b/2.png", "calib/3.png"):
-        Pil.fromarray(np.full((8, 8, 3), 9, np.uint8)).save(tmp_path / name)
-        os.utime(tmp_path / name, (1, 1))
-        keys.append(now())
+    for name in ("val/b/2.bmp", "calib/3.bmp"):
+        picture(images / name, 9)
+        keys.append(key_of(images))
     assert len(set(keys)) == 3
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+@pytest.mark.parametrize("name", ["val/b/2.bmp", "calib/3.bmp"])
+def test_a_replaced_image_of_the_same_name_size_and_time_changes_the_key(
+    name: str, renamed: bool, images: Path, key_of: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contents, "SETTLED_NS", 0)  # what was just written is remembered
+    time.sleep(0.02)
+    before, stat = key_of(images), (images / name).stat()
+    assert key_of(images) == before
+    other = images / "other.bmp" if renamed else images / name
+    picture(other, 200)
+    os.utime(other, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    other.rename(images / name)
+    now = (images / name).stat()
+    assert (now.st_size, now.st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+    assert key_of(images) != before
+
+
+def test_a_copied_folder_has_the_same_key(images: Path, key_of: Key, tmp_path: Path) -> None:
+    before = key_of(images)
+    shutil.copytree(images, tmp_path / "there")
+    assert key_of(tmp_path / "there") == before
+    picture(tmp_path / "there" / "val/b/2.bmp", 200)
+    assert key_of(tmp_path / "there") != before
+
+
+def test_strict_believes_no_memory(images: Path, key_of: Key, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(contents, "SETTLED_NS", 0)
+    time.sleep(0.02)
+    before = key_of(images)
+    for path in (tmp_path / "cache").glob("contents-*.json"):
+        entries = json.loads(path.read_text())
+        changed = {name: [*entry[:4], "0" * 64] for name, entry in entries.items()}
+        path.write_text(json.dumps(changed))
+    assert key_of(images) != before
+    assert key_of(images, "sweep.strict=true") == before
+    assert key_of(images) == before  # the memory is right again
+
+
+# --- which images are evaluated -------------------------------------------------------------------
+
+
+def chosen(*overrides: str) -> tuple[int, ...]:
+    return build_run(composed("dataset.validation_images=100", *overrides)).validation_indices
+
+
+def test_a_sample_is_drawn_by_its_seed_in_the_order_of_the_dataset() -> None:
+    few = chosen("evaluation.images=20")
+    assert len(set(few)) == 20
+    assert few == tuple(sorted(few)) == chosen("evaluation.images=20")
+    assert few != tuple(range(20))
+    assert few != chosen("evaluation.images=20", "evaluation.seed=1")
+    assert set(few) < set(chosen("evaluation.images=40"))
+
+
+@pytest.mark.parametrize("override", ["evaluation.images=null", "evaluation.images=100",
+                                      "evaluation.images=101", "evaluation.seed=1"])  # fmt: skip
+def test_a_sample_as_large_as_the_dataset_is_all_of_it(override: str) -> None:
+    assert chosen(override) == tuple(range(100))
+
+
+def test_every_class_folder_has_its_share_of_a_sample(tmp_path: Path, folder: Path) -> None:
+    for label in "abcde":
+        for number in range(20):
+            picture(tmp_path / "val" / label / f"{number}.bmp", number)
+    picture(tmp_path / "calib" / "0.bmp", 0)
+    run = build_run(composed(
+        "model=custom", "model.head=classifier", f"model.path={folder}/model.onnx",
+        "dataset=imagefolder", f"dataset.root={tmp_path}/val", "evaluation.images=20",
+        f"dataset.calibration_root={tmp_path}/calib", f"sweep.cache={tmp_path}/cache",
+    ))  # fmt: skip
+    assert classes_evaluated(run) == 5
+    assert task_of(run).labels.tolist() == [index // 20 for index in run.validation_indices]
+
+
+def test_another_sample_of_the_same_size_is_another_run(key: Key) -> None:
+    few = ["dataset.validation_images=100", "evaluation.images=20"]
+    assert key(*few) == key(*few)
+    assert key(*few) != key(*few, "evaluation.seed=1")
+
+
+def test_a_negative_seed_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"evaluation\.seed=-1 is below 0"):
+        build_run(composed("evaluation.seed=-1"))

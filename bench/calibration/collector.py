@@ -23,14 +23,15 @@ from queue import SimpleQueue
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
+from bench import environment
 from bench.cache import content_key, only_one, write_with
 from bench.calibration.archive import load_snapshots, save_snapshots
 from bench.calibration.statistics import Snapshot, TensorStatistics, joined
 from bench.calibration.tap import Tap, TappedNetwork
 from bench.model.graph import Graph
 from bench.model.onnx_model import OnnxModel
+from bench.source import source_key
 
 MOST_WORKERS = 4
 """Each needs memory of its own, which more of them would not repay."""
@@ -38,8 +39,7 @@ MOST_WORKERS = 4
 GROUP = 2
 """Images whose tensors are counted at once: to add up histograms takes as long as to fill them."""
 
-FORMAT = 3
-"""To be raised with every change to what the statistics are."""
+_CODE = source_key(__name__)
 
 Array = npt.NDArray[np.float32]
 
@@ -62,7 +62,7 @@ class Collector:
     """Statistics of ``tensors`` of one model over one ordered sequence of inputs.
 
     ``image`` gives input number i (1, 3, height, width) float32; ``images_key`` tells the sequence
-    (dataset, order, preprocessing) apart from every other.
+    (dataset, order, preprocessing, and the code that makes them) apart from every other.
     """
 
     model: OnnxModel
@@ -73,22 +73,24 @@ class Collector:
 
     def collect(self, size: int, clock: Callable[[], float]) -> Calibration:
         """Statistics over the first ``size`` inputs; DataError for a non-finite activation."""
-        with only_one(self.folder / f".statistics-{self._key}.lock"):
+        with only_one(self.folder / f".statistics-{self.key}.lock"):
             have = max((s for s in self._sizes() if s <= size), default=0)
             start = self._load(have) if have else Calibration(0, (), 0.0, ())
             return start if have == size else self._extend(start, size, clock)
 
-    @property
-    def _key(self) -> str:
+    @cached_property
+    def key(self) -> str:
+        """Changes with everything that can change the statistics."""
         return content_key(
-            FORMAT, self.model.sha256, *self.tensors, self.images_key, ort.__version__
-        )
+            self.model.sha256, *self.tensors, self.images_key, _CODE,
+            environment.versions("numpy", "numba", "onnx", "onnxruntime"), environment.arithmetic(),
+        )  # fmt: skip
 
     def _path(self, size: int) -> Path:
-        return self.folder / f"statistics-{self._key}-{size}.npz"
+        return self.folder / f"statistics-{self.key}-{size}.npz"
 
     def _sizes(self) -> list[int]:
-        paths = self.folder.glob(f"statistics-{self._key}-*.npz")
+        paths = self.folder.glob(f"statistics-{self.key}-*.npz")
         return [int(path.stem.rsplit("-", 1)[1]) for path in paths]
 
     @cached_property

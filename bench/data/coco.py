@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from bench.cache import content_key, hash_file
+from bench.data.contents import ContentHashes
 from bench.data.dataset import BoxTarget, Task, require_task
 from bench.data.files import FileSamples, list_images
 from bench.errors import ConfigError, DataError
@@ -38,6 +39,7 @@ class CocoDataset:
         calibration_images: str | None,
         calibration_annotations: str | None = None,
         name: str = "coco",
+        hashes: ContentHashes | None = None,
     ) -> None:
         require_task(name, "detection", task, "imagefolder")
         given = {
@@ -49,6 +51,7 @@ class CocoDataset:
                 f"dataset={name} needs {', '.join(missing)}", "Add them to the command"
             )
         self.name = name
+        self._hashes = hashes or ContentHashes()
         self._annotation_file = Path(str(annotations))
         content = _read_annotations(self._annotation_file, "dataset.annotations")
         try:
@@ -64,7 +67,8 @@ class CocoDataset:
 
     @cached_property
     def calibration(self) -> FileSamples:
-        return list_images(self._calibration_folder, "dataset.calibration_images")
+        option = "dataset.calibration_images"
+        return list_images(self._calibration_folder, option, hashes=self._hashes)
 
     @property
     def labels(self) -> Any:
@@ -117,7 +121,7 @@ class CocoDataset:
             )
         sizes = [(int(e["width"]), int(e["height"])) if e.get("width") and e.get("height") else None
                  for e in entries]  # fmt: skip
-        return FileSamples(folder, names, sizes=sizes)
+        return FileSamples(folder, names, sizes=sizes, hashes=self._hashes)
 
     def _collect_boxes(self, content: Mapping[str, Any]) -> tuple[BoxTarget, ...]:
         by_image: dict[int, list[Mapping[str, Any]]] = {e["id"]: [] for e in content["images"]}

@@ -14,18 +14,20 @@ So each form of dataset says what it wants.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags
 from PIL import Image as Pil
 
-from bench.cache import content_key
+from bench.cache import content_key, file_state
+from bench.data.contents import ContentHashes, State
 from bench.data.dataset import Image
 from bench.errors import DataError
 
@@ -52,13 +54,15 @@ class FileSamples:
     """Image files under one folder, in the order given.
 
     ``upright``: turn pictures as their EXIF says. ``sizes``: the width and height that annotations
-    say (None: nothing), for those to be turned that have them only then.
+    say (None: nothing), for those to be turned that have them only then. ``hashes`` tells what the
+    files contain.
     """
 
     root: Path
     names: Sequence[str]
     upright: bool = False
     sizes: Sequence[Size | None] = ()
+    hashes: ContentHashes = field(default=ContentHashes(), repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -82,18 +86,20 @@ class FileSamples:
         """
         path = self.path(index)
         with _readable(path):
-            size, orientation = _head(path, path.stat().st_mtime_ns)
+            size, orientation = _head(path, file_state(path))
         turned = self._is_turned(index, size, orientation)
         return size[::-1] if turned and orientation in _SIDEWAYS else size
 
-    @property
+    @cached_property
+    def contents(self) -> tuple[str, ...]:
+        """The hash of every file's bytes, in order, as they are when this is first asked."""
+        return self.hashes.of(self.root, self.names)
+
+    @cached_property
     def fingerprint(self) -> str:
-        """Names, sizes and times of change: cheap, and different after any usual edit or copy."""
-        stats = (self.path(index).stat() for index in range(len(self)))
-        facts = (f"{s.st_size}:{s.st_mtime_ns}" for s in stats)
-        # Where nothing may be turned, no word of it: rows of before stay good.
-        told = [self.upright, *self.sizes] if self.upright or self.sizes else []
-        return content_key(*self.names, *facts, *told)
+        """Names under the folder and contents: a copy of the folder elsewhere has the same one."""
+        names = (os.path.relpath(n, self.root) if Path(n).is_absolute() else n for n in self.names)
+        return content_key(*names, *self.contents, self.upright, *self.sizes)
 
     def _is_turned(self, index: int, size: Size, orientation: int) -> bool:
         if self.upright or not self.sizes:
@@ -114,7 +120,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 # Every run of a sweep makes its own dataset object; ``changed`` tells a file's versions apart.
 @lru_cache(maxsize=1 << 17)
-def _head(path: Path, changed: int) -> tuple[Size, int]:
+def _head(path: Path, changed: State) -> tuple[Size, int]:
     """Width and height as stored, and the orientation."""
     with Pil.open(path) as picture:
         return picture.size, _orientation(picture)
@@ -157,7 +163,9 @@ def require_images(paths: Sequence[Path], listed_in: Path, option: str) -> None:
         )
 
 
-def list_images(folder: Path, option: str, upright: bool = False) -> FileSamples:
+def list_images(
+    folder: Path, option: str, upright: bool = False, hashes: ContentHashes | None = None
+) -> FileSamples:
     """Every image under ``folder``, sorted by name; ``option`` is what the user set it with."""
     if not folder.is_dir():
         raise DataError(f"folder {folder} does not exist", f"Check {option}")
@@ -168,4 +176,4 @@ def list_images(folder: Path, option: str, upright: bool = False) -> FileSamples
     )
     if not names:
         raise DataError(f"folder {folder} contains no image files", f"Check {option}")
-    return FileSamples(folder, tuple(names), upright)
+    return FileSamples(folder, tuple(names), upright, hashes=hashes or ContentHashes())

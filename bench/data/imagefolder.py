@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.cache import content_key
+from bench.data.contents import ContentHashes
 from bench.data.dataset import Task, require_task
 from bench.data.files import FileSamples, list_images
 from bench.data.label_file import read_label_file
@@ -40,6 +41,7 @@ class ImageFolderDataset:
         labels: str | None = None,
         classes: int | None = None,
         name: str = "imagefolder",
+        hashes: ContentHashes | None = None,
     ) -> None:
         require_task(name, "classification", task, "coco")
         given = {"root": root, "calibration_root": calibration_root}
@@ -49,6 +51,7 @@ class ImageFolderDataset:
                 f"dataset={name} needs {', '.join(missing)}", "Add them to the command"
             )
         self.name = name
+        self._hashes = hashes or ContentHashes()
         self._root, self._calibration_root = Path(str(root)), Path(str(calibration_root))
         if labels:
             self._open_labelled(str(labels), classes)
@@ -73,11 +76,11 @@ class ImageFolderDataset:
             )
         found = read_label_file(path, self._root, classes)
         self.class_names = tuple(map(str, range(found.n_classes)))
-        self.validation = FileSamples(self._root, found.names)
+        self.validation = FileSamples(self._root, found.names, hashes=self._hashes)
         self.labels = found.labels
 
     def _open_folders(self) -> None:
-        self.validation = list_images(self._root, "dataset.root")
+        self.validation = list_images(self._root, "dataset.root", hashes=self._hashes)
         folders = sorted(path.name for path in self._root.iterdir() if path.is_dir())
         self.class_names = tuple(folders)
         loose = _loose(self.validation, self.class_names)
@@ -90,7 +93,8 @@ class ImageFolderDataset:
 
     @cached_property
     def calibration(self) -> FileSamples:
-        return list_images(self._calibration_root, "dataset.calibration_root")
+        option = "dataset.calibration_root"
+        return list_images(self._calibration_root, option, hashes=self._hashes)
 
     def calibration_classes(self) -> list[frozenset[int]]:
         """The class folder of each calibration image."""

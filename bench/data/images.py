@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cache import content_key
+from bench.data.contents import ContentHashes
 from bench.data.dataset import Task
 from bench.data.files import FileSamples, list_images
 from bench.errors import ConfigError
@@ -34,6 +35,7 @@ class ImagesDataset:
         classes: int | None,
         labels: str = "fp32",
         name: str = "images",
+        hashes: ContentHashes | None = None,
     ) -> None:
         given: dict[str, Any] = {
             "root=PATH": root, "calibration_root=PATH": calibration_root, "classes=NUMBER": classes
@@ -52,16 +54,16 @@ class ImagesDataset:
         if not classes or classes < 1:
             raise ConfigError(f"dataset.classes={classes} is below 1", "Use 1 or more")
         self.name = name
+        self._hashes = hashes
         self.task: Task = task
         self.class_names = tuple(map(str, range(classes)))
         self.labels = None
-        self.validation = list_images(Path(str(root)), "dataset.root", task == "detection")
+        self.validation = self._images(Path(str(root)), "dataset.root")
         self._calibration_root = Path(str(calibration_root))
 
     @cached_property
     def calibration(self) -> FileSamples:
-        upright = self.task == "detection"
-        return list_images(self._calibration_root, "dataset.calibration_root", upright)
+        return self._images(self._calibration_root, "dataset.calibration_root")
 
     def calibration_classes(self) -> list[frozenset[int]]:
         raise ConfigError(
@@ -75,3 +77,6 @@ class ImagesDataset:
         return content_key(
             "fp32", self.class_names, self.validation.fingerprint, self.calibration.fingerprint
         )
+
+    def _images(self, folder: Path, option: str) -> FileSamples:
+        return list_images(folder, option, self.task == "detection", self._hashes)

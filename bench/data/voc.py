@@ -17,6 +17,7 @@ from xml.parsers import expat
 import numpy as np
 
 from bench.cache import content_key
+from bench.data.contents import ContentHashes
 from bench.data.dataset import IGNORED, BoxTarget, Task, require_task
 from bench.data.files import SUFFIXES, FileSamples, read_text, require_images
 from bench.errors import ConfigError, DataError
@@ -54,25 +55,28 @@ class VocDataset:
         calibration_split: str = "train",
         classes: tuple[str, ...] | None = None,
         name: str = "voc",
+        hashes: ContentHashes | None = None,
     ) -> None:
         require_task(name, "detection", task, "imagefolder")
         if not root:
             raise ConfigError(f"dataset={name} needs dataset.root=PATH", "Add it to the command")
         self.name = name
+        self._hashes = hashes or ContentHashes()
         self.class_names = tuple(map(str, classes or CLASSES))
         self._index = {name: i for i, name in enumerate(self.class_names)}
         self._calibration_root = Path(str(calibration_root or root))
         self._calibration_split = calibration_split
-        self.validation = _list(Path(str(root)), split, "dataset.split")
+        self.validation = _list(Path(str(root)), split, "dataset.split", self._hashes)
 
     @cached_property
     def calibration(self) -> FileSamples:
         root, split = self._calibration_root, self._calibration_split
-        return _list(root, split, "dataset.calibration_split")
+        return _list(root, split, "dataset.calibration_split", self._hashes)
 
     @cached_property
     def boxes(self) -> tuple[BoxTarget, ...]:
-        return tuple(self._target(path) for path in _annotations(self.validation))
+        root = self.validation.root
+        return tuple(self._target(root / name) for name in _annotations(self.validation))
 
     @property
     def labels(self) -> Any:
@@ -80,17 +84,20 @@ class VocDataset:
 
     def calibration_classes(self) -> list[frozenset[int]]:
         """The classes in the XML file of each calibration image."""
-        targets = (self._target(path) for path in _annotations(self.calibration))
+        root = self.calibration.root
+        targets = (self._target(root / name) for name in _annotations(self.calibration))
         return [frozenset(target.labels.tolist()) for target in targets]
 
     @cached_property
     def fingerprint(self) -> str:
-        stats = (path.stat() for path in _annotations(self.validation) if path.is_file())
+        root = self.validation.root
+        labels = [name for name in _annotations(self.validation) if (root / name).is_file()]
         return content_key(
             self.class_names,
             self.validation.fingerprint,
             self.calibration.fingerprint,
-            *(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats),
+            *labels,
+            *self._hashes.of(root, labels),
         )
 
     def _target(self, path: Path) -> BoxTarget:
@@ -112,7 +119,7 @@ class VocDataset:
         )
 
 
-def _list(root: Path, split: str, option: str) -> FileSamples:
+def _list(root: Path, split: str, option: str, hashes: ContentHashes) -> FileSamples:
     """The images of ImageSets/Main/SPLIT.txt: an id a line, what stands behind it is a flag."""
     if not (root / "JPEGImages").is_dir():
         raise DataError(
@@ -124,13 +131,15 @@ def _list(root: Path, split: str, option: str) -> FileSamples:
     stems = {
         f.stem: f.name for f in (root / "JPEGImages").iterdir() if f.suffix.lower() in SUFFIXES
     }
-    samples = FileSamples(root, [f"JPEGImages/{stems.get(one, f'{one}.jpg')}" for one in ids])
+    names = [f"JPEGImages/{stems.get(one, f'{one}.jpg')}" for one in ids]
+    samples = FileSamples(root, names, hashes=hashes)
     require_images([samples.path(index) for index in range(len(samples))], path, option)
     return samples
 
 
-def _annotations(samples: FileSamples) -> Sequence[Path]:
-    return [samples.root / "Annotations" / f"{Path(name).stem}.xml" for name in samples.names]
+def _annotations(samples: FileSamples) -> Sequence[str]:
+    """The names of the images' XML files under the root."""
+    return [f"Annotations/{Path(name).stem}.xml" for name in samples.names]
 
 
 def _read_object(entry: Element, path: Path) -> tuple[str, tuple[float, ...], bool]:

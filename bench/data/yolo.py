@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import yaml  # type: ignore[import-untyped,unused-ignore]
 
-from bench.cache import content_key, hash_file
+from bench.cache import content_key
+from bench.data.contents import ContentHashes
 from bench.data.dataset import BoxTarget, Task, require_task
 from bench.data.files import FileSamples, list_images, read_text, require_images
 from bench.errors import ConfigError, DataError
@@ -44,11 +45,13 @@ class YoloDataset:
         split: str = "val",
         calibration_split: str = "train",
         name: str = "yolo",
+        hashes: ContentHashes | None = None,
     ) -> None:
         require_task(name, "detection", task, "imagefolder")
         if not file:
             raise ConfigError(f"dataset={name} needs dataset.file=PATH", "Add it to the command")
         self.name = name
+        self._hashes = hashes or ContentHashes()
         self._file = Path(str(file))
         self._content = _read_yaml(self._file)
         self.class_names = _class_names(self._content, self._file)
@@ -78,9 +81,10 @@ class YoloDataset:
 
     @cached_property
     def fingerprint(self) -> str:
+        """Of what the YAML says only the classes and the images: its folder may be another."""
         labels = (labels.tobytes().hex() for labels in self._validation_labels)
         return content_key(
-            hash_file(self._file),
+            self.class_names,
             self.validation.fingerprint,
             self.calibration.fingerprint,
             content_key(*labels),
@@ -113,7 +117,7 @@ class YoloDataset:
         for entry in value if isinstance(value, list) else [value]:
             paths.update(self._expand(str(entry), split))
         names = [self._named(path) for path in sorted(paths)]
-        return FileSamples(self._root, names, upright=True)
+        return FileSamples(self._root, names, upright=True, hashes=self._hashes)
 
     def _expand(self, entry: str, split: str) -> Sequence[Path]:
         path, option = self._root / entry, f"'{split}' in {self._file}, or dataset.root"

@@ -108,8 +108,7 @@ def _accuracy_at_one_size(rows: pd.DataFrame, look: Look) -> Drawing:
         f"At {plural(int(best['calibration_size']), 'calibration image')}, {best['rule']} with "
         f"plan {best['setting']} stays closest to FP32 ({signed(float(best['delta']))})",
         f"{metric_of(rows)} of the INT8 model by calibrator, a panel a plan. Bars: 95 % interval "
-        "of the difference to FP32 (over images). Dashed: FP32."
-        + _seeds(rows, "ticks below them"),
+        "of the difference to FP32 (over images). Dashed: FP32." + _seeds(rows, "ticks below them"),
     )
 
 

@@ -354,6 +354,11 @@ class Row:
         "rounding alone does",
         default=None,
     )
+    classes_evaluated: int | None = column(
+        "classes that the evaluated images show; of a detector, with an object to find",
+        default=None,
+    )
+    n_classes: int | None = column("classes of the dataset", default=None)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench import environment
+from bench.calibration import collector as collecting
 from bench.calibration.collector import Calibration, Collector
 from bench.calibration.statistics import Snapshot
 from bench.errors import DataError
@@ -96,6 +98,22 @@ def test_a_smaller_size_costs_what_lies_between(collector):
     assert sorted(images.asked[80:]) == [64, 65, 66]
     collector(images).collect(80, clock)
     assert len(images.asked) == 83
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (collecting, "_CODE", "another"),
+        (environment, "versions", lambda *_: "another"),
+        (environment, "arithmetic", lambda: "another"),
+    ],
+)
+def test_other_code_libraries_or_arithmetic_look_again(change, collector, monkeypatch):
+    images = Images()
+    collector(images).collect(3, clock)
+    monkeypatch.setattr(*change)
+    collector(images).collect(3, clock)
+    assert sorted(images.asked) == [0, 0, 1, 1, 2, 2]
 
 
 # --- what is seen ---------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -62,18 +63,30 @@ def test_a_truncated_image_is_named(tmp_path, write_picture):
         FileSamples(tmp_path, ("half.png",)).image(0)
 
 
-def test_fingerprint_changes_with_any_edit(tmp_path, write_picture):
-    write_picture(tmp_path / "a.png")
-    write_picture(tmp_path / "b.png")
-    samples = list_images(tmp_path, "x")
-    before = samples.fingerprint
-    assert list_images(tmp_path, "x").fingerprint == before
-    stat = (tmp_path / "a.png").stat()
-    os.utime(tmp_path / "a.png", ns=(stat.st_atime_ns, stat.st_mtime_ns + 1_000_000))
-    touched = samples.fingerprint
-    assert touched != before
-    (tmp_path / "b.png").rename(tmp_path / "c.png")
-    assert list_images(tmp_path, "x").fingerprint not in (before, touched)
+def test_the_fingerprint_is_that_of_names_and_contents(tmp_path, write_picture):
+    folder = tmp_path / "here"
+    write_picture(folder / "a.png", 1)
+    write_picture(folder / "b.png", 2)
+    before = list_images(folder, "x").fingerprint
+    shutil.copytree(folder, tmp_path / "there")
+    os.utime(folder / "a.png", (1, 1))
+    assert list_images(folder, "x").fingerprint == before
+    assert list_images(tmp_path / "there", "x").fingerprint == before
+    (folder / "b.png").rename(folder / "c.png")
+    renamed = list_images(folder, "x").fingerprint
+    write_picture(folder / "a.png", 3)
+    assert len({before, renamed, list_images(folder, "x").fingerprint}) == 3
+
+
+def test_an_image_outside_the_folder_counts_from_it(tmp_path, write_picture):
+    """An absolute name in it would tell a copy from what it was copied of."""
+    keys = set()
+    for place in ("here", "there"):
+        write_picture(tmp_path / place / "images" / "a.png")
+        (tmp_path / place / "data").mkdir()
+        name = str(tmp_path / place / "images" / "a.png")
+        keys.add(FileSamples(tmp_path / place / "data", (name,)).fingerprint)
+    assert len(keys) == 1
 
 
 @pytest.mark.parametrize("empty", [True, False])
@@ -91,8 +104,9 @@ def test_the_size_is_read_without_decoding(tmp_path, write_picture):
     (tmp_path / "b.png").write_bytes(b"no picture")
     samples = list_images(tmp_path, "dataset.images")
     assert samples.size(0) == (16, 12)
+    before = (tmp_path / "a.png").stat()
     write_picture(tmp_path / "a.png", size=(20, 30))
-    os.utime(tmp_path / "a.png", (1, 1))
+    os.utime(tmp_path / "a.png", ns=(before.st_atime_ns, before.st_mtime_ns))
     assert samples.size(0) == (30, 20)
     with pytest.raises(DataError, match=r"b\.png cannot be read as an image"):
         samples.size(1)

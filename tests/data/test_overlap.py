@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.data import overlap
+from bench.data import contents
 from bench.data.files import list_images
 from bench.data.overlap import count_shared
 from bench.data.shapes_dataset import ShapesDataset
@@ -47,11 +47,11 @@ def test_a_link_and_a_copy_of_another_name(folder):
     assert count(folder, used=5) == 2
 
 
-def test_files_of_other_sizes_are_not_read(tmp_path, write_picture, monkeypatch):
-    write_picture(tmp_path / "val" / "a.bmp", size=(8, 8))
-    write_picture(tmp_path / "calib" / "b.bmp", size=(9, 9))
-    monkeypatch.setattr(overlap, "hash_file", lambda path: pytest.fail("read"))
-    assert count(tmp_path, used=1, evaluated=1) == 0
+def test_what_the_fingerprints_read_is_not_read_again(folder, monkeypatch):
+    samples = [list_images(folder / split, "") for split in ("val", "calib")]
+    assert len({own.fingerprint for own in samples}) == 2
+    monkeypatch.setattr(contents, "hash_file", lambda path: pytest.fail("read"))
+    assert count_shared(samples[1], range(4), samples[0], range(4)) == 0
 
 
 def test_drawn_images_are_no_files():

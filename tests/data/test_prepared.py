@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bench.data import prepared
 from bench.data.dataset import Image
 from bench.data.prepared import prepare
 from bench.data.preprocess import Preprocess
@@ -104,6 +105,26 @@ def test_a_batch_is_filled_up_with_copies_of_the_last_image(tmp_path):
     np.testing.assert_array_equal(batch[:2], PREPROCESS.normalise(images.pixels[3:5]))
     np.testing.assert_array_equal(batch[2], batch[1])
     np.testing.assert_array_equal(batch[3], batch[1])
+
+
+def test_the_first_images_are_a_part_of_the_file(tmp_path):
+    images = prepare(Counting(), "f", [0, 2, 5, 6], PREPROCESS, tmp_path)
+    first = images.first(2)
+    assert len(first) == 2
+    np.testing.assert_array_equal(first.batch(0, 2), images.batch(0, 2))
+    assert first.fittings == images.fittings[:2]
+    assert len({images.key, first.key, images.first(3).key}) == 3
+    assert len(list(tmp_path.glob("*.npy"))) == 1
+
+
+@pytest.mark.parametrize(("name", "other"), [("_CODE", "x"), ("versions", lambda *_: "x")])
+def test_other_code_or_libraries_prepare_anew(name, other, tmp_path, monkeypatch):
+    before = prepare(Counting(), "f", range(3), PREPROCESS, tmp_path)
+    monkeypatch.setattr(prepared, name, other)
+    samples = Counting()
+    after = prepare(samples, "f", range(3), PREPROCESS, tmp_path)
+    assert sorted(samples.asked) == [0, 1, 2]
+    assert after.key != before.key
 
 
 def test_a_broken_image_leaves_nothing(tmp_path):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image as Pil
 
 from bench.compose import build_run
 from bench.data.shapes_dataset import ShapesDataset
+from bench.losses import _keep_picture
+from bench.measure import task_of, validation_images
 from bench.model.zoo import CARRIED
+from bench.results.losses import LossStore
 from bench.results.table import read_table
 from tests.composing import composed
 from tests.e2e.command import Bench
@@ -25,6 +29,7 @@ def test_without_labels_a_classifier_is_compared_with_its_fp32_self(bench: Bench
     (row,) = (row for _, row in bench.table.iterrows())
     assert (row["metric"], row["secondary_metric"]) == ("agreement Top-1", "agreement Top-5")
     assert row["fp32"] == 1
+    assert row["classes_evaluated"] is None  # nobody says which there are
     assert row["delta"] == row["int8"] - 1
     assert "says nothing about accuracy" in (bench.out / "report.html").read_text()
 
@@ -71,11 +76,47 @@ def test_sets_apart_are_not(bench: Bench) -> None:
     assert "evaluated too" not in (bench.out / "report.html").read_text()
 
 
-def test_a_part_of_class_folders_that_lacks_classes_is_told_of(bench: Bench) -> None:
-    some = "evaluation.images=2"
-    ended = bench("--multirun", *CLASSIFIER, *FOLDER, APART, some, "calibration.size=2,4")
+def test_a_sample_of_class_folders_that_lacks_classes_is_told_of(bench: Bench) -> None:
+    some = ["evaluation.images=1", "calibration.size=2,4"]
+    ended = bench("--multirun", *CLASSIFIER, *FOLDER, APART, *some)
     assert ended.status == 0, ended.err
-    assert ended.err.count("the 2 images evaluated are of 1 of 2 classes") == 1
+    assert ended.err.count("evaluation.images=1 draws images of 1 of 2 classes") == 1
+    assert bench.table["classes_evaluated"].tolist() == [1, 1]
+    assert bench.table["n_classes"].tolist() == [2, 2]
+
+
+def test_a_sample_that_shows_every_class_is_not(bench: Bench) -> None:
+    ended = bench(*CLASSIFIER, *FOLDER, APART, "evaluation.images=5")
+    assert "warning" not in ended.err
+    (row,) = (row for _, row in bench.table.iterrows())
+    assert (row["n_images"], row["classes_evaluated"], row["n_classes"]) == (5, 2, 2)
+
+
+def test_a_sample_of_a_detectors_images_that_lacks_classes_is_told_of(bench: Bench) -> None:
+    """A class counts where it has an object to find: every image has one box."""
+    chosen = ["model=custom", "model.head=yolov8", "model.path=FILES/two_class_detector.onnx",
+              "dataset=coco", "dataset.images=FILES/coco/val",
+              "dataset.annotations=FILES/coco/annotations.json",
+              "dataset.calibration_images=FILES/coco/calib"]  # fmt: skip
+    ended = bench(*chosen, "evaluation.images=1")
+    assert ended.status == 0, ended.err
+    assert "evaluation.images=1 draws images of 1 of 2 classes" in ended.err
+    assert bench.table["classes_evaluated"].tolist() == [1]
+    assert bench(*chosen).err.count("warning") == 0
+    assert sorted(bench.table["classes_evaluated"]) == [1, 2]
+
+
+def test_losses_are_shown_on_the_images_of_the_sample(bench: Bench) -> None:
+    """The picture and its boxes belong together: number 0 of a sample is not the first image."""
+    given = [o.replace("FILES", str(bench.files)) for o in (*CLASSIFIER, *FOLDER, APART)]
+    run = build_run(composed(*given, "evaluation.images=2", f"sweep.cache={bench.cache}"))
+    assert run.validation_indices != (0, 1)
+    images, samples = validation_images(run), run.dataset.validation
+    for row, index in enumerate(run.validation_indices):
+        expected, _ = run.model.preprocess.place(samples.image(index))
+        np.testing.assert_array_equal(images.pixels[row], expected)
+        assert task_of(run).labels[row] == run.dataset.labels[index]
+        assert _keep_picture(run, LossStore(bench.out), row).name == Path(samples.names[index]).name
 
 
 def test_a_list_and_a_strategy_settle_what_calibrates(bench: Bench, tmp_path: Path) -> None:
