@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from bench.evaluation.interval import FEWEST_PER_CLASS
 from bench.report.confidence import shift_of
 from bench.report.wording import GROUP, SAME_SPEED, known, measured, plural
 
@@ -23,7 +24,8 @@ def find_caveats(tidied: pd.DataFrame) -> tuple[str, ...]:
         _unfaithful, _unchecked, _emulated, _skipped, _built, _unmeasured, _finds_nothing,
         _builder_refused, _no_fp32_engine,
         _built_beside, _unlike_published, _strangers, _agreement, _overlap, _clipped,
-        _clipped_outputs, _thresholds, _few_images, _no_interval, _latency_notes,
+        _clipped_outputs, _thresholds, _few_images, _few_per_class, _classes_left_out,
+        _no_interval, _latency_notes,
         _unmet, _half_is_as_fast, _machines, _builder_warned,
     )  # fmt: skip
     return tuple(sentence for rule in rules for sentence in rule(tidied))
@@ -248,6 +250,27 @@ def _few_images(rows: pd.DataFrame) -> Iterator[str]:
         yield (
             f"{_name(name)} was validated on {plural(int(same['n_images'].min()), 'image')} only: "
             "the intervals are wide, and small differences mean nothing."
+        )
+
+
+def _few_per_class(rows: pd.DataFrame) -> Iterator[str]:
+    few = measured(rows)
+    few = few[few["images_per_class"] < FEWEST_PER_CLASS]
+    for name, same in few.groupby(list(GROUP), sort=False):
+        yield (
+            f"{_name(name)} has {same['images_per_class'].min():.1f} images of a class in the "
+            f"mean: too few for a 95 % interval of mAP, which wants {FEWEST_PER_CLASS}. Losses may "
+            "be larger than they look."
+        )
+
+
+def _classes_left_out(rows: pd.DataFrame) -> Iterator[str]:
+    left = rows[2 * rows["classes_evaluated"] <= rows["n_classes"]]
+    for name, same in left.groupby(list(GROUP), sort=False):
+        yield (
+            f"{_name(name)} was validated on images of {int(same['classes_evaluated'].min())} of "
+            f"{plural(int(same['n_classes'].max()), 'class', 'classes')}: the other classes say "
+            "nothing."
         )
 
 

@@ -77,8 +77,8 @@ class Result(Difference):
     speedup: float | None
     timed_runs: int
     latency_note: str
-    rows: tuple[Record, ...] = field(repr=False)
-    exact: MeanDifference = field(repr=False)
+    rows: tuple[Record, ...] = field(repr=False, compare=False)
+    exact: MeanDifference = field(repr=False, compare=False)
     overrides: str = ""
     files: tuple[str, ...] = ()
     spread: SeedSpread | None = None

@@ -227,9 +227,12 @@ class Summary:
 
 
 def summarize(
-    table: pd.DataFrame, judgements: Judgements, settings: Settings | None = None
+    table: pd.DataFrame, judgements: Judgements | None = None, settings: Settings | None = None
 ) -> Summary:
-    """The answers of a table, in the order in which its groups appear."""
+    """The answers of a table, in the order in which its groups appear.
+
+    Without judged predictions intervals are those of the rows, and pairs are less sure.
+    """
     tidied = tidy(table)
     groups = [rows for _, rows in measured(tidied).groupby(list(GROUP), sort=False) if len(rows)]
     unfaithful = [
@@ -238,9 +241,9 @@ def summarize(
         if (rows["status"] == "unfaithful").any() and measured(rows).empty
     ]
     counts = (int((tidied["status"] == s).sum()) for s in ("skipped", "built", "unfaithful"))
-    asked = settings or Settings()
+    asked, judged = settings or Settings(), judgements or Judgements(None)
     return Summary(
-        tuple(_answer(rows, judgements, asked) for rows in groups if not finds_nothing(rows)),
+        tuple(_answer(rows, judged, asked) for rows in groups if not finds_nothing(rows)),
         (
             *(_no_answer(rows) for rows in groups if finds_nothing(rows)),
             *(_nothing_faithful(rows) for rows in unfaithful),

@@ -8,6 +8,8 @@ from numbers import Real
 
 import pandas as pd
 
+from bench.claims.judgements import records_of
+from bench.claims.select import typed
 from bench.results.row import COLUMNS, Row
 
 GROUP = ("model", "dataset", "engine")
@@ -76,6 +78,7 @@ def tidy(table: pd.DataFrame) -> pd.DataFrame:
     tidied["rule"] = [rule_name(calibrator, params) for calibrator, params in pairs]
     tidied = _drift_free(tidied)
     further = [name for name in FURTHER if tidied[name].nunique() > 1]
+    told_sets = _calibration_images(tidied)
     tidied["setting"] = [
         ", ".join(
             [
@@ -83,13 +86,37 @@ def tidy(table: pd.DataFrame) -> pd.DataFrame:
                 *(
                     FURTHER[name].format(text)
                     for name in further
-                    if (text := plain(row[name])) not in ("", ORDINARY.get(name))
+                    if (text := told_sets.get(plain(row[name]), plain(row[name])))
+                    not in ("", ORDINARY.get(name))
                 ),
             ]
         )
         for _, row in tidied.iterrows()
     ]
     return tidied
+
+
+def _calibration_images(tidied: pd.DataFrame) -> dict[str, str]:
+    """Fingerprint -> what a reader calls these calibration images: the options that were typed for
+    them, nothing where none was, else their number in the table."""
+    firsts = tidied.drop_duplicates("calibration_fingerprint")
+    options = {
+        str(row["calibration_fingerprint"]): {
+            key.removeprefix("dataset."): value
+            for key, value in typed(row).items()
+            if key.startswith("dataset.") and value != "null"
+        }
+        for row in records_of(firsts)
+    }
+    keys = dict.fromkeys(key for own in options.values() for key in own)
+    varied = [key for key in keys if len({own.get(key) for own in options.values()}) > 1]
+    names = {
+        print_: ", ".join(f"{key}={own[key]}" for key in varied if key in own)
+        for print_, own in options.items()
+    }
+    if len(set(names.values())) < len(names):
+        return {print_: f"set {number}" for number, print_ in enumerate(names, start=1)}
+    return names
 
 
 def _settled(name: str, values: pd.Series) -> pd.Series:
@@ -178,12 +205,12 @@ def interval(low: float | None, high: float | None, missing: str = "unknown") ->
     return missing if low is None or high is None else f"{signed(low)} to {signed(high)}"
 
 
-def plural(count: int, noun: str) -> str:
+def plural(count: int, noun: str, several: str = "") -> str:
     """
-    >>> plural(1, "row"), plural(2, "row")
-    ('1 row', '2 rows')
+    >>> plural(1, "row"), plural(2, "row"), plural(2, "class", "classes")
+    ('1 row', '2 rows', '2 classes')
     """
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+    return f"{count:,} " + (noun if count == 1 else several or f"{noun}s")
 
 
 def cell(name: str, value: object) -> str:

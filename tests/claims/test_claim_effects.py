@@ -41,7 +41,10 @@ def test_single_rows_against_fp32():
     kept = verdict(rows, test=Criterion("kept", "below", 0.05), **own)
     assert (kept.verdict, kept.effect) == ("refuted on this model", pytest.approx(0.99))
     nothing = [make_row(delta=-0.6, noise=0.1)]
-    assert verdict(nothing, test=Criterion("kept", "below", 0.05), **own).verdict == "supported on this model"
+    assert (
+        verdict(nothing, test=Criterion("kept", "below", 0.05), **own).verdict
+        == "supported on this model"
+    )
 
 
 def test_timings_are_compared_as_a_ratio():
@@ -58,7 +61,9 @@ def test_timings_are_compared_as_a_ratio():
     assert found.verdict == "supported on this model"
     assert (found.effect, found.ci_low, found.ci_high) == pytest.approx((50, 20, 80))
     both = Criterion("ratio", threshold=10, columns=("collect_s", "threshold_s"))
-    assert verdict(rows, test=both, **slow).verdict == "refuted on this model"  # 3 s of collecting dominate
+    assert (
+        verdict(rows, test=both, **slow).verdict == "refuted on this model"
+    )  # 3 s of collecting dominate
     one = verdict(rows[:2], test=both, **slow)
     assert (one.verdict, one.ci_low) == ("undecided", None)
 

@@ -33,12 +33,16 @@ def test_the_record_has_its_schema(folder):
     content = json.loads((folder / "claims.json").read_text())
     assert [one["id"] for one in content] == [own.id for own in load_claims()]
     keys = set(pd.read_csv(folder / "table.csv")["run_key"])
-    kinds = r"(supported|refuted) (in part|on .+)|undecided|not measured|never seen here|depends on .+"
+    kinds = (
+        r"(supported|refuted) (in part|on .+)|undecided|not measured|never seen here|depends on .+"
+    )
     for one in content:
         assert re.fullmatch(kinds, one["verdict"])
         assert isinstance(one["statement"], str) and one["source"]
         assert set(one["rows"]) <= keys
-        assert (one["effect_low"] is None) == (one["verdict"] == "not measured") == (not one["rows"])
+        assert (
+            (one["effect_low"] is None) == (one["verdict"] == "not measured") == (not one["rows"])
+        )
         for end in ("ci_low", "ci_high"):
             assert one[end] is None or isinstance(one[end], float)
     assert read_verdicts(folder) == verdicts
@@ -77,7 +81,9 @@ def test_the_script_prints_every_claim(folder):
         [sys.executable, SCRIPT, folder], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert "MinMax keeps more of FP32" in " ".join(done.stdout.split()) and "supported" in done.stdout
+    assert (
+        "MinMax keeps more of FP32" in " ".join(done.stdout.split()) and "supported" in done.stdout
+    )
     missing = subprocess.run(
         [sys.executable, SCRIPT, folder / "none"], capture_output=True, text=True, check=False
     )

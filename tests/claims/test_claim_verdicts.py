@@ -132,7 +132,8 @@ def test_depends_names_the_axis_of_what_opposes_whatever_is_undecided():
     night = {"overrides": "dataset.domain=night", "dataset_fingerprint": "night"}
     rows = [
         *pair(0.2, plan="all"), *pair(0.2, plan="float_head"),
-        *pair(0.0, noise=0.1, plan="all", **night), *pair(0.0, noise=0.1, plan="float_head", **night),
+        *pair(0.0, noise=0.1, plan="all", **night),
+        *pair(0.0, noise=0.1, plan="float_head", **night),
         *pair(-0.2, placement="implicit", plan="all"),
     ]  # fmt: skip
     assert verdict(rows).verdict == "depends on placement"

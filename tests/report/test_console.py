@@ -8,12 +8,13 @@ import pytest
 from rich.console import Console
 
 from bench.report.console import print_table
+from bench.report.summary import summarize
 from bench.results.table import make_table
 
 
 def printed(table, width=140):
     console = Console(width=width, record=True, file=io.StringIO())
-    print_table(table, console)
+    print_table(table, summarize(table), console)
     return console.export_text()
 
 

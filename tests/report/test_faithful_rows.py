@@ -22,7 +22,7 @@ WHY = "the outputs are 21.0 dB further off than rounding goes. Add engine.accura
 def printed(table) -> str:
     console = Console(width=200)
     with console.capture() as said:
-        print_table(table, console)
+        print_table(table, summarize(table), console)
     return " ".join(said.get().split())
 
 

@@ -86,19 +86,24 @@ def test_a_class_of_few_objects_is_last_and_says_nothing(folder):
     assert html.count("too few to tell") == 2
 
 
-def test_many_objects_in_few_images_say_nothing_either():
-    """Their interval has no width, as the one image is in every resample or in none."""
-    crowd = Part("cat", 200, 0.5, 0.4, -0.1, -0.1, images=FEW - 1)
-    assert PartLine(crowd).verdict == "too few to tell"
-    assert PartLine(replace(crowd, images=FEW)).verdict == "a loss"
-    assert PartLine(replace(crowd, images=None)).verdict == "a loss"  # a file from before
+def test_a_clear_loss_on_few_images_is_told():
+    """-0.669 (-0.806 to -0.514) is no matter of too few images; of five nothing can be said."""
+    lost = Part("cat", 200, 0.8, 0.131, -0.806, -0.514, images=FEW - 1)
+    assert PartLine(lost).verdict == f"a loss, on {FEW - 1} images only"
+    assert PartLine(replace(lost, images=5)).verdict == "too few to tell"
+    assert PartLine(replace(lost, images=FEW)).verdict == "a loss"
+    assert PartLine(replace(lost, images=None)).verdict == "a loss"  # a file from before
+    assert PartLine(replace(lost, high=0.1)).verdict == f"not proven, on {FEW - 1} images only"
 
 
 def test_the_old_threshold_is_told_where_keeping_it_loses(folder):
     _, page = page_of(folder)
     text = " ".join(page.text.split())
-    assert "F1 is best at confidence 0.43 in FP32 (0.850) and 0.21 in INT8 (0.800)" in text
-    assert "INT8 has 0.550: a real loss" in text
+    assert (
+        "At the confidence threshold that is best for FP32 (0.43), F1 is 0.850 in FP32 and "
+        "0.550 in INT8 (−0.300)" in text
+    )
+    assert "INT8's best threshold is 0.21 (F1 0.800); choosing it anew really helps" in text
     assert "in 1 of 1 run: at most 0.800 falls to 0.550" in text  # and in Beware
 
 
@@ -157,7 +162,7 @@ def test_markdown_tells_them_too(folder):
     assert "## Where it loses" in text
     assert "picture-f00d3" in (folder / "report.html").read_text()
     assert "| cat&lt;1&gt; | 60 | 0.500 | 0.300 | −0.200 | −0.210 to −0.190 | a loss |" in text
-    assert "0.550: a real loss" in text
+    assert "0.550 in INT8 (−0.300)" in text
 
 
 def test_a_page_of_a_hundred_runs_stays_below_its_limit(row, tmp_path):
