@@ -19,7 +19,10 @@ from bench import sweep
 from bench.__main__ import main
 
 ROOT = Path(__file__).parents[2]
-QUICK = ("calibration.size=4", "timing.rounds=3", "timing.seconds=0")
+QUICK = (
+    "calibration.size=4", "timing.rounds=3", "timing.seconds=0", "confirm.seeds=0",
+    "confirm.roundings=0",
+)  # fmt: skip
 """What keeps a run short, unless the test says otherwise."""
 CLASSIFIER = ["model=custom", "model.head=classifier", "model.preprocess.fit=stretch"]
 SHAPES = ["dataset.validation_images=6", "dataset.calibration_images=6"]

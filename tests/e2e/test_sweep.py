@@ -111,9 +111,8 @@ def test_rows_are_finite_and_agree_with_themselves(
     medians = {kind: table[f"{kind}_latency_p50_ms"] for kind in ("int8", "fp32", "baseline")}
     np.testing.assert_allclose(table["speedup"], medians["fp32"] / medians["int8"])
     np.testing.assert_allclose(table["speedup_baseline"], medians["baseline"] / medians["int8"])
-    for kind, median in medians.items():
-        assert (median <= table[f"{kind}_latency_p90_ms"]).all()
-        assert (table[f"{kind}_latency_p90_ms"] <= table[f"{kind}_latency_p99_ms"]).all()
+    for kind in medians:  # of three rounds there is no such percentile
+        assert table[[f"{kind}_latency_p90_ms", f"{kind}_latency_p99_ms"]].isna().all(axis=None)
     assert (table["agreement_db"] > table["agreement_limit_db"]).all()
     assert (table["agreement_limit_db"] > 15).all()  # what had a wrong zero point agreed by 8
     assert (table["sqnr_db"] > 0).all()
@@ -169,9 +168,15 @@ def test_claims_are_judged_on_what_the_runs_kept_of_their_predictions(swept: Ben
     found = {one["id"]: one for one in json.loads((swept.out / "claims.json").read_text())}
     entropy = found["entropy2_is_best_for_classifiers"]
     assert set(entropy["rows"]) == set(swept.table.index)
-    assert {group["basis"] for group in entropy["groups"]} == {"paired bootstrap over the images"}
-    lead = swept.table.groupby("calibrator")["int8"].mean() / swept.table["fp32"].mean()
-    assert entropy["effect"] == pytest.approx(lead["entropy2"] - lead["minmax"])
+    assert {group["basis"] for group in entropy["groups"]} == {"paired half-samples of the images"}
+    int8 = swept.table.set_index("calibrator", append=True)["int8"].unstack()
+    leads = [
+        (int8.loc[group["rows"], "entropy2"].max() - int8.loc[group["rows"], "minmax"].max())
+        / swept.table["fp32"].mean()
+        for group in entropy["groups"]
+    ]
+    assert [group["effect"] for group in entropy["groups"]] == pytest.approx(leads)
+    assert (entropy["effect_low"], entropy["effect_high"]) == (min(leads), max(leads))
     assert found["minmax_beats_entropy2_on_yolo"]["verdict"] == "not measured"
 
 

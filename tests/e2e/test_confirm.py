@@ -1,0 +1,83 @@
+"""Before a sweep recommends anything, its leaders are measured with other calibration sets."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import pytest
+
+from bench.report.summary import summarize_folder
+from bench.results.settings import Settings, read_settings
+from bench.results.table import read_table
+from tests.e2e.command import CUSTOM, Bench
+
+pytestmark = pytest.mark.e2e
+
+SWEEP = ["--multirun", *CUSTOM, "calibrator=minmax,entropy2,mse", "plan=all,float_first"]
+CONFIRM = ["confirm.seeds=2", "confirm.roundings=2"]
+
+
+def test_leaders_are_repeated_and_what_rounding_does_is_measured(bench: Bench) -> None:
+    ended = bench(*SWEEP, *CONFIRM)
+    assert ended.status == 0, ended.err
+    assert "the leading configurations with other calibration sets" in ended.err
+    table = read_table(bench.out)
+    sets = table.groupby(["calibrator", "plan"])["calibration_seed"].nunique()
+    assert len(sets) == 6 and set(sets) == {1, 3}
+    assert (sets == 3).sum() >= 3  # the best, a rival of another calibrator, one of another plan
+    (answer,) = summarize_folder(table, bench.out).answers
+    assert answer.best.sets == 3
+    assert "3 calibration sets" in answer.scope
+    (rounded,) = (bench.out / "rounding").iterdir()
+    assert len(json.loads(rounded.read_text())["values"]) == 3  # as it is, and moved twice
+    assert table.set_index("run_key")["rounding_sd"].notna().sum() == 1
+
+    again = table[table["calibration_seed"] > 0]
+    assert {shlex.split(typed)[-1] for typed in again["overrides"]} == {
+        "calibration.seed=1", "calibration.seed=2",
+    }  # fmt: skip
+    rows = bench.rows
+    assert bench(*SWEEP, *CONFIRM).status == 0
+    assert bench.rows == rows  # nothing is left to confirm
+
+
+def test_nothing_is_repeated_where_other_seeds_give_the_same_images(bench: Bench) -> None:
+    ended = bench(*SWEEP, *CONFIRM, "calibration.size=6")
+    assert ended.status == 0, ended.err
+    assert len(bench.rows) == 6
+
+
+def test_what_cannot_be_confirmed_is_told_and_costs_nothing(bench: Bench) -> None:
+    assert bench(*SWEEP).status == 0
+    rows = bench.rows
+    for path in rows:
+        path.write_text(path.read_text().replace("classifier.onnx", "gone.onnx"))
+    other = ["--multirun", *CUSTOM, "calibrator=legacy", "calibration.size=3"]
+    ended = bench(*other, *CONFIRM)
+    assert ended.status == 0, ended.err
+    assert "could not be confirmed" in ended.err and "gone.onnx" in ended.err
+    assert (bench.out / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("max_loss=lots", "max_loss=lots is not a share. Write 1% or 0.01, or null for none"),
+        ("max_loss=200%", "max_loss=2 is out of range. Use a share above 0 and below 1, or null"),
+        ("report.margin=0", "report.margin=0 is out of range. Use a share above 0 and below 1"),
+        ("confirm.seeds=-1", "confirm.seeds=-1 is below 0. Use 0 or more"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(bench: Bench, given: str, line: str) -> None:
+    ended = bench(*SWEEP, given)
+    assert ended.status == 2
+    assert line in ended.one_line
+    assert bench.left_nothing
+
+
+def test_a_limit_for_the_loss_stays_with_the_folder(bench: Bench) -> None:
+    assert bench(*SWEEP, "max_loss=1%", "report.margin=0.02").status == 0
+    assert read_settings(bench.out) == Settings(margin=0.02, max_loss=0.01)
+    page = (bench.out / "report.html").read_text()
+    assert "no more than 1 % of FP32" in page
