@@ -38,7 +38,7 @@ MOST_WORKERS = 4
 GROUP = 2
 """Images whose tensors are counted at once: to add up histograms takes as long as to fill them."""
 
-FORMAT = 3
+FORMAT = 4
 """To be raised with every change to what the statistics are."""
 
 Array = npt.NDArray[np.float32]

@@ -6,12 +6,13 @@ import pytest
 from bench.calibration.kernels import make_scratch, tally
 
 BINS = 64
+EQUAL = 0, 0, 0  # no finer bins towards zero
 
 
 def tallied(values: np.ndarray, end: float, images: int = 1) -> tuple[np.ndarray, int, np.ndarray]:
     counts, scratch = np.zeros((2, BINS + 1), np.int32), make_scratch(BINS + 1)
     extremes = np.full((images, 2), (np.inf, -np.inf), np.float32)
-    grid = np.float32(BINS / end), np.float32(end)
+    grid = np.float32(BINS / end), np.float32(end), *EQUAL
     done = tally(values.reshape(images, -1), 0, *grid, scratch, counts, extremes)
     assert not scratch.any()
     return counts, done, extremes
@@ -43,7 +44,7 @@ def test_counts_add_to_what_is_there() -> None:
     values = np.full(1025, -0.5, np.float32)
     counts = np.full((2, BINS + 1), 7, np.int32)
     extremes = np.full((1, 2), (np.inf, -np.inf), np.float32)
-    grid = np.float32(16), np.float32(4)
+    grid = np.float32(16), np.float32(4), *EQUAL
     tally(values[None], 0, *grid, make_scratch(BINS + 1), counts, extremes)
     assert counts[1, 8] == values.size + 7
     assert counts.sum() == values.size + 7 * counts.size
@@ -65,12 +66,12 @@ def test_counting_goes_on_where_it_stopped() -> None:
     values[1, 3000] = 9.0
     counts, scratch = np.zeros((2, BINS + 1), np.int32), make_scratch(BINS + 1)
     extremes = np.full((3, 2), (np.inf, -np.inf), np.float32)
-    grid = np.float32(16), np.float32(4)
+    grid = np.float32(16), np.float32(4), *EQUAL
     done = tally(values, 0, *grid, scratch, counts, extremes)
     assert done == 5000 + 2048
     assert extremes[1, 1] == 9.0
     assert np.isinf(extremes[2]).all()
-    grid = np.float32(4), np.float32(16)  # the caller's part: a range that it fits into
+    grid = np.float32(4), np.float32(16), *EQUAL  # the caller's part: a range that it fits into
     assert tally(values, done, *grid, scratch, counts, extremes) == values.size
     np.testing.assert_array_equal(extremes[[0, 2]], expected[[0, 2]])
     assert counts.sum() == whole.sum()

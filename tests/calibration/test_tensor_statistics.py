@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bench.calibration.histogram import FINE, MOST_BINS
+from bench.calibration.grid import FINE
+from bench.calibration.histogram import MOST_BINS
 from bench.calibration.statistics import Snapshot, TensorStatistics, joined
 from bench.errors import ConfigError, DataError
 
@@ -181,7 +182,7 @@ def test_a_snapshot_is_immutable_and_keeps_its_moment() -> None:
     statistics.update(np.array([100.0], np.float32))
     assert all_bits(snapshot) == before
     arrays = (
-        snapshot.positive, snapshot.negative, snapshot.extremes, snapshot.magnitudes().counts
+        snapshot.counts[0], snapshot.counts[1], snapshot.extremes, snapshot.magnitudes().counts
     )  # fmt: skip
     for array in arrays:
         with pytest.raises(ValueError, match="read-only"):
@@ -201,7 +202,7 @@ def test_a_snapshot_survives_npz_and_pickle(values: np.ndarray) -> None:
         loaded = Snapshot.from_arrays(arrays)
     for copy in (loaded, pickle.loads(pickle.dumps(snapshot))):
         assert all_bits(copy) == all_bits(snapshot)
-        assert copy.positive.dtype == np.int64
+        assert copy.counts.dtype == np.int64
         assert (copy.name, copy.count, copy.min, copy.max, copy.exponent) == (
             ("x", snapshot.count, snapshot.min, snapshot.max, snapshot.exponent)
         )
@@ -209,7 +210,7 @@ def test_a_snapshot_survives_npz_and_pickle(values: np.ndarray) -> None:
 
 def test_large_counts_survive_npz() -> None:
     one = look(np.zeros(1, np.float32))
-    many = replace(one, count=2**40, positive=one.positive * 2**40)
+    many = replace(one, count=2**40, counts=one.counts * 2**40)
     statistics = seen()
     statistics.restore(many)
     loaded = Snapshot.from_arrays(statistics.snapshot().to_arrays())
