@@ -68,8 +68,9 @@ def tally(
     ``scale`` should be a power of two: the product is then exact.
 
     Small values go to bins that are finer towards zero: with t the upper 16 bits of |value|'s 31
-    (the exponent and 8 bits of the fraction), values with t < ``knee`` go to bin t - ``first``, and
-    to bin 0 where that is below 1 or the value is subnormal. A ``knee`` of 0: there are none.
+    (the exponent and 8 bits of the fraction), values with t < ``knee`` go to bin t - ``first``,
+    those too small for the bins to bin 0, and subnormal ones to that of t = 255. A ``knee`` of 0:
+    there are no such bins.
     """
     bins, size = counts.shape[1], values.shape[1]
     lanes = _LANES if values.size > _SMALL else 1
@@ -78,9 +79,8 @@ def tally(
     # -NaN, -inf first and inf, NaN last: one integer minimum and maximum, which vectorise, stand
     # for minimum, maximum and the search for non-finite values, which as floats would not.
     highest = np.array([end], np.float32).view(np.int32)[0]
-    least, knee_ = np.int32(max(first, _NORMAL - 1)), np.int32(knee)
-    at_knee = np.int32(knee - first - offset) if knee else np.int32(0)
-    shift = np.int32(offset - knee)
+    knee_, first_, offset_ = np.int32(knee), np.int32(first), np.int32(offset)
+    lowest = np.int32(max(0, _NORMAL - 1 - first))
     places = np.empty(_BLOCK, np.uint32)  # unsigned: an index that needs no test for "from the end"
     position = begin
     reach = np.zeros(2, np.float32)  # of both sides
@@ -101,9 +101,10 @@ def tally(
                 # -0.0 is no negative value: its bin is that of 0.0.
                 side = np.int32(bins) if block[j] < 0 else np.int32(0)
                 t = np.int32((block_bits[j] & np.int32(0x7FFFFFFF)) >> np.int32(15))
-                small = min(max(t, least), knee_)
-                linear = max(np.int32(abs(block[j]) * scale), at_knee)
-                places[j] = np.uint32(np.int32(small + linear + shift) + side)
+                small = max(np.int32(t - first_), lowest)
+                large = np.int32(np.int32(abs(block[j]) * scale) + offset_)
+                place = small if t < knee_ else large
+                places[j] = np.uint32(place + side)
             fits = low >= -highest - 1 and high <= highest
             if fits:
                 even = block.size & ~3

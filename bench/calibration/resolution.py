@@ -24,6 +24,9 @@ COARSE_BINS = 32
 FEW = 10_000
 """Of so many values, one may be an outlier: those that the 99.99 % percentile clips."""
 
+FEW_SEEN = 1_000
+"""And of so many values other than zero: what a sparse tensor holds is no outlier."""
+
 FAR = 512
 """So many times beyond the rest, outliers leave it four of 2048 bins: fewer than resolve it."""
 
@@ -34,15 +37,16 @@ ROOM = 4
 def mass_end(snapshot: Snapshot) -> float:
     """Up to where a histogram should resolve |x|: amax, or the end of what outliers drown.
 
-    Let q be the magnitude that all but one in FEW of the values other than zero stay below. If
-    FAR * q <= amax, the range ends with the last bin that holds a value below ROOM * q; else at
-    amax. A tensor of fewer than FEW such values has no outliers. (Whatever is too small for the
-    grid, below 2^-30 of amax, counts as zero.)
+    Let q be the magnitude that all but the outliers stay below: one in FEW of all values, but at
+    most one in FEW_SEEN of those other than zero. If FAR * q <= amax, the range ends with the last
+    bin that holds a value below ROOM * q; else at amax. So a tensor of fewer than FEW values has no
+    outliers. (Whatever is too small for the grid, below 2^-30 of amax, counts as zero.)
     """
     counts = snapshot.counts.sum(axis=0)
     counts[0] = 0
     seen = np.cumsum(counts)
-    place = int(np.searchsorted(seen, seen[-1] - seen[-1] // FEW)) + 1
+    outliers = min(snapshot.count // FEW, int(seen[-1]) // FEW_SEEN)
+    place = int(np.searchsorted(seen, seen[-1] - outliers)) + 1
     quantile = snapshot.edge(place)
     if FAR * quantile > snapshot.amax or quantile <= LEAST_RANGE:
         return snapshot.amax

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
+from bench.calibration.grid import BINS as BINS_OF_GRID
+from bench.calibration.grid import EDGES, FINE, first_pattern
 from bench.calibration.kernels import make_scratch, tally
+from bench.calibration.statistics import _GRIDS
 
 BINS = 64
 EQUAL = 0, 0, 0  # no finer bins towards zero
@@ -98,3 +101,23 @@ def test_values_that_are_not_finite_show(bad: float, place: int) -> None:
     _, done, extremes = tallied(values, 8.0)
     assert done == 0
     assert not np.isfinite(extremes).all()
+
+
+@pytest.mark.parametrize("exponent", [-112, -100, -88, -3, 0, 2, 128])
+def test_small_values_are_counted_in_octaves(exponent: int) -> None:
+    generator = np.random.default_rng(0)
+    powers = generator.uniform(-149, exponent, 20_000)
+    values = np.exp2(powers).astype(np.float32) * generator.choice([-1, 1], powers.size)
+    values = np.append(values, [0.0, -0.0, 1e-45, 2.0**-126, 2.0 ** (exponent - 6)])
+    values = values.astype(np.float32)[np.abs(values) <= _GRIDS[exponent][1]]
+    counts, extremes = np.zeros((2, BINS_OF_GRID), np.int32), np.zeros((1, 2), np.float32)
+    scratch = make_scratch(BINS_OF_GRID)
+    assert tally(values[None], 0, *_GRIDS[exponent], scratch, counts, extremes) == values.size
+    magnitudes = np.abs(values).astype(np.float64)
+    magnitudes[magnitudes < 2.0**-126] = 2.0**-127  # subnormal: all in the bin below the normal
+    place = np.searchsorted(EDGES, magnitudes / 2.0**exponent * FINE, side="right") - 1
+    place[magnitudes == 2.0**-127] = max(0, 255 - first_pattern(exponent)[1])
+    expected = np.zeros((2, BINS_OF_GRID), np.int64)
+    np.add.at(expected, ((values < 0).astype(int), place), 1)
+    np.testing.assert_array_equal(counts, expected)
+    assert not scratch.any()
