@@ -4,8 +4,9 @@ Calibrators read |x| in 2048 equal bins up to the maximum. One outlier 10^5 time
 leaves all of that in the first bin, and every threshold would be the outlier's doing. The rules
 below say when the finer bins of ``grid`` answer. They are functions of the counts alone, so they
 know no order, no batches and no threads; a tensor whose maximum lies less than 512 times beyond its
-bulk is read as ever. (Of 2,100 activation tensors of nine networks the closest is 14 times as far
-from that limit: the scores of YOLOv8n, whose 99.99 % quantile lies in bin 148 of 2048.)
+bulk is read as ever. Of 2,314 activation tensors of nine networks none comes near that: the lowest
+99.99 % quantile lies in bin 148 of 2048 (the scores of YOLOv8n), the next in bin 349; the limit is
+bin 4. (A lower percentile may lie in the first bins by itself, as does the 99.9 % of those scores.)
 """
 
 from __future__ import annotations
