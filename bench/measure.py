@@ -25,6 +25,7 @@ from bench.evaluation.agreement import classification_agreement, detection_agree
 from bench.evaluation.fidelity import Sqnr
 from bench.evaluation.mistakes import to_find
 from bench.evaluation.task import ClassificationTask, DetectionTask, Evidence, Score, Task
+from bench.model.heads.base import Head
 from bench.model.onnx_model import OnnxModel, with_batch
 from bench.source import source_key
 from bench.spec import Run
@@ -221,9 +222,20 @@ def reference_sessions(engine: Engine, network: OnnxModel, batch: int) -> Mappin
     return sessions
 
 
-def sqnr_of(reference: Sequence[Sequence[Any]], actual: Sequence[Sequence[Any]]) -> float:
-    """In decibels, over the outputs of all images."""
-    sqnr = Sqnr()
+def sqnr_of(
+    head: Head, reference: Sequence[Sequence[Array]], actual: Sequence[Sequence[Array]]
+) -> dict[str, float]:
+    """The row's SQNR columns, in dB: of each part of the outputs of all images, and the lowest.
+
+    Parts are measured apart, as the boxes of a YOLO in pixels have a million times the energy of
+    its scores: with every score set to zero, the whole output would still read 80 dB. A part of
+    several maps has the SQNR of its worst.
+    """
+    parts: dict[str, Sqnr] = {}
     for expected, found in zip(reference, actual, strict=True):
-        sqnr.update(expected, found)
-    return sqnr.decibels()
+        of_expected, of_found = head.parts(expected), head.parts(found)
+        for name, values in of_expected.items():
+            parts.setdefault(name, Sqnr()).update(values, of_found[name])
+    decibels = {name: float(sqnr.per_output().min()) for name, sqnr in parts.items()}
+    columns = {f"sqnr_{name}_db": decibels[name] for name in ("boxes", "scores") if name in parts}
+    return {"sqnr_db": float(np.min(list(decibels.values()))), **columns}

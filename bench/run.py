@@ -227,7 +227,7 @@ def _measure(
         "n_classes": len(run.dataset.class_names),
         "secondary_fp32": baseline_score.secondary,
         "secondary_int8": score.secondary,
-        "sqnr_db": sqnr_of(baseline.outputs, evidence.outputs),
+        **sqnr_of(run.model.head, baseline.outputs, evidence.outputs),
         **(_of_kernels(baseline_score, task.score(kernels.predictions)) if kernels else {}),
         **keep_losses(run, store.folder, task, *judged),
         **{

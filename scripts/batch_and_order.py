@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywher
 from bench.calibrate import calibrate
 from bench.calibration.calibrator import Calibrator
 from bench.calibration.entropy import Entropy2
-from bench.calibration.histogram import LEAST_RANGE
+from bench.calibration.grid import LEAST_RANGE
 from bench.calibration.legacy import Legacy
 from bench.calibration.minmax import MinMax
 from bench.calibration.moving_average import MovingAverage

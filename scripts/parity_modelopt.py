@@ -32,7 +32,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywher
 from bench.calibration.calibrator import Calibrator
 from bench.calibration.collector import Collector
 from bench.calibration.entropy import Entropy2
-from bench.calibration.histogram import FINE, Magnitudes
+from bench.calibration.grid import FINE, from_equal_bins
+from bench.calibration.histogram import Magnitudes
 from bench.calibration.mse import Mse
 from bench.calibration.percentile import Percentile
 from bench.calibration.statistics import Snapshot
@@ -170,9 +171,9 @@ def from_halves(name: str, counts: npt.NDArray[Any]) -> Snapshot:
     """A snapshot with the same histograms as the one that gave these ``halves``, and amax 1."""
     positive = np.zeros(FINE + 1, np.int64)
     positive[: FINE : FINE // HALVES] = counts
-    nothing = np.zeros_like(positive)
+    both = np.stack((from_equal_bins(positive), from_equal_bins(np.zeros_like(positive))))
     extremes = np.array([[0, 1]], np.float32)
-    return Snapshot(name, int(counts.sum()), 0.0, 1.0, 0, positive, nothing, extremes)
+    return Snapshot(name, int(counts.sum()), 0.0, 1.0, 0, both, extremes)
 
 
 def in_planes(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:

@@ -10,15 +10,19 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from bench.calibration.histogram import Counts
+from bench.calibration.grid import Counts
 from bench.calibration.kernels import compiled
 
 _SMOOTH = 0.0001  # values, what onnxruntime puts into an empty bin
 
 
 @compiled
-def divergences(counts: Counts, levels: int, fewest: int, inset: int) -> npt.NDArray[np.float64]:
+def divergences(
+    counts: Counts, levels: int, fewest: int, inset: int, beyond: int = 0
+) -> npt.NDArray[np.float64]:
     """KL(reference || quantized) in nats when ``fewest`` .. counts.size bins are kept.
+
+    ``beyond`` more values lie above all bins: a part of every tail.
 
     Of i bins kept, bin b falls into level floor(b * levels / (i - inset)), the last one into the
     last level. With p_b the share of bin b and t the share beyond the i bins kept, which goes to
@@ -30,7 +34,7 @@ def divergences(counts: Counts, levels: int, fewest: int, inset: int) -> npt.NDA
     second one level by level, where q_b is constant: O(bins * levels) for all i together.
     """
     size = counts.size
-    total = counts.sum()
+    total = counts.sum() + beyond
     mass = np.zeros(size + 1, np.int64)
     occupied = np.zeros(size + 1, np.int64)
     p_log_p = np.zeros(size + 1)

@@ -19,6 +19,10 @@ the number of bins with the least Kullback-Leibler divergence between the two. T
 | threshold    | the last bin's end  | half a bin    | the last      | the last bin's end,       |
 |              |                     | further       | bin's end     | at most max               |
 
+Where outliers leave all else in the first bins, the first three search the range of that instead,
+with the outliers in every tail (``resolution.mass_end``); a ``batch_size`` asks for TensorRT's own
+range, and gets it whatever lies in it.
+
 ``tensorrt`` is what the caches of TensorRT 7 and 8 decide, ``tensorrt10`` another reading, which a
 cache of 10.14.1 allows: see the two functions. On the one cache whose model and images are known,
 of 10.14.1 too, they fit equally well (``scripts/compare_native_cache.py``), so the default is one
@@ -35,7 +39,8 @@ from typing import ClassVar, Literal, NamedTuple
 import numpy as np
 
 from bench.calibration.divergence import divergences, smooth_divergence
-from bench.calibration.histogram import Counts, check_bins
+from bench.calibration.histogram import Magnitudes, check_bins
+from bench.calibration.resolution import mass_end
 from bench.calibration.statistics import Snapshot
 from bench.errors import ConfigError
 
@@ -181,10 +186,8 @@ def _tensorrt(snapshot: Snapshot, bins: int, levels: int, end: float | None = No
     the final ones. For tanh(softplus(x)) of normal x that mostly gives 1032.5 and 1040.5; of 39
     doubled ranges in that cache these are 13 and 5, and 19 are 1024.5.)
     """
-    magnitudes = snapshot.magnitudes(bins, end)
-    counts = magnitudes.counts.copy()
-    counts[0] = 0
-    kept = _last_minimum(counts, levels, levels + 1, 1)
+    magnitudes = snapshot.magnitudes(bins, mass_end(snapshot) if end is None else end)
+    kept = _last_minimum(magnitudes, 0, levels, levels + 1, 1)
     return magnitudes.upper_edge(kept - 1)
 
 
@@ -204,10 +207,8 @@ def _tensorrt10(snapshot: Snapshot, bins: int, levels: int, end: float | None = 
 
     ``levels=127`` is a third reading, and fits as well. ``end`` is as for ``_tensorrt``.
     """
-    magnitudes = snapshot.floor_magnitudes(bins, end)
-    counts = magnitudes.counts.copy()
-    counts[0] = 0
-    return (_last_minimum(counts, levels, levels, 0) + 0.5) * magnitudes.width
+    magnitudes = snapshot.floor_magnitudes(bins, mass_end(snapshot) if end is None else end)
+    return (_last_minimum(magnitudes, 0, levels, levels, 0) + 0.5) * magnitudes.width
 
 
 def _modelopt(snapshot: Snapshot, bins: int, levels: int) -> float:
@@ -216,10 +217,8 @@ def _modelopt(snapshot: Snapshot, bins: int, levels: int) -> float:
     The divergence of nothing but empty bins is infinite here. There it is NaN, which its argmin
     takes for the minimum: a tensor whose first 128 bins are empty is clipped below all its values.
     """
-    magnitudes = snapshot.floor_magnitudes(bins)
-    counts = magnitudes.counts.copy()  # ModelOpt writes into what others read later
-    counts[0] = counts[1]
-    kept = _last_minimum(counts, levels, levels, 0)
+    magnitudes = snapshot.floor_magnitudes(bins, mass_end(snapshot))
+    kept = _last_minimum(magnitudes, int(magnitudes.counts[1]), levels, levels, 0)
     return min(magnitudes.upper_edge(kept - 1), snapshot.amax)
 
 
@@ -258,9 +257,11 @@ _BATCHED = {"tensorrt": _tensorrt, "tensorrt10": _tensorrt10}
 """The searches that take TensorRT's range, which depends on batches."""
 
 
-def _last_minimum(counts: Counts, levels: int, fewest: int, inset: int) -> int:
-    """How many bins to keep; for ``fewest`` and ``inset`` see ``divergences``."""
-    found = divergences(counts, levels, fewest, inset)
+def _last_minimum(magnitudes: Magnitudes, first: int, levels: int, fewest: int, inset: int) -> int:
+    """How many bins to keep, with ``first`` values in the first one; else see ``divergences``."""
+    counts = magnitudes.counts.copy()  # ModelOpt writes into what others read later
+    counts[0] = first
+    found = divergences(counts, levels, fewest, inset, magnitudes.beyond)
     # Ties are real (a sparse histogram quantizes without loss at several i), and the sums are good
     # to 1e-13: what lies within ten times that of the minimum is one with it.
     return fewest + int(np.flatnonzero(found <= found.min() + _TIE)[-1])

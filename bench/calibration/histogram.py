@@ -1,34 +1,17 @@
-"""Histograms of one tensor: the fine one that is collected, and coarser ones cut out of it."""
+"""Histograms of one tensor, as calibrators read them: cut out of the bins of ``grid``."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bench.calibration.grid import FINE, Counts
 from bench.errors import ConfigError
-
-Counts = npt.NDArray[np.int64]
-
-FINE = 1 << 14
-"""Fine bins on either side of zero: 4 to 8 in each of the 2048 bins of |x| that calibrators read.
-
-2^14 keeps a tensor at 256 KiB and the counters in the cache. Against a histogram of |x| made with
-the final maximum known, the entropy threshold of 280 tensors of five networks was the very same bin
-for 84 % (2^15: 91 %, 2^16: 95 %), the 99.99 % percentile for 96 %.
-"""
 
 MOST_BINS = FINE // 4
 """The finest histogram that a snapshot gives: zero and the maximum keep their bins."""
-
-
-LEAST_EXPONENT = 14 - 126
-LEAST_RANGE = 2.0**LEAST_EXPONENT
-"""The range of the smallest grid, 2e-34. Its bins are 2^-126 wide, so that all subnormal values lie
-in the first one, also on threads that flush them to zero; below, |x| is not resolved."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +20,13 @@ class Magnitudes:
 
     Bin i counts the values from (i - shift) * width up to (i + 1 - shift) * width. With shift 0.5
     it is centred on i * width and holds the values nearest to that; with shift 0 it begins there.
+    ``beyond`` is how many values lie above the last bin.
     """
 
     counts: Counts
     width: float
     shift: float
+    beyond: int = 0
 
     def __post_init__(self) -> None:
         self.counts.setflags(write=False)
@@ -75,37 +60,3 @@ def regrid(fine: Counts, edges: npt.NDArray[np.float64]) -> Counts:
     share = np.rint((edges - whole) * fine[whole]).astype(np.int64)
     below = np.append((np.cumsum(fine) - fine)[whole] + share, fine.sum())
     return np.diff(below, prepend=0)
-
-
-def range_exponent(amax: float) -> int:
-    """The smallest e, from LEAST_EXPONENT up, such that ``amax`` <= 2^e."""
-    if amax <= LEAST_RANGE:
-        return LEAST_EXPONENT
-    fraction, exponent = math.frexp(amax)  # amax = fraction * 2^exponent, 0.5 <= fraction < 1
-    return exponent - 1 if fraction == 0.5 else exponent
-
-
-def coarser(counts: Counts, doublings: int) -> Counts:
-    """``counts`` (2, FINE + 1) after so many doublings of the range: bin i moves to i >> doublings.
-
-    The top bin moves with them: where the old range ended, a coarser bin begins.
-    """
-    if doublings == 0:
-        return counts
-    starts = np.arange(0, FINE + 1, 1 << min(doublings, 15))
-    merged = np.zeros_like(counts)
-    merged[:, : starts.size] = np.add.reduceat(counts, starts, axis=1)
-    return merged
-
-
-def packed(counts: Counts) -> npt.NDArray[Any]:
-    """``counts`` for a file: trailing zeros cut, in as few bytes as they need."""
-    cut = counts[: counts.size - int(np.argmax(counts[::-1] != 0))] if counts.any() else counts[:0]
-    return cut.astype(np.min_scalar_type(cut.max(initial=0)))
-
-
-def unpacked(packed: npt.NDArray[Any]) -> Counts:
-    """The FINE + 1 counts of which ``packed`` made its argument."""
-    counts = np.zeros(FINE + 1, np.int64)
-    counts[: packed.size] = packed
-    return counts

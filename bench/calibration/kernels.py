@@ -22,6 +22,7 @@ _LANES = 2
 matters where values repeat (the zeros of ReLU, the grey of letterboxes)."""
 
 _SMALL = 1 << 16  # up to so many values one lane: to add and clear another would cost more
+_NORMAL = 1 << 8  # the upper bits of 2^-126, below which values are subnormal
 _BLOCK = 1 << 10  # values whose bins are found at once, in registers; then they are counted
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
@@ -48,6 +49,9 @@ def tally(
     begin: int,
     scale: np.float32,
     end: np.float32,
+    offset: int,
+    knee: int,
+    first: int,
     scratch: npt.NDArray[np.int32],
     counts: npt.NDArray[np.int32],
     extremes: npt.NDArray[np.float32],
@@ -60,8 +64,13 @@ def tally(
 
     ``values`` (images, n) float32, contiguous, n > 0, of at most MOST_VALUES; ``begin`` and the
     result count through all of them. ``counts`` (2, bins) int32: a value goes to
-    ``[value < 0, floor(|value| * scale)]``, which must lie below ``bins`` up to ``end``. ``scale``
-    should be a power of two: the product is then exact.
+    ``[value < 0, offset + floor(|value| * scale)]``, which must lie below ``bins`` up to ``end``.
+    ``scale`` should be a power of two: the product is then exact.
+
+    Small values go to bins that are finer towards zero: with t the upper 16 bits of |value|'s 31
+    (the exponent and 8 bits of the fraction), values with t < ``knee`` go to bin t - ``first``,
+    those too small for the bins to bin 0, and subnormal ones to that of t = 255. A ``knee`` of 0:
+    there are no such bins.
     """
     bins, size = counts.shape[1], values.shape[1]
     lanes = _LANES if values.size > _SMALL else 1
@@ -70,6 +79,8 @@ def tally(
     # -NaN, -inf first and inf, NaN last: one integer minimum and maximum, which vectorise, stand
     # for minimum, maximum and the search for non-finite values, which as floats would not.
     highest = np.array([end], np.float32).view(np.int32)[0]
+    knee_, first_, offset_ = np.int32(knee), np.int32(first), np.int32(offset)
+    lowest = np.int32(max(0, _NORMAL - 1 - first))
     places = np.empty(_BLOCK, np.uint32)  # unsigned: an index that needs no test for "from the end"
     position = begin
     reach = np.zeros(2, np.float32)  # of both sides
@@ -89,7 +100,11 @@ def tally(
                 low, high = min(low, key), max(high, key)
                 # -0.0 is no negative value: its bin is that of 0.0.
                 side = np.int32(bins) if block[j] < 0 else np.int32(0)
-                places[j] = np.uint32(np.int32(abs(block[j]) * scale) + side)
+                t = np.int32((block_bits[j] & np.int32(0x7FFFFFFF)) >> np.int32(15))
+                small = max(np.int32(t - first_), lowest)
+                large = np.int32(np.int32(abs(block[j]) * scale) + offset_)
+                place = small if t < knee_ else large
+                places[j] = np.uint32(place + side)
             fits = low >= -highest - 1 and high <= highest
             if fits:
                 even = block.size & ~3
@@ -110,7 +125,7 @@ def tally(
             reach[:] = end
             break
     for sign in range(2):
-        used = int(min(reach[sign], end) * scale) + 1
+        used = offset + int(min(reach[sign], end) * scale) + 1
         for lane in range(lanes):
             for i in range(used):
                 counts[sign, i] += scratch[lane, sign, i]

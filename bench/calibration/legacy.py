@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from bench.calibration.histogram import Magnitudes
+from bench.calibration.resolution import end_of_smallest
 from bench.calibration.statistics import Snapshot
 from bench.errors import ConfigError
 
@@ -29,7 +30,8 @@ class Legacy:
     Our reading: the regression is a least-squares line through the logarithms of the non-empty bins
     beyond cutoff * max|x|, and the maximum is where it comes down to one value a bin. Where there
     is no falling line, as nothing lies beyond a cutoff of 1, the quantile counts. Neither exceeds
-    the largest value seen, and the quantile is the end of the bin in which it is reached.
+    the largest value seen, and the quantile is the end of the bin in which it is reached, of a
+    finer one where an outlier makes 2048 bins too wide (``end_of_smallest``).
 
     TensorRT runs it after layer fusion. Raises ConfigError unless 0 < quantile <= 1 and
     0 <= regression_cutoff <= 1.
@@ -60,8 +62,7 @@ class Legacy:
             return min(bins * magnitudes.width, snapshot.amax)
         # In whole numbers: 0.9999 * 10000 in floating point may or may not ask for one value more.
         needed = math.ceil(Fraction(str(self.quantile)) * snapshot.count)
-        index = int(np.searchsorted(np.cumsum(magnitudes.counts), needed))
-        return min(magnitudes.upper_edge(index), snapshot.amax)
+        return end_of_smallest(snapshot, needed)
 
 
 def _tail_end(magnitudes: Magnitudes, cutoff: float) -> float | None:

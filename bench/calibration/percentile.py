@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
-import numpy as np
-
+from bench.calibration.resolution import end_of_smallest
 from bench.calibration.statistics import Snapshot
 from bench.errors import ConfigError
 
@@ -22,6 +21,8 @@ class Percentile:
     histogram (``scripts/parity_modelopt.py``: all 229 tensors of four networks). The threshold is
     that bin's *upper* edge, so that at least the share asked for is kept, but never above the
     largest value seen. ModelOpt and onnxruntime take the lower edge, one bin less, and keep less.
+    Where 2048 bins are too wide to tell, as below an outlier, finer ones answer
+    (``end_of_smallest``).
 
     Raises ConfigError unless 0 < percentile <= 100.
     """
@@ -41,8 +42,6 @@ class Percentile:
 
     def amax(self, snapshot: Snapshot) -> float:
         """The upper edge of the bin that holds the percentile, at most ``snapshot.amax``."""
-        magnitudes = snapshot.magnitudes()
         # In whole numbers: 0.9999 * 10000 in floating point may or may not ask for one value more.
         needed = math.ceil(Fraction(str(self.percentile)) / 100 * snapshot.count)
-        index = int(np.searchsorted(np.cumsum(magnitudes.counts), needed))
-        return min(magnitudes.upper_edge(index), snapshot.amax)
+        return end_of_smallest(snapshot, needed)

@@ -3,10 +3,10 @@
 The result must not depend on how the images were cut into batches or in which order partial results
 were added up: TensorRT's guide warns that its own histogram does, and in ONNX Runtime the order
 alone moved a threshold by a factor of 25. So nothing here is set by the first batch. The histogram
-covers [0, 2^e], with e the smallest integer such that max|x| <= 2^e, in ``FINE`` equal bins; a
-larger value raises e, and bins are merged in pairs until the range fits. A bin holds its lower edge
-(floor), so two neighbours make exactly one bin of the coarser grid, and since a power of two scales
-every edge without rounding, the counts are those of one pass over all values, bit for bit.
+covers [0, 2^e], with e the smallest integer such that max|x| <= 2^e, in the bins of ``grid``; a
+larger value raises e, and bins are merged until the range fits. A bin holds its lower edge (floor),
+so bins that merge make exactly one bin of the coarser grid, and since a power of two scales every
+edge without rounding, the counts are those of one pass over all values, bit for bit.
 
 Only the extremes of each image, for rules that follow their course, have an order and grow: eight
 bytes an image and tensor (14 MB for 5000 images and 350 tensors).
@@ -23,34 +23,43 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.calibration.histogram import (
+from bench.calibration.grid import (
+    BINS,
+    EDGES,
     FINE,
     LEAST_EXPONENT,
+    LOW,
     Counts,
-    Magnitudes,
-    check_bins,
     coarser,
+    count_below,
+    equal_bins,
+    first_pattern,
     packed,
     range_exponent,
-    regrid,
     unpacked,
 )
+from bench.calibration.histogram import Magnitudes, check_bins, regrid
 from bench.calibration.kernels import MOST_VALUES, make_scratch, tally
 from bench.errors import DataError
 
 _LARGEST = float(np.finfo(np.float32).max)
 _GRIDS = {
-    exponent: (np.float32(FINE * 2.0**-exponent), np.float32(min(2.0**exponent, _LARGEST)))
+    exponent: (
+        np.float32(FINE * 2.0**-exponent),
+        np.float32(min(2.0**exponent, _LARGEST)),
+        LOW,
+        *first_pattern(exponent),
+    )
     for exponent in range(LEAST_EXPONENT, 129)
 }
-"""Of each range: what a magnitude is multiplied with to find its bin, and the largest one in it."""
+"""What ``tally`` wants to know of each range, by its exponent: scale, end, offset, knee, first."""
 
 
 class _Own(local):
     """What every thread needs for itself."""
 
     def __init__(self) -> None:
-        self.scratch = make_scratch(FINE + 1)
+        self.scratch = make_scratch(BINS)
 
 
 _own = _Own()
@@ -74,10 +83,10 @@ class TensorStatistics:
         self._extremes = np.zeros((0, 2), np.float32)  # a row an image; longer than needed
         self._images = 0
         self._exponent = LEAST_EXPONENT
-        # Positive and negative side; the last bin holds the value 2^e itself. The recent values are
-        # counted in half the memory, which is what counting costs.
-        self._counts: Counts = np.zeros((2, FINE + 1), np.int64)
-        self._recent = np.zeros((2, FINE + 1), np.int32)
+        # Positive and negative side. The recent values are counted in half the memory, which is
+        # what counting costs.
+        self._counts: Counts = np.zeros((2, BINS), np.int64)
+        self._recent = np.zeros((2, BINS), np.int32)
         self._recent_values = 0
         self._lock = Lock()
 
@@ -140,15 +149,14 @@ class TensorStatistics:
         place = self._make_room(len(snapshot.extremes), None)
         self._extremes[place : place + len(snapshot.extremes)] = snapshot.extremes
         self._count += snapshot.count
-        counts = np.stack((snapshot.positive, snapshot.negative))
-        self._counts += coarser(counts, self._exponent - snapshot.exponent)
+        self._counts += coarser(snapshot.counts, self._exponent - snapshot.exponent)
 
     def snapshot(self) -> Snapshot:
         """What was seen up to now, as an immutable value."""
-        positive, negative = self._counts + self._recent
+        counts = self._counts + self._recent
         low, high = (self._low, self._high) if self._count else (0.0, 0.0)
         seen = self._extremes[: self._images].copy()
-        return Snapshot(self.name, self._count, low, high, self._exponent, positive, negative, seen)
+        return Snapshot(self.name, self._count, low, high, self._exponent, counts, seen)
 
     def _cover(self, low: float, high: float) -> None:
         if low >= self._low and high <= self._high:
@@ -183,10 +191,10 @@ class TensorStatistics:
 class Snapshot:
     """What one tensor showed up to some image. Its arrays are read-only.
 
-    ``count`` values between ``min`` and ``max`` (all zero where nothing was seen). ``positive``
-    counts the values from zero up, ``negative`` those below: (FINE + 1,) int64 each, where bin i
-    holds i * w <= |x| < (i + 1) * w with w = 2^exponent / FINE. ``extremes`` (images, 2) float32:
-    the lowest and the highest value of each image, in order.
+    ``count`` values between ``min`` and ``max`` (all zero where nothing was seen). ``counts``
+    (2, BINS) int64: the values from zero up, and those below, in the bins of ``grid``, where bin i
+    holds EDGES[i] * w <= |x| < EDGES[i + 1] * w with w = 2^exponent / FINE. ``extremes`` (images,
+    2) float32: the lowest and the highest value of each image, in order.
     """
 
     name: str
@@ -194,12 +202,11 @@ class Snapshot:
     min: float
     max: float
     exponent: int
-    positive: Counts
-    negative: Counts
+    counts: Counts
     extremes: npt.NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        for own in (self.positive, self.negative, self.extremes):
+        for own in (self.counts, self.extremes):
             own.setflags(write=False)
 
     @property
@@ -207,35 +214,60 @@ class Snapshot:
         """The largest |x|; 0.0 where only zeros, or nothing, were seen."""
         return max(abs(self.min), abs(self.max))
 
+    @property
+    def positive(self) -> Counts:
+        """The values from zero up in the equal bins alone, (FINE + 1,); bin i begins at i * w."""
+        return equal_bins(self.counts[0])
+
+    @property
+    def negative(self) -> Counts:
+        """Those below zero, likewise."""
+        return equal_bins(self.counts[1])
+
     def magnitudes(self, bins: int = 2048, end: float | None = None) -> Magnitudes:
         """The histogram of |x| on the grid of TensorRT's caches: ``bins`` + 1 bins up to ``end``.
 
         A value goes to the nearest multiple of end / bins, to the bit where end is a power of two
-        (see ``regrid``). ``end`` is amax, or larger: bins beyond amax are empty. Raises ConfigError
-        if ``bins`` is not within 1 .. MOST_BINS.
+        (see ``regrid``). Without an ``end`` it is amax. Of a larger one, the bins beyond amax are
+        empty; of a smaller one, what lies beyond is counted apart. Raises ConfigError if ``bins``
+        is not within 1 .. MOST_BINS.
         """
-        both = self.positive + self.negative
-        return self._magnitudes(both, bins, 0.5, self.amax if end is None else end)
+        return self._magnitudes(self.counts.sum(axis=0), bins, 0.5, end)
 
     def sides(self, bins: int) -> tuple[Magnitudes, Magnitudes]:
         """The magnitudes of the negative values and those of all others, apart."""
         return (
-            self._magnitudes(self.negative, bins, 0.5, self.amax),
-            self._magnitudes(self.positive, bins, 0.5, self.amax),
+            self._magnitudes(self.counts[1], bins, 0.5, None),
+            self._magnitudes(self.counts[0], bins, 0.5, None),
         )
 
     def floor_magnitudes(self, bins: int = 2048, end: float | None = None) -> Magnitudes:
         """The same in ``bins`` bins that begin at the multiples: numpy.histogram's."""
-        both = self.positive + self.negative
-        return self._magnitudes(both, bins, 0.0, self.amax if end is None else end)
+        return self._magnitudes(self.counts.sum(axis=0), bins, 0.0, end)
 
-    def _magnitudes(self, counts: Counts, bins: int, shift: float, end: float) -> Magnitudes:
+    def _magnitudes(self, counts: Counts, bins: int, shift: float, end: float | None) -> Magnitudes:
         check_bins(bins)
+        end = self.amax if end is None else end
         width = (end or 2.0**self.exponent) / bins  # of zeros any grid will do
-        edges = np.arange(1 - shift, bins, dtype=np.float64) * (width / 2.0**self.exponent * FINE)
+        in_fine = width / 2.0**self.exponent * FINE
+        if end < self.amax:
+            edges = np.arange(1 - shift, bins + 1, dtype=np.float64) * in_fine
+            below = count_below(counts, edges)
+            beyond = int(counts.sum() - below[-1])
+            return Magnitudes(np.diff(below, prepend=0), end / bins, shift, beyond)
+        edges = np.arange(1 - shift, bins, dtype=np.float64) * in_fine
         # Above amax nothing is left, not even of the fine bin that holds it.
         edges[edges > self.amax / 2.0**self.exponent * FINE] = FINE + 1
-        return Magnitudes(regrid(np.append(counts, 0), edges), end / bins, shift)
+        return Magnitudes(regrid(np.append(equal_bins(counts), 0), edges), end / bins, shift)
+
+    @property
+    def unit(self) -> float:
+        """The width of an equal bin of ``counts``."""
+        return 2.0**self.exponent / FINE
+
+    def edge(self, index: int) -> float:
+        """The magnitude at which bin ``index`` of ``counts`` begins, and the one before it ends."""
+        return float(EDGES[index]) * self.unit
 
     def signed_counts(self, bins: int) -> Counts:
         """The histogram of x itself: ``bins`` equal bins over [-amax, amax].
@@ -254,8 +286,8 @@ class Snapshot:
             "count": np.array(self.count, np.int64),
             "range": np.array([self.min, self.max]),
             "exponent": np.array(self.exponent, np.int64),
-            "positive": packed(self.positive),
-            "negative": packed(self.negative),
+            "positive": packed(self.counts[0]),
+            "negative": packed(self.counts[1]),
             "extremes": self.extremes,
         }
 
@@ -269,8 +301,7 @@ class Snapshot:
             min=low,
             max=high,
             exponent=int(arrays["exponent"]),
-            positive=unpacked(arrays["positive"]),
-            negative=unpacked(arrays["negative"]),
+            counts=np.stack((unpacked(arrays["positive"]), unpacked(arrays["negative"]))),
             extremes=arrays["extremes"],
         )
 
@@ -284,10 +315,7 @@ def joined(name: str, parts: Sequence[Snapshot]) -> Snapshot:
     if not seen:
         return TensorStatistics(name).snapshot()
     exponent = max(part.exponent for part in seen)
-    counts = sum(
-        coarser(np.stack((part.positive, part.negative)), exponent - part.exponent) for part in seen
-    )
-    positive, negative = np.asarray(counts)
+    counts = sum(coarser(part.counts, exponent - part.exponent) for part in seen)
     lows, highs = np.stack([part.extremes for part in seen], axis=-1).swapaxes(0, 1)
     return Snapshot(
         name,
@@ -295,7 +323,6 @@ def joined(name: str, parts: Sequence[Snapshot]) -> Snapshot:
         min(part.min for part in seen),
         max(part.max for part in seen),
         exponent,
-        positive,
-        negative,
+        np.asarray(counts),
         np.stack((lows.min(axis=-1), highs.max(axis=-1)), axis=-1),
     )

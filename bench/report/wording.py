@@ -264,6 +264,8 @@ HEADINGS = {
     "baseline_latency_p50_ms": "ONNX FP32 latency",
     "int8_mac_share": "INT8 MACs",
     "sqnr_db": "SQNR",
+    "sqnr_boxes_db": "SQNR of boxes",
+    "sqnr_scores_db": "SQNR of scores",
     "built_engine_bytes": "INT8 engine",
     "fp32_engine_bytes": "FP32 engine",
     "fp16_engine_bytes": "FP16 engine",

@@ -70,7 +70,12 @@ class Row:
     secondary_fp32: float | None = column("second metric, FP32", better="higher", default=None)
     secondary_int8: float | None = column("second metric, INT8", better="higher", default=None)
     sqnr_db: float | None = column(
-        "signal to quantization noise of the raw outputs", unit="dB", better="higher", default=None
+        "signal to quantization noise of the raw outputs, against FP32, on the first images: the "
+        "lowest of their parts (a detector's boxes and scores, a classifier's logits; of several "
+        "maps the worst), so that none can hide the noise of another",
+        unit="dB",
+        better="higher",
+        default=None,
     )
     agreement_db: float | None = column(
         "SQNR of the outputs behind int8 against another library's exact computation of the Q/DQ "
@@ -359,6 +364,18 @@ class Row:
         default=None,
     )
     n_classes: int | None = column("classes of the dataset", default=None)
+    sqnr_boxes_db: float | None = column(
+        "SQNR of a detector's raw boxes; of networks that sort their boxes by score, rank by rank",
+        unit="dB",
+        better="higher",
+        default=None,
+    )
+    sqnr_scores_db: float | None = column(
+        "SQNR of a detector's raw scores, objectness included",
+        unit="dB",
+        better="higher",
+        default=None,
+    )
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bench.calibration.histogram import FINE, MOST_BINS
+from bench.calibration.grid import BINS, EDGES, FINE, equal_bins, from_equal_bins
+from bench.calibration.histogram import MOST_BINS
 from bench.calibration.statistics import Snapshot, TensorStatistics, joined
 from bench.errors import ConfigError, DataError
 
@@ -85,6 +86,22 @@ def test_a_range_that_grows_through_all_exponents(order: int) -> None:
     assert whole.exponent == 127
     assert whole.positive[FINE] == 1
     assert whole.count == whole.positive.sum() == values.size
+
+
+@pytest.mark.parametrize("power", [0, -90, 100])
+def test_counts_below_an_outlier_are_exact_in_any_order(power: int) -> None:
+    rng = np.random.default_rng(power + 90)
+    values = (rng.standard_normal(4000) * 10.0 ** rng.uniform(-9, 2, 4000)).astype(np.float32)
+    values = np.ldexp(np.append(values, np.float32(-1e6)), power)
+    snapshot = look(values)
+    where = np.abs(values.astype(np.float64)) / snapshot.unit
+    place = np.searchsorted(EDGES, where, side="right") - 1
+    for side, counts in zip((values >= 0, values < 0), snapshot.counts, strict=True):
+        np.testing.assert_array_equal(counts, np.bincount(place[side], minlength=BINS))
+    for _ in range(3):
+        assert bits(look(*np.split(rng.permutation(values), [1, 7, 900, 901]))) == bits(snapshot)
+    growing = values[np.argsort(np.abs(values))]
+    assert bits(look(*growing)) == bits(look(*growing[::-1])) == bits(snapshot)
 
 
 @settings(deadline=None)
@@ -181,13 +198,18 @@ def test_a_snapshot_is_immutable_and_keeps_its_moment() -> None:
     statistics.update(np.array([100.0], np.float32))
     assert all_bits(snapshot) == before
     arrays = (
-        snapshot.positive, snapshot.negative, snapshot.extremes, snapshot.magnitudes().counts
+        snapshot.counts[0], snapshot.counts[1], snapshot.extremes, snapshot.magnitudes().counts
     )  # fmt: skip
     for array in arrays:
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
     with pytest.raises(AttributeError):
         snapshot.count = 1  # type: ignore[misc]
+
+
+def test_equal_bins_can_stand_for_all() -> None:
+    equal = np.random.default_rng(0).integers(0, 9, FINE + 1)
+    np.testing.assert_array_equal(equal_bins(from_equal_bins(equal)), equal)
 
 
 @settings(deadline=None)
@@ -201,7 +223,7 @@ def test_a_snapshot_survives_npz_and_pickle(values: np.ndarray) -> None:
         loaded = Snapshot.from_arrays(arrays)
     for copy in (loaded, pickle.loads(pickle.dumps(snapshot))):
         assert all_bits(copy) == all_bits(snapshot)
-        assert copy.positive.dtype == np.int64
+        assert copy.counts.dtype == np.int64
         assert (copy.name, copy.count, copy.min, copy.max, copy.exponent) == (
             ("x", snapshot.count, snapshot.min, snapshot.max, snapshot.exponent)
         )
@@ -209,7 +231,7 @@ def test_a_snapshot_survives_npz_and_pickle(values: np.ndarray) -> None:
 
 def test_large_counts_survive_npz() -> None:
     one = look(np.zeros(1, np.float32))
-    many = replace(one, count=2**40, positive=one.positive * 2**40)
+    many = replace(one, count=2**40, counts=one.counts * 2**40)
     statistics = seen()
     statistics.restore(many)
     loaded = Snapshot.from_arrays(statistics.snapshot().to_arrays())

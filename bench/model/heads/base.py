@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -14,6 +14,8 @@ from bench.model.detections import Detections
 
 Array = npt.NDArray[np.float32]
 Shape = tuple[int, ...]
+Parts = Mapping[str, Sequence[Array]]
+"""Raw outputs by what they hold, as views: "boxes" and "scores" of a detector, or "logits"."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,14 @@ class DetectionHead(Protocol):
         """Detections of one image, from its outputs with the batch axis cut off."""
         ...
 
+    def parts(self, outputs: Sequence[Array]) -> Parts:
+        """The same outputs as ``boxes`` and ``scores``, for comparisons of the raw values.
+
+        Boxes in pixels are hundreds of times larger than scores, in which alone they drown. Each
+        part holds one array per output that has some of it.
+        """
+        ...
+
 
 class ClassifierHead(Protocol):
     """A classifier's outputs to logits."""
@@ -47,6 +57,10 @@ class ClassifierHead(Protocol):
 
     def logits(self, outputs: Sequence[Array]) -> Array:
         """Scores of the classes (n_classes,) of one image; only their order matters."""
+        ...
+
+    def parts(self, outputs: Sequence[Array]) -> Parts:
+        """The same outputs as ``logits``."""
         ...
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.model.heads.base import Array, Shape, require_outputs
+from bench.model.heads.base import Array, Parts, Shape, require_outputs
 
 
 @dataclass(frozen=True)
@@ -20,3 +20,6 @@ class Classifier:
 
     def logits(self, outputs: Sequence[Array]) -> Array:
         return outputs[0]
+
+    def parts(self, outputs: Sequence[Array]) -> Parts:
+        return {"logits": outputs}

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.errors import ModelError
 from bench.model.detections import Detections
-from bench.model.heads.base import Array, Shape, grid, shown
+from bench.model.heads.base import Array, Parts, Shape, grid, shown
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,10 @@ class YoloV10Head:
 
     def decode(self, outputs: Sequence[Array]) -> Detections:
         return _from_rows(outputs[0], self.score)
+
+    def parts(self, outputs: Sequence[Array]) -> Parts:
+        """See ``_parts_of_rows``: ranks are compared."""
+        return _parts_of_rows(outputs[0])
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,27 @@ class DetectionsHead:
         valid = slice(max(int(count.reshape(-1)[0]), 0))
         return _above(boxes[valid], scores[valid], classes[valid], self.score)
 
+    def parts(self, outputs: Sequence[Array]) -> Parts:
+        """See ``_parts_of_rows``: ranks are compared, those beyond ``count`` included."""
+        if len(outputs) == 1:
+            return _parts_of_rows(outputs[0])
+        _, boxes, scores, _ = outputs
+        return {"boxes": [boxes], "scores": [scores]}
+
 
 def _from_rows(rows: Array, score: float) -> Detections:
     return _above(rows[:, :4], rows[:, 4], rows[:, 5], score)
+
+
+def _parts_of_rows(rows: Array) -> Parts:
+    """Boxes and scores of rows that the network has sorted by score, padded with zeros or not.
+
+    Two networks' rows compare rank with rank. Where two scores swap their order, the boxes swap
+    too, and an SQNR takes that for noise although no box has moved; a box that only one side shows
+    stands against zeros. So the boxes' SQNR is low even where little is lost, and the scores' is
+    what tells. Classes are names: to be wrong by one is no less wrong than by ten.
+    """
+    return {"boxes": [rows[:, :4]], "scores": [rows[:, 4]]}
 
 
 def _above(boxes: Array, scores: Array, classes: Array, score: float) -> Detections:

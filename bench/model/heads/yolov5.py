@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bench.model.detections import Detections
-from bench.model.heads.base import Array, Candidates, Shape, grid, require_outputs
+from bench.model.heads.base import Array, Candidates, Parts, Shape, grid, require_outputs
 from bench.model.heads.suppression import Suppression
 from bench.model.heads.yolov8 import corners
 
@@ -29,3 +29,7 @@ class YoloV5Head:
         # Cells without an object cannot reach the threshold: a product is at most one factor.
         likely = outputs[0][outputs[0][:, 4] > self.suppression.score]
         return self.suppression(Candidates(corners(likely[:, :4]), likely[:, 4:5] * likely[:, 5:]))
+
+    def parts(self, outputs: Sequence[Array]) -> Parts:
+        """Objectness is a score: a class counts for what both make of it."""
+        return {"boxes": [outputs[0][:, :4]], "scores": [outputs[0][:, 4:]]}

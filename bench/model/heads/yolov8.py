@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from bench.model.detections import Detections
-from bench.model.heads.base import Array, Candidates, Shape, grid, require_outputs
+from bench.model.heads.base import Array, Candidates, Parts, Shape, grid, require_outputs
 from bench.model.heads.suppression import Suppression
 
 
@@ -31,6 +31,9 @@ class YoloV8Head:
         likely = (outputs[0][4:] > self.suppression.score).any(axis=0)
         found = outputs[0][:, likely].T
         return self.suppression(Candidates(corners(found[:, :4]), found[:, 4:]))
+
+    def parts(self, outputs: Sequence[Array]) -> Parts:
+        return {"boxes": [outputs[0][:4]], "scores": [outputs[0][4:]]}
 
 
 def corners(centred: Array) -> Array:

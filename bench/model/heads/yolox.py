@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from bench.model.detections import Detections
-from bench.model.heads.base import Array, Candidates, Shape, grid, require_outputs
+from bench.model.heads.base import Array, Candidates, Parts, Shape, grid, require_outputs
 from bench.model.heads.suppression import Suppression
 
 
@@ -52,6 +52,12 @@ class YoloXHead:
                 np.concatenate([scores for _, scores in decoded]),
             )
         )
+
+    def parts(self, outputs: Sequence[Array]) -> Parts:
+        """Boxes are offsets in strides and logarithms of sizes; objectness is a score."""
+        # Channels come first in maps, and last where cells are rows.
+        channels = outputs if len(outputs) > 1 else [outputs[0].T]
+        return {"boxes": [own[:4] for own in channels], "scores": [own[4:] for own in channels]}
 
     def _decode_rows(self, rows: Array) -> Iterator[tuple[Array, Array]]:
         area = len(rows) / sum(1 / stride**2 for stride in self.strides)
