@@ -20,7 +20,14 @@ RULES=minmax,entropy,entropy2,entropy2_modelopt,percentile,mse,legacy,moving_ave
 BOTH=calibrator=minmax,entropy2
 SEEDS=calibration.seed=0,1,2
 
-bench() { "$PYTHON" -m bench --multirun "$@" "${TWO[@]}"; }
+CONFIRM=(confirm.seeds=0 confirm.roundings=0)
+
+bench() { "$PYTHON" -m bench --multirun "$@" "${TWO[@]}" "${CONFIRM[@]}"; }
+
+confirmed() { # as bench; the leaders are run with further calibration sets then
+    local CONFIRM=()
+    bench "$@"
+}
 
 keep() { # NAME: what stands in the record of the sweep
     mkdir -p "results/reference/record/$1"
@@ -29,16 +36,15 @@ keep() { # NAME: what stands in the record of the sweep
 }
 
 shapes() { # MODEL PLANS: all calibrators, sizes, plans and seeds on the drawn scenes
-    bench model="$1" calibrator=$RULES calibration.size=8,64 $SEEDS plan="$2" \
+    confirmed model="$1" calibrator=$RULES calibration.size=8,64 $SEEDS plan="$2" \
         sweep.out="$RECORD/$1-shapes"
     keep "$1-shapes"
 }
 
 coco() { # MODEL PLANS SEEDS: calibrators and plans; seeds and sizes
     local out=sweep.out=$RECORD/$1-coco
-    bench model="$1" "${COCO[@]}" $BOTH plan="$2" "$3" "$out"
-    bench model="$1" "${COCO[@]}" calibrator=percentile,mse plan="$2" "$out"
     bench model="$1" "${COCO[@]}" $BOTH calibration.size=8,32 "$3" "$out"
+    confirmed model="$1" "${COCO[@]}" $BOTH,percentile,mse plan="$2" "$3" "$out"
 }
 
 letterbox() { # MODEL PLANS: what of Entropy's loss comes from the padding of calibration images
@@ -85,22 +91,22 @@ one() {
     mobilenetv2) shapes mobilenetv2 all,float_depthwise ;;
     yolov8n) shapes yolov8n all,float_first,float_head ;;
     yolov8n-coco)
-        coco yolov8n all,float_first,float_head,float_first_and_head $SEEDS
         letterbox yolov8n all,float_head
+        coco yolov8n all,float_first,float_head,float_first_and_head $SEEDS
         keep "$1"
         ;;
     yolov5n-coco)
-        coco yolov5n all,float_first_and_head calibration.seed=0
         letterbox yolov5n all,float_head
+        coco yolov5n all,float_first_and_head calibration.seed=0
         keep "$1"
         ;;
     yolox_nano-coco)
-        coco yolox_nano all,float_first_and_head,float_depthwise $SEEDS
         letterbox yolox_nano all,float_depthwise
+        coco yolox_nano all,float_first_and_head,float_depthwise $SEEDS
         keep "$1"
         ;;
     resnet20-cifar10)
-        bench model=custom model.name=resnet20 model.path=models/resnet20_cifar10.onnx \
+        confirmed model=custom model.name=resnet20 model.path=models/resnet20_cifar10.onnx \
             model.head=classifier dataset=imagefolder dataset.name=cifar10 \
             dataset.root=datasets/cifar10_mini/val \
             dataset.calibration_root=datasets/cifar10_mini/calib \

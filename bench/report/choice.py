@@ -9,7 +9,7 @@ side.
    excludes zero, else *open*: more images would tell. A difference within rounding counts as equal.
 3. Among the equal ones those with the most calibration sets are preferred, then the fastest plan,
    if speeds were measured alone on one machine, then the fewest calibration images, then the least
-   loss. With a limit for the loss, all that surely keep it are good enough, and the fastest of them
+   loss. With a limit for the loss, all that are proven to keep it will do, and the fastest of them
    is preferred.
 
 The best of many looks better than it is. So all intervals here are as wide as to hold for every
@@ -97,7 +97,7 @@ def choose(
         best, reasons = _prefer(tied, comparable_speed, noise)
         rule = _explain(standings, margin, reasons)
     if len(results) == 1:
-        rule = "It is the only row measured."
+        rule = "It is the only configuration measured."
     allowed = wide[best.run_key]
     low, high = (known(end) for end in (allowed.low, allowed.high))
     return Choice(
@@ -199,11 +199,11 @@ def _fastest(
     pool, by_speed = _fast(_confirmed(fitting), comparable_speed)
     best, reason = _least_of(pool, noise)
     if len(fitting) == 1:
-        return best, f"It alone surely loses at most {100 * max_loss:g} % of FP32."
+        return best, f"It alone is proven to lose at most {100 * max_loss:g} % of FP32."
     decided = f"speed, then {reason}" if by_speed else reason
     return best, (
-        f"{plural(len(fitting), 'row')} surely lose at most {100 * max_loss:g} % of FP32; "
-        f"{decided} decided between them."
+        f"{plural(len(fitting), 'configuration')} are proven to lose at most {100 * max_loss:g} % "
+        f"of FP32; {decided} decided."
     )
 
 
@@ -272,17 +272,17 @@ def _explain(standings: Mapping[str, Standing], margin: float, reasons: Sequence
     if said:
         sentences = [f"A tie: {' and '.join(said)}; {', then '.join(reasons)} decided."]
     else:
-        sentences = [f"No other row is as accurate within the margin of {margin:.3f}."]
+        sentences = [f"No other configuration is as accurate within the margin of {margin:.3f}."]
     if counts["open"]:
         sentences.append(
-            f"Of {_others(counts['open'])} these images do not tell whether "
-            f"{'it loses' if counts['open'] == 1 else 'they lose'} more."
+            f"These images do not tell whether {_others(counts['open'])} "
+            f"{'loses' if counts['open'] == 1 else 'lose'} more."
         )
     if counts["worse"]:
-        verb = "loses" if counts["worse"] == 1 else "lose"
-        sentences.append(f"{_others(counts['worse'])} surely {verb} more.")
+        verb = "is" if counts["worse"] == 1 else "are"
+        sentences.append(f"{_others(counts['worse'])} {verb} proven to lose more.")
     return " ".join(sentences)
 
 
 def _others(count: int) -> str:
-    return "1 other row" if count == 1 else f"{count} other rows"
+    return "1 other configuration" if count == 1 else f"{count} other configurations"

@@ -127,11 +127,11 @@ class Answer:
             return ""
         limit = f"{100 * self.max_loss:g} % of FP32"
         if not self.fits:
-            return f"Every row surely loses more than {limit}."
+            return f"Every configuration is proven to lose more than {limit}."
         fit = self.choice.standings[self.best.run_key].fit
         if fit == "fits":
-            return f"It surely loses no more than {limit}."
-        return f"No row surely loses no more than {limit}: this one may, and may not."
+            return f"It is proven to lose no more than {limit}."
+        return f"No configuration is proven to lose no more than {limit}: this one may lose more."
 
     @property
     def scope(self) -> str:
@@ -212,7 +212,7 @@ class Summary:
 
     @property
     def outside(self) -> bool:
-        """Whether a limit for the loss is set, and any run surely loses more."""
+        """Whether a limit for the loss is set, and any run is proven to lose more."""
         return any(standing.fit == "outside" for standing in self.standings.values())
 
     @property

@@ -28,9 +28,9 @@ def test_names_the_row_that_loses_least(sweep):
     assert answer.best.speedup == 1.7
     assert answer.n_images == 400
     assert [tie.name for tie in answer.ties] == ["minmax, 64 calibration images, plan float_head"]
-    assert "A tie: 1 other row is as accurate within the margin of 0.006" in answer.rule
+    assert "A tie: 1 other configuration is as accurate within the margin of 0.006" in answer.rule
     assert "the least loss decided" in answer.rule
-    assert "10 other rows surely lose more" in answer.rule
+    assert "10 other configurations are proven to lose more" in answer.rule
     assert answer.runner_up is not None
     assert answer.runner_up.name == "minmax, 64 calibration images, plan float_head"
     assert "loses 0.005 mAP50-95" in answer.sentence
@@ -59,7 +59,10 @@ def test_tie_goes_to_the_faster(row):
     assert answer.best.run_key == fast.run_key
     assert answer.least.run_key == slow.run_key
     assert [tie.run_key for tie in answer.ties] == [slow.run_key]
-    assert "1 other row is as accurate within the margin of 0.006; speed decided" in answer.rule
+    assert (
+        "1 other configuration is as accurate within the margin of 0.006; speed decided"
+        in answer.rule
+    )
 
 
 def test_what_is_only_not_proven_worse_is_no_tie(row):
@@ -68,7 +71,7 @@ def test_what_is_only_not_proven_worse_is_no_tie(row):
     fast = row(plan="float_head", delta=-0.011, noise=0.01, int8_latency_p50_ms=20.0)
     answer = only(make_table([slow, fast]))
     assert answer.best.run_key == slow.run_key
-    assert "these images do not tell whether it loses more" in answer.rule
+    assert "These images do not tell whether 1 other configuration loses more" in answer.rule
     wide = summarize(make_table([slow, fast]), settings=Settings(margin=0.02)).answers[0]
     assert wide.best.run_key == fast.run_key
 
@@ -79,7 +82,7 @@ def test_a_difference_within_rounding_decides_nothing(row):
     table = make_table([slow, replace(fast, rounding_sd=0.0005)])
     answer = only(table)
     assert answer.best.run_key == fast.run_key
-    assert "1 other row differs by no more than rounding; speed decided" in answer.rule
+    assert "1 other configuration differs by no more than rounding; speed decided" in answer.rule
 
 
 def test_shuffled_latencies_of_one_plan_recommend_the_same(row):
@@ -155,7 +158,7 @@ def test_with_a_limit_the_fastest_that_surely_keeps_it_is_recommended(row):
     summary = summarize(make_table([least, fast, lost]), settings=LIMIT)
     (answer,) = summary.answers
     assert answer.best.run_key == fast.run_key
-    assert answer.budget == "It surely loses no more than 2 % of FP32."
+    assert answer.budget == "It is proven to lose no more than 2 % of FP32."
     assert {key: own.fit for key, own in summary.standings.items()} == {
         least.run_key: "fits", fast.run_key: "fits", lost.run_key: "outside",
     }  # fmt: skip
@@ -169,7 +172,8 @@ def test_where_nothing_keeps_the_limit_nothing_is_fit_to_deploy(row):
     assert summary.best_keys == frozenset()
     assert "plan=float_head" in answer.advice[0]
     assert (
-        "Every row surely loses more than 2 % of FP32. To try: plan=float_head" in answer.sentence
+        "Every configuration is proven to lose more than 2 % of FP32. To try: plan=float_head"
+        in answer.sentence
     )
 
 
@@ -177,7 +181,8 @@ def test_a_wide_interval_neither_keeps_a_limit_nor_breaks_it(row):
     (answer,) = summarize(make_table([row(delta=-0.005, noise=0.02)]), settings=LIMIT).answers
     assert answer.fits
     assert (
-        answer.budget == "No row surely loses no more than 2 % of FP32: this one may, and may not."
+        answer.budget
+        == "No configuration is proven to lose no more than 2 % of FP32: this one may lose more."
     )
 
 
