@@ -10,9 +10,11 @@ the time on 40 to 85 images, those of half-samples 93 to 97 %.
 Every system is scored on the same halves, so differences are paired: what is common to two systems
 (hard images stay hard after quantization) cancels.
 
-Calibration sets are a level of their own: their variance is added, and the degrees of freedom
-follow F. E. Satterthwaite, An approximate distribution of estimates of variance components,
-Biometrics Bulletin 2, 1946.
+Calibration sets are a level of their own: their variance is added, each level with the Student's t
+of its degrees of freedom (W. G. Howe, Approximate confidence limits on the mean of X + Y where X
+and Y are two tabled independent random variables, Journal of the American Statistical Association
+69, 1974). Satterthwaite's degrees of freedom would be too many whenever the few sets happen to lie
+close together: such 95 % intervals covered 87 to 93 % with 2 or 3 sets.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
+from scipy.special import stdtridf, stdtrit
 
 from bench.evaluation.bootstrap import Interval, Replicates, Weights
 
@@ -106,17 +108,23 @@ def rule_of_three(n_images: int) -> float:
 
 def with_sets(images: Uncertainty, values: Sequence[float]) -> Uncertainty:
     """Of a mean over calibration sets: ``images`` is its uncertainty over images, ``values`` are
-    those of each set. A single value tells nothing, and adds nothing."""
+    those of each set. A single value tells nothing, and adds nothing.
+
+    The degrees of freedom are those with which the interval of ``LEVEL`` is Howe's.
+    """
     if len(values) < 2:
         return images
     between = float(np.var(values, ddof=1)) / len(values)
     within = images.error**2
     if math.isnan(within) or between == 0:
         return images
-    freedom = (within + between) ** 2 / (
-        within**2 / images.freedom + between**2 / (len(values) - 1)
+    of_images, of_sets = (
+        float(stdtrit(freedom, (1 + LEVEL) / 2)) for freedom in (images.freedom, len(values) - 1)
     )
-    return Uncertainty(math.sqrt(within + between), images.bias, freedom)
+    error = math.sqrt(within + between)
+    reach = math.sqrt(of_images**2 * within + of_sets**2 * between)
+    freedom = float(stdtridf((1 + LEVEL) / 2, reach / error))
+    return Uncertainty(error, images.bias, freedom)
 
 
 def widening(deviations: npt.NDArray[np.float64], level: float = LEVEL) -> float:
