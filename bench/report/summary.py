@@ -328,16 +328,17 @@ def _calibrators(results: list[Result]) -> tuple[CalibratorRange, ...]:
 
 
 def _effects(rows: pd.DataFrame) -> tuple[AxisEffect, ...]:
-    """Of the calibration sets that all configurations have: those that only some were repeated with
-    would compare unlike configurations."""
-    together = [set(own) for _, own in rows.groupby(["rule", "setting", "calibration_size"])
-                ["calibration_seed"]]  # fmt: skip
-    rows = rows[rows["calibration_seed"].isin(set.intersection(*together))]
+    """How far the mean moves along each axis, over what was measured with every value of it: other
+    configurations would compare unlike with unlike."""
+    rows = rows.assign(all=0)
+    axes = [axis for axis in EFFECT_AXES if rows[axis].nunique() > 1]
     effects = []
-    for column, axis in EFFECT_AXES.items():
-        means = rows.groupby(column)["delta"].mean().sort_values(kind="stable")
-        if len(means) > 1:
+    for column in axes:
+        others = [axis for axis in axes if axis != column]
+        blocks = rows.groupby(["all", *others, column])["delta"].mean().unstack(column).dropna()
+        means = blocks.mean().sort_values(kind="stable")
+        if len(blocks):
             spread = float(means.iloc[-1] - means.iloc[0])
             best, worst = plain(means.index[-1]), plain(means.index[0])
-            effects.append(AxisEffect(axis, spread, best, worst))
+            effects.append(AxisEffect(EFFECT_AXES[column], spread, best, worst))
     return tuple(sorted(effects, key=lambda effect: -effect.spread))

@@ -54,6 +54,11 @@ def test_explicit_yields_a_full_row(run: Bench, fake_tensorrt: Callable[..., Any
         "output_amax_share",  # of placement=implicit
         "f1_threshold_fp32", "f1_threshold_int8", "f1_fp32", "f1_int8",  # of detection
         "f1_int8_at_fp32_threshold", "f1_kept_ci_low", "f1_kept_ci_high",
+        "f1_loss_ci_low", "f1_loss_ci_high", "images_per_class", "sqnr_boxes_db",
+        "sqnr_scores_db",
+        "rounding_sd",  # of what a sweep recommends
+        *(f"{kind}_latency_p{p}_ms" for kind in ("int8", "fp32", "fp16", "baseline")
+          for p in (90, 99)),  # of so few rounds
         "built_engine_s", "fp32_engine_bytes", "fp32_engine_s",  # of builders
         "fp16_engine_bytes", "fp16_engine_s",
         "builder_warnings",

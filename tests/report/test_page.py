@@ -244,3 +244,22 @@ def test_script_fails_in_one_line(tmp_path):
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert "table.csv does not exist" in done.stderr
+
+
+def test_script_asks_the_same_rows_with_another_limit(row, tmp_path):
+    write_table(make_table([row(delta=-0.05, noise=0.002)]), tmp_path)
+
+    def ask(*options: str) -> str:
+        done = subprocess.run(
+            [sys.executable, SCRIPT, tmp_path, *options],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return (tmp_path / "report.html").read_text()
+
+    assert "fit to deploy" not in ask()
+    assert "Nothing here is fit to deploy" in ask("--max-loss=1%")
+    assert "Nothing here is fit to deploy" in ask()  # it stays until another is given
+    assert "It is proven to lose no more than 20 % of FP32." in ask("--max-loss=20%")

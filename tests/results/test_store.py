@@ -10,6 +10,7 @@ import pytest
 
 from bench.errors import DataError
 from bench.results.store import RowStore
+from bench.results.table import make_table
 
 
 def test_what_was_added_comes_back_in_the_order_of_its_start(tmp_path, full_row):
@@ -78,3 +79,18 @@ def test_a_foreign_file_is_named_in_one_line(tmp_path, full_row, content):
     assert str(foreign) in text
     assert "Move it away" in text
     assert "\n" not in text
+
+
+def test_what_rounding_does_is_read_with_the_row(tmp_path, full_row):
+    store, row = RowStore(tmp_path), full_row(run_key="a", rounding_sd=None)
+    store.add(row, {})
+    assert not store.has_rounding(row.run_key)
+    store.add_rounding(row.run_key, [0.500, 0.502, 0.501])
+    assert store.has_rounding(row.run_key)
+    assert store.rows()[0].rounding_sd == pytest.approx(0.001)
+    assert make_table(store.rows())["rounding_sd"].tolist() == pytest.approx([0.001])
+    store.add_rounding(row.run_key, [])  # of an engine that offers no exact computation
+    assert store.rows()[0].rounding_sd is None
+    (tmp_path / "rounding" / f"{row.run_key}.json").write_text("[1")
+    with pytest.raises(DataError, match="does not say what rounding does"):
+        store.rows()
