@@ -18,7 +18,8 @@ from bench.evaluation.interval import LEVEL
 @dataclass(frozen=True, eq=False)
 class Effect:
     """An effect with its 95 % interval; ``error`` is its standard error, with ``freedom`` degrees
-    of freedom. ``low`` and ``high`` are None where nothing tells how sure the effect is.
+    of freedom. ``low`` and ``high`` are None where nothing tells how sure the effect is. ``by_set``
+    are the effects of each calibration set, where there are several.
     """
 
     value: float
@@ -27,6 +28,7 @@ class Effect:
     error: float = math.nan
     freedom: float = math.inf
     basis: str = ""
+    by_set: tuple[float, ...] = ()
 
     def p_value(self, threshold: float) -> float:
         """Two-sided, that the effect is the threshold: by Student's t."""
@@ -78,7 +80,7 @@ def _effect(difference: Difference, basis: str) -> Effect:
     known = difference.uncertainty
     interval = known.interval(difference.value)
     low, high = (None if math.isnan(end) else end for end in (interval.low, interval.high))
-    return Effect(difference.value, low, high, known.error, known.freedom, basis)
+    return Effect(difference.value, low, high, known.error, known.freedom, basis, difference.by_set)
 
 
 def _map(effect: Effect, scale: float, shift: float) -> Effect:
@@ -94,6 +96,7 @@ def _map(effect: Effect, scale: float, shift: float) -> Effect:
         effect.error / scale,
         effect.freedom,
         effect.basis,
+        tuple(map(change, effect.by_set)),
     )
 
 

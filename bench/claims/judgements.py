@@ -35,7 +35,7 @@ def records_of(rows: pd.DataFrame) -> tuple[Record, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Difference:
-    """A mean difference, ``sets`` calibration sets behind it.
+    """A mean difference; ``by_set`` are those of each calibration set.
 
     ``halves`` are its values on the half-samples of the images; None where the runs kept none: the
     uncertainty is then made of the rows' own intervals, and is wider than a paired one.
@@ -44,7 +44,7 @@ class Difference:
     value: float
     uncertainty: Uncertainty
     halves: Replicates | None
-    sets: int
+    by_set: tuple[float, ...]
 
     @property
     def paired(self) -> bool:
@@ -67,7 +67,7 @@ class Judgements:
             return _paired(values, halves, kept[0])
         errors = [_own_error(row) for row in rows]
         images = Uncertainty(float(np.mean(errors)), 0.0, _freedom(rows[0]))
-        return Difference(float(np.mean(values)), with_sets(images, values), None, len(values))
+        return Difference(float(np.mean(values)), with_sets(images, values), None, tuple(values))
 
     def difference(self, firsts: Sequence[Record], seconds: Sequence[Record]) -> Difference:
         """First minus second, of the calibration sets that both have (of all where none is)."""
@@ -84,12 +84,14 @@ class Judgements:
             values = [float(one["delta"]) - float(two["delta"]) for one, two in pairs]
             errors = [math.hypot(*map(_own_error, pair)) for pair in pairs]
             images = Uncertainty(float(np.mean(errors)), 0.0, _freedom(pairs[0][0]))
-            return Difference(float(np.mean(values)), with_sets(images, values), None, len(pairs))
+            return Difference(
+                float(np.mean(values)), with_sets(images, values), None, tuple(values)
+            )
         one, two = self.loss(firsts), self.loss(seconds)
         error = math.hypot(one.uncertainty.error, two.uncertainty.error)
         freedom = min(one.uncertainty.freedom, two.uncertainty.freedom)
         apart = Uncertainty(error, 0.0, freedom)
-        return Difference(one.value - two.value, apart, None, min(one.sets, two.sets))
+        return Difference(one.value - two.value, apart, None, ())
 
     def _pair(self, first: Record, second: Record) -> Replicates | None:
         """First minus second on the half-samples; None unless both were judged by one truth."""
@@ -109,7 +111,7 @@ class Judgements:
 def _paired(values: Sequence[float], halves: Sequence[Replicates], one: Resampled) -> Difference:
     value, mean = float(np.mean(values)), np.asarray(np.mean(halves, axis=0))
     images = over_images(value, mean, one.n_images, one.least_error)
-    return Difference(value, with_sets(images, values), mean, len(values))
+    return Difference(value, with_sets(images, values), mean, tuple(values))
 
 
 def _by_set(firsts: Sequence[Record], seconds: Sequence[Record]) -> list[tuple[Record, Record]]:

@@ -30,6 +30,7 @@ from bench.claims.wording import (
     Status,
     basis_of,
     configurations,
+    disagreement,
     is_corrected,
     limit,
     listed,
@@ -107,7 +108,8 @@ def judge(claim: Claim, table: pd.DataFrame, judgements: Judgements) -> Verdict:
         return _verdict(claim, "not measured", _how_to_measure(claim), ())
     groups = _decide(found, claim.test)
     verdict, text = _combine(groups, claim)
-    return _verdict(claim, verdict, f"{text} {scope(groups, claim.test)}", groups)
+    said = " ".join([text, *disagreement(groups, claim.test), scope(groups, claim.test)])
+    return _verdict(claim, verdict, said, groups)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -183,6 +185,8 @@ def _decide(found: Sequence[_Found], test: Criterion) -> tuple[Group, ...]:
             own.effect.basis,
             own.rows,
             own.sets,
+            min(own.effect.by_set, default=None) if own.sets > 1 else None,
+            max(own.effect.by_set, default=None) if own.sets > 1 else None,
         )
         for own, p_value in zip(found, adjusted, strict=True)
     )

@@ -28,7 +28,8 @@ UNITS = {
 class Group:
     """One group's verdict. ``p_value`` is corrected (Holm); None where there is no such test.
 
-    ``sets`` is how many calibration sets its effect is the mean of.
+    ``sets`` is how many calibration sets its effect is the mean of, ``sets_low`` to ``sets_high``
+    the range of their own effects (None of a single set).
     """
 
     setting: Mapping[str, str]
@@ -40,6 +41,13 @@ class Group:
     basis: str
     rows: tuple[str, ...]
     sets: int = 1
+    sets_low: float | None = None
+    sets_high: float | None = None
+
+    def disagrees(self, threshold: float) -> bool:
+        """Whether its calibration sets lie on both sides of the threshold."""
+        low, high = self.sets_low, self.sets_high
+        return low is not None and high is not None and low < threshold < high
 
 
 def is_corrected(groups: Sequence[Group]) -> bool:
@@ -91,6 +99,27 @@ def _count(groups: Sequence[Group], *axes: str) -> int:
     return len({tuple(group.setting.get(axis, "") for axis in axes) for group in groups})
 
 
+def disagreement(groups: Sequence[Group], test: Criterion) -> list[str]:
+    """The sentence about undecided configurations whose calibration sets disagree, if any."""
+    apart = [g for g in groups if g.status == "undecided" and g.disagrees(test.threshold)]
+    if not apart:
+        return []
+    worst = max(apart, key=lambda group: (group.sets_high or 0) - (group.sets_low or 0))
+    low, high = (share(end, test) for end in (worst.sets_low or 0.0, worst.sets_high or 0.0))
+    return [
+        f"It varies with the calibration set: of {len(apart)} undecided "
+        f"{'configuration' if len(apart) == 1 else 'configurations'} the sets lie on both sides of "
+        f"{limit(test)}, at most from {low} to {high}."
+    ]
+
+
+def share(value: float, test: Criterion) -> str:
+    """An effect in its unit."""
+    if test.quantity == "ratio":
+        return f"{value:.3g}x"
+    return f"{100 * value:+.1f} %" if "share" in UNITS[test.quantity] else f"{value:+.3f}"
+
+
 def scope(groups: Sequence[Group], test: Criterion) -> str:
     """Of what a verdict speaks: models, images and calibration sets."""
     named = list(dict.fromkeys(group.setting.get("model", "") for group in groups))
@@ -124,7 +153,7 @@ def word(groups: Sequence[Group], test: Criterion) -> str:
         return f"undecided (the interval includes {limit(test)}, or Holm's correction does)"
     if all(group.ci_low == group.ci_high == group.effect == 0 for group in groups):
         return "a tie, identical image by image,"
-    return "a tie (the interval includes 0, or Holm's correction does)"
+    return "undecided (the interval includes 0, or Holm's correction does)"
 
 
 def limit(test: Criterion) -> str:

@@ -242,6 +242,8 @@ def test_calibration_sets_are_one_group_whose_interval_covers_others(tmp_path):
     assert found.effect == pytest.approx((0.5 - 0.3 - 0.3) / 3)
     assert found.ci_low < -0.5 and found.ci_high > 0.5  # two degrees of freedom
     assert "3 calibration sets each" in found.text
+    assert "It varies with the calibration set" in found.text
+    assert "on both sides of 0, at most from -0.300 to +0.500" in found.text
     assert "what another calibration set would give is not known" in alone[0].text
 
 

@@ -27,8 +27,8 @@ def test_both_intervals_stand_beside_each_other(seeded):
     assert best.spread is not None
     assert best.spread.accuracies == "3 calibration sets: 0.588 to 0.592"
     assert best.spread.differences == "3 calibration sets: −0.012 to −0.008"
-    # Over images alone it would be −0.014 to −0.006: sets vary by 0.002 too (of three only), and four
-    # configurations were to choose from.
+    # Over images alone it would be −0.014 to −0.006: sets vary by 0.002 too (there are only three),
+    # and four configurations were to choose from.
     assert best.interval == "−0.023 to +0.003"
     assert "3 calibration sets: −0.012 to −0.008" in summarize(seeded).answers[0].sentence
 
