@@ -28,6 +28,10 @@ from tests.evaluation.populations import Pictures, Population, Scenes
 POPULATION = 10_000
 JITTER = 0.3
 TABLE_WIDTH = 190
+HEADS = (
+    "metric", "images", "of a class", "rows x sets", "INT8 - FP32", "bootstrap", "half-samples",
+    "best, naive", "best, widened", "false gains, naive", "widened", "too few images", "trials",
+)  # fmt: skip
 POOL = 50
 """Calibration sets that a configuration's are drawn from."""
 SET_SPREAD = 0.15
@@ -138,15 +142,19 @@ def simulate_all(share: float = 1.0, processes: int | None = None) -> Iterator[L
         yield from pool.map(simulate, SETTINGS, [share] * len(SETTINGS))
 
 
-def coverage_table(lines: Sequence[Line]) -> Table:
-    """For a terminal."""
+def simulate_to(path: Path, share: float = 1.0) -> list[Line]:
+    """Every setting; the table as CSV grows line by line."""
+    lines = []
+    for line in simulate_all(share):
+        lines.append(line)
+        write_csv(lines, path)
+    return lines
+
+
+def print_lines(lines: Sequence[Line]) -> None:
+    """For a terminal, or for a file as wide as it has to be."""
     table = Table()
-    heads = (
-        "metric", "classes", "images", "a class", "rows x sets", "INT8 - FP32", "bootstrap",
-        "half-samples", "best, naive", "best, widened", "false gains", "widened", "too few images",
-        "trials",
-    )  # fmt: skip
-    for index, head in enumerate(heads):
+    for index, head in enumerate(HEADS):
         table.add_column(head, justify="right" if index else "left")
     for line in lines:
         shares = (
@@ -154,8 +162,7 @@ def coverage_table(lines: Sequence[Line]) -> Table:
             line.false_gains_naive, line.false_gains_widened,
         )  # fmt: skip
         table.add_row(
-            line.metric,
-            str(line.classes or ""),
+            f"{line.metric}, {line.classes} classes" if line.classes else line.metric,
             str(line.images),
             "" if line.images_per_class is None else f"{line.images_per_class:.1f}",
             f"{line.rows} x {line.sets}",
@@ -164,7 +171,7 @@ def coverage_table(lines: Sequence[Line]) -> Table:
             "yes" if line.too_few_images else "",
             f"{line.trials_one}, {line.trials_best}",
         )
-    return table
+    Console(width=TABLE_WIDTH).print(table)
 
 
 def write_csv(lines: Sequence[Line], path: Path) -> None:
@@ -196,11 +203,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("results/benchmark/coverage.csv"))
     parser.add_argument("--trials", type=float, default=1.0, metavar="SHARE", help="of the trials")
     given = parser.parse_args(arguments)
-    lines = []
-    for line in simulate_all(given.trials):
-        lines.append(line)
-        write_csv(lines, given.out)
-    Console(width=TABLE_WIDTH).print(coverage_table(lines))
+    lines = simulate_to(given.out, given.trials)
+    print_lines(lines)
 
 
 if __name__ == "__main__":
