@@ -115,7 +115,7 @@ format: $(VENV)/.installed ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-benchmark: $(VENV)/.installed ## Measure what calibration costs, beside ONNX Runtime's own tool (MODEL_PATH= OUT=)
+benchmark: $(VENV)/.installed ## Measure what calibration costs, and how often intervals cover (MODEL_PATH= OUT=)
 	$(BIN)/python -m tests.benchmarks $(strip $(call given,--model,$(MODEL_PATH)) \
 		$(call given,--out,$(OUT)) $(EXTRA))
 

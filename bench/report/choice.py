@@ -114,24 +114,25 @@ def choose(
 def _widened(results: Sequence[Result]) -> dict[str, Interval]:
     """Intervals of all losses that hold at once.
 
-    A configuration that looks best may do so because its standard error came out small as well:
-    it gets that of all that may be as good, if it is larger.
+    A configuration that looks best may do so because its standard error or its bias came out small
+    as well: it gets those of all that may be as good, where they are larger.
     """
     factor = _factor([result.exact for result in results])
-    errors = {r.run_key: r.exact.uncertainty.error for r in results}
+    known_ = {r.run_key: r.exact.uncertainty for r in results}
     top = max(results, key=lambda r: r.delta)
     rivals = [
-        errors[r.run_key]
+        known_[r.run_key]
         for r in results
-        if top.delta - r.delta <= 2 * math.hypot(errors[r.run_key], errors[top.run_key])
+        if top.delta - r.delta <= 2 * math.hypot(known_[r.run_key].error, known_[top.run_key].error)
     ]
-    pooled = math.sqrt(float(np.mean(np.square(rivals)))) if rivals else math.nan
-    wide = {}
-    for result in results:
-        known_ = result.exact.uncertainty
-        careful = replace(known_, error=max(known_.error, pooled)) if rivals else known_
-        wide[result.run_key] = careful.interval(result.delta, widen=factor)
-    return wide
+    if rivals:  # none where errors are not known
+        error = math.sqrt(float(np.mean([one.error**2 for one in rivals])))
+        bias = float(np.mean([one.bias for one in rivals]))
+        known_ = {
+            key: replace(one, error=max(one.error, error), bias=max(one.bias, bias, key=abs))
+            for key, one in known_.items()
+        }
+    return {r.run_key: known_[r.run_key].interval(r.delta, widen=factor) for r in results}
 
 
 def _factor(differences: Sequence[Difference]) -> float:

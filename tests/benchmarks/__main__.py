@@ -1,7 +1,8 @@
 """``make benchmark``: what calibration costs here, and what ONNX Runtime's own tool costs.
 
-Writes ``benchmark.json`` and ``scaling.png`` and prints tables. It measures the embedded YOLOv8n,
-and a YOLOX-nano if one is found (yolox_nano*.onnx under $BENCH_MODELS or models/), in six parts:
+Writes ``benchmark.json``, ``scaling.png`` and ``coverage.csv`` and prints tables. It measures the
+embedded YOLOv8n, and a YOLOX-nano if one is found (yolox_nano*.onnx under $BENCH_MODELS or
+models/), in six parts, and simulates a seventh that knows no model:
 
   collection  a pass with statistics against a bare FP32 pass
   memory      the peak of collection, over the number of images
@@ -9,6 +10,7 @@ and a YOLOX-nano if one is found (yolox_nano*.onnx under $BENCH_MODELS or models
   peer        nine quantized files by onnxruntime's quantize_static, and by one pass of ours
   scale       how collection grows with images and tensors
   evaluation  from prepared pixels to predictions, against the same inferences alone
+  coverage    how often the intervals cover the truth, by simulation
 
 Ratios are what to quote: every comparison alternates its sides. Leave the machine alone meanwhile.
 """
@@ -27,10 +29,13 @@ from rich.console import Console
 
 from bench.cache import write_atomically
 from bench.environment import git_commit, hardware, software
+from tests.benchmarks.coverage import Line, print_lines, simulate_to
 from tests.benchmarks.parts import KEYS, PARTS, Found, Options
 from tests.benchmarks.plot import draw
 from tests.benchmarks.subject import find_models, load_subject
 from tests.benchmarks.tables import tables
+
+COVERAGE = "coverage"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -54,10 +59,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
             found[index] = found[index].with_part(part)
             progress.print(f"{one.subject.name}: {part} took {perf_counter() - begin:.0f} s")
             _write(found, options, given.out)  # so that a part that fails costs no other
+    lines: list[Line] = []
+    if COVERAGE in given.only:
+        begin = perf_counter()
+        progress.print(f"{COVERAGE} ...")
+        lines = simulate_to(given.out / "coverage.csv", given.coverage_trials)
+        progress.print(f"{COVERAGE} took {perf_counter() - begin:.0f} s")
     console = Console()
     for one in found:
         for table in tables(one):
             console.print(table)
+    if lines:
+        console.print("\n[bold]95 % intervals[/]: how often they cover the truth")
+        print_lines(lines)
 
 
 def _write(found: Sequence[Found], options: Options, folder: Path) -> None:
@@ -107,9 +121,9 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--only",
         type=_parts,
-        default=tuple(PARTS),
+        default=(*PARTS, COVERAGE),
         metavar="PART,...",
-        help=f"of {','.join(PARTS)}; what is left out is null in the file",
+        help=f"of {','.join((*PARTS, COVERAGE))}; what is left out is null in the file",
     )
     for name, what in (("memory", "memory"), ("peer", "the quantized files"), ("scale", "scale")):
         sizes = getattr(default, f"{name}_sizes")
@@ -126,6 +140,13 @@ def _parser() -> argparse.ArgumentParser:
         default=default.peer_memory_limit_mb,
         metavar="MB",
         help="kill a run of the peer above it, and report a lower bound; default %(default)s",
+    )
+    add(
+        "--coverage-trials",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="of the simulation's trials, to shorten it or to be more sure; default %(default)s",
     )
     add(
         "--evaluate",
@@ -148,9 +169,10 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 
 def _parts(text: str) -> tuple[str, ...]:
-    unknown = set(text.split(",")) - set(PARTS)
+    parts = (*PARTS, COVERAGE)
+    unknown = set(text.split(",")) - set(parts)
     if unknown:
-        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: use {', '.join(PARTS)}")
+        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: use {', '.join(parts)}")
     return tuple(text.split(","))
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from bench.model.zoo import CARRIED
 from tests.benchmarks import __main__ as command
+from tests.benchmarks import coverage
 from tests.benchmarks import subject as subjects
 from tests.benchmarks.isolated import isolated
 from tests.benchmarks.memory import Memory, growth
@@ -22,7 +23,7 @@ from tests.benchmarks.subject import Subject, load_subject
 SMALLEST = CARRIED / "resnet18_shapes.onnx"
 TINY = (
     *("--images", "2", "--rounds", "1", "--memory-sizes", "2"),
-    *("--peer-sizes", "2", "--scale-sizes", "1,2"),
+    *("--peer-sizes", "2", "--scale-sizes", "1,2", "--coverage-trials", "0.01"),
 )
 
 
@@ -35,6 +36,7 @@ def benchmark(folder: Path, *arguments: str) -> dict[str, Any]:
     """The command on the smallest network instead of the embedded default; its JSON."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(subjects, "EMBEDDED", SMALLEST)
+        patch.setattr(coverage, "SETTINGS", coverage.SETTINGS[:1])
         patch.delenv("BENCH_MODELS", raising=False)
         patch.chdir(folder)
         command.main([*TINY, "--out", str(folder), *arguments])
@@ -56,7 +58,12 @@ def test_every_figure_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str
         ("Percentile", "done"),
     ]
     assert (tmp_path / "scaling.png").stat().st_size > 0
-    assert "theirs / ours" in capsys.readouterr().out
+    header, line = (tmp_path / "coverage.csv").read_text().splitlines()
+    simulated = dict(zip(header.split(","), line.split(","), strict=True))
+    assert [simulated[name] for name in ("metric", "images", "trials_best")] == ["Top-1", "40", "2"]
+    printed = capsys.readouterr().out
+    assert "theirs / ours" in printed
+    assert "half-samples" in printed
 
 
 def test_what_is_not_measured_is_null(tmp_path: Path) -> None:
@@ -67,6 +74,7 @@ def test_what_is_not_measured_is_null(tmp_path: Path) -> None:
         "implicit",
     }
     assert not (tmp_path / "scaling.png").exists()
+    assert not (tmp_path / "coverage.csv").exists()
 
 
 def test_a_peer_beyond_its_limit_is_killed_and_told(small: Subject) -> None:
