@@ -38,7 +38,7 @@ FEWEST_IMAGES = 6
 """Below that there is no interval: a loss on each of five images may be chance (sign test, p =
 0.06)."""
 
-FEWEST_PER_CLASS = 10
+FEWEST_PER_CLASS = 20
 """Images of a class, in the mean of all classes, below which an interval of mAP may be too narrow:
 rare classes are missing, and a class of few objects shows less of a loss than it has. Simulated,
 the coverage at a loss of 0.12 is 93 to 96 % above, 81 to 92 % below."""

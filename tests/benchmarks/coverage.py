@@ -66,9 +66,9 @@ MANY_CLASSES = tuple(
     Setting(80, images, shift, trials, rarity=1.0)
     for images, shift, trials in (
         (85, 0.35, (100, 30)),
-        (300, 0.35, (80, 16)),
-        (400, -0.04, (80, 16)),
-        (400, 0.35, (80, 16)),
+        (400, 0.35, (150, 16)),
+        (600, -0.04, (80, 12)),
+        (600, 0.35, (150, 16)),
     )
 )
 SETTINGS = (*TOP1, *SETS, *FEW_CLASSES, *MANY_CLASSES)

@@ -189,7 +189,7 @@ def test_a_wide_interval_neither_keeps_a_limit_nor_breaks_it(row):
 def test_too_few_images_of_a_class_are_told(row):
     few = only(make_table([row(images_per_class=3.5)]))
     assert "Too few images for a 95 % interval: 3.5 a class in the mean" in few.scope
-    assert "Too few" not in only(make_table([row(images_per_class=12.0)])).scope
+    assert "Too few" not in only(make_table([row(images_per_class=20.0)])).scope
 
 
 @pytest.mark.parametrize(
