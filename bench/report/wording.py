@@ -98,7 +98,7 @@ def tidy(table: pd.DataFrame) -> pd.DataFrame:
 
 def _calibration_images(tidied: pd.DataFrame) -> dict[str, str]:
     """Fingerprint -> what a reader calls these calibration images: the options that were typed for
-    them, nothing where none was, else their number in the table."""
+    them, nothing where none was, and their number in the table where that is not enough."""
     firsts = tidied.drop_duplicates("calibration_fingerprint")
     options = {
         str(row["calibration_fingerprint"]): {
@@ -114,9 +114,11 @@ def _calibration_images(tidied: pd.DataFrame) -> dict[str, str]:
         print_: ", ".join(f"{key}={own[key]}" for key in varied if key in own)
         for print_, own in options.items()
     }
-    if len(set(names.values())) < len(names):
-        return {print_: f"set {number}" for number, print_ in enumerate(names, start=1)}
-    return names
+    told = list(names.values())
+    return {
+        print_: name if told.count(name) == 1 else f"{name} set {number}".strip()
+        for number, (print_, name) in enumerate(names.items(), start=1)
+    }
 
 
 def _settled(name: str, values: pd.Series) -> pd.Series:

@@ -32,7 +32,9 @@ def test_every_row_is_measured_and_every_claim_judged(sweep: str) -> None:
     keys = set(rows["run_key"])
     assert all(set(verdict["rows"]) <= keys for verdict in verdicts)
     sure = [verdict for verdict in verdicts if verdict["ci_low"] is not None]
-    assert all(own["ci_low"] <= own["effect"] <= own["ci_high"] for own in sure)
+    assert all(own["ci_low"] <= own["effect_low"] for own in sure)
+    assert all(own["effect_high"] <= own["ci_high"] for own in sure)
+    assert all("Scope: " in own["text"] for own in verdicts if own["rows"])
 
 
 @pytest.mark.parametrize("calibrator", ["minmax", "entropy2"])
