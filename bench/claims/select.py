@@ -88,7 +88,7 @@ def _pairs(rows: list[Record], claim: Claim) -> Iterator[Case]:
     firsts, seconds = (_chosen(rows, wanted) for wanted in (claim.first, claim.second))
     for first in firsts:
         for second in seconds:
-            if first["run_key"] != second["run_key"]:
+            if first["run_key"] != second["run_key"] and first[SETS] == second[SETS]:
                 setting = _setting(first, claim)
                 setting |= _among(first, firsts, claim.about)
                 told = _among(second, seconds, claim.about).items()
@@ -161,8 +161,9 @@ def _overrides(text: str) -> Mapping[str, str]:
 
 
 def _likeness(row: Record, about: frozenset[str]) -> tuple[object, ...]:
-    """What the rows of a pair share: the axes, and options of dataset and model that were typed."""
-    columns = [name for name in (*AXES, *STRICT) if name not in about]
+    """What rows to be paired share, but for the calibration set: the axes, and the options of
+    dataset and model that were typed."""
+    columns = [name for name in (*AXES, *STRICT) if name not in about and name != SETS]
     options = sorted((name, own) for name, own in _options(row).items() if name not in about)
     return (*(_text(row[name]) for name in columns), *options)
 

@@ -229,6 +229,17 @@ def test_a_judgement_from_before_half_samples_is_not_read(tmp_path):
     assert verdict(rows, judgements=Judgements(tmp_path)).groups[0].basis == BOUNDED
 
 
+def test_a_set_that_only_one_of_several_firsts_has_joins_its_others():
+    """What tells several firsts apart names them on every calibration set."""
+    about = {"first": {"calibration_pad": ["0", "noise"]}, "second": {"calibration_pad": "same"}}
+    rows = [make_row(calibration_pad=pad) for pad in ("0", "noise", "same")]
+    rows += [make_row(calibration_pad=pad, calibration_seed=1) for pad in ("noise", "same")]
+    found = verdict(rows, **about)
+    assert {group.setting["calibration_pad"]: group.sets for group in found.groups} == {
+        "0": 1, "noise": 2,
+    }  # fmt: skip
+
+
 def test_calibration_sets_are_one_group_whose_interval_covers_others(tmp_path):
     """Each set alone is significant, one against the others: together they decide nothing."""
     alone = [verdict(pair(lead)) for lead in (0.5, -0.3, -0.3)]
