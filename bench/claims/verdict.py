@@ -214,8 +214,8 @@ def _combine(groups: Sequence[Group], claim: Claim) -> tuple[str, str]:
     basis = basis_of(groups)
     if claim.exists and not supported:
         return "never seen here", (
-            f"In none of {configurations(groups)}. That something can happen is not refuted by "
-            f"{models(groups)}.{basis}"
+            f"It does not happen in {configurations(groups)}. That something can happen is not "
+            f"refuted by {models(groups)}.{basis}"
         )
     if claim.exists:
         told = told_on(supported, splitting(groups)[0]) if len(groups) > 1 else ""
