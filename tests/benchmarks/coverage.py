@@ -22,7 +22,7 @@ from rich.table import Table
 
 from bench.cache import write_atomically
 from bench.evaluation.interval import FEWEST_PER_CLASS
-from tests.evaluation.coverage import coverage_of
+from tests.evaluation.interval_trials import coverage_of
 from tests.evaluation.populations import Pictures, Population, Scenes
 
 POPULATION = 10_000
@@ -59,7 +59,7 @@ TOP1 = tuple(
 SETS = tuple(Setting(0, images, 0.25, (600, 100), rows=8, sets=3) for images in (85, 400))
 FEW_CLASSES = tuple(
     Setting(8, images, shift, trials)
-    for images, trials in ((40, (300, 80)), (85, (300, 60)), (400, (100, 20)))
+    for images, trials in ((40, (300, 80)), (85, (300, 60)), (400, (200, 40)))
     for shift in (-0.04, 0.36)
 )
 MANY_CLASSES = tuple(
@@ -67,8 +67,8 @@ MANY_CLASSES = tuple(
     for images, shift, trials in (
         (85, 0.35, (100, 30)),
         (400, 0.35, (150, 16)),
-        (600, -0.04, (80, 12)),
-        (600, 0.35, (150, 16)),
+        (640, -0.04, (200, 24)),
+        (640, 0.35, (200, 24)),
     )
 )
 SETTINGS = (*TOP1, *SETS, *FEW_CLASSES, *MANY_CLASSES)

@@ -23,7 +23,7 @@ from bench.evaluation.interval import (
     with_sets,
 )
 from bench.evaluation.task import Score, compare
-from tests.evaluation.coverage import Kept, Tally, coverage_of
+from tests.evaluation.interval_trials import Kept, Tally, coverage_of
 from tests.evaluation.populations import Pictures, Population, Scenes, images_per_class
 
 PROMISED = 0.93
@@ -82,8 +82,8 @@ def test_map_of_one_row(n_images: int, trials: int, shift: float) -> None:
 
 @pytest.mark.parametrize("population", ["without_loss", "with_loss"])
 def test_map_of_the_best_of_24(population: str, request: pytest.FixtureRequest) -> None:
-    trials = 30
-    found = coverage_of(request.getfixturevalue(population), 40, trials, halves=60)
+    trials = 25
+    found = coverage_of(request.getfixturevalue(population), 40, trials, halves=50)
     assert found.images_per_class is not None and found.images_per_class > FEWEST_PER_CLASS
     assert not surely_below(found.one, trials)
     assert not surely_below(found.widened, trials)
@@ -106,8 +106,8 @@ def test_many_rare_classes_are_declared_too_few_images() -> None:
 
 def test_the_percentile_bootstrap_covers_less() -> None:
     """Average precision rises when an image stands twice."""
-    trials, several = 100, scenes(LOSS, n_classes=20)
-    found = coverage_of(several, 85, trials, halves=60, resamples=150)
+    trials, several = 80, scenes(LOSS, n_classes=20)
+    found = coverage_of(several, 85, trials, halves=50, resamples=100)
     assert not surely_below(found.one, trials)
     assert surely_below(found.bootstrap, trials)
     assert found.one.coverage > found.bootstrap.coverage + 0.03
