@@ -35,8 +35,13 @@ SEED = "calibration.seed="
 def confirm(folder: Path, seeds: int, roundings: int) -> None:
     """Add rows of the leading configurations with so many further seeds to the folder, and what
     rounding does to the recommended one. What cannot be repeated is told, and left."""
-    for _ in range(ROUNDS if seeds else 0):
-        jobs = [job for answer in _answers(folder) for job in _further(answer, seeds)]
+    for number in range(ROUNDS if seeds else 0):
+        jobs = [
+            job
+            for answer in _answers(folder)
+            for leader in (_leaders(answer) if number == 0 else [answer.best])
+            for job in _further(leader, seeds)
+        ]
         if not jobs:
             break
         _run_all(folder, jobs)
@@ -50,22 +55,21 @@ def _answers(folder: Path) -> Sequence[Answer]:
     return () if table.empty else summarize_folder(table, folder).answers
 
 
-def _further(answer: Answer, seeds: int) -> Iterator[tuple[str, list[str]]]:
-    """Name and overrides of the runs that the leaders lack."""
-    for leader in _leaders(answer):
-        missing = seeds + 1 - leader.sets
-        typed = shlex.split(leader.overrides)
-        if missing <= 0 or not typed:
-            continue
-        used = {int(row["calibration_seed"]) for row in leader.rows}
-        rest = [override for override in typed if not override.startswith(SEED)]
-        free = (seed for seed in range(len(used) + missing) if seed not in used)
-        for seed, _ in zip(free, range(missing), strict=False):
-            yield leader.name, [*rest, f"{SEED}{seed}"]
+def _further(leader: Result, seeds: int) -> Iterator[tuple[str, list[str]]]:
+    """Name and overrides of the runs that a configuration lacks."""
+    missing = seeds + 1 - leader.sets
+    typed = shlex.split(leader.overrides)
+    if missing <= 0 or not typed:
+        return
+    used = {int(row["calibration_seed"]) for row in leader.rows}
+    rest = [override for override in typed if not override.startswith(SEED)]
+    free = (seed for seed in range(len(used) + missing) if seed not in used)
+    for seed, _ in zip(free, range(missing), strict=False):
+        yield leader.name, [*rest, f"{SEED}{seed}"]
 
 
 def _leaders(answer: Answer) -> list[Result]:
-    """What is recommended, and its nearest rivals: unless that is confirmed already."""
+    """What is recommended, and its nearest rivals."""
     best = answer.best
     rivals = [result for result in answer.results if result.run_key != best.run_key]
     other_rule = next((r for r in rivals if r.rule != best.rule), None)

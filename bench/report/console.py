@@ -66,7 +66,7 @@ def _view(rows: pd.DataFrame, summary: Summary, *, narrow: bool) -> Table:
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-    left_out = set() if (rows["sets"] > 1).any() else {"sets"}
+    left_out = set() if (rows["sets"] > 1).any() and not narrow else {"sets"}
     left_out |= set() if rows["speedup_fp16"].notna().any() else {"over FP16"}
     left_out |= set() if rows["kernels_int8"].notna().any() else {"kernels here"}
     unfaithful = set(rows.loc[rows["status"] == "unfaithful", "run_key"])
