@@ -181,7 +181,9 @@ def _seeds(rows: pd.DataFrame, mark: str) -> str:
     seeds = rows["calibration_seed"].nunique()
     if seeds < 2:
         return ""
-    return f" All are means over {seeds} seeds; {mark}: the calibration sets of the seeds."
+    per_point = rows.groupby(["rule", "setting", "calibration_size"])["calibration_seed"].nunique()
+    every = "All are means" if per_point.min() == seeds else "Repeated ones are means"
+    return f" {every} over {seeds} seeds; {mark}: the calibration sets of the seeds."
 
 
 def _size_title(means: pd.DataFrame, first: int, last: int) -> str:
