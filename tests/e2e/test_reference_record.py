@@ -31,9 +31,10 @@ def test_every_row_is_measured_and_every_claim_judged(sweep: str) -> None:
     assert {verdict["id"] for verdict in verdicts} == {claim.id for claim in load_claims()}
     keys = set(rows["run_key"])
     assert all(set(verdict["rows"]) <= keys for verdict in verdicts)
-    sure = [verdict for verdict in verdicts if verdict["ci_low"] is not None]
-    assert all(own["ci_low"] <= own["effect_low"] for own in sure)
-    assert all(own["effect_high"] <= own["ci_high"] for own in sure)
+    groups = [group for verdict in verdicts for group in verdict["groups"]]
+    sure = [group for group in groups if group["ci_low"] is not None]
+    assert sure
+    assert all(own["ci_low"] <= own["effect"] <= own["ci_high"] for own in sure)
     assert all("Scope: " in own["text"] for own in verdicts if own["rows"])
 
 
