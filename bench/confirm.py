@@ -2,70 +2,83 @@
 
 A single calibration set may be lucky. So the configuration that would be recommended and its
 nearest rivals, one of another calibrator and one of another plan, are run with further seeds; if
-that brings another one to the front, that one too. How far rounding alone moves the recommended
-accuracy is measured then.
+that brings another one to the front, that one too. Before that, what rounding alone does to the
+metric is measured on the first one, since differences below it decide nothing.
 """
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.progress import track
 
+from bench.claims.judgements import Judgements
 from bench.compose import build_typed
 from bench.errors import BenchError
+from bench.explain import one_line
 from bench.report.result import Result
-from bench.report.summary import Answer, summarize_folder
+from bench.report.summary import Answer, summarize
+from bench.results.settings import Settings
 from bench.results.store import RowStore
 from bench.results.table import make_table
 from bench.rounding import rounded_accuracies
 from bench.run import execute_once
+from bench.spec import Run
 
 ROUNDS = 2
-"""How often the leaders may change."""
+"""How often the leader may change."""
 
 SEED = "calibration.seed="
 
 
-def confirm(folder: Path, seeds: int, roundings: int) -> None:
-    """Add rows of the leading configurations with so many further seeds to the folder, and what
-    rounding does to the recommended one. What cannot be repeated is told, and left."""
+@dataclass(frozen=True)
+class Repetition:
+    """One more run of the configuration ``name``, and the overrides that make it."""
+
+    name: str
+    run: Run
+    overrides: str
+
+
+def confirm(folder: Path, settings: Settings, seeds: int, roundings: int) -> None:
+    """Add to the folder what rounding does, and rows of the leading configurations with so many
+    further seeds. What cannot be done is printed as a warning, and left out."""
+    if roundings:
+        for answer in _answers(folder, settings):
+            _measure_rounding(folder, answer, roundings)
     for number in range(ROUNDS if seeds else 0):
-        jobs = [
-            job
-            for answer in _answers(folder)
+        leaders = [
+            leader
+            for answer in _answers(folder, settings)
             for leader in (_leaders(answer) if number == 0 else [answer.best])
-            for job in _further(leader, seeds)
         ]
-        if not jobs:
+        repetitions = [one for leader in leaders for one in _repetitions(leader, seeds)]
+        if not repetitions:
             break
-        _run_all(folder, jobs)
-    for answer in _answers(folder) if roundings else ():
-        if not RowStore(folder).has_rounding(answer.best.run_key):
-            _attempt(answer.best.name, partial(_measure, folder, answer.best, roundings))
+        _repeat(folder, repetitions)
 
 
-def _answers(folder: Path) -> Sequence[Answer]:
+def _answers(folder: Path, settings: Settings) -> tuple[Answer, ...]:
     table = make_table(RowStore(folder).rows())
-    return () if table.empty else summarize_folder(table, folder).answers
+    return () if table.empty else summarize(table, Judgements(folder), settings).answers
 
 
-def _further(leader: Result, seeds: int) -> Iterator[tuple[str, list[str]]]:
-    """Name and overrides of the runs that a configuration lacks."""
-    missing = seeds + 1 - leader.sets
-    typed = shlex.split(leader.overrides)
-    if missing <= 0 or not typed:
+def _measure_rounding(folder: Path, answer: Answer, copies: int) -> None:
+    """Once for a group, on what would be recommended."""
+    best, store = answer.best, RowStore(folder)
+    if answer.choice.rounding is not None or store.has_rounding(best.run_key):
         return
-    used = {int(row["calibration_seed"]) for row in leader.rows}
-    rest = [override for override in typed if not override.startswith(SEED)]
-    free = (seed for seed in range(len(used) + missing) if seed not in used)
-    for seed, _ in zip(free, range(missing), strict=False):
-        yield leader.name, [*rest, f"{SEED}{seed}"]
+    with _warnings(best.name):
+        run = build_typed(shlex.split(best.overrides))
+        store.add_rounding(best.run_key, rounded_accuracies(run, copies))
 
 
 def _leaders(answer: Answer) -> list[Result]:
@@ -78,32 +91,37 @@ def _leaders(answer: Answer) -> list[Result]:
     return list({result.run_key: result for result in chosen}.values())
 
 
-def _run_all(folder: Path, jobs: Sequence[tuple[str, list[str]]]) -> None:
-    names = dict.fromkeys(name for name, _ in jobs)
+def _repetitions(leader: Result, seeds: int) -> Iterator[Repetition]:
+    """The runs that a configuration lacks; none where other seeds give the same images."""
+    missing = seeds + 1 - leader.sets
+    used = {int(row["calibration_seed"]) for row in leader.rows}
+    free = [seed for seed in range(seeds + 1 + len(used)) if seed not in used]
+    others = [typed for typed in shlex.split(leader.overrides) if not typed.startswith(SEED)]
+    for seed in free[: max(missing, 0)]:
+        with _warnings(leader.name):
+            overrides = [*others, f"{SEED}{seed}"]
+            run = build_typed(overrides)
+            how = run.calibration
+            if how.listed is None and how.size < len(run.calibration_order):
+                yield Repetition(leader.name, run, shlex.join(overrides))
+
+
+def _repeat(folder: Path, repetitions: list[Repetition]) -> None:
+    names = dict.fromkeys(one.name for one in repetitions)
     print(
-        f"the leading configurations with other calibration sets ({len(jobs)} runs): "
-        f"{'; '.join(names)}",
+        f"repeating {'; '.join(names)} with other calibration sets ({len(repetitions)} runs)",
         file=sys.stderr,
     )
     console = Console(stderr=True)
-    for name, overrides in track(jobs, "confirming", console=console, transient=True):
-        _attempt(name, partial(_run, folder, overrides))
+    for one in track(repetitions, "repetitions", console=console, transient=True):
+        with _warnings(one.name):
+            execute_once(one.run, RowStore(folder), one.overrides)
 
 
-def _run(folder: Path, overrides: Sequence[str]) -> None:
-    run = build_typed(overrides)
-    how = run.calibration
-    if how.listed is None and how.size < len(run.calibration_order):
-        execute_once(run, RowStore(folder), shlex.join(overrides))
-
-
-def _measure(folder: Path, best: Result, roundings: int) -> None:
-    run = build_typed(shlex.split(best.overrides))
-    RowStore(folder).add_rounding(best.run_key, rounded_accuracies(run, roundings))
-
-
-def _attempt(name: str, work: Callable[[], None]) -> None:
+@contextmanager
+def _warnings(name: str) -> Iterator[None]:
+    """What goes wrong with one run is a line, and costs no other."""
     try:
-        work()
-    except BenchError as error:
-        print(f"warning: {name} could not be confirmed: {error}", file=sys.stderr)
+        yield
+    except (BenchError, HydraException, OmegaConfBaseException, OSError) as error:
+        print(f"warning: {name} could not be confirmed: {one_line(error)}", file=sys.stderr)

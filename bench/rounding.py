@@ -21,16 +21,15 @@ def rounded_accuracies(run: Run, copies: int) -> list[float]:
 
     Empty for an engine that offers no exact computation.
     """
-    if not isinstance(run.engine, Emulating):
+    engine = run.engine
+    if not isinstance(engine, Emulating):
         return []
     qdq = quantize(run, find_run_ranges(run))
-    files = [qdq, *(nudge_scales(qdq, seed) for seed in range(copies))]
-    return [_accuracy(run, run.engine, file) for file in files]
-
-
-def _accuracy(run: Run, engine: Emulating, qdq: onnx.ModelProto) -> float:
     images = validation_images(run)
-    baseline, _ = baseline_of(run, images)
-    with engine.build_exact(qdq) as session:
-        predictions = evaluate(run, session, images).predictions
-    return task_of(run, baseline.predictions).score(predictions).value
+    task = task_of(run, baseline_of(run, images)[0].predictions)
+
+    def accuracy(file: onnx.ModelProto) -> float:
+        with engine.build_exact(file) as session:
+            return task.score(evaluate(run, session, images).predictions).value
+
+    return [accuracy(qdq), *(accuracy(nudge_scales(qdq, seed)) for seed in range(copies))]

@@ -115,19 +115,18 @@ class Finished:
 
 def confirm_leaders() -> None:
     """Run what is still to be run before the sweeps of this process recommend anything."""
-    for own in _finished:
-        write_settings(own.folder, own.settings)
-        confirm(own.folder, own.confirm_seeds, own.confirm_roundings)
+    for sweep in _finished:
+        confirm(sweep.folder, sweep.settings, sweep.confirm_seeds, sweep.confirm_roundings)
 
 
 def conclude() -> None:
     """Write the tables and reports of what has finished in this process, and print both."""
     while _finished:
-        own = _finished.pop()
-        folder, table = own.folder, make_table(RowStore(own.folder).rows())
+        sweep = _finished.pop()
+        folder, table = sweep.folder, make_table(RowStore(sweep.folder).rows())
         if table.empty:
             continue
-        write_settings(folder, own.settings)
+        write_settings(folder, sweep.settings)
         write_table(table, folder)
         write_claims(folder)
         report = write_report(folder)

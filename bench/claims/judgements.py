@@ -61,10 +61,10 @@ class Judgements:
     def loss(self, rows: Sequence[Record]) -> Difference:
         """INT8 minus FP32 of the runs of one configuration, one of each calibration set."""
         values = [float(row["delta"]) for row in rows]
-        kept = [self._resampled(str(row["run_key"])) for row in rows]
-        halves = [one.halves - one.fp32 for one in kept if one is not None]
-        if len(halves) == len(rows) and kept[0] is not None:
-            return _paired(values, halves, kept[0])
+        judged = [self._resampled(str(row["run_key"])) for row in rows]
+        halves = [one.halves - one.fp32 for one in judged if one is not None]
+        if len(halves) == len(rows) and judged[0] is not None:
+            return _paired(values, halves, judged[0])
         errors = [_own_error(row) for row in rows]
         images = Uncertainty(float(np.mean(errors)), 0.0, _freedom(rows[0]))
         return Difference(float(np.mean(values)), with_sets(images, values), None, tuple(values))
@@ -74,8 +74,7 @@ class Judgements:
         pairs = _by_set(firsts, seconds)
         if pairs and abs(float(pairs[0][0]["fp32"]) - float(pairs[0][1]["fp32"])) < FP32_CHANGED:
             values = [float(one["int8"]) - float(two["int8"]) for one, two in pairs]
-            kept = [self._pair(one, two) for one, two in pairs]
-            halves = [one for one in kept if one is not None]
+            halves = [pair for one, two in pairs if (pair := self._pair(one, two)) is not None]
             example = self._resampled(str(pairs[0][0]["run_key"]))
             if len(halves) == len(pairs) and example is not None:
                 return _paired(values, halves, example)
@@ -103,8 +102,7 @@ class Judgements:
     def _resampled(self, run_key: str) -> Resampled | None:
         if run_key not in self._read:
             path = None if self._folder is None else self._folder / "judged" / f"{run_key}.npz"
-            kept = path is not None and path.is_file()
-            self._read[run_key] = load_resampled(path) if kept and path else None
+            self._read[run_key] = load_resampled(path) if path and path.is_file() else None
         return self._read[run_key]
 
 

@@ -29,19 +29,19 @@ from bench.claims.wording import (
     Group,
     Status,
     basis_of,
+    by_status_and_values,
+    capitalized,
     configurations,
     disagreement,
     is_corrected,
     limit,
-    listed,
     models,
-    other,
+    on_models,
+    opposite,
     scope,
-    sentence,
     splitting,
-    told_on,
-    where,
-    word,
+    values_on,
+    why_undecided,
 )
 
 ALPHA = 0.05
@@ -218,25 +218,27 @@ def _combine(groups: Sequence[Group], claim: Claim) -> tuple[str, str]:
             f"refuted by {models(groups)}.{basis}"
         )
     if claim.exists:
-        told = told_on(supported, splitting(groups)[0]) if len(groups) > 1 else ""
-        seen = f" ({told})" if told else ""
-        return f"supported {where(supported)}", (
+        axes = splitting(groups)[0]
+        seen = f" ({values_on(supported, axes)})" if len(groups) > 1 else ""
+        return f"supported {on_models(supported)}", (
             f"Seen in {len(supported)} of {configurations(groups)}{seen}.{basis}"
         )
     if supported and refuted:
         axes, apart = splitting([*supported, *refuted])
         names = [NAMES.get(axis, axis if "." in axis else axis.replace("_", " ")) for axis in axes]
         told = " and ".join(names) if apart else f"{', '.join(names)} and others"
-        return f"depends on {told}", listed(by_status, groups, test, axes) + basis
+        return f"depends on {told}", by_status_and_values(by_status, groups, test, axes) + basis
     decided: Status = "supported" if supported else "refuted"
     if not by_status[decided]:
-        return "undecided", sentence(f"{word(groups, test)} in {configurations(groups)}.{basis}")
+        return "undecided", capitalized(
+            f"{why_undecided(groups, test)} in {configurations(groups)}.{basis}"
+        )
     if by_status["undecided"]:
         axes, _ = splitting(groups)
-        return f"{decided} in part", listed(by_status, groups, test, axes) + basis
-    beyond = test.expect if decided == "supported" else other(test.expect)
+        return f"{decided} in part", by_status_and_values(by_status, groups, test, axes) + basis
+    beyond = test.expect if decided == "supported" else opposite(test.expect)
     corrected = ", after Holm's correction" if is_corrected(groups) else ""
-    return f"{decided} {where(groups)}", (
+    return f"{decided} {on_models(groups)}", (
         f"The whole interval lies {beyond} {limit(test)} in {configurations(groups)}{corrected}."
         + basis
     )

@@ -1,4 +1,4 @@
-"""How a verdict is told: which groups differ, on which axis, and of what it speaks."""
+"""The words of a verdict: which groups differ, on which axis, and of what it speaks."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def is_corrected(groups: Sequence[Group]) -> bool:
     return len(groups) > 1 and groups[0].p_value is not None
 
 
-def listed(
+def by_status_and_values(
     by_status: Mapping[str, Sequence[Group]],
     groups: Sequence[Group],
     test: Criterion,
@@ -62,23 +62,23 @@ def listed(
 ) -> str:
     """How many groups are of each status, and which."""
     parts = []
-    for status, own in by_status.items():
-        if own:
-            said = word(own, test) if status == "undecided" else status
-            parts.append(f"{said} in {len(own)} of {len(groups)} ({told_on(own, axes)})")
-    return sentence("; ".join(parts) + ".")
+    for status, alike in by_status.items():
+        if alike:
+            verdict = why_undecided(alike, test) if status == "undecided" else status
+            parts.append(f"{verdict} in {len(alike)} of {len(groups)} ({values_on(alike, axes)})")
+    return capitalized("; ".join(parts) + ".")
 
 
 def basis_of(groups: Sequence[Group]) -> str:
     """What the intervals are made of, and what has none."""
     sure = [group for group in groups if group.ci_low is not None]
-    told = ", ".join(dict.fromkeys(group.basis for group in sure))
-    basis = f" Intervals: {told}." if told else ""
+    bases = ", ".join(dict.fromkeys(group.basis for group in sure))
+    basis = f" Intervals: {bases}." if bases else ""
     missing = len(groups) - len(sure)
     return basis + (f" Left out: {missing} without an interval." if sure and missing else "")
 
 
-def where(groups: Sequence[Group]) -> str:
+def on_models(groups: Sequence[Group]) -> str:
     """As in "on this model": a verdict is about no others."""
     count = _count(groups, "model")
     return "on this model" if count == 1 else f"on {count} models"
@@ -105,7 +105,7 @@ def disagreement(groups: Sequence[Group], test: Criterion) -> list[str]:
     if not apart:
         return []
     worst = max(apart, key=lambda group: (group.sets_high or 0) - (group.sets_low or 0))
-    low, high = (share(end, test) for end in (worst.sets_low or 0.0, worst.sets_high or 0.0))
+    low, high = (in_unit(end, test) for end in (worst.sets_low or 0.0, worst.sets_high or 0.0))
     return [
         f"It varies with the calibration set: of {len(apart)} undecided "
         f"{'configuration' if len(apart) == 1 else 'configurations'} the sets lie on both sides of "
@@ -113,7 +113,7 @@ def disagreement(groups: Sequence[Group], test: Criterion) -> list[str]:
     ]
 
 
-def share(value: float, test: Criterion) -> str:
+def in_unit(value: float, test: Criterion) -> str:
     """An effect in its unit."""
     if test.quantity == "ratio":
         return f"{value:.3g}x"
@@ -122,10 +122,10 @@ def share(value: float, test: Criterion) -> str:
 
 def scope(groups: Sequence[Group], test: Criterion) -> str:
     """Of what a verdict speaks: models, images and calibration sets."""
-    named = list(dict.fromkeys(group.setting.get("model", "") for group in groups))
-    models = ", ".join(named) if len(named) <= MOST_NAMED else f"{len(named)} models"
+    names = list(dict.fromkeys(group.setting.get("model", "") for group in groups))
+    which = ", ".join(names) if len(names) <= MOST_NAMED else f"{len(names)} models"
     if test.quantity == "ratio":
-        return f"Scope: {models}, timed here."
+        return f"Scope: {which}, timed here."
     images = list(
         dict.fromkeys(
             (group.setting.get("dataset", ""), group.setting.get("dataset_fingerprint", ""),
@@ -133,20 +133,20 @@ def scope(groups: Sequence[Group], test: Criterion) -> str:
             for group in groups
         )
     )  # fmt: skip
-    told = [f"{count} images of {name}" for name, _, count in images]
-    on = " and ".join(told) if len(told) <= MOST_NAMED else f"{len(images)} sets of images"
+    sets = [f"{count} images of {name}" for name, _, count in images]
+    on = " and ".join(sets) if len(sets) <= MOST_NAMED else f"{len(images)} sets of images"
     fewest, most = (pick(group.sets for group in groups) for pick in (min, max))
     span = str(most) if fewest == most else f"{fewest} to {most}"
     unit = "calibration set" if most == 1 else "calibration sets"
     unknown = "; what another calibration set would give is not known" if fewest == 1 else ""
-    return f"Scope: {models} on {on}, {span} {unit} each{unknown}."
+    return f"Scope: {which} on {on}, {span} {unit} each{unknown}."
 
 
-def sentence(text: str) -> str:
+def capitalized(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def word(groups: Sequence[Group], test: Criterion) -> str:
+def why_undecided(groups: Sequence[Group], test: Criterion) -> str:
     if any(group.ci_low is None for group in groups):
         return "no interval"
     if test.threshold != 0:
@@ -164,7 +164,7 @@ def limit(test: Criterion) -> str:
     )
 
 
-def other(expect: str) -> str:
+def opposite(expect: str) -> str:
     return "below" if expect == "above" else "above"
 
 
@@ -199,14 +199,14 @@ def _misfits(groups: Sequence[Group], axes: Sequence[str]) -> int:
     for group in groups:
         values = tuple(group.setting.get(axis, "") for axis in axes)
         cells.setdefault(values, []).append(group.status)
-    return sum(len(own) - max(map(own.count, own)) for own in cells.values())
+    return sum(len(cell) - max(map(cell.count, cell)) for cell in cells.values())
 
 
-def told_on(groups: Sequence[Group], axes: Sequence[str], most: int = 4) -> str:
+def values_on(groups: Sequence[Group], axes: Sequence[str], most: int = 4) -> str:
     """The groups' values on these axes: 'yolov8n all, yolov8n float_head'."""
     values = dict.fromkeys(
         " ".join(group.setting.get(axis, "") or "default" for axis in axes) for group in groups
     )
-    told = [*values][:most]
-    rest = len(values) - len(told)
-    return ", ".join(told) + (f" and {rest} more" if rest else "")
+    shown = [*values][:most]
+    rest = len(values) - len(shown)
+    return ", ".join(shown) + (f" and {rest} more" if rest else "")

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from bench.report.caveats import CLIPPED
+
 MOST = 4
 
 
@@ -21,7 +23,7 @@ def _lacks(column: str, value: str) -> Callable[[pd.DataFrame], bool]:
 
 
 def _clips_input(rows: pd.DataFrame) -> bool:
-    clipped = rows["input_amax"] < 0.95 * rows["input_true_amax"]
+    clipped = rows["input_amax"] < CLIPPED * rows["input_true_amax"]
     return bool(clipped.any()) and _lacks("input_range", "declared")(rows)
 
 
@@ -36,7 +38,7 @@ _ADVICE: tuple[tuple[Callable[[pd.DataFrame], bool], str], ...] = (
         "plan=float_head (output layers of detectors lose most)",
     ),
     (_lacks("plan", "float_first_and_head"), "plan=float_first_and_head"),
-    (_lacks("plan", "float_depthwise"), "plan=float_depthwise (depthwise layers have wide ranges)"),
+    (_lacks("plan", "float_depthwise"), "plan=float_depthwise, where there are depthwise layers"),
     (_lacks("calibrator", "mse"), "calibrator=mse"),
     (_lacks("calibrator", "percentile"), "calibrator=percentile"),
     (lambda rows: rows["calibration_size"].max() < 256, "more calibration images"),

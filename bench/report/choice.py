@@ -51,12 +51,20 @@ class Standing:
     def tied(self) -> bool:
         return self.kind in ("least", "equal", "rounding")
 
+    @property
+    def mark(self) -> Literal["outside", "tie", "open", ""]:
+        """How a listing marks it; what is recommended has a mark of its own."""
+        if self.fit == "outside":
+            return "outside"
+        return "tie" if self.tied else "open" if self.kind == "open" else ""
+
 
 @dataclass(frozen=True)
 class Choice:
     """The recommended configuration with an interval that allows for the choice, and why.
 
     ``standings`` are by run key. ``fit`` says whether anything keeps the limit for the loss.
+    ``rounding`` is the metric's standard deviation by rounding alone, if it was measured.
     """
 
     best: Result
@@ -66,6 +74,7 @@ class Choice:
     margin: float
     fit: Fit
     candidates: int
+    rounding: float | None
 
 
 def choose(
@@ -75,8 +84,10 @@ def choose(
     rounding: float | None,
     comparable_speed: bool,
 ) -> Choice:
-    """Of at least one configuration of a group; ``rounding`` is the metric's standard deviation by
-    rounding alone, if it was measured."""
+    """Of at least one configuration of a group; for ``rounding`` see ``Choice``.
+
+    Speeds may decide if they are ``comparable_speed``: all measured on one machine.
+    """
     noise = ROUNDING_STEPS * (rounding or 0.0)
     wide = _widened(results)
     least = _least_loss(results, judgements)
@@ -94,12 +105,13 @@ def choose(
         best, rule = _fastest(fitting, comparable_speed, settings.max_loss or 0.0, noise)
     else:
         tied = [r for r in results if standings[r.run_key].tied]
-        best, reasons = _prefer(tied, comparable_speed, noise)
-        rule = _explain(standings, margin, reasons)
+        allowed = [r for r in tied if standings[r.run_key].fit != "outside"]
+        best, reasons = _prefer(allowed or tied, comparable_speed, noise)
+        rule = _explain(standings, margin, noise, reasons)
     if len(results) == 1:
         rule = "It is the only configuration measured."
-    allowed = wide[best.run_key]
-    low, high = (known(end) for end in (allowed.low, allowed.high))
+    interval = wide[best.run_key]
+    low, high = (known(end) for end in (interval.low, interval.high))
     return Choice(
         best=replace(best, ci_low=low, ci_high=high),
         least=least,
@@ -108,6 +120,7 @@ def choose(
         margin=margin,
         fit=_overall(standings),
         candidates=len(results),
+        rounding=rounding,
     )
 
 
@@ -118,21 +131,22 @@ def _widened(results: Sequence[Result]) -> dict[str, Interval]:
     as well: it gets those of all that may be as good, where they are larger.
     """
     factor = _factor([result.exact for result in results])
-    known_ = {r.run_key: r.exact.uncertainty for r in results}
-    top = max(results, key=lambda r: r.delta)
+    top = max(results, key=lambda result: result.delta)
     rivals = [
-        known_[r.run_key]
-        for r in results
-        if top.delta - r.delta <= 2 * math.hypot(known_[r.run_key].error, known_[top.run_key].error)
+        result.exact.uncertainty
+        for result in results
+        if top.delta - result.delta
+        <= 2 * math.hypot(result.exact.uncertainty.error, top.exact.uncertainty.error)
     ]
-    if rivals:  # none where errors are not known
-        error = math.sqrt(float(np.mean([one.error**2 for one in rivals])))
-        bias = float(np.mean([one.bias for one in rivals]))
-        known_ = {
-            key: replace(one, error=max(one.error, error), bias=max(one.bias, bias, key=abs))
-            for key, one in known_.items()
-        }
-    return {r.run_key: known_[r.run_key].interval(r.delta, widen=factor) for r in results}
+    # There is no rival where no error is known: then nothing is pooled.
+    error = math.sqrt(float(np.mean([rival.error**2 for rival in rivals]))) if rivals else 0.0
+    bias = float(np.mean([rival.bias for rival in rivals])) if rivals else 0.0
+    wide = {}
+    for result in results:
+        alone = result.exact.uncertainty
+        pooled = replace(alone, error=max(alone.error, error), bias=max(alone.bias, bias, key=abs))
+        wide[result.run_key] = pooled.interval(result.delta, widen=factor)
+    return wide
 
 
 def _factor(differences: Sequence[Difference]) -> float:
@@ -256,22 +270,24 @@ def _keep_lowest(
     return kept, len(kept) < len(pool)
 
 
-def _explain(standings: Mapping[str, Standing], margin: float, reasons: Sequence[str]) -> str:
+def _explain(
+    standings: Mapping[str, Standing], margin: float, noise: float, reasons: Sequence[str]
+) -> str:
     counts = {
         kind: sum(standing.kind == kind for standing in standings.values())
         for kind in ("equal", "rounding", "open", "worse")
     }
-    said = []
+    ties = []
     if counts["equal"]:
         verb = "is" if counts["equal"] == 1 else "are"
-        said.append(
+        ties.append(
             f"{_others(counts['equal'])} {verb} as accurate within the margin of {margin:.3f}"
         )
     if counts["rounding"]:
         verb = "differs" if counts["rounding"] == 1 else "differ"
-        said.append(f"{_others(counts['rounding'])} {verb} by no more than rounding")
-    if said:
-        sentences = [f"A tie: {' and '.join(said)}; {', then '.join(reasons)} decided."]
+        ties.append(f"{_others(counts['rounding'])} {verb} by no more than rounding ({noise:.3f})")
+    if ties:
+        sentences = [f"A tie: {' and '.join(ties)}; {', then '.join(reasons)} decided."]
     else:
         sentences = [f"No other configuration is as accurate within the margin of {margin:.3f}."]
     if counts["open"]:

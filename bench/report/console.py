@@ -25,6 +25,13 @@ from bench.report.wording import (
 NARROW = 110
 """Columns of a terminal that cannot hold every column of the table."""
 
+MARKS = {
+    "tie": ("≈", "as accurate as the least loss, within the margin"),
+    "open": ("?", "these images do not tell"),
+    "outside": ("−", "loses more than max_loss"),
+}
+"""How a standing is marked, and what the mark means."""
+
 
 def print_table(table: pd.DataFrame, summary: Summary, console: Console) -> None:
     """Print every row, best first and marked, then the winner or the tie, then the caveats."""
@@ -86,12 +93,7 @@ def _view(rows: pd.DataFrame, summary: Summary, *, narrow: bool) -> Table:
     if built:
         return view
     marks = {_mark(summary, key) for key in rows["run_key"]}
-    said = {
-        "≈": "as accurate as the least loss, within the margin",
-        "?": "these images do not tell",
-        "−": "loses more than max_loss",
-    }
-    shown = [f"{mark} {said[mark]}" for mark in said if mark in marks]
+    shown = [f"{mark} {meaning}" for mark, meaning in MARKS.values() if mark in marks]
     view.caption = "   ".join(["★ recommended"] * bool(summary.best_keys) + shown)
     if unfaithful:
         view.caption += "   ✗ does not compute the Q/DQ file"
@@ -100,13 +102,8 @@ def _view(rows: pd.DataFrame, summary: Summary, *, narrow: bool) -> Table:
 
 
 def _mark(summary: Summary, key: str) -> str:
-    """How a row stands beside the least loss."""
     standing = summary.standings.get(key)
-    if standing is None:
-        return ""
-    if standing.fit == "outside":
-        return "−"
-    return "≈" if standing.tied else "?" if standing.kind == "open" else ""
+    return MARKS[standing.mark][0] if standing and standing.mark else ""
 
 
 def _cells(row: pd.Series, left_out: set[str], narrow: bool) -> dict[str, str]:

@@ -186,11 +186,7 @@ def _mark(row: pd.Series, summary: Summary) -> str:
     if row["status"] in ("skipped", "unfaithful"):
         return str(row["status"])
     standing = summary.standings.get(str(row["run_key"]))
-    if standing is None:
-        return ""
-    if standing.fit == "outside":
-        return "outside"
-    return "tie" if standing.tied else "open" if standing.kind == "open" else ""
+    return standing.mark if standing else ""
 
 
 def _head(name: str) -> Head:

@@ -142,24 +142,24 @@ CONFIGURATION = (
 def read_results(rows: pd.DataFrame, judgements: Judgements) -> list[Result]:
     """Every configuration of the tidy, measured ``rows`` of one group, in their order."""
     return [
-        _read_result(own.sort_values("calibration_seed", kind="stable"), rows, judgements)
-        for _, own in rows.groupby(list(CONFIGURATION), sort=False, dropna=False)
+        _read_result(of_one.sort_values("calibration_seed", kind="stable"), judgements)
+        for _, of_one in rows.groupby(list(CONFIGURATION), sort=False, dropna=False)
     ]
 
 
-def _read_result(own: pd.DataFrame, rows: pd.DataFrame, judgements: Judgements) -> Result:
-    row = own.iloc[0]
-    records = records_of(own.drop_duplicates("calibration_seed"))
+def _read_result(rows: pd.DataFrame, judgements: Judgements) -> Result:
+    """Of the rows of one configuration, the lowest seed first."""
+    row = rows.iloc[0]
+    records = records_of(rows.drop_duplicates("calibration_seed"))
     exact = judgements.loss(records)
     interval = exact.uncertainty.interval(exact.value)
-    rule, setting, size = str(row["rule"]), str(row["setting"]), int(row["calibration_size"])
     return Result(
         run_key=str(row["run_key"]),
-        rule=rule,
-        setting=setting,
-        size=size,
+        rule=str(row["rule"]),
+        setting=str(row["setting"]),
+        size=int(row["calibration_size"]),
         fp32=known(row["fp32"]),
-        int8=float(own["int8"].mean()),
+        int8=float(rows["int8"].mean()),
         delta=exact.value,
         ci_low=known(interval.low),
         ci_high=known(interval.high),
@@ -171,7 +171,7 @@ def _read_result(own: pd.DataFrame, rows: pd.DataFrame, judgements: Judgements) 
         exact=exact,
         overrides=str(row["overrides"]),
         files=_files(row),
-        spread=seed_spread(rows, rule, setting, size),
+        spread=seed_spread(rows),
         fp16=_half(row),
         kernels=_kernels(row),
     )

@@ -37,15 +37,12 @@ class SeedSpread:
         return plural(self.count, "calibration set")
 
 
-def seed_spread(rows: pd.DataFrame, rule: str, setting: str, size: int) -> SeedSpread | None:
-    """Of one group's tidy, measured rows; None where a single seed was run."""
-    alike = rows[
-        (rows["rule"] == rule) & (rows["setting"] == setting) & (rows["calibration_size"] == size)
-    ]
-    count = int(alike["calibration_seed"].nunique())
+def seed_spread(rows: pd.DataFrame) -> SeedSpread | None:
+    """Of the rows of one configuration; None where a single seed was run."""
+    count = int(rows["calibration_seed"].nunique())
     if count < 2:
         return None
-    int8, delta = alike["int8"], alike["delta"]
+    int8, delta = rows["int8"], rows["delta"]
     return SeedSpread(
         count, float(int8.min()), float(int8.max()), float(delta.min()), float(delta.max())
     )

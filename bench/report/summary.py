@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -59,7 +60,7 @@ class CalibratorRange:
 
 @dataclass(frozen=True)
 class AxisEffect:
-    """How far the mean delta moves along one swept axis, over all other axes."""
+    """How far the mean delta moves along one swept axis, over what was measured with all values."""
 
     axis: str
     spread: float
@@ -159,10 +160,10 @@ class Answer:
         spread = "" if best.spread is None else f"; {best.spread.differences}"
         speed = "" if best.speedup is None else f"; {best.speedup:.2f}x as fast as FP32"
         budget = f" {self.budget}" if self.budget else ""
-        try_ = f" To try: {'; '.join(self.advice)}." if self.advice else ""
+        advice = f" To try: {'; '.join(self.advice)}." if self.advice else ""
         return (
             f"{self.group}, {self.headline} "
-            f"(95 % interval {best.interval}{share}){spread}{speed}.{budget}{try_} {self.rule} "
+            f"(95 % interval {best.interval}{share}){spread}{speed}.{budget}{advice} {self.rule} "
             f"{self.scope}{self.half}{self.by_kernels}"
         )
 
@@ -205,17 +206,17 @@ class Summary:
     built: int
     unfaithful: int
 
-    @property
+    @cached_property
     def best_keys(self) -> frozenset[str]:
         """The runs of what is recommended: of nothing where nothing is fit to deploy."""
         return frozenset(answer.best.run_key for answer in self.answers if answer.fits)
 
-    @property
+    @cached_property
     def outside(self) -> bool:
         """Whether a limit for the loss is set, and any run is proven to lose more."""
         return any(standing.fit == "outside" for standing in self.standings.values())
 
-    @property
+    @cached_property
     def standings(self) -> Mapping[str, Standing]:
         """How each run's configuration stands beside the least loss, by run key."""
         return {
@@ -317,10 +318,10 @@ def _few_images(rows: pd.DataFrame) -> str:
 def _calibrators(results: list[Result]) -> tuple[CalibratorRange, ...]:
     ranges = []
     for rule in sorted({r.rule for r in results}, key=rule_order):
-        own = [r for r in results if r.rule == rule]
+        of_rule = [r for r in results if r.rule == rule]
         per_plan = [
-            max((r for r in own if r.setting == setting), key=lambda r: r.delta)
-            for setting in dict.fromkeys(r.setting for r in own)
+            max((r for r in of_rule if r.setting == setting), key=lambda r: r.delta)
+            for setting in dict.fromkeys(r.setting for r in of_rule)
         ]
         low, high = (pick(per_plan, key=lambda r: r.delta) for pick in (min, max))
         ranges.append(CalibratorRange(rule, best=high, worst_plan=low))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from numbers import Real
 
 import pandas as pd
@@ -78,7 +79,7 @@ def tidy(table: pd.DataFrame) -> pd.DataFrame:
     tidied["rule"] = [rule_name(calibrator, params) for calibrator, params in pairs]
     tidied = _drift_free(tidied)
     further = [name for name in FURTHER if tidied[name].nunique() > 1]
-    told_sets = _calibration_images(tidied)
+    image_names = _calibration_images(tidied)
     tidied["setting"] = [
         ", ".join(
             [
@@ -86,7 +87,7 @@ def tidy(table: pd.DataFrame) -> pd.DataFrame:
                 *(
                     FURTHER[name].format(text)
                     for name in further
-                    if (text := told_sets.get(plain(row[name]), plain(row[name])))
+                    if (text := image_names.get(plain(row[name]), plain(row[name])))
                     not in ("", ORDINARY.get(name))
                 ),
             ]
@@ -108,16 +109,16 @@ def _calibration_images(tidied: pd.DataFrame) -> dict[str, str]:
         }
         for row in records_of(firsts)
     }
-    keys = dict.fromkeys(key for own in options.values() for key in own)
-    varied = [key for key in keys if len({own.get(key) for own in options.values()}) > 1]
+    keys = dict.fromkeys(key for typed_ in options.values() for key in typed_)
+    varied = [key for key in keys if len({typed_.get(key) for typed_ in options.values()}) > 1]
     names = {
-        print_: ", ".join(f"{key}={own[key]}" for key in varied if key in own)
-        for print_, own in options.items()
+        fingerprint: ", ".join(f"{key}={typed_[key]}" for key in varied if key in typed_)
+        for fingerprint, typed_ in options.items()
     }
-    told = list(names.values())
+    count = Counter(names.values())
     return {
-        print_: name if told.count(name) == 1 else f"{name} set {number}".strip()
-        for number, (print_, name) in enumerate(names.items(), start=1)
+        fingerprint: name if count[name] == 1 else f"{name} set {number}".strip()
+        for number, (fingerprint, name) in enumerate(names.items(), start=1)
     }
 
 
@@ -259,7 +260,8 @@ HEADINGS = {
     "ci_low": "95 % low",
     "ci_high": "95 % high",
     "n_images": "validated on",
-    "int8_latency_p50_ms": "INT8 latency",
+    "int8_latency_p50_ms": "INT8 latency of this run",
+    "speedup": "speedup of this run",
     "fp32_latency_p50_ms": "FP32 latency",
     "fp16_latency_p50_ms": "FP16 latency",
     "speedup_fp16": "speedup over FP16",

@@ -15,7 +15,7 @@ MARGIN_SHARE = 0.01
 
 @dataclass(frozen=True)
 class Settings:
-    """``margin``: configurations whose difference surely lies within it are equal, in the metric;
+    """``margin``: configurations whose difference is proven to lie within it tie, in the metric;
     None: half a point or one per cent of FP32, whichever is larger. ``max_loss``: what may be lost,
     as a share of FP32; None where no limit is set.
 
@@ -45,12 +45,12 @@ def read_share(option: str, text: object) -> float | None:
     """
     if text is None or str(text).strip().lower() in ("", "null", "none"):
         return None
-    given = str(text).strip()
+    share = str(text).strip()
     try:
-        return float(given.removesuffix("%")) / (100 if given.endswith("%") else 1)
+        return float(share.removesuffix("%")) / (100 if share.endswith("%") else 1)
     except ValueError as error:
         raise ConfigError(
-            f"{option}={given} is not a share", "Write 1% or 0.01, or null for none"
+            f"{option}={share} is not a share", "Write 1% or 0.01, or null for none"
         ) from error
 
 
