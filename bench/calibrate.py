@@ -32,7 +32,7 @@ from bench.source import source_key
 from bench.spec import Run
 from bench.timing import stopwatch
 
-_NATIVE_CODE = source_key(__name__, "bench.engine")
+_NATIVE_CODE = source_key(__name__, "bench.calibration", "bench.engine", "bench.model")
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,7 +34,7 @@ from bench.timing import Latency, measure_in_turn
 FIRST_IMAGES = 16
 """The raw outputs of the first 16 images are stored, for the SQNR and for the agreement gate."""
 
-_CODE = source_key(__name__, "bench.engine", "bench.model")
+_CODE = source_key(__name__, "bench.evaluation", "bench.engine", "bench.model")
 
 
 def validation_images(run: Run) -> PreparedImages:

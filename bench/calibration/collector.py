@@ -39,7 +39,7 @@ MOST_WORKERS = 4
 GROUP = 2
 """Images whose tensors are counted at once: to add up histograms takes as long as to fill them."""
 
-_CODE = source_key(__name__)
+_CODE = source_key("bench.calibration", "bench.model")
 
 Array = npt.NDArray[np.float32]
 
