@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from bench.cache import write_atomically
 from bench.errors import DataError
+from bench.evaluation.interval import FEWEST_IMAGES
 from bench.report.figures import Chart, draw_charts, draw_reasons, to_html, write_png
 from bench.report.listing import common_facts, environment_facts, key_listings, rest_listing
 from bench.report.losses import (
@@ -88,6 +89,7 @@ def render_html(report: Report) -> str:
         common=common_facts(report.table),
         pictures=report.pictures,
         few=FEW,
+        fewest=FEWEST_IMAGES,
         glossary=COLUMNS,
     )
 
