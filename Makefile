@@ -17,6 +17,8 @@ endif
 endif
 endif
 BIN := $(VENV)/bin
+# Statistics, fitted images and fetched weights; make clean removes them
+export BENCH_CACHE ?= .cache/bench
 
 # make sweep MODEL=yolov8n CALIBRATORS=minmax,entropy2 SIZES=8,64 ...
 MODEL ?= yolov8n
@@ -74,28 +76,28 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 sweep: $(VENV)/.installed ## Run a sweep and write its table and report (MODEL= CALIBRATORS= SIZES= PLANS= ...)
-	$(BIN)/python -m bench --multirun $(strip $(OVERRIDES))
+	$(BIN)/int8bench sweep $(strip $(OVERRIDES))
 
 data: $(VENV)/.installed ## Fetch a public dataset (DATASET=coco-val2017, coco-calib or coco128)
-	@$(BIN)/python scripts/data.py $(DATASET)
+	@$(BIN)/int8bench data $(DATASET)
 
 report: $(VENV)/.installed ## Redraw the report from a sweep's table (OUT=results/... MAX_LOSS=1%)
-	$(BIN)/python scripts/report.py $(or $(OUT),results/$(MODEL)-$(DATASET)) \
+	$(BIN)/int8bench report $(or $(OUT),results/$(MODEL)-$(DATASET)) \
 		$(addprefix --max-loss=,$(MAX_LOSS))
 
 claims: $(VENV)/.installed ## Judge published claims on a sweep's rows (OUT=results/...)
-	$(BIN)/python scripts/claims.py $(or $(OUT),results/$(MODEL)-$(DATASET))
+	$(BIN)/int8bench claims $(or $(OUT),results/$(MODEL)-$(DATASET))
 
 histograms: $(VENV)/.installed ## Draw every threshold on the histograms (OUT=results/... TENSOR=images)
-	$(BIN)/python scripts/histograms.py $(or $(OUT),results/$(MODEL)-$(DATASET)) \
+	$(BIN)/int8bench histograms $(or $(OUT),results/$(MODEL)-$(DATASET)) \
 		$(addprefix --tensor=,$(TENSOR)) $(EXTRA)
 
 bundle: $(VENV)/.installed ## Turn a row into a folder to deploy (OUT=results/... RUN=key TO=folder EXTRA=--engine=SM89)
-	$(BIN)/python -m bench.deploy $(or $(OUT),results/$(MODEL)-$(DATASET)) \
+	$(BIN)/int8bench bundle $(or $(OUT),results/$(MODEL)-$(DATASET)) \
 		$(addprefix --run=,$(RUN)) $(addprefix --to=,$(TO)) $(EXTRA)
 
 doctor: $(VENV)/.installed ## Check this machine for sweeps and TensorRT (EXTRA=--json=FILE)
-	$(BIN)/python -m bench.doctor $(EXTRA)
+	$(BIN)/int8bench doctor $(EXTRA)
 
 test: $(VENV)/.installed ## Run the tests
 	$(BIN)/python -m pytest

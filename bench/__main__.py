@@ -1,102 +1,64 @@
-"""``python -m bench``: Hydra composes, objects are built, errors become one line."""
+"""``int8bench``, or ``python -m bench``: the command line, one module per subcommand."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
-import signal
+import argparse
+import importlib
 import sys
-from collections.abc import Iterator
-from types import FrameType
-from typing import NoReturn
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 
-import hydra
-from hydra._internal.utils import get_args_parser
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
-from bench.compose import CONF
-from bench.config import register
-from bench.errors import BenchError, ConfigError
-from bench.explain import one_line
-from bench.sweep import conclude, confirm_leaders, end_progress, job
-
-
-def main() -> None:
-    """The command line. Exit status 2: what was asked cannot be; 130: interrupted."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here whole, and leave as one line
-    register()
-    with _interrupts() as interrupts:
-        try:
-            _sweep()
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
-            if interrupts or isinstance(error, KeyboardInterrupt):
-                _conclude_what_there_is()
-                _leave("interrupted. Finished runs are kept; the same command goes on", 130)
-            if isinstance(error, (BenchError, HydraException, OmegaConfBaseException, OSError)):
-                _leave(one_line(error), 2)
-            if isinstance(error, SystemExit) and isinstance(error.code, str):  # see sweep.job
-                _conclude_what_there_is()
-                _leave(error.code, 2)
-            raise
+COMMANDS = {
+    "sweep": ("bench.cli.app", "measure every combination of calibrators, sizes and plans"),
+    "report": ("bench.cli.report", "redraw the report of a sweep"),
+    "claims": ("bench.cli.claims", "judge published claims on a sweep's rows"),
+    "histograms": ("bench.cli.histograms", "draw every calibrator's thresholds"),
+    "data": ("bench.cli.data", "fetch a public dataset"),
+    "bundle": ("bench.deploy.__main__", "turn a row into a folder to deploy"),
+    "doctor": ("bench.doctor.__main__", "check this machine"),
+    "cache": ("bench.cli.calibration_cache", "show, compare and convert calibration caches"),
+}
+"""Subcommand -> the module whose ``main`` runs it, and what it does. Imported when asked for: some
+take seconds to import."""
 
 
-def _sweep() -> None:
-    _check_options()
-    try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
-    finally:
-        end_progress()
-    confirm_leaders()
-    conclude()
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand; returns its exit status.
 
-
-@contextlib.contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """The interrupts of this process so far, as OmegaConf's clean-up makes other errors of them.
-
-    (An interrupt between its copies of a node and its flags ends as AttributeError, or as a key
-    that is missing: 15 of 400 at random times of a composition.)
+    Without one, the words are those of a run: ``python -m bench calibrator=minmax``, and with
+    ``--multirun`` of a sweep, as ``int8bench sweep``.
     """
-    seen: list[int] = []
+    words = list(sys.argv[1:] if argv is None else argv)
+    named = bool(words) and words[0] in COMMANDS
+    if not named and (not words or words[0] in ("--version", "--help", "-h")):
+        _parser().parse_args(words or ["--help"])
+    module, _ = COMMANDS[words[0] if named else "sweep"]
+    run = importlib.import_module(module).main
+    if named and words[0] == "sweep":
+        words.insert(1, "--multirun")
+    status: int = run(words[1:] if named else words)
+    return status
 
-    def note(number: int, frame: FrameType | None) -> None:
-        seen.append(number)
-        raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, note)
+def _parser() -> argparse.ArgumentParser:
+    listed = "\n".join(f"  {name:<12}{text}" for name, (_, text) in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        "int8bench",
+        usage="int8bench COMMAND ...",
+        description="Measure which calibrator, calibration set and precision plan a model needs.",
+        epilog=f"commands, each with its own --help:\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"int8bench {_version()}")
+    return parser
+
+
+def _version() -> str:
     try:
-        yield seen
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _check_options() -> None:
-    """Options that begin with a dash, before Hydra answers a misspelt one with a page.
-
-    Hydra takes them before or behind all overrides; --multirun may also stand between.
-    """
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda given: given not in ("--multirun", "-m"))
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            get_args_parser().parse_args()
-    except SystemExit as error:
-        reason = said.getvalue().strip().rpartition("error: ")[2]
-        raise ConfigError(reason, "python -m bench --hydra-help lists the options") from error
-
-
-def _conclude_what_there_is() -> None:
-    """A sweep that ends early has its finished runs in the table all the same."""
-    with contextlib.suppress(BenchError, OSError):  # one error is told already
-        conclude()
-
-
-def _leave(line: str, status: int) -> NoReturn:
-    print(f"error: {line}", file=sys.stderr)
-    raise SystemExit(status)
+        return version("int8-calibration-bench")
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "(not installed)"
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,11 +1,15 @@
-"""Results kept on disk under a content key: computed once, whoever asks, in whatever process."""
+"""Results stored on disk under a content key: computed once, whoever asks, in whatever process.
+
+A key holds a hash of the code that makes the result, so that edited code never meets an old result.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -35,6 +39,36 @@ def file_state(path: Path) -> tuple[int, int, int, int]:
     """
     stat = path.stat()
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
+
+
+def source_key(*names: str) -> str:
+    """Changes with any edit of these modules; a package stands for every module below it.
+
+    What they import is not followed: name every package that a result depends on. Ask when a module
+    is imported, and keep the answer: a process goes on with the code that it began with, whatever
+    becomes of the files meanwhile. Raises ModuleNotFoundError for a name that is no module.
+    """
+    digest = hashlib.sha256()
+    for name in names:
+        for path in _files(name):
+            content = path.read_bytes()
+            digest.update(f"{name}\0{path.name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:20]
+
+
+def _files(name: str) -> Iterator[Path]:
+    """The module's file, or those of every module of the package, in a fixed order."""
+    try:
+        spec = find_spec(name)
+    except ModuleNotFoundError:
+        spec = None
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"there is no module {name}")
+    origin = Path(spec.origin)
+    if spec.submodule_search_locations is None:
+        yield origin
+    else:
+        yield from sorted(origin.parent.rglob("*.py"))
 
 
 def write_with(path: Path, write: Callable[[BinaryIO], object]) -> None:

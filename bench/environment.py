@@ -12,6 +12,11 @@ from pathlib import Path
 
 import psutil
 
+PACKAGE = Path(__file__).parent
+
+CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
+"""The YAML files: inside an installed package, beside ``bench/`` in a checkout."""
+
 ONEDNN_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 """Environment variables that keep OpenVINO's kernels from instructions that the processor has."""
 
@@ -47,7 +52,9 @@ def software() -> str:
 @lru_cache
 def git_commit() -> str:
     """The commit of this harness, with '+' where the tree was changed; '' outside a checkout."""
-    root = Path(__file__).parent.parent
+    root = PACKAGE.parent
+    if not (root / ".git").exists():  # or it would be the commit of whatever lies around it
+        return ""
     try:
         commit = _git(root, "rev-parse", "--short=12", "HEAD")
         return commit + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")

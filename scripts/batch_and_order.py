@@ -35,7 +35,6 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywhere, installed or not
 
-from bench.calibrate import calibrate
 from bench.calibration.calibrator import Calibrator
 from bench.calibration.entropy import Entropy2
 from bench.calibration.grid import LEAST_RANGE
@@ -45,13 +44,15 @@ from bench.calibration.moving_average import MovingAverage
 from bench.calibration.mse import Mse
 from bench.calibration.percentile import Percentile
 from bench.calibration.statistics import Snapshot
-from bench.compose import CONF, build_run
-from bench.config import register
+from bench.cli.compose import build_run
+from bench.cli.config import register
+from bench.cli.messages import command
+from bench.environment import CONF
 from bench.errors import ConfigError
-from bench.explain import command
 from bench.model.graph import Graph
 from bench.report.drawing import panels
 from bench.report.style import INK, RC, rule_colours
+from bench.run.ranges import calibrate
 
 BATCH_SIZES = (1, 8, 32)
 """Beside one batch of all images."""

@@ -24,10 +24,11 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywhere, installed or not
 
 from bench.cache import write_atomically
-from bench.compose import CONF, build_run
-from bench.config import register
+from bench.cli.compose import build_run
+from bench.cli.config import register
+from bench.cli.messages import command
+from bench.environment import CONF
 from bench.errors import ConfigError, DataError
-from bench.explain import command
 from bench.report.charts_tensors import draw_histogram
 from bench.report.drawing import WIDTH
 from bench.report.figures import Chart, Group, groups_of, to_png
@@ -35,7 +36,7 @@ from bench.report.style import RC
 from bench.report.thresholds import Thresholds, find_thresholds
 from bench.results.histograms import HistogramStore
 from bench.results.table import read_table
-from bench.spec import Run
+from bench.run.spec import Run
 
 LOOKED_AT = 50
 Image = npt.NDArray[np.float32]

@@ -42,10 +42,10 @@ from bench.calibration.minmax import MinMax
 from bench.calibration.mse import Mse
 from bench.calibration.percentile import Percentile
 from bench.calibration.trt_cache import CalibrationCache, parse
+from bench.cli.messages import command
 from bench.data.files import list_images
 from bench.data.preprocess import Preprocess
 from bench.errors import ConfigError, DataError
-from bench.explain import command
 from bench.model.graph import Graph
 from bench.model.onnx_model import load_model
 from bench.quantization.grid import amax_of

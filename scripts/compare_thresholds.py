@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywher
 from rich.console import Console
 from rich.table import Table
 
+from bench.cli.messages import command
 from bench.errors import DataError
-from bench.explain import command
 from bench.report.figures import groups_of
 from bench.report.thresholds import Thresholds, find_thresholds
 from bench.results.histograms import HistogramStore

@@ -19,11 +19,11 @@ from rich.progress import track
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywhere, installed or not
 
-from bench.compose import CONF
+from bench.cli.messages import command
 from bench.data.shapes import CLASSES, Scene
 from bench.data.shapes_dataset import ShapeSamples, ShapesDataset
+from bench.environment import CONF
 from bench.errors import DataError
-from bench.explain import command
 
 
 @command

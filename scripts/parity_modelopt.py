@@ -37,8 +37,9 @@ from bench.calibration.histogram import Magnitudes
 from bench.calibration.mse import Mse
 from bench.calibration.percentile import Percentile
 from bench.calibration.statistics import Snapshot
-from bench.compose import CONF, build_run
-from bench.config import register
+from bench.cli.compose import build_run
+from bench.cli.config import register
+from bench.environment import CONF
 from bench.errors import BenchError
 from bench.model.graph import Graph
 from bench.quantization.plan import PrecisionPlan, place

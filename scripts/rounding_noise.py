@@ -17,10 +17,10 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywhere, installed or not
 
-from bench.compose import build_typed
+from bench.cli.compose import build_typed
+from bench.cli.messages import command
 from bench.errors import ConfigError
-from bench.explain import command
-from bench.rounding import rounded_accuracies
+from bench.run.rounding import rounded_accuracies
 
 
 @command

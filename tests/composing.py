@@ -7,8 +7,8 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 
-from bench.compose import CONF
-from bench.config import register
+from bench.cli.config import register
+from bench.environment import CONF
 
 
 def composed(*overrides: str, conf: Path = CONF) -> Any:

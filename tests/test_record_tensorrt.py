@@ -13,7 +13,7 @@ import pytest
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from bench.compose import build_typed
+from bench.cli.compose import build_typed
 from tests.e2e.command import ROOT
 
 SCRIPT = ROOT / "scripts" / "record_tensorrt.sh"

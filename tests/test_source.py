@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.source import source_key
+from bench.cache import source_key
 
 FILES = {"__init__.py": "", "maker.py": "", "tools/__init__.py": "", "tools/cut/saw.py": ""}
 

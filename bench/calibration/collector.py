@@ -25,13 +25,12 @@ import numpy as np
 import numpy.typing as npt
 
 from bench import environment
-from bench.cache import content_key, only_one, write_with
+from bench.cache import content_key, only_one, source_key, write_with
 from bench.calibration.archive import load_snapshots, save_snapshots
 from bench.calibration.statistics import Snapshot, TensorStatistics, joined
 from bench.calibration.tap import Tap, TappedNetwork
 from bench.model.graph import Graph
 from bench.model.onnx_model import OnnxModel
-from bench.source import source_key
 
 MOST_WORKERS = 4
 """Each needs memory of its own, which more of them would not repay."""

@@ -8,14 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped,unused-ignore]
+import yaml
 
+from bench.environment import CONF
 from bench.errors import ConfigError
 from bench.results.row import COLUMNS
-
-CONF = Path(__file__).parents[2] / "conf"
 
 Quantity = Literal[
     "difference", "relative_difference", "restored", "relative_change", "kept", "ratio", "winner"
@@ -94,8 +91,8 @@ def load_claims(folder: Path = CONF / "claim") -> tuple[Claim, ...]:
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file that holds a mapping; ConfigError where it does not."""
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path))
-    except (YAMLError, OmegaConfBaseException, OSError) as error:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path} cannot be read ({reason})", "Mend its YAML") from error
     if not isinstance(content, dict):

@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from bench.claims.claim import CONF, check_fields, read_yaml, sources_of
+from bench.claims.claim import check_fields, read_yaml, sources_of
+from bench.environment import CONF
 from bench.errors import ConfigError
 from bench.results.table import AXES
 

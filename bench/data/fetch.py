@@ -1,4 +1,4 @@
-"""Public datasets, fetched into ``$BENCH_DATA`` (default ``datasets/``) as ``conf/data`` says.
+"""Public datasets, fetched into a folder as ``conf/data`` says.
 
 A set is made of archives, of which one file or folder each is taken, of single images that a list
 names, and of small files written beside them. What is there is not fetched again. Archives go to
@@ -10,14 +10,15 @@ Where a publisher names no hash, the first fetch is trusted: its SHA-256 is kept
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from bench.cache import hash_file, only_one, write_atomically
 from bench.data.archive import take_out
@@ -28,7 +29,7 @@ from bench.errors import ConfigError, DataError
 SUMS = "SHA256SUMS"
 
 
-@dataclass
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Archive:
     """A zip file, and the one file or folder to ``take`` out of it."""
 
@@ -42,7 +43,7 @@ class Archive:
         return Download(self.url, self.sha256, self.size)
 
 
-@dataclass
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Images:
     """Single images: ``list`` is the address of their names, one a line, ``url`` of the folder."""
 
@@ -52,7 +53,7 @@ class Images:
     folder: str
 
 
-@dataclass
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class PublicData:
     """One file of ``conf/data``.
 
@@ -78,24 +79,19 @@ def read_data(name: str, conf: Path) -> PublicData:
             f"there is no data set '{name}' to fetch",
             f"Use {', '.join(known_data(conf))}; dataset=shapes is drawn and needs none",
         )
-    given: Any = OmegaConf.merge(
-        OmegaConf.structured(PublicData), OmegaConf.load(conf / f"{name}.yaml")
-    )
-    made: Any = OmegaConf.to_object(given)
-    return made  # type: ignore[no-any-return]
+    path = conf / f"{name}.yaml"
+    try:
+        return TypeAdapter(PublicData).validate_python(yaml.safe_load(path.read_text()))
+    except (yaml.YAMLError, ValidationError) as error:
+        raise ConfigError(f"{path} is not as it should be ({error})", "Fix its YAML") from error
 
 
-def data_folder() -> Path:
-    return Path(os.environ.get("BENCH_DATA", "datasets"))
-
-
-def fetch_data(name: str, data: PublicData, patience: Patience | None = None) -> str:
-    """Make the set complete; returns the command that uses it.
+def fetch_data(name: str, data: PublicData, root: Path, patience: Patience | None = None) -> str:
+    """Make the set complete under ``root``; returns the command that uses it.
 
     Tells the licence on stderr before anything is fetched, and every hash that was not known
     before. Raises DownloadError or DataError, whose one line names what to put where instead.
     """
-    root = data_folder()
     here = root / name
     with only_one(root / f".{name}.lock"):
         if _missing(data, here):

@@ -14,11 +14,10 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from bench.cache import cached, content_key
+from bench.cache import cached, content_key, source_key
 from bench.data.dataset import Samples
 from bench.data.preprocess import Fitting, Preprocess
 from bench.environment import versions
-from bench.source import source_key
 
 _CODE = source_key("bench.data")
 """That this process runs: what is edited meanwhile concerns the next one."""

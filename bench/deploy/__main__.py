@@ -1,4 +1,4 @@
-"""``python -m bench.deploy results/SWEEP``: a chosen row of a table as a folder to deploy."""
+"""``int8bench bundle results/SWEEP``: a chosen row of a table as a folder to deploy."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from bench.cli.messages import Parser, command
 from bench.deploy.bundle import check_target, write_bundle
 from bench.deploy.choose import choose_row, rebuild_run
 from bench.engine.trt.rtx import TensorRtRtx
-from bench.errors import ConfigError
-from bench.explain import command
 
 
 @command
@@ -28,14 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(message, f"{self.prog} --help shows how")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        "python -m bench.deploy", description="Turn one row of a sweep's table into a bundle."
+    parser = Parser(
+        "int8bench bundle", description="Turn one row of a sweep's table into a bundle."
     )
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="a sweep, as results/SWEEP")
     parser.add_argument(

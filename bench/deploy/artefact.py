@@ -8,13 +8,13 @@ from pathlib import Path
 
 import onnx
 
-from bench.calibrate import find_run_ranges, points_with
 from bench.model.graph import Graph
 from bench.model.onnx_model import with_batch
 from bench.quantization.plan import IMPLICIT
 from bench.quantization.qdq import insert_qdq
 from bench.results.histograms import HistogramStore
-from bench.spec import Run
+from bench.run.ranges import find_run_ranges, points_with
+from bench.run.spec import Run
 
 
 @dataclass(frozen=True, eq=False)

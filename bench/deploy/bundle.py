@@ -26,7 +26,7 @@ from bench.errors import ConfigError
 from bench.evaluation.task import save_arrays
 from bench.report.caveats import CLIPPED
 from bench.results.row import Row
-from bench.spec import Run
+from bench.run.spec import Run
 
 SCRIPTS = ("verify.py", "build_engine.py")
 CACHE_VERSION, CACHE_ALGORITHM = "8.5.1", "EntropyCalibration2"

@@ -6,13 +6,13 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.compose import build_typed
+from bench.cli.compose import build_typed
 from bench.errors import ConfigError, DataError
 from bench.report.summary import summarize_folder
 from bench.results.row import Row
 from bench.results.store import RowStore
 from bench.results.table import make_table
-from bench.spec import Run
+from bench.run.spec import Run
 
 
 def choose_row(folder: Path, key: str | None) -> Row:

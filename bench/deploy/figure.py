@@ -16,12 +16,12 @@ import onnx
 
 from bench.calibration.native import NativeCalibrator
 from bench.calibration.trt_cache import from_json
-from bench.compose import build_typed
+from bench.cli.compose import build_typed
+from bench.cli.messages import command
 from bench.engine.base import Builder, Int8Model
 from bench.errors import ConfigError
 from bench.evaluation.task import compare
-from bench.explain import command
-from bench.measure import measure_accuracy
+from bench.run.measure import measure_accuracy
 
 
 @command

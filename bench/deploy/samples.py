@@ -11,9 +11,9 @@ import onnx
 from bench.engine.base import Array
 from bench.engine.onnxrt import OnnxRuntime
 from bench.evaluation.fidelity import Sqnr
-from bench.faithfulness import nudge_scales
-from bench.measure import first_batches
-from bench.spec import Run
+from bench.run.faithfulness import nudge_scales
+from bench.run.measure import first_batches
+from bench.run.spec import Run
 
 IMAGES = 4
 

@@ -1,4 +1,4 @@
-"""``python -m bench.doctor``: what works on this machine, what is missing, and how to mend it."""
+"""``int8bench doctor``: what works on this machine, what is missing, and how to mend it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def find_checks(name: str) -> tuple[Check, ...]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "python -m bench.doctor", description="Check this machine, and tell how to mend it."
+        "int8bench doctor", description="Check this machine, and tell how to mend it."
     )
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the findings there too, to send them"

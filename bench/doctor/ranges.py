@@ -10,13 +10,13 @@ import math
 import statistics
 from functools import partial
 
-from bench.calibrate import find_run_ranges
 from bench.calibration.calibrator import Calibrator, find_ranges
 from bench.calibration.entropy import Entropy2, doubled_range
 from bench.calibration.minmax import MinMax
-from bench.compose import build_typed
+from bench.cli.compose import build_typed
 from bench.doctor.check import Check, Finding
 from bench.doctor.trt import USE_EXPLICIT, on_gpu, own_folder
+from bench.run.ranges import find_run_ranges
 
 MODELS = ("yolov8n", "resnet18", "mobilenetv2")
 IMAGES, BATCH = 16, 8
@@ -43,7 +43,7 @@ def compare_ranges(rule: Calibrator, model: str) -> Finding:
             f"model={model}", "dataset.validation_images=1",
             f"dataset.calibration_images={IMAGES}", f"calibration.size={IMAGES}",
             "engine=tensorrt", "engine.mode=implicit", "placement=implicit",
-            "engine.cache=${oc.env:BENCH_CACHE,.cache/bench}", f"sweep.cache={folder}",
+            "engine.cache=${usual_cache:}", f"sweep.cache={folder}",
             f"calibrator=tensorrt_{rule.name}", f"calibrator.batch_size={BATCH}",
         ])  # fmt: skip
         found = find_run_ranges(run)

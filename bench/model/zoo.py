@@ -14,7 +14,6 @@ What none of them gives is told in one line. Never is one dataset's file used fo
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,57 +50,73 @@ class Weights:
     origin: str
 
 
-def check_weights(
-    model: str, dataset: str, path: str | None, sources: Mapping[str, Source], cache: Path
-) -> None:
+@dataclass(frozen=True)
+class Request:
+    """Which weights are wanted: of ``model`` for ``dataset``, or the user's file at ``path``.
+
+    ``sources`` are those of each dataset, ``models`` is where a user puts files, and under
+    ``cache`` lies what was fetched.
+    """
+
+    model: str
+    dataset: str
+    path: str | None
+    sources: Mapping[str, Source]
+    models: Path
+    cache: Path
+
+    @property
+    def source(self) -> Source:
+        return self.sources.get(self.dataset, Source(f"{self.model}_{self.dataset}.onnx"))
+
+    @property
+    def usual_path(self) -> Path:
+        """Where the user puts the file."""
+        return self.models / self.source.file
+
+
+def check_weights(request: Request) -> None:
     """Raise what ``find_weights`` would, as far as that is known without fetching anything."""
-    _locate(model, dataset, path, sources, cache)
+    _locate(request)
 
 
-def find_weights(
-    model: str, dataset: str, path: str | None, sources: Mapping[str, Source], cache: Path
-) -> Weights:
-    """The file to use for ``model`` on ``dataset``, fetched if need be.
+def find_weights(request: Request) -> Weights:
+    """The file to use, fetched if need be.
 
     Raises ConfigError if there are no weights for the dataset, ModelError or DownloadError if they
     cannot be had.
     """
-    found, missing = _locate(model, dataset, path, sources, cache)
+    found, missing = _locate(request)
     if missing:
-        mend = f"Put the file at {_folder() / missing.file}, {_instead(sources)}"
+        mend = f"Put the file at {request.usual_path}, {_instead(request.sources)}"
         _fetch(missing, found.path, mend)
     return found
 
 
-def _locate(
-    model: str, dataset: str, path: str | None, sources: Mapping[str, Source], cache: Path
-) -> tuple[Weights, Source | None]:
+def _locate(request: Request) -> tuple[Weights, Source | None]:
     """The file, and what it is to be fetched from if it is not there yet."""
-    if path:
-        return Weights(Path(path), f"file {path}"), None
-    source = sources.get(dataset, Source(f"{model}_{dataset}.onnx"))
+    model, dataset, sources = request.model, request.dataset, request.sources
+    if request.path:
+        return Weights(Path(request.path), f"file {request.path}"), None
+    source = request.source
     if source.carried:
         return _carried(model, dataset, source.carried), None
-    for file in (_folder() / source.file, _folder() / f"{model}.onnx"):
+    for file in (request.usual_path, request.models / f"{model}.onnx"):
         if file.is_file():
             return Weights(file, f"file {file}"), None
     if dataset not in sources:
         known = ", ".join(sorted(sources)) or "none"
         raise ConfigError(
             f"model {model} has no weights for dataset {dataset} (it has them for: {known})",
-            f"Give model.path=FILE.onnx, or put the file at {_folder() / source.file}",
+            f"Give model.path=FILE.onnx, or put the file at {request.usual_path}",
         )
-    fetched = _fetched(source, cache / "models")
+    fetched = _fetched(source, request.cache / "models")
     if fetched is None:
         raise ModelError(
-            f"the {dataset} weights of {model} are not at {_folder() / source.file}",
+            f"the {dataset} weights of {model} are not at {request.usual_path}",
             f"Export them to ONNX and put the file there, {_instead(sources)}",
         )
     return fetched, None if fetched.path.is_file() else source
-
-
-def _folder() -> Path:
-    return Path(os.environ.get("BENCH_MODELS", "models"))
 
 
 def _carried(model: str, dataset: str, name: str) -> Weights:

@@ -14,9 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from bench.cache import write_atomically
 from bench.errors import DataError
 from bench.evaluation.interval import FEWEST_IMAGES
-from bench.report.figures import Chart, draw_charts, draw_reasons, to_html, write_png
-from bench.report.listing import common_facts, environment_facts, key_listings, rest_listing
-from bench.report.losses import (
+from bench.report.error_analysis import (
     FEW,
     SHOWN_CLASSES,
     EncodedPicture,
@@ -24,12 +22,14 @@ from bench.report.losses import (
     encode_pictures,
     find_losses,
 )
+from bench.report.figures import Chart, draw_charts, draw_reasons, to_html, write_png
+from bench.report.listing import common_facts, environment_facts, key_listings, rest_listing
 from bench.report.reproduce import reproduce_command
 from bench.report.summary import Summary, summarize_folder
 from bench.report.verdicts import NO_CLAIMS, ClaimsRecord, percent, read_record
 from bench.report.wording import plural, signed
+from bench.results.error_analysis import LossStore
 from bench.results.histograms import HistogramStore
-from bench.results.losses import LossStore
 from bench.results.row import COLUMNS
 from bench.results.table import read_table
 

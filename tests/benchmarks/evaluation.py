@@ -8,14 +8,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from time import perf_counter
 
-from bench.calibrate import find_run_ranges, quantize
-from bench.compose import build_run
+from bench.cli.compose import build_run
 from bench.data.prepared import PreparedImages
 from bench.engine.base import Session
 from bench.engine.ov import OpenVino
-from bench.measure import evaluate, fp32_model, task_of, validation_images
 from bench.model.zoo import CARRIED
-from bench.spec import Run
+from bench.run.measure import evaluate, fp32_model, task_of, validation_images
+from bench.run.ranges import find_run_ranges, quantize
+from bench.run.spec import Run
 from tests.benchmarks.collection import Spread, spread
 from tests.benchmarks.subject import Subject
 from tests.composing import composed

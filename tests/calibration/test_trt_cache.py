@@ -12,7 +12,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bench.calibration.cache import main
 from bench.calibration.trt_cache import (
     CalibrationCache,
     from_json,
@@ -21,6 +20,7 @@ from bench.calibration.trt_cache import (
     to_json,
     version_digits,
 )
+from bench.cli.calibration_cache import main
 from bench.errors import ConfigError, DataError
 
 ROOT = Path(__file__).parents[2]

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from bench.claims.claim import CONF, load_claims
+from bench.claims.claim import load_claims
 from bench.claims.reference import FAMILIES, compare_references, load_references
+from bench.environment import CONF
 from bench.errors import ConfigError
 from bench.results.table import make_table
 from tests.claims.made import pair

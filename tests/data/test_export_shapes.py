@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.compose import build_run
+from bench.cli.compose import build_run
 from bench.data.shapes_dataset import ShapeSamples, ShapesDataset
 from bench.data.yolo import YoloDataset
-from bench.measure import baseline_of, validation_images
 from bench.model.zoo import CARRIED
+from bench.run.measure import baseline_of, validation_images
 from scripts.export_shapes import main
 from tests.composing import composed
 

@@ -9,20 +9,22 @@ import shutil
 import stat
 import subprocess
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image as Pil
 
-from bench.compose import CONF, create
+from bench.cli.compose import create
 from bench.data import archive
 from bench.data.archive import take_out
 from bench.data.fetch import Archive, Images, PublicData, fetch_data, known_data, read_data
 from bench.download import Patience
+from bench.environment import CONF
 from bench.errors import BenchError, ConfigError, DataError, DownloadError
-from scripts import data as script
+from bench.cli import data as script
 from tests.composing import composed
 from tests.loopback import Server, serving
 
@@ -62,7 +64,6 @@ ZIP = zipped(SMALL)
 @pytest.fixture(autouse=True)
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
     return tmp_path / "data"
 
 
@@ -77,22 +78,29 @@ def a_set(server: Server, **pins: object) -> PublicData:
     return PublicData("Licence: ask", "use {here} of {data}", [one], files={"d.yaml": "x: 1\n"})
 
 
-def get(data: PublicData) -> str:
-    return fetch_data("mine", data, HURRY)
+@pytest.fixture
+def get(root: Path) -> Callable[[PublicData], str]:
+    return lambda data: fetch_data("mine", data, root, HURRY)
 
 
-def refused(data: PublicData, kind: type[BenchError] = DownloadError) -> str:
-    with pytest.raises(kind) as caught:
-        get(data)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+@pytest.fixture
+def refused(get: Callable[[PublicData], str]) -> Callable[..., str]:
+    """``refused(data, kind)``: the one line of the error."""
+
+    def line(data: PublicData, kind: type[BenchError] = DownloadError) -> str:
+        with pytest.raises(kind) as caught:
+            get(data)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    return line
 
 
 def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_set_is_fetched_unpacked_and_told(server, root, capsys):
+def test_a_set_is_fetched_unpacked_and_told(server, root, capsys, get):
     assert get(a_set(server)) == f"use {root}/mine of {root}"
     wanted = {name for name in SMALL if name.startswith("coco128/")}
     assert files(root / "mine") == wanted | {"d.yaml", "SHA256SUMS"}
@@ -105,14 +113,14 @@ def test_a_set_is_fetched_unpacked_and_told(server, root, capsys):
     assert (root / "mine" / "SHA256SUMS").read_text() == f"{sha256}  set.zip\n"
 
 
-def test_the_licence_is_shown_before_anything_is_asked_for(server, monkeypatch):
+def test_the_licence_is_shown_before_anything_is_asked_for(server, monkeypatch, get):
     said = []
     monkeypatch.setattr("bench.data.fetch._tell", lambda line: said.append((line, server.asked[:])))
     get(a_set(server))
     assert said[0] == ("mine: Licence: ask", [])
 
 
-def test_what_is_there_is_not_fetched_again(server, root, capsys):
+def test_what_is_there_is_not_fetched_again(server, root, capsys, get):
     get(a_set(server))
     capsys.readouterr()
     shutil.rmtree(root / "downloads")
@@ -121,7 +129,7 @@ def test_what_is_there_is_not_fetched_again(server, root, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_an_archive_put_there_by_hand_is_used(server, root):
+def test_an_archive_put_there_by_hand_is_used(server, root, get):
     (root / "downloads").mkdir(parents=True)
     (root / "downloads" / "set.zip").write_bytes(ZIP)
     get(a_set(server, size=len(ZIP), sha256=hashlib.sha256(ZIP).hexdigest()))
@@ -130,7 +138,7 @@ def test_an_archive_put_there_by_hand_is_used(server, root):
     assert not (root / "mine" / "SHA256SUMS").exists()  # its hash was known
 
 
-def test_another_archive_put_there_is_refused_and_kept(server, root):
+def test_another_archive_put_there_is_refused_and_kept(server, root, refused):
     (root / "downloads").mkdir(parents=True)
     (root / "downloads" / "set.zip").write_bytes(ZIP)
     line = refused(a_set(server, size=5), DataError)
@@ -139,7 +147,7 @@ def test_another_archive_put_there_is_refused_and_kept(server, root):
 
 
 @pytest.mark.parametrize("trick", ["cut", "stall"])
-def test_a_lost_connection_is_gone_on_with(trick, server, root):
+def test_a_lost_connection_is_gone_on_with(trick, server, root, get, refused):
     server.always = trick
     line = refused(a_set(server))
     assert "the same command goes on from there" in line
@@ -154,12 +162,12 @@ def test_a_lost_connection_is_gone_on_with(trick, server, root):
 @pytest.mark.parametrize(
     ("pins", "told"), [({"sha256": "0" * 64}, "it was deleted"), ({"size": 5}, "bytes, not 5")]
 )
-def test_a_file_that_is_not_the_pinned_one(pins, told, server, root):
+def test_a_file_that_is_not_the_pinned_one(pins, told, server, root, refused):
     assert told in refused(a_set(server, **pins))
     assert files(root) <= {".mine.lock"}
 
 
-def test_a_corrupt_archive_leaves_nothing_unpacked(server, root):
+def test_a_corrupt_archive_leaves_nothing_unpacked(server, root, refused):
     server.always = "corrupt"
     line = refused(a_set(server), DataError)
     assert "set.zip is no whole zip archive" in line
@@ -167,7 +175,7 @@ def test_a_corrupt_archive_leaves_nothing_unpacked(server, root):
     assert not (root / "mine" / "coco128").exists()
 
 
-def test_offline_names_file_place_and_the_embedded_alternative(server, root):
+def test_offline_names_file_place_and_the_embedded_alternative(server, root, refused):
     server.shutdown()
     server.server_close()
     line = refused(a_set(server))
@@ -175,7 +183,7 @@ def test_offline_names_file_place_and_the_embedded_alternative(server, root):
     assert f"Put set.zip at {root}/downloads/set.zip, or use dataset=shapes" in line
 
 
-def test_a_second_fetch_must_give_what_the_first_gave(server, root):
+def test_a_second_fetch_must_give_what_the_first_gave(server, root, get, refused):
     get(a_set(server))
     shutil.rmtree(root / "downloads")
     shutil.rmtree(root / "mine" / "coco128")
@@ -198,7 +206,7 @@ def images_of(server: Server, names: str) -> PublicData:
     )  # fmt: skip
 
 
-def test_single_images_are_fetched_and_only_the_missing_ones(server, root):
+def test_single_images_are_fetched_and_only_the_missing_ones(server, root, get, refused):
     data = images_of(server, "a.png\nb.png\n")
     get(data)
     folder = root / "mine" / "train2017"
@@ -215,14 +223,14 @@ def test_single_images_are_fetched_and_only_the_missing_ones(server, root):
     assert not (folder / "b.png").exists()
 
 
-def test_an_image_that_is_lost_is_one_line(server, root):
+def test_an_image_that_is_lost_is_one_line(server, root, refused):
     line = refused(images_of(server, "a.png\nlost.png\n"))
     assert "train/lost.png cannot be fetched (the server answers 404)" in line
     assert f"into {root}/mine/train2017, or use dataset=shapes" in line
 
 
 @pytest.mark.parametrize("name", ["../a.png", "/etc/a.png", "x/a.png"])
-def test_a_list_cannot_lead_out_of_its_folder(name, server, root):
+def test_a_list_cannot_lead_out_of_its_folder(name, server, root, refused):
     line = refused(images_of(server, f"{name}\n"), DataError)
     assert "is no plain file name" in line
     assert server.asked == ["list.txt"]
@@ -298,8 +306,8 @@ def overrides_of(command: str) -> list[str]:
         ["make", "-n", "--no-print-directory", *words], cwd=CONF.parent, capture_output=True,
         text=True, check=True,
     )  # fmt: skip
-    (line,) = (line for line in made.stdout.splitlines() if "--multirun" in line)
-    return shlex.split(line.partition("--multirun")[2])
+    (line,) = (line for line in made.stdout.splitlines() if "int8bench sweep" in line)
+    return shlex.split(line.partition("int8bench sweep")[2])
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
@@ -344,8 +352,9 @@ def test_the_printed_command_composes(name, root):
 def test_the_printed_command_works_on_coco128(server, root):
     """A little archive of the real one's layout, under the real YAML."""
     data = read_data("coco128", CONF / "data")
-    data.archives[0].url = server.url("set.zip")
-    command = fetch_data("coco128", data, HURRY)
+    [archive] = data.archives
+    data = replace(data, archives=[replace(archive, url=server.url("set.zip"))])
+    command = fetch_data("coco128", data, root, HURRY)
     config = composed(*(word.split(",")[0] for word in overrides_of(command)))
     dataset = create(config.dataset, "dataset", task="detection")
     assert dataset.name == "coco"  # whose weights the command asks for

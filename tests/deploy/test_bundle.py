@@ -14,7 +14,7 @@ import pytest
 from onnx import numpy_helper
 
 from bench.calibration.trt_cache import from_json, parse
-from bench.compose import build_typed
+from bench.cli.compose import build_typed
 from bench.deploy import figure
 from bench.engine.onnxrt import OnnxRuntime
 from bench.engine.trt.rtx import CAPABILITIES

@@ -29,7 +29,7 @@ def test_its_figure_is_measured_with_the_row_s_own_algorithm(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     trt = fake_tensorrt("8.5.1.7")
-    monkeypatch.setattr("bench.sweep.write_report", lambda folder: folder / "report.html")
+    monkeypatch.setattr("bench.cli.sweep.write_report", lambda folder: folder / "report.html")
     bench = Bench(tmp_path / "out", tmp_path / "cache")
     ended = bench(*NATIVE)
     assert ended.status == 0, ended.err

@@ -14,11 +14,11 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from bench.compose import build_typed
+from bench.cli.compose import build_typed
 from bench.deploy import figure
 from bench.deploy import verify as verify_script
-from bench.measure import first_batches
-from bench.spec import Run
+from bench.run.measure import first_batches
+from bench.run.spec import Run
 
 pytestmark = pytest.mark.e2e
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench import sweep
 from bench.__main__ import main
+from bench.cli import sweep
 
 ROOT = Path(__file__).parents[2]
 QUICK = (

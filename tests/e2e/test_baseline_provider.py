@@ -11,7 +11,7 @@ import pytest
 
 from bench.engine import onnxrt
 from bench.engine.onnxrt import OnnxRuntime
-from bench.faithfulness import NUDGES
+from bench.run.faithfulness import NUDGES
 from tests.e2e.command import CUSTOM, Bench
 
 pytestmark = pytest.mark.e2e
@@ -31,7 +31,7 @@ def test_a_baseline_on_cuda_is_another_run_and_says_so(
     monkeypatch.setattr(OnnxRuntime, "_open", open_)
     monkeypatch.setattr(onnxrt, "_start_cuda", lambda: None)
     monkeypatch.setitem(onnxrt._PROVIDERS, "cuda", ["CPUExecutionProvider"])
-    monkeypatch.setattr("bench.sweep.write_report", lambda folder: folder / "report.html")
+    monkeypatch.setattr("bench.cli.sweep.write_report", lambda folder: folder / "report.html")
     bench = Bench(tmp_path / "out", tmp_path / "cache", files)
     ended = bench("--multirun", *CUSTOM, "baseline.provider=cpu,cuda")
     assert ended.status == 0, ended.err

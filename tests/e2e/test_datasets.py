@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image as Pil
 
-from bench.compose import build_run
+from bench.cli.compose import build_run
 from bench.data.shapes_dataset import ShapesDataset
-from bench.losses import _keep_picture
-from bench.measure import task_of, validation_images
 from bench.model.zoo import CARRIED
-from bench.results.losses import LossStore
+from bench.results.error_analysis import LossStore
 from bench.results.table import read_table
+from bench.run.error_analysis import _keep_picture
+from bench.run.measure import task_of, validation_images
 from tests.composing import composed
 from tests.e2e.command import Bench
 

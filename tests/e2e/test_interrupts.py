@@ -31,7 +31,7 @@ def test_an_interrupt_that_became_another_error_is_told_as_one(
         except KeyboardInterrupt as interrupt:
             raise error("a clean-up that failed") from interrupt
 
-    monkeypatch.setattr("bench.__main__.hydra.main", lambda **_: lambda _: interrupted)
+    monkeypatch.setattr("bench.cli.app.hydra.main", lambda **_: lambda _: interrupted)
     handler = signal.getsignal(signal.SIGINT)
     ended = bench(*CUSTOM)
     assert ended.status == 130

@@ -20,7 +20,7 @@ RUN = ["model=resnet18", "dataset.validation_images=32", "dataset.calibration_im
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr("bench.sweep.write_report", lambda folder: folder / "report.html")
+    monkeypatch.setattr("bench.cli.sweep.write_report", lambda folder: folder / "report.html")
     return Bench(tmp_path / "out", tmp_path / "cache")
 
 

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from bench import environment
-from bench.calibrate import find_run_ranges
-from bench.compose import build_run
-from bench.measure import baseline_of, validation_images
-from bench.spec import Run
+from bench.cli.compose import build_run
+from bench.run.measure import baseline_of, validation_images
+from bench.run.ranges import find_run_ranges
+from bench.run.spec import Run
 from tests.composing import composed
 from tests.e2e.command import CUSTOM, QUICK, ROOT
 
@@ -103,9 +103,9 @@ def python(checkout: Path, *arguments: str) -> None:
 
 USE = """
 import sys
-from bench.calibrate import find_run_ranges
-from bench.compose import build_typed
-from bench.measure import baseline_of, validation_images
+from bench.run.ranges import find_run_ranges
+from bench.cli.compose import build_typed
+from bench.run.measure import baseline_of, validation_images
 
 run = build_typed(sys.argv[1:])
 baseline_of(run, validation_images(run))

@@ -10,13 +10,13 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from bench.ahead import build_ahead
 from bench.engine.trt.rtx import CAPABILITIES, TensorRtRtx
 from bench.errors import ConfigError, EngineError
 from bench.model.graph import Graph
 from bench.model.onnx_model import with_batch
 from bench.quantization.plan import PrecisionPlan, place
 from bench.quantization.qdq import insert_qdq
+from bench.run.aot import build_ahead
 
 
 @pytest.fixture

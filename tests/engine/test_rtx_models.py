@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from bench.compose import CONF, create
+from bench.cli.compose import create
 from bench.engine.base import Compiled
 from bench.engine.trt.rtx import TensorRtRtx
+from bench.environment import CONF
 from bench.model.graph import Graph
 from bench.model.onnx_model import OnnxModel, load_model, with_batch
 from bench.model.zoo import CARRIED

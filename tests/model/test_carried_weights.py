@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.cache import hash_file
-from bench.compose import build_run
+from bench.cli.compose import build_run
 from bench.data.prepared import prepare
 from bench.evaluation.task import ClassificationTask, DetectionTask
 from bench.model.zoo import CARRIED

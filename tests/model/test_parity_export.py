@@ -13,7 +13,7 @@ import onnxruntime as ort
 import pytest
 from PIL import Image as Pil
 
-from bench.compose import _given, _head
+from bench.cli.compose import _given, _head
 from bench.data.preprocess import make_preprocess
 from bench.model.export import Export, _by_torchvision, run_export
 from bench.model.onnx_model import load_model

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pil
 
-from bench.compose import _given, _head
+from bench.cli.compose import _given, _head
 from bench.data.preprocess import make_preprocess
 from tests.composing import composed
 

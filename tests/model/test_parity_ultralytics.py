@@ -17,8 +17,9 @@ import onnxruntime as ort
 import pytest
 from omegaconf import OmegaConf
 
-from bench.compose import CONF, create
+from bench.cli.compose import create
 from bench.data.preprocess import make_preprocess
+from bench.environment import CONF
 from bench.model.detections import Detections
 from bench.model.graph import Graph
 from bench.model.heads.suppression import Suppression

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.compose import build_run
+from bench.cli.compose import build_run
 from bench.evaluation.coco_map import evaluate_boxes
-from bench.measure import baseline_of, validation_images
 from bench.model.detections import Detections
 from bench.model.zoo import CARRIED
+from bench.run.measure import baseline_of, validation_images
 from scripts.export_shapes import export_scenes
 from tests.composing import composed
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image as Pil
 
 from bench.report.page import write_report
-from bench.results.losses import Box, Example, Losses, LossStore, Part, View
+from bench.results.error_analysis import Box, Example, Losses, LossStore, Part, View
 from bench.results.table import write_table
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

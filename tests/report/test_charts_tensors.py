@@ -11,6 +11,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.image import imread
 
+from bench.cli.histograms import main
 from bench.report.charts_tensors import columns, threshold_histograms, threshold_shares
 from bench.report.drawing import Look
 from bench.report.figures import groups_of
@@ -20,7 +21,6 @@ from bench.report.thresholds import TELLING, Thresholds, find_thresholds
 from bench.results.histograms import HistogramStore, TensorHistogram
 from bench.results.table import make_table, read_table, write_table
 from scripts import compare_thresholds
-from scripts.histograms import main
 
 BINS = 2048
 GREY = 916

@@ -1,4 +1,4 @@
-"""Calibration caches and dynamic ranges from the shell: ``python -m bench.calibration.cache``.
+"""Calibration caches and dynamic ranges from the shell: ``int8bench cache``.
 
 ``show``, ``rewrite`` and ``diff`` work on TensorRT's caches; ``export`` turns a cache, or the
 dynamic ranges that a sweep keeps for every run (``results/SWEEP/ranges/RUN_KEY.json``), into a
@@ -13,7 +13,6 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from bench.cache import write_atomically
 from bench.calibration.trt_cache import (
@@ -25,6 +24,7 @@ from bench.calibration.trt_cache import (
     to_csv,
     to_json,
 )
+from bench.cli.messages import Parser
 from bench.errors import BenchError, ConfigError
 
 
@@ -47,14 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 2
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(message, f"{self.prog} --help shows how")
-
-
 def _parser() -> argparse.ArgumentParser:
     text = "TensorRT calibration caches and dynamic ranges"
-    parser = _Parser("python -m bench.calibration.cache", description=text)
+    parser = Parser("int8bench cache", description=text)
     commands = parser.add_subparsers(dest="command", required=True)
 
     def add(name: str, text: str, *caches: str) -> argparse.ArgumentParser:

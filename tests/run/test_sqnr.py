@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from bench.measure import sqnr_of
 from bench.model.heads.base import Head
 from bench.model.heads.classifier import Classifier
 from bench.model.heads.end_to_end import DetectionsHead, YoloV10Head
 from bench.model.heads.yolov5 import YoloV5Head
 from bench.model.heads.yolov8 import YoloV8Head
 from bench.model.heads.yolox import YoloXHead
+from bench.run.measure import sqnr_of
 
 Outputs = list[np.ndarray]
 Maker = Callable[[np.ndarray, np.ndarray], Outputs]

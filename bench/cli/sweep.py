@@ -27,20 +27,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.claims.record import write_claims
-from bench.compose import build_run
-from bench.config import Config
-from bench.confirm import confirm
+from bench.cli.compose import build_run
+from bench.cli.config import Config
+from bench.cli.confirm import confirm
+from bench.cli.messages import one_line
 from bench.errors import BenchError
-from bench.explain import one_line
-from bench.measure import classes_evaluated
 from bench.report.console import print_table
 from bench.report.page import write_report
 from bench.report.summary import summarize_folder
 from bench.results.settings import Settings, read_share, write_settings
 from bench.results.store import RowStore
 from bench.results.table import make_table, write_table
-from bench.run import execute_once
-from bench.spec import Run
+from bench.run.execute import execute_once
+from bench.run.measure import classes_evaluated
+from bench.run.spec import Run
 
 MARK = "run_key"
 """The file by which a job says that its row is in the store."""

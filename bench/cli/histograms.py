@@ -1,4 +1,4 @@
-"""Draw why a calibrator wins: ``python scripts/histograms.py FOLDER [--tensor NAME ...]``."""
+"""Draw why a calibrator wins: ``int8bench histograms FOLDER [--tensor NAME ...]``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywhere, installed or not
-
+from bench.cli.messages import Parser, command
 from bench.errors import ConfigError, DataError
-from bench.explain import command
 from bench.report.figures import (
     Chart,
     Group,
@@ -29,11 +27,12 @@ Found = list[tuple[Group, Thresholds]]
 
 
 @command
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = Parser(
+        "int8bench histograms",
         description="Draw the thresholds of every calibrator on the histograms of a sweep's "
         "tensors, at the largest calibration size and on the plan with most tensors. Without "
-        "options: the two figures of the report, all tensors and the most telling histograms."
+        "options: the two figures of the report, all tensors and the most telling histograms.",
     )
     parser.add_argument(
         "folder", metavar="FOLDER", type=Path, help="a sweep's results, as in results/<sweep>"
@@ -49,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--out", metavar="DIR", type=Path, help="where the PNG files go (FOLDER/figures)"
     )
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(argv)
     found = _find(options.folder)
     if options.list:
         print("\n\n".join(_listed(group, thresholds) for group, thresholds in found))

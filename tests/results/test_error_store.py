@@ -8,7 +8,7 @@ import math
 import pytest
 
 from bench.errors import DataError
-from bench.results.losses import Box, Example, Losses, LossStore, Part, View
+from bench.results.error_analysis import Box, Example, Losses, LossStore, Part, View
 
 BOXES = (Box((0.1, 0.2, 0.3, 0.4), "cat", "right", 0.9), Box((0, 0, 1, 1), "dog", "missed"))
 LOSSES = Losses(

@@ -26,7 +26,7 @@ from bench.evaluation.mistakes import missed, mistakes_at, to_find, verdicts_of
 from bench.evaluation.operating_point import best_threshold, find_shift
 from bench.evaluation.task import ClassificationTask, DetectionTask, Score, Task
 from bench.model.detections import Detections
-from bench.results.losses import (
+from bench.results.error_analysis import (
     LONGER_SIDE,
     Box,
     Example,
@@ -36,7 +36,7 @@ from bench.results.losses import (
     Part,
     View,
 )
-from bench.spec import Run
+from bench.run.spec import Run
 
 EXAMPLES = 4
 

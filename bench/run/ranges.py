@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnx
 
 from bench import environment
-from bench.cache import cached, content_key
+from bench.cache import cached, content_key, source_key
 from bench.calibration.calibrator import after_fusion, find_ranges
 from bench.calibration.collector import Calibration, Collector
 from bench.calibration.native import NativeCalibration, NativeCalibrator
@@ -28,8 +28,7 @@ from bench.quantization.grid import Range, amax_of, ranges_of
 from bench.quantization.plan import PrecisionPlan, QuantizationPoints, place
 from bench.quantization.qdq import insert_qdq
 from bench.results.histograms import HistogramStore, TensorHistogram
-from bench.source import source_key
-from bench.spec import Run
+from bench.run.spec import Run
 from bench.timing import stopwatch
 
 _NATIVE_CODE = source_key(__name__, "bench.calibration", "bench.engine", "bench.model")

@@ -16,7 +16,7 @@ from bench.report.confidence import ConfidenceShift, shift_of
 from bench.report.result import Result
 from bench.report.summary import Answer, Summary
 from bench.report.wording import interval, plural, tidy
-from bench.results.losses import LONGER_SIDE, Example, Losses, LossStore, Part, View
+from bench.results.error_analysis import LONGER_SIDE, Example, Losses, LossStore, Part, View
 
 FEW = 20
 """Images of a class below which the size of a difference is uncertain, whatever the interval.

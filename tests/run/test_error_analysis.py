@@ -11,9 +11,9 @@ import pytest
 
 from bench.data.dataset import BoxTarget
 from bench.evaluation.task import ClassificationTask, DetectionTask
-from bench.losses import Judged, keep_losses
 from bench.model.detections import Detections
-from bench.results.losses import Losses, LossStore
+from bench.results.error_analysis import Losses, LossStore
+from bench.run.error_analysis import Judged, keep_losses
 
 HEAD: Any = None  # what is kept are predictions
 

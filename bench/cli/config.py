@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
+from platformdirs import user_cache_dir
 
 
 @dataclass
@@ -81,7 +83,7 @@ class ModelConfig:
 
 @dataclass
 class CalibrationConfig:
-    """The calibration set; see ``bench.spec.CalibrationSet``."""
+    """The calibration set; see ``bench.run.spec.CalibrationSet``."""
 
     size: int = 64
     seed: int = 0
@@ -108,7 +110,7 @@ class BaselineConfig:
 
 @dataclass
 class EvaluationConfig:
-    """How many validation images (null: all), and the rest of ``bench.spec.Protocol``."""
+    """How many validation images (null: all), and the rest of ``bench.run.spec.Protocol``."""
 
     images: int | None = None
     seed: int = 0
@@ -134,11 +136,12 @@ class SweepConfig:
     out: str = MISSING
     cache: str = MISSING
     strict: bool = False
+    models: str = "models"
 
 
 @dataclass
 class ConfirmConfig:
-    """What is measured again before anything is recommended; see ``bench.confirm``."""
+    """What is measured again before anything is recommended; see ``bench.cli.confirm``."""
 
     seeds: int = 2
     roundings: int = 3
@@ -175,5 +178,10 @@ class Config:
 
 
 def register() -> None:
-    """Make the schema known to Hydra as ``schema``."""
+    """Make the schema known to Hydra as ``schema``, and the cache's usual folder as a resolver."""
+    OmegaConf.register_new_resolver("usual_cache", _usual_cache, replace=True)
     ConfigStore.instance().store("schema", node=Config)
+
+
+def _usual_cache() -> str:
+    return os.environ.get("BENCH_CACHE", user_cache_dir("int8bench", appauthor=False))

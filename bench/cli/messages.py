@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import ParamSpec
+from typing import NoReturn, ParamSpec
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
@@ -19,11 +20,18 @@ from omegaconf.errors import (
     ValidationError,
 )
 
-from bench.errors import BenchError
+from bench.errors import BenchError, ConfigError
 
 P = ParamSpec("P")
 
 _KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+
+
+class Parser(argparse.ArgumentParser):
+    """Complains in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message, f"{self.prog} --help shows how")
 
 
 def command(main: Callable[P, int]) -> Callable[P, int]:

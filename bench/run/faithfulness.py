@@ -25,8 +25,8 @@ from bench.engine.onnxrt import OnnxRuntime
 from bench.engine.ov import OpenVino
 from bench.errors import EngineError
 from bench.evaluation.task import Evidence, compare
-from bench.measure import evaluate, task_of, validation_images
-from bench.spec import Run
+from bench.run.measure import evaluate, task_of, validation_images
+from bench.run.spec import Run
 
 NUDGE, HALF_NUDGE = 1e-6, 2.0**-11
 """Relative: what the order of summation does to a sum in float32, and what FP16 rounds off."""

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.calibration.cache import main
 from bench.calibration.trt_cache import changed, from_ranges, parse, to_csv, to_json
+from bench.cli.calibration_cache import main
 
 ROOT = Path(__file__).parents[2]
 HEAD = b"TRT-8501-EntropyCalibration2\n"
@@ -186,7 +186,7 @@ def test_wrong_commands_are_told_in_one_line(
 
 
 def from_the_shell(command: str, **env: str) -> subprocess.CompletedProcess[str]:
-    line = command.replace("CACHE", f"'{sys.executable}' -m bench.calibration.cache")
+    line = command.replace("CACHE", f"'{sys.executable}' -m bench.cli.calibration_cache")
     return subprocess.run(
         ["bash", "-c", f"set -o pipefail; {line}"], cwd=ROOT, capture_output=True, text=True,
         env={**os.environ, **env}, timeout=120, check=False,

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import pytest
 
 from bench.calibration.native import NativeCalibration
-from bench.compose import build_run
+from bench.cli.compose import build_run
 from bench.engine.onnxrt import OnnxRuntime
 from bench.errors import ConfigError
 from bench.quantization.plan import Placement
-from bench.spec import Run
+from bench.run.spec import Run
 from tests.composing import composed
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import onnx
 
 from bench import environment
-from bench.cache import cached, content_key
+from bench.cache import cached, content_key, source_key
 from bench.data.prepared import PreparedImages, prepare
 from bench.engine.base import Array, Emulating, Engine, HalfPrecision, Int8Model, Session
 from bench.errors import EngineError
@@ -27,8 +27,7 @@ from bench.evaluation.mistakes import to_find
 from bench.evaluation.task import ClassificationTask, DetectionTask, Evidence, Score, Task
 from bench.model.heads.base import Head
 from bench.model.onnx_model import OnnxModel, with_batch
-from bench.source import source_key
-from bench.spec import Run
+from bench.run.spec import Run
 from bench.timing import Latency, measure_in_turn
 
 FIRST_IMAGES = 16

@@ -1,32 +1,30 @@
-"""Redraw the report of a finished sweep from its table: ``python scripts/report.py FOLDER``."""
+"""Redraw the report of a finished sweep from its table: ``int8bench report FOLDER``."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywhere, installed or not
-
-from bench.explain import command
+from bench.cli.messages import Parser, command
 from bench.report.page import write_report
 from bench.results.settings import read_settings, read_share, write_settings
 from bench.results.table import read_table
 
 
 @command
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description="Redraw report.html, report.md and figures/*.png from FOLDER/table.csv."
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = Parser(
+        "int8bench report",
+        description="Redraw report.html, report.md and figures/*.png from FOLDER/table.csv.",
     )
     parser.add_argument(
         "folder", metavar="FOLDER", type=Path, help="a sweep's results, as in results/<sweep>"
     )
     parser.add_argument("--max-loss", metavar="SHARE", help="what may be lost of FP32, as 1%%")
     parser.add_argument("--margin", metavar="SHARE", help="rows tie within it, as 0.005")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(argv)
     kept = read_settings(options.folder)
     given = {
         "margin": read_share("--margin", options.margin),

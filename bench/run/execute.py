@@ -18,17 +18,19 @@ import numpy as np
 import onnx
 
 from bench import environment
-from bench.ahead import build_ahead
 from bench.cache import only_one, write_with
-from bench.calibrate import RunRanges, find_run_ranges, keep_reasons, quantize
 from bench.data.prepared import PreparedImages
 from bench.engine.base import Builder, Description, Engine, Int8Model, Session, unusual_options
 from bench.errors import EngineError
 from bench.evaluation.judgement import pack_judgement
 from bench.evaluation.task import Evidence, Score, compare, save_arrays
-from bench.faithfulness import Agreement, check_agreement
-from bench.losses import Judged, keep_losses
-from bench.measure import (
+from bench.results.layers import keep_layers
+from bench.results.row import Row
+from bench.results.store import RowStore
+from bench.run.aot import build_ahead
+from bench.run.error_analysis import Judged, keep_losses
+from bench.run.faithfulness import Agreement, check_agreement
+from bench.run.measure import (
     baseline_of,
     build_for_accuracy,
     classes_evaluated,
@@ -41,10 +43,8 @@ from bench.measure import (
     time_session,
     validation_images,
 )
-from bench.results.layers import keep_layers
-from bench.results.row import Row
-from bench.results.store import RowStore
-from bench.spec import Run
+from bench.run.ranges import RunRanges, find_run_ranges, keep_reasons, quantize
+from bench.run.spec import Run
 from bench.timing import peak_memory, stopwatch
 
 LOW_INT8_SHARE = 0.5

@@ -8,7 +8,7 @@ import json
 import pytest
 from PIL import Image as Pil
 
-from bench.results.losses import LossStore
+from bench.results.error_analysis import LossStore
 from tests.e2e.command import Bench
 
 pytestmark = pytest.mark.e2e

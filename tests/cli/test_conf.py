@@ -16,10 +16,11 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from PIL import Image as Pil
 
-from bench.compose import CONF, build_run, create, create_engines
+from bench.cli.compose import build_run, create, create_engines
+from bench.cli.messages import one_line
 from bench.engine.trt.rtx import TensorRtRtx
+from bench.environment import CONF
 from bench.errors import BenchError
-from bench.explain import one_line
 from bench.model.export import Export
 from bench.model.published import Published
 from tests.composing import composed

@@ -21,17 +21,17 @@ from rich.console import Console
 from rich.progress import track
 
 from bench.claims.judgements import Judgements
-from bench.compose import build_typed
+from bench.cli.compose import build_typed
+from bench.cli.messages import one_line
 from bench.errors import BenchError
-from bench.explain import one_line
 from bench.report.result import Result
 from bench.report.summary import Answer, summarize
 from bench.results.settings import Settings
 from bench.results.store import RowStore
 from bench.results.table import make_table
-from bench.rounding import rounded_accuracies
-from bench.run import execute_once
-from bench.spec import Run
+from bench.run.execute import execute_once
+from bench.run.rounding import rounded_accuracies
+from bench.run.spec import Run
 
 ROUNDS = 2
 """How often the leader may change."""

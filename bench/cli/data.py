@@ -1,30 +1,30 @@
-"""Fetch a public dataset: ``python scripts/data.py coco-val2017``."""
+"""Fetch a public dataset: ``int8bench data coco-val2017``."""
 
 from __future__ import annotations
 
-import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywhere, installed or not
-
-from bench.compose import CONF
+from bench.cli.messages import Parser, command
 from bench.data.fetch import fetch_data, known_data, read_data
-from bench.explain import command
+from bench.environment import CONF
 
 
 @command
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = Parser(
+        "int8bench data",
         description="Fetch a dataset of conf/data into $BENCH_DATA (default datasets/), after its "
-        "licence, and print the command that uses it."
+        "licence, and print the command that uses it.",
     )
+    root = Path(os.environ.get("BENCH_DATA", "datasets"))
     known = ", ".join(known_data(CONF / "data"))
     parser.add_argument("names", metavar="NAME", nargs="+", help=f"one or more of {known}")
     try:
-        for name in parser.parse_args(arguments).names:
-            print(fetch_data(name, read_data(name, CONF / "data")))
+        for name in parser.parse_args(argv).names:
+            print(fetch_data(name, read_data(name, CONF / "data"), root))
     except KeyboardInterrupt:
         print("error: interrupted. What has come is kept; the same command goes on",
               file=sys.stderr)  # fmt: skip

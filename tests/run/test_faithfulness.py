@@ -10,24 +10,24 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from bench import faithfulness, measure
-from bench.calibrate import find_run_ranges, quantize
-from bench.compose import build_run
+from bench.cli.compose import build_run
 from bench.engine.onnxrt import OnnxRuntime
 from bench.engine.ov import OpenVino
 from bench.errors import EngineError
 from bench.evaluation.task import Evidence
-from bench.faithfulness import (
+from bench.results.store import RowStore
+from bench.run import faithfulness, measure
+from bench.run.execute import execute
+from bench.run.faithfulness import (
     Agreement,
     channel_energies,
     check_agreement,
     nudge_scales,
     reference_engines,
 )
-from bench.measure import baseline_of, evaluate, fp32_model, task_of, validation_images
-from bench.results.store import RowStore
-from bench.run import execute
-from bench.spec import Run
+from bench.run.measure import baseline_of, evaluate, fp32_model, task_of, validation_images
+from bench.run.ranges import find_run_ranges, quantize
+from bench.run.spec import Run
 from tests.composing import composed
 from tests.wrong_engines import Hopeless, change_constants, clip_at
 

@@ -16,22 +16,21 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from bench.cache import file_state
-from bench.config import Config, ModelConfig, register
+from bench.cli.config import Config, ModelConfig, register
 from bench.data.calibration_order import read_image_list
 from bench.data.contents import ContentHashes
 from bench.data.preprocess import make_preprocess
 from bench.download import Download
 from bench.engine.base import Builder, Engine
+from bench.environment import CONF
 from bench.errors import BenchError, ConfigError
 from bench.model.export import Export
 from bench.model.heads.base import Head
 from bench.model.onnx_model import OnnxModel, load_model
 from bench.model.published import Published
-from bench.model.zoo import Source, check_weights, find_weights
+from bench.model.zoo import Request, Source, check_weights, find_weights
 from bench.quantization.weights import WeightScales
-from bench.spec import CalibrationSet, Model, Protocol, Run
-
-CONF = Path(__file__).parent.parent / "conf"
+from bench.run.spec import CalibrationSet, Model, Protocol, Run
 
 T = TypeVar("T")
 
@@ -44,7 +43,7 @@ def build_run(config: Config) -> Run:
     head, convention = _head(config.model.head if named else "")
     if config.dataset.get("name") in config.model.weights:
         # Which weights are missing comes before which images.
-        check_weights(*_weights(config, config.dataset.name))
+        check_weights(_request(config, config.dataset.name))
     hashes = ContentHashes(Path(config.sweep.cache), config.sweep.strict)
     dataset = create(config.dataset, "dataset", task=head.task, hashes=hashes)
     engine, also_build = create_engines(config.engine)
@@ -123,7 +122,7 @@ def _builder(name: str, capability: str | None) -> Builder:
 def build_typed(overrides: Sequence[str]) -> Run:
     """The run that these Hydra overrides ask for, as the command line would compose it.
 
-    Raises what Hydra and OmegaConf raise, too; see ``bench.explain``.
+    Raises what Hydra and OmegaConf raise, too; see ``bench.cli.messages``.
     """
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -205,7 +204,7 @@ def _head(name: str) -> tuple[Head, dict[str, Any]]:
 
 def _model(config: Config, head: Head, convention: dict[str, Any], dataset: str) -> Model:
     spec = config.model
-    weights = find_weights(*_weights(config, dataset))
+    weights = find_weights(_request(config, dataset))
     network = _load(weights.path, file_state(weights.path) if weights.path.exists() else None)
     known = dataset in spec.weights
     own = _given(spec.weights[dataset].preprocess) if known else {}
@@ -223,8 +222,7 @@ def _model(config: Config, head: Head, convention: dict[str, Any], dataset: str)
     return Model(spec.name, weights.origin, network, head, preprocess, published)
 
 
-def _weights(config: Config, dataset: str) -> tuple[str, str, str | None, dict[str, Source], Path]:
-    """What ``find_weights`` asks for."""
+def _request(config: Config, dataset: str) -> Request:
     spec = config.model
     sources = {
         name: Source(
@@ -234,7 +232,8 @@ def _weights(config: Config, dataset: str) -> tuple[str, str, str | None, dict[s
         )
         for name, given in spec.weights.items()
     }
-    return spec.name, dataset, spec.path, sources, Path(config.sweep.cache)
+    models, cache = Path(config.sweep.models), Path(config.sweep.cache)
+    return Request(spec.name, dataset, spec.path, sources, models, cache)
 
 
 def _made(kind: Callable[..., T], spec: ModelConfig, dataset: str, part: str) -> T | None:

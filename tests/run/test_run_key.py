@@ -14,13 +14,13 @@ import onnx
 import pytest
 from PIL import Image as Pil
 
-from bench.calibrate import calibration_image
-from bench.compose import build_run
+from bench.cli.compose import build_run
 from bench.data import contents
 from bench.engine.ov import OpenVino
 from bench.errors import ConfigError
-from bench.measure import classes_evaluated, task_of
 from bench.results import row
+from bench.run.measure import classes_evaluated, task_of
+from bench.run.ranges import calibration_image
 from tests.composing import composed
 
 Key = Callable[..., str]

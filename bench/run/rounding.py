@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import onnx
 
-from bench.calibrate import find_run_ranges, quantize
 from bench.engine.base import Emulating
-from bench.faithfulness import nudge_scales
-from bench.measure import baseline_of, evaluate, task_of, validation_images
-from bench.spec import Run
+from bench.run.faithfulness import nudge_scales
+from bench.run.measure import baseline_of, evaluate, task_of, validation_images
+from bench.run.ranges import find_run_ranges, quantize
+from bench.run.spec import Run
 
 
 def rounded_accuracies(run: Run, copies: int) -> list[float]:

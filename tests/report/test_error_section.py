@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from bench.report.error_analysis import FEW, PartLine, encode_pictures, find_losses
 from bench.report.figures import draw_charts
-from bench.report.losses import FEW, PartLine, encode_pictures, find_losses
 from bench.report.page import Report, render_html, write_report
 from bench.report.summary import summarize
-from bench.results.losses import Box, Example, Losses, LossStore, Part, View
+from bench.results.error_analysis import Box, Example, Losses, LossStore, Part, View
 from bench.results.table import make_table, read_table, write_table
 from tests.report.test_page import Page
 
@@ -136,7 +136,7 @@ def test_runs_without_files_make_a_page_without_the_section(folder):
 
 
 def test_pictures_keep_to_their_room(folder, monkeypatch):
-    monkeypatch.setattr("bench.report.losses.MOST_PICTURE_BYTES", 1)
+    monkeypatch.setattr("bench.report.error_analysis.MOST_PICTURE_BYTES", 1)
     table, store = read_table(folder), LossStore(folder)
     groups = find_losses(table, summarize(table), store)
     assert len(encode_pictures(groups, store)) == 1
