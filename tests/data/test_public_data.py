@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pil
 
+from bench.cli import data as script
 from bench.cli.compose import create
 from bench.data import archive
 from bench.data.archive import take_out
@@ -24,7 +25,6 @@ from bench.data.fetch import Archive, Images, PublicData, fetch_data, known_data
 from bench.download import Patience
 from bench.environment import CONF
 from bench.errors import BenchError, ConfigError, DataError, DownloadError
-from bench.cli import data as script
 from tests.composing import composed
 from tests.loopback import Server, serving
 

@@ -72,17 +72,13 @@ class Bench:
     files: Path = Path()
 
     def __call__(self, *overrides: str) -> Ended:
-        said, complained, before = io.StringIO(), io.StringIO(), sys.argv
-        status: Any = 0
-        sys.argv = ["bench", *self.arguments(*overrides)]
+        said, complained = io.StringIO(), io.StringIO()
         sweep._announced.clear()  # as in a process of its own
         try:
             with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complained):
-                main()
+                status: Any = main(self.arguments(*overrides))
         except SystemExit as stop:
             status = stop.code
-        finally:
-            sys.argv = before
         return Ended(status, said.getvalue(), complained.getvalue())
 
     def arguments(self, *overrides: str) -> list[str]:
