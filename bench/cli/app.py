@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench.cli.config import register
 from bench.cli.messages import one_line
-from bench.cli.sweep import conclude, confirm_leaders, end_progress, job
+from bench.cli.sweep import Sweep, job
 from bench.environment import CONF
 from bench.errors import BenchError, ConfigError
 
@@ -29,30 +29,30 @@ def main(argv: Sequence[str]) -> int:
     """Run what these overrides ask for. Exit status 2: it cannot be done; 130: interrupted."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here whole, and leave as one line
     register()
-    with _interrupts() as interrupts, _as_arguments(argv):
+    with _interrupts() as interrupts, _as_arguments(argv), Sweep() as sweep:
         try:
-            _sweep()
+            _run(sweep)
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             if interrupts or isinstance(error, KeyboardInterrupt):
-                _conclude_what_there_is()
+                _conclude_what_there_is(sweep)
                 return _tell("interrupted. Finished runs are kept; the same command goes on", 130)
             if isinstance(error, (BenchError, HydraException, OmegaConfBaseException, OSError)):
                 return _tell(one_line(error), 2)
             if isinstance(error, SystemExit) and isinstance(error.code, str):  # see sweep.job
-                _conclude_what_there_is()
+                _conclude_what_there_is(sweep)
                 return _tell(error.code, 2)
             raise
     return 0
 
 
-def _sweep() -> None:
+def _run(sweep: Sweep) -> None:
     _check_options()
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
     finally:
-        end_progress()
-    confirm_leaders()
-    conclude()
+        sweep.end_runs()
+    sweep.confirm()
+    sweep.conclude()
 
 
 @contextlib.contextmanager
@@ -99,10 +99,10 @@ def _check_options() -> None:
         raise ConfigError(reason, "python -m bench --hydra-help lists the options") from error
 
 
-def _conclude_what_there_is() -> None:
+def _conclude_what_there_is(sweep: Sweep) -> None:
     """A sweep that ends early has its finished runs in the table all the same."""
     with contextlib.suppress(BenchError, OSError):  # one error is told already
-        conclude()
+        sweep.conclude()
 
 
 def _tell(line: str, status: int) -> int:

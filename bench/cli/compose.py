@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from inspect import signature
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_type_hints
@@ -26,17 +25,22 @@ from bench.environment import CONF
 from bench.errors import BenchError, ConfigError
 from bench.model.export import Export
 from bench.model.heads.base import Head
-from bench.model.onnx_model import OnnxModel, load_model
+from bench.model.onnx_model import load_model
 from bench.model.published import Published
 from bench.model.zoo import Request, Source, check_weights, find_weights
 from bench.quantization.weights import WeightScales
+from bench.run.shared import Shared
 from bench.run.spec import CalibrationSet, Model, Protocol, Run
 
 T = TypeVar("T")
 
 
-def build_run(config: Config) -> Run:
-    """Every object of one run; raises BenchError for what does not fit."""
+def build_run(config: Config, shared: Shared | None = None) -> Run:
+    """Every object of one run; raises BenchError for what does not fit.
+
+    Of ``shared`` it takes what a run of the same sweep made before.
+    """
+    shared = Shared() if shared is None else shared
     if not config.sweep.cache:
         raise ConfigError("sweep.cache is empty", "Name a folder, or unset BENCH_CACHE")
     named = not OmegaConf.is_missing(config.model, "head")
@@ -45,10 +49,14 @@ def build_run(config: Config) -> Run:
         # Which weights are missing comes before which images.
         check_weights(_request(config, config.dataset.name))
     hashes = ContentHashes(Path(config.sweep.cache), config.sweep.strict)
-    dataset = create(config.dataset, "dataset", task=head.task, hashes=hashes)
+    dataset = shared.once(
+        "dataset",
+        (str(config.dataset), head.task, config.sweep.cache, config.sweep.strict),
+        lambda: create(config.dataset, "dataset", task=head.task, hashes=hashes),
+    )
     engine, also_build = create_engines(config.engine)
     return Run(
-        model=_model(config, head, convention, dataset.name),
+        model=_model(config, head, convention, dataset.name, shared),
         dataset=dataset,
         calibrator=create(config.calibrator, "calibrator"),
         calibration=CalibrationSet(
@@ -79,6 +87,7 @@ def build_run(config: Config) -> Run:
         cache=Path(config.sweep.cache),
         also_build=also_build,
         baseline_provider=config.baseline.provider,  # type: ignore[arg-type]
+        shared=shared,
     )
 
 
@@ -119,14 +128,14 @@ def _builder(name: str, capability: str | None) -> Builder:
     return builder
 
 
-def build_typed(overrides: Sequence[str]) -> Run:
+def build_typed(overrides: Sequence[str], shared: Shared | None = None) -> Run:
     """The run that these Hydra overrides ask for, as the command line would compose it.
 
     Raises what Hydra and OmegaConf raise, too; see ``bench.cli.messages``.
     """
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return build_run(cast(Config, compose("config", list(overrides))))
+        return build_run(cast(Config, compose("config", list(overrides))), shared)
 
 
 def create(node: Any, part: str, **offered: Any) -> Any:
@@ -202,10 +211,13 @@ def _head(name: str) -> tuple[Head, dict[str, Any]]:
     return create(content.head, "head"), _given(content.preprocess)
 
 
-def _model(config: Config, head: Head, convention: dict[str, Any], dataset: str) -> Model:
+def _model(
+    config: Config, head: Head, convention: dict[str, Any], dataset: str, shared: Shared
+) -> Model:
     spec = config.model
     weights = find_weights(_request(config, dataset))
-    network = _load(weights.path, file_state(weights.path) if weights.path.exists() else None)
+    state = file_state(weights.path) if weights.path.exists() else None
+    network = shared.once("network", (weights.path, state), lambda: load_model(weights.path))
     known = dataset in spec.weights
     own = _given(spec.weights[dataset].preprocess) if known else {}
     given = _given(spec.preprocess)
@@ -245,12 +257,6 @@ def _made(kind: Callable[..., T], spec: ModelConfig, dataset: str, part: str) ->
     if missing:
         raise ConfigError(f"{', '.join(missing)} is not given", "Add it, or drop its neighbours")
     return kind(**given)
-
-
-@lru_cache(maxsize=4)
-def _load(path: Path, changed: tuple[int, int, int, int] | None) -> OnnxModel:
-    """A process makes many runs of one model; ``changed`` tells a file's versions apart."""
-    return load_model(path)
 
 
 def _given(node: Any) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from bench.results.store import RowStore
 from bench.results.table import make_table
 from bench.run.execute import execute_once
 from bench.run.rounding import rounded_accuracies
+from bench.run.shared import Shared
 from bench.run.spec import Run
 
 ROUNDS = 2
@@ -48,19 +49,19 @@ class Repetition:
     overrides: str
 
 
-def confirm(folder: Path, settings: Settings, seeds: int, roundings: int) -> None:
+def confirm(folder: Path, settings: Settings, seeds: int, roundings: int, shared: Shared) -> None:
     """Add to the folder what rounding does, and rows of the leading configurations with so many
     further seeds. What cannot be done is printed as a warning, and left out."""
     if roundings:
         for answer in _answers(folder, settings):
-            _measure_rounding(folder, answer, roundings)
+            _measure_rounding(folder, answer, roundings, shared)
     for number in range(ROUNDS if seeds else 0):
         leaders = [
             leader
             for answer in _answers(folder, settings)
             for leader in (_leaders(answer) if number == 0 else [answer.best])
         ]
-        repetitions = [one for leader in leaders for one in _repetitions(leader, seeds)]
+        repetitions = [one for leader in leaders for one in _repetitions(leader, seeds, shared)]
         if not repetitions:
             break
         _repeat(folder, repetitions)
@@ -71,13 +72,13 @@ def _answers(folder: Path, settings: Settings) -> tuple[Answer, ...]:
     return () if table.empty else summarize(table, Judgements(folder), settings).answers
 
 
-def _measure_rounding(folder: Path, answer: Answer, copies: int) -> None:
+def _measure_rounding(folder: Path, answer: Answer, copies: int, shared: Shared) -> None:
     """Once for a group, on what would be recommended."""
     best, store = answer.best, RowStore(folder)
     if answer.choice.rounding is not None or store.has_rounding(best.run_key):
         return
     with _warnings(best.name):
-        run = build_typed(shlex.split(best.overrides))
+        run = build_typed(shlex.split(best.overrides), shared)
         store.add_rounding(best.run_key, rounded_accuracies(run, copies))
 
 
@@ -91,7 +92,7 @@ def _leaders(answer: Answer) -> list[Result]:
     return list({result.run_key: result for result in chosen}.values())
 
 
-def _repetitions(leader: Result, seeds: int) -> Iterator[Repetition]:
+def _repetitions(leader: Result, seeds: int, shared: Shared) -> Iterator[Repetition]:
     """The runs that a configuration lacks; none where other seeds give the same images."""
     missing = seeds + 1 - leader.sets
     used = {int(row["calibration_seed"]) for row in leader.rows}
@@ -100,7 +101,7 @@ def _repetitions(leader: Result, seeds: int) -> Iterator[Repetition]:
     for seed in free[: max(missing, 0)]:
         with _warnings(leader.name):
             overrides = [*others, f"{SEED}{seed}"]
-            run = build_typed(overrides)
+            run = build_typed(overrides, shared)
             how = run.calibration
             if how.listed is None and how.size < len(run.calibration_order):
                 yield Repetition(leader.name, run, shlex.join(overrides))

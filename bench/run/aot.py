@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import lru_cache
 from typing import Any
 
 import onnx
@@ -12,35 +11,37 @@ import onnx
 from bench.engine.base import Builder
 from bench.errors import EngineError
 from bench.model.half import to_half
-from bench.model.onnx_model import OnnxModel, with_batch
+from bench.run.measure import fp32_model
+from bench.run.spec import Run
 from bench.timing import stopwatch
 
 TOLD_WARNINGS = 3
 
 
-def build_ahead(builder: Builder, qdq: onnx.ModelProto, network: OnnxModel) -> dict[str, Any]:
+def build_ahead(run: Run, builder: Builder, qdq: onnx.ModelProto) -> dict[str, Any]:
     """The row's columns about the engine of ``qdq`` and, to compare with, the float network's.
 
-    In FP32 and FP16 it gets the batch that ``qdq`` has; of what the builder refuses the columns
-    stay empty. Raises EngineError if the builder refuses ``qdq``.
+    Of what the builder refuses in FP32 or FP16 the columns stay empty. Raises EngineError if it
+    refuses ``qdq``.
     """
     with stopwatch() as build:
         compiled = builder.compile_int8(qdq)
-    batch = qdq.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    float_engines = run.shared.once(
+        "float engines",
+        (builder, run.model.network.sha256, run.protocol.batch_size),
+        lambda: _float_engines(builder, fp32_model(run)),
+    )
     return {
         "built_engine_bytes": len(compiled.content),
         "built_engine_s": build.seconds,
-        **_float_engines(builder, network, batch),
+        **float_engines,
         "builder_warnings": len(compiled.warnings),
         "builder_said": "; ".join(compiled.warnings[:TOLD_WARNINGS]),
     }
 
 
-# Every run of a sweep has its engine beside the same float ones; building them anew is waste.
-@lru_cache(maxsize=2)
-def _float_engines(builder: Builder, network: OnnxModel, batch: int) -> Mapping[str, Any]:
+def _float_engines(builder: Builder, fp32: onnx.ModelProto) -> Mapping[str, Any]:
     """The columns of the FP32 and FP16 engines; none of one that the builder refuses."""
-    fp32 = with_batch(network.proto, network.input_name, batch)
     found: dict[str, Any] = {}
     for name, convert in (("fp32", lambda model: model), ("fp16", to_half)):
         with suppress(EngineError):

@@ -159,7 +159,7 @@ def _make(run: Run, store: RowStore) -> tuple[dict[str, Any], dict[str, Sequence
 def _build(run: Run, builder: Builder, found: RunRanges) -> dict[str, Any]:
     with stopwatch() as insertion:
         qdq = quantize(run, found)
-    built = build_ahead(builder, qdq, run.model.network)
+    built = build_ahead(run, builder, qdq)
     return built | {
         "status": "built",
         "error": "",
@@ -171,7 +171,7 @@ def _build(run: Run, builder: Builder, found: RunRanges) -> dict[str, Any]:
 def _build_beside(run: Run, builder: Builder, qdq: onnx.ModelProto) -> dict[str, Any]:
     """As ``build_ahead``, but a refusal becomes a column: what was measured stands without it."""
     try:
-        return build_ahead(builder, qdq, run.model.network)
+        return build_ahead(run, builder, qdq)
     except EngineError as error:
         return {"builder_error": str(error)}
 

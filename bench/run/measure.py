@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,7 +26,7 @@ from bench.evaluation.fidelity import Sqnr
 from bench.evaluation.mistakes import to_find
 from bench.evaluation.task import ClassificationTask, DetectionTask, Evidence, Score, Task
 from bench.model.heads.base import Head
-from bench.model.onnx_model import OnnxModel, with_batch
+from bench.model.onnx_model import with_batch
 from bench.run.spec import Run
 from bench.timing import Latency, measure_in_turn
 
@@ -38,8 +38,16 @@ _CODE = source_key(__name__, "bench.evaluation", "bench.engine", "bench.model")
 
 def validation_images(run: Run) -> PreparedImages:
     """The images to evaluate on, fitted as the model wants them."""
-    samples, chosen = run.dataset.validation, run.validation_indices
-    return prepare(samples, samples.fingerprint, chosen, run.model.preprocess, run.cache)
+    samples, chosen, preprocess = (
+        run.dataset.validation,
+        run.validation_indices,
+        run.model.preprocess,
+    )
+    return run.shared.once(
+        "validation images",
+        (samples.fingerprint, chosen, preprocess, run.cache),
+        lambda: prepare(samples, samples.fingerprint, chosen, preprocess, run.cache),
+    )
 
 
 def task_of(run: Run, fp32: Sequence[Any] = (), count: int | None = None) -> Task[Any]:
@@ -108,7 +116,7 @@ def fp16_of(
     run: Run, engine: Engine, baseline: Evidence[Any], images: PreparedImages
 ) -> Score | None:
     """The engine in FP16 on the same images, kept alike; None where it has no FP16."""
-    if "fp16" not in reference_sessions(engine, run.model.network, run.protocol.batch_size):
+    if "fp16" not in float_sessions(run, engine):
         return None
     evidence, path = _reference_evidence(run, engine, "fp16", images)
     return _judge(run, evidence, path, baseline.predictions)
@@ -117,8 +125,7 @@ def fp16_of(
 def _reference_evidence(
     run: Run, engine: Engine, precision: str, images: PreparedImages
 ) -> tuple[Evidence[Any], Path]:
-    """What a float engine finds, and the file that keeps it."""
-    task = task_of(run)
+    """What a float engine finds, and the file that stores it."""
     key = content_key(
         run.model.network.sha256, run.model.head, run.model.preprocess, images.key, engine.name,
         engine.version, engine.options, precision, run.protocol.batch_size,
@@ -126,18 +133,21 @@ def _reference_evidence(
     )  # fmt: skip
 
     def compute() -> Callable[[BinaryIO], None]:
-        session = reference_sessions(engine, run.model.network, run.protocol.batch_size)[precision]
-        return partial(evaluate(run, session, images).save, task=task)
+        session = float_sessions(run, engine)[precision]
+        return partial(evaluate(run, session, images).save, task=task_of(run))
+
+    def load() -> Evidence[Any]:
+        return cached(path, partial(Evidence.load, task=task_of(run)), compute)
 
     path = run.cache / f"{precision}-{key}.npz"
-    return cached(path, partial(Evidence.load, task=task), compute), path
+    return run.shared.once("float predictions", path, load), path
 
 
 def _judge(run: Run, evidence: Evidence[Any], path: Path, fp32: Sequence[Any]) -> Score:
-    key = content_key(
-        path, run.dataset.fingerprint, run.protocol.agreement_score, run.baseline_engine.version
+    key = (path, run.dataset.fingerprint, run.protocol.agreement_score, run.baseline_engine.version)
+    return run.shared.once(
+        "float score", key, lambda: task_of(run, fp32).score(evidence.predictions)
     )
-    return _remember_score(key, lambda: task_of(run, fp32).score(evidence.predictions))
 
 
 def measure_accuracy(run: Run, engine: Engine, model: Int8Model) -> tuple[Score, Score]:
@@ -164,16 +174,6 @@ def first_batches(run: Run, count: int) -> list[Array]:
     return [images.batch(start, size) for start in starts]
 
 
-_scores: dict[str, Score] = {}
-
-
-def _remember_score(key: str, score: Callable[[], Score]) -> Score:
-    """A process compares many runs with one baseline: its bootstrap is worth keeping."""
-    if key not in _scores:
-        _scores[key] = score()
-    return _scores[key]
-
-
 def fp32_model(run: Run) -> onnx.ModelProto:
     """The network as it came, with the run's batch."""
     network = run.model.network
@@ -185,12 +185,11 @@ def time_session(
 ) -> dict[str, Latency]:
     """Latencies of ``int8``, of the same engine's ``fp32`` and, if it has that, ``fp16``, and of
     the ``baseline``, taken in turn."""
-    network, size = run.model.network, run.protocol.batch_size
-    batch = images.batch(0, size)
+    batch = images.batch(0, run.protocol.batch_size)
     sessions = {
         "int8": session,
-        **reference_sessions(engine, network, size),
-        "baseline": reference_sessions(run.baseline_engine, network, size)["fp32"],
+        **float_sessions(run, engine),
+        "baseline": float_sessions(run, run.baseline_engine)["fp32"],
     }
     systems = {name: partial(one.run, batch) for name, one in sessions.items()}
     return measure_in_turn(systems, rounds=run.protocol.rounds, seconds=run.protocol.seconds)
@@ -198,7 +197,7 @@ def time_session(
 
 def device_medians(run: Run, engine: Engine) -> dict[str, float]:
     """The columns of the float sessions' latencies by the GPU's own clock, once they were timed."""
-    sessions = reference_sessions(engine, run.model.network, run.protocol.batch_size)
+    sessions = float_sessions(run, engine)
     facts = {name: session.describe().facts for name, session in sessions.items()}
     return {
         f"{name}_device_latency_p50_ms": own.device_latency_p50_ms
@@ -207,18 +206,29 @@ def device_medians(run: Run, engine: Engine) -> dict[str, float]:
     }
 
 
-# Every run of a sweep is timed beside the same float sessions; building them anew is waste.
-@lru_cache(maxsize=2)
-def reference_sessions(engine: Engine, network: OnnxModel, batch: int) -> Mapping[str, Session]:
+def float_sessions(run: Run, engine: Engine) -> Mapping[str, Session]:
     """The network in ``fp32`` and, where the engine has that, builds and runs it, ``fp16``."""
-    model = with_batch(network.proto, network.input_name, batch)
-    sessions = {"fp32": engine.build(model)}
-    if isinstance(engine, HalfPrecision):
-        with suppress(EngineError):  # the row stands without it
-            half = engine.build_fp16(model)
-            half.run(np.zeros((batch, 3, network.height, network.width), np.float32))
-            sessions["fp16"] = half
-    return sessions
+    network, batch = run.model.network, run.protocol.batch_size
+
+    def shared(precision: str, make: Callable[[], Session | None]) -> Session | None:
+        key = (engine, network.sha256, batch, precision)
+        return run.shared.once("float session", key, make, most=8)
+
+    fp32 = shared("fp32", lambda: engine.build(fp32_model(run)))
+    fp16 = shared("fp16", lambda: _half_session(run, engine))
+    return {name: own for name, own in (("fp32", fp32), ("fp16", fp16)) if own is not None}
+
+
+def _half_session(run: Run, engine: Engine) -> Session | None:
+    """None where the engine has no FP16, or refuses the network: the row stands without it."""
+    if not isinstance(engine, HalfPrecision):
+        return None
+    network = run.model.network
+    with suppress(EngineError):
+        half = engine.build_fp16(fp32_model(run))
+        half.run(np.zeros((run.protocol.batch_size, 3, network.height, network.width), np.float32))
+        return half
+    return None
 
 
 def sqnr_of(

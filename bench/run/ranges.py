@@ -78,7 +78,7 @@ def find_run_ranges(run: Run) -> RunRanges:
     """Calibrate, and apply the run's calibrator, plan, placement and scheme."""
     if isinstance(run.calibrator, NativeCalibrator):
         return _find_native_ranges(run, run.calibrator)
-    graph = Graph(run.model.network)
+    graph = run.graph
     inside = fused_tensors(graph) if after_fusion(run.calibrator) else frozenset()
     points = place(run.plan, run.placement, graph, inside)
     calibration = calibrate(run, graph)
@@ -112,7 +112,7 @@ def _find_native_ranges(run: Run, calibrator: NativeCalibrator) -> RunRanges:
     Of these, the ones that the plan quantizes carry Q/DQ. Our statistics of the same images stand
     beside them, to be drawn.
     """
-    graph = Graph(run.model.network)
+    graph = run.graph
     native = _calibrate_natively(run, calibrator)
     found: dict[str, Range] = dict(native.cache.ranges())
     name = run.model.network.input_name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
@@ -28,6 +28,7 @@ from bench.quantization.grid import Scheme
 from bench.quantization.plan import IMPLICIT, Placement, PrecisionPlan
 from bench.quantization.weights import WeightScales
 from bench.results.row import run_key
+from bench.run.shared import Shared
 
 METHOD = 4
 """To be raised with every change to what a run computes: finished rows are then made anew."""
@@ -143,6 +144,13 @@ class Run:
     also_build: Builder | None = None
     """What else is built from the Q/DQ file that the engine is measured with."""
     baseline_provider: Provider = "cpu"
+    shared: Shared = field(default_factory=Shared)
+    """What it has in common with other runs of its sweep; of a single run its own."""
+
+    @property
+    def graph(self) -> Graph:
+        network = self.model.network
+        return self.shared.once("graph", network.sha256, lambda: Graph(network))
 
     @property
     def baseline_engine(self) -> OnnxRuntime:
@@ -183,13 +191,13 @@ class Run:
     @cached_property
     def calibration_order(self) -> Order:
         """The calibration images in order: the set is made of the first ones."""
-        how = self.calibration
-        return calibration_order(
-            self.dataset.calibration.names,
-            how.strategy,
-            how.seed,
-            how.listed,
-            self.dataset.calibration_classes,
+        how, samples = self.calibration, self.dataset.calibration
+        return self.shared.once(
+            "calibration order",
+            (samples.fingerprint, how.strategy, how.seed, how.listed),
+            lambda: calibration_order(
+                samples.names, how.strategy, how.seed, how.listed, self.dataset.calibration_classes
+            ),
         )
 
     @property
@@ -198,7 +206,7 @@ class Run:
         how = self.calibration
         return self.model.preprocess.for_calibration(how.preprocess, how.pad)
 
-    @property
+    @cached_property
     def calibration_images(self) -> str:
         """A key of the calibration images in their order, whatever settled it."""
         order = ",".join(map(str, self.calibration_order.tolist()))
@@ -212,7 +220,7 @@ class Run:
             self.dataset.calibration, used, self.dataset.validation, self.validation_indices
         )
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The run's key: equal for runs that must give the same result.
 
@@ -273,7 +281,7 @@ class Run:
             )
         _ = self.calibration_preprocess
         self._check_native()
-        graph = Graph(self.model.network)
+        graph = self.graph
         if not graph.compute:
             raise ModelError(
                 f"model {self.model.name} has no Conv, Gemm or MatMul: nothing to quantize",

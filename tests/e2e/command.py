@@ -16,7 +16,6 @@ from typing import Any
 import pandas as pd
 
 from bench.__main__ import main
-from bench.cli import sweep
 
 ROOT = Path(__file__).parents[2]
 QUICK = (
@@ -73,7 +72,6 @@ class Bench:
 
     def __call__(self, *overrides: str) -> Ended:
         said, complained = io.StringIO(), io.StringIO()
-        sweep._announced.clear()  # as in a process of its own
         try:
             with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complained):
                 status: Any = main(self.arguments(*overrides))
