@@ -27,7 +27,7 @@ _SIMD = (
 )  # fmt: skip
 """What libraries choose their kernels by, as /proc/cpuinfo calls it."""
 
-_PACKAGES = ("numpy", "onnx", "onnxruntime", "openvino", "opencv-python-headless", "pycocotools")
+_PACKAGES = ("numpy", "onnx", "onnxruntime", "openvino", "opencv-python-headless", "hotcoco")
 
 
 @lru_cache

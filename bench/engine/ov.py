@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -86,7 +87,7 @@ class OpenVino:
         }
         if self.threads:
             settings["INFERENCE_NUM_THREADS"] = self.threads
-        core = ov.Core()
+        core = _core()
         try:
             compiled = core.compile_model(
                 core.read_model(model.SerializeToString()), "CPU", settings
@@ -137,6 +138,17 @@ class OpenVinoSession(Session):
 
     def close(self) -> None:
         del self._request, self._compiled
+
+
+@cache
+def _core() -> ov.Core:
+    """The one core of this process, never let go.
+
+    Each core loads a CPU plugin, which sets an alternate stack for signals and puts back the one
+    before when it goes. Of two that go in the order of their making, the second puts back what the
+    first has unmapped: the next signal, such as Ctrl-C, then ends in a segmentation fault.
+    """
+    return ov.Core()
 
 
 def _names(model: onnx.ModelProto) -> dict[str, str]:

@@ -1,30 +1,33 @@
-"""Detection accuracy by COCO's rules: pycocotools matches and scores, we only keep the record.
+"""Detection accuracy by COCO's rules: hotcoco matches and scores, we only keep the record.
 
 ``evaluate_boxes`` scores one detector on one set of images. Its ``MatchTable`` remembers which
 detection matched what, so that the mAP of any resample of these images follows without matching
 again: COCO matches within one image, so drawing images again changes counts, never matches.
 
 Source: T.-Y. Lin et al., Microsoft COCO: Common Objects in Context, 2014, and pycocotools'
-``COCOeval``, the reference implementation.
+``COCOeval``, the reference implementation. hotcoco has the same interface and is written in Rust;
+the tests compare its matches and scores with those of pycocotools.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pycocotools.coco import COCO  # type: ignore[import-untyped,unused-ignore]
-from pycocotools.cocoeval import COCOeval  # type: ignore[import-untyped,unused-ignore]
+from hotcoco import COCO, COCOeval
 
 from bench.data.dataset import BoxTarget
 from bench.errors import DataError, ModelError
 from bench.evaluation.matches import N_IOU, MatchTable
 from bench.model.detections import Detections
+
+LARGE_AREA = 96**2
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +77,7 @@ def evaluate_boxes(
                 f"A detection in image {image} has a label that is not in [0, {n_classes})",
                 "Check that the model's head and the dataset have the same classes.",
             )
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports progress by print
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its summary
         evaluator = COCOeval(
             _coco(len(targets), n_classes, _target_annotations(targets)),
             _coco(len(targets), n_classes, _detection_annotations(detections)),
@@ -87,8 +90,9 @@ def evaluate_boxes(
     ap, ap50, ap75, small, medium, large, _, _, ar100 = (
         float(value) if value >= 0 else float("nan") for value in evaluator.stats[:9]
     )
-    matches = _match_table(evaluator.evalImgs, len(targets), n_classes)
-    counts = _count_by_size(evaluator.evalImgs, len(targets), n_classes)
+    records = evaluator.evalImgs
+    matches = _match_table(records, len(targets), n_classes)
+    counts = _count_by_size(records)
     return DetectionScore(ap, ap50, ap75, small, medium, large, ar100, counts, matches)
 
 
@@ -97,15 +101,16 @@ def _are_classes(labels: npt.NDArray[np.int64], n_classes: int) -> bool:
 
 
 def _coco(n_images: int, n_classes: int, annotations: Iterator[dict[str, Any]]) -> Any:
-    coco = COCO()
-    coco.dataset = {
-        "images": [{"id": image} for image in range(n_images)],
-        "categories": [{"id": label} for label in range(n_classes)],
-        # Numbered from 1: COCOeval writes the matched id and reads 0 as unmatched.
-        "annotations": [{"id": number, **rest} for number, rest in enumerate(annotations, start=1)],
-    }
-    coco.createIndex()
-    return coco
+    return COCO(
+        {
+            "images": [{"id": image} for image in range(n_images)],
+            "categories": [{"id": label, "name": str(label)} for label in range(n_classes)],
+            # Numbered from 1: COCOeval writes the matched id and reads 0 as unmatched.
+            "annotations": [
+                {"id": number, **rest} for number, rest in enumerate(annotations, start=1)
+            ],
+        }
+    )
 
 
 def _target_annotations(targets: Sequence[BoxTarget]) -> Iterator[dict[str, Any]]:
@@ -131,32 +136,37 @@ def _annotation(image: int, label: int, box: Sequence[float]) -> dict[str, Any]:
 
 
 def _match_table(records: Sequence[Any], n_images: int, n_classes: int) -> MatchTable:
-    """Flatten ``COCOeval.evalImgs``: one record (or None) per class, area range and image."""
-    by_class = np.array(records, dtype=object).reshape(n_classes, -1, n_images)
+    """Flatten ``COCOeval.evalImgs``: one record per class, area range and image that has boxes."""
+    seen: list[list[Any]] = [[] for _ in range(n_classes)]
+    for record in records:
+        if _size_of(record) is None:
+            seen[record["category_id"]].append(record)
     positives = np.zeros((n_images, n_classes), dtype=np.int32)
     columns = []
-    for label, of_images in enumerate(by_class[:, 0]):  # the first area range is "all"
-        seen = [record for record in of_images if record is not None]
-        for record in seen:
-            positives[record["image_id"], label] = np.count_nonzero(record["gtIgnore"] == 0)
-        columns.append(_ordered_columns(seen))
+    for label, of_images in enumerate(seen):
+        of_images.sort(key=lambda record: record["image_id"])
+        for record in of_images:
+            positives[record["image_id"], label] = record["gtIgnore"].count(False)
+        columns.append(_ordered_columns(of_images))
     image, score, hit, ignored = (np.concatenate(column) for column in zip(*columns, strict=True))
     class_start = np.cumsum([0, *(len(column[0]) for column in columns)], dtype=np.int64)
     return MatchTable(image, score, hit, ignored, class_start, positives)
 
 
-def _count_by_size(records: Sequence[Any], n_images: int, n_classes: int) -> tuple[int, int, int]:
+def _size_of(record: Any) -> str | None:
+    """Small, medium or large: the objects that an area range is of; None where it is of all."""
+    low, high = record["aRng"]
+    if low > 0:
+        return "large" if high > LARGE_AREA else "medium"
+    return "small" if high <= LARGE_AREA else None
+
+
+def _count_by_size(records: Sequence[Any]) -> tuple[int, int, int]:
     """The boxes to find that are small, medium and large, by ``COCOeval.evalImgs``."""
-    by_area = np.array(records, dtype=object).reshape(n_classes, -1, n_images)
-    small, medium, large = (
-        sum(
-            int(np.count_nonzero(record["gtIgnore"] == 0))
-            for record in by_area[:, area].flat
-            if record is not None
-        )
-        for area in (1, 2, 3)  # the first area range is "all"
-    )
-    return small, medium, large
+    counts = Counter[str | None]()
+    for record in records:
+        counts[_size_of(record)] += record["gtIgnore"].count(False)
+    return counts["small"], counts["medium"], counts["large"]
 
 
 def _ordered_columns(records: Sequence[Any]) -> tuple[npt.NDArray[Any], ...]:
@@ -164,8 +174,12 @@ def _ordered_columns(records: Sequence[Any]) -> tuple[npt.NDArray[Any], ...]:
     image = np.array([r["image_id"] for r in records for _ in r["dtIds"]], dtype=np.int32)
     score = np.array([score for r in records for score in r["dtScores"]], dtype=np.float32)
     none = np.zeros((N_IOU, 0), dtype=np.bool_)
-    matched = np.concatenate([none, *(r["dtMatches"] > 0 for r in records)], axis=1)
-    ignored = np.concatenate([none, *(r["dtIgnore"] > 0 for r in records)], axis=1)
+    matched, ignored = (
+        np.concatenate(
+            [none, *(np.array(r[key], np.int64) > 0 for r in records if r["dtIds"])], axis=1
+        )
+        for key in ("dtMatches", "dtIgnore")
+    )
     order = np.argsort(-score, kind="mergesort")
     columns = (image, score, _bits(matched & ~ignored), _bits(ignored))
     return tuple(column[order] for column in columns)

@@ -142,9 +142,10 @@ def _held_out_f1(
 @numba.njit(cache=True)
 def _choose(chosen: Any, score: Any, hit: Any, image: Any, weights: Any, to_find: Any) -> None:
     """Fill ``chosen``, walking the detections from the best score down."""
+    believed, right, best = np.zeros(2), np.zeros(2), np.zeros(2)
     for resample in range(len(weights)):
         objects = to_find[resample]
-        believed, right, best = np.zeros(2), np.zeros(2), np.zeros(2)
+        believed[:], right[:], best[:] = 0, 0, 0
         for detection in range(len(score)):
             half, weight = image[detection] % 2, weights[resample, image[detection]]
             believed[half] += weight
@@ -158,7 +159,10 @@ def _choose(chosen: Any, score: Any, hit: Any, image: Any, weights: Any, to_find
                         best[half] = quality
                         chosen[resample, half] = score[detection]
             # Even if all that is left to find came next, no F1 from here on would be better.
-            if (best * (believed + objects) >= 2 * objects).all():
+            if (
+                best[0] * (believed[0] + objects[0]) >= 2 * objects[0]
+                and best[1] * (believed[1] + objects[1]) >= 2 * objects[1]
+            ):
                 break
 
 
@@ -168,8 +172,9 @@ def _count_held_out(
 ) -> None:
     """Add to ``counts`` (resamples, 2) the detections believed, and the right ones of them."""
     for resample in range(len(weights)):
+        lowest = min(chosen[resample, 0], chosen[resample, 1])
         for detection in range(len(score)):
-            if score[detection] < chosen[resample].min():
+            if score[detection] < lowest:
                 break
             if score[detection] >= chosen[resample, 1 - image[detection] % 2]:
                 weight = weights[resample, image[detection]]
