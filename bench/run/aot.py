@@ -28,11 +28,11 @@ def build_ahead(builder: Builder, qdq: onnx.ModelProto, network: OnnxModel) -> d
         compiled = builder.compile_int8(qdq)
     batch = qdq.graph.input[0].type.tensor_type.shape.dim[0].dim_value
     return {
-        "built_engine_bytes": len(compiled.content),
-        "built_engine_s": build.seconds,
+        "engine_bytes": len(compiled.content),
+        "engine_build_s": build.seconds,
         **_float_engines(builder, network, batch),
         "builder_warnings": len(compiled.warnings),
-        "builder_said": "; ".join(compiled.warnings[:TOLD_WARNINGS]),
+        "builder_warning_text": "; ".join(compiled.warnings[:TOLD_WARNINGS]),
     }
 
 
