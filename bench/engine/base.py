@@ -41,7 +41,7 @@ class DeviceFacts:
     device_memory_mb: float
     device_clock_mhz: int | None
     device_temperature_c: int | None
-    built_engine_bytes: int
+    engine_bytes: int
     build_s: float
 
 

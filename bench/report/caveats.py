@@ -33,7 +33,7 @@ def find_caveats(tidied: pd.DataFrame) -> tuple[str, ...]:
 
 def _unfaithful(rows: pd.DataFrame) -> Iterator[str]:
     for name, group in rows[rows["status"] == "unfaithful"].groupby(list(GROUP), sort=False):
-        worst = group.sort_values("agreement_db", kind="stable").iloc[0]
+        worst = group.sort_values("exact_sqnr_db", kind="stable").iloc[0]
         yield (
             f"{_name(name)} does not compute the Q/DQ file in {plural(len(group), 'run')}, so "
             f"their accuracy says nothing about INT8: they are not recommended, and no claim "
@@ -44,7 +44,7 @@ def _unfaithful(rows: pd.DataFrame) -> Iterator[str]:
 def _unchecked(rows: pd.DataFrame) -> Iterator[str]:
     """Rows that no other library could compute."""
     alone = measured(rows)
-    alone = alone[(alone["accuracy_by"] != "") & alone["agreement_delta"].isna()]
+    alone = alone[(alone["accuracy_by"] != "") & alone["exact_delta"].isna()]
     for name, group in alone.groupby(list(GROUP), sort=False):
         yield (
             f"{_name(name)} was not compared with an exact computation of the Q/DQ file in "
@@ -122,11 +122,13 @@ def _built_beside(rows: pd.DataFrame) -> Iterator[str]:
 
 def _with_builder(rows: pd.DataFrame) -> pd.Series:
     """Whose engine a builder made, rather than the engine that ran it."""
-    return (rows["builder"] != "") & rows["built_engine_bytes"].notna()
+    return (rows["builder"] != "") & rows["engine_bytes"].notna()
 
 
 def _builder_warned(rows: pd.DataFrame) -> Iterator[str]:
-    for said, same in rows[rows["builder_said"] != ""].groupby("builder_said", sort=False):
+    for said, same in rows[rows["builder_warning_text"] != ""].groupby(
+        "builder_warning_text", sort=False
+    ):
         for builder, own in _by_builder(same):
             yield f"{builder} warned in {plural(len(own), 'run')}: {str(said).rstrip('.')}."
 
@@ -290,10 +292,11 @@ def _latency_notes(rows: pd.DataFrame) -> Iterator[str]:
 def _unmet(rows: pd.DataFrame) -> Iterator[str]:
     """Layers that an engine ran in float although the plan quantizes them; few, or it is noted."""
     unmet = measured(rows)
-    unmet = unmet[(unmet["int8_unmet"] > 0) & (unmet["latency_note"] == "")]
+    unmet = unmet[(unmet["planned_layers_in_float"] > 0) & (unmet["latency_note"] == "")]
     for name, group in unmet.groupby(list(GROUP), sort=False):
+        most = int(group["planned_layers_in_float"].max())
         yield (
-            f"{_name(name)} ran up to {plural(int(group['int8_unmet'].max()), 'product')} in float "
+            f"{_name(name)} ran up to {plural(most, 'product')} in float "
             f"that the plan quantizes, in {plural(len(group), 'run')}: the files under layers/ "
             "name them."
         )

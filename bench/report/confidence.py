@@ -64,6 +64,11 @@ def shift_of(row: pd.Series) -> ConfidenceShift | None:
     if row[list(COLUMNS)].isna().any():
         return None
     fp32, int8, f1_fp32, f1_int8, kept = (float(row[name]) for name in COLUMNS)
-    names = ("f1_kept_ci_low", "f1_kept_ci_high", "f1_loss_ci_low", "f1_loss_ci_high")
+    names = (
+        "f1_threshold_loss_ci_low",
+        "f1_threshold_loss_ci_high",
+        "f1_loss_ci_low",
+        "f1_loss_ci_high",
+    )
     ends = [known(row[name]) for name in names]
     return ConfidenceShift(fp32, int8, f1_fp32, f1_int8, kept, *ends)

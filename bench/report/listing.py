@@ -45,7 +45,7 @@ KERNELS = ("kernels_int8",)
 HALF = ("fp16", "speedup_fp16")
 """Where an engine has FP16 too."""
 BUILT = (
-    "built_engine_bytes", "fp32_engine_bytes", "fp16_engine_bytes", "built_engine_s",
+    "engine_bytes", "fp32_engine_bytes", "fp16_engine_bytes", "engine_build_s",
     "builder_warnings", "planned_mac_share",
 )  # fmt: skip
 """The results of a run that ends with an engine for another machine."""

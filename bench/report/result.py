@@ -198,6 +198,6 @@ def _kernels(row: pd.Series) -> Kernels | None:
 def _files(row: pd.Series) -> tuple[str, ...]:
     """What the sweep's folder keeps of a run; an older one has no ranges, or no layers."""
     ranges = ["ranges"] * bool(row["statistics_key"])
-    layers = ["layers"] * (known(row["int8_unmet"]) is not None)
+    layers = ["layers"] * (known(row["planned_layers_in_float"]) is not None)
     folders = ["rows", *ranges, *layers]
     return tuple(f"{folder}/{row['run_key']}.json" for folder in folders)

@@ -23,7 +23,7 @@ WHOLE = frozenset(f.name for f in dataclasses.fields(Row) if "int" in str(f.type
 
 GRAPH = (
     "model_sha256", "plan", "placement", "scheme", "weight_scales", "batch_size", "threads",
-    "engine_version", "engine_options", "engine_bytes", "hardware", "device", "latency_note",
+    "engine_version", "engine_options", "qdq_bytes", "hardware", "device", "latency_note",
 )  # fmt: skip
 """Rows that agree in these run the same layers, whatever calibrated them: only the scales differ.
 So their latencies measure one speed."""
@@ -270,9 +270,9 @@ HEADINGS = {
     "sqnr_db": "SQNR",
     "sqnr_boxes_db": "SQNR of boxes",
     "sqnr_scores_db": "SQNR of scores",
-    "built_engine_bytes": "INT8 engine",
+    "engine_bytes": "INT8 engine",
     "fp32_engine_bytes": "FP32 engine",
     "fp16_engine_bytes": "FP16 engine",
-    "built_engine_s": "built in",
+    "engine_build_s": "built in",
     "planned_mac_share": "planned INT8 MACs",
 }

@@ -11,6 +11,7 @@ import pandas as pd
 
 from bench.cache import write_atomically
 from bench.errors import DataError
+from bench.results.history import older_names, upgrade_table
 from bench.results.row import COLUMNS, Row
 
 AXES = (
@@ -37,7 +38,10 @@ def write_table(table: pd.DataFrame, folder: Path) -> None:
 
 
 def read_table(folder: Path) -> pd.DataFrame:
-    """Read ``folder/table.csv``; raises DataError if it is missing or not such a table."""
+    """Read ``folder/table.csv``, also of an older schema.
+
+    Raises DataError if it is missing or not such a table.
+    """
     path = folder / "table.csv"
     if not path.is_file():
         raise DataError(f"{path} does not exist", "Run a sweep first, or name its folder")
@@ -45,13 +49,19 @@ def read_table(folder: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(
             path,
-            dtype=dict.fromkeys(text, "str"),
+            dtype={old: "str" for name in text for old in older_names(name)},
             keep_default_na=False,
             na_values=[""],
             float_precision="round_trip",
         )
     except ValueError as error:  # what pandas raises for a file that is no CSV
         raise DataError(f"{path} is no table ({error})", "Run the sweep again") from error
+    try:
+        table = upgrade_table(table)
+    except ValueError as error:
+        raise DataError(
+            f"{path} cannot be read ({error})", "Use the version that wrote it"
+        ) from error
     missing = [name for name in COLUMNS if name not in table]
     if any(name not in _DEFAULTS for name in missing):
         raise DataError(f"{path} lacks the columns {', '.join(missing)}", "Run the sweep again")

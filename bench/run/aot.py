@@ -32,11 +32,11 @@ def build_ahead(run: Run, builder: Builder, qdq: onnx.ModelProto) -> dict[str, A
         lambda: _float_engines(builder, fp32_model(run)),
     )
     return {
-        "built_engine_bytes": len(compiled.content),
-        "built_engine_s": build.seconds,
+        "engine_bytes": len(compiled.content),
+        "engine_build_s": build.seconds,
         **float_engines,
         "builder_warnings": len(compiled.warnings),
-        "builder_said": "; ".join(compiled.warnings[:TOLD_WARNINGS]),
+        "builder_warning_text": "; ".join(compiled.warnings[:TOLD_WARNINGS]),
     }
 
 

@@ -102,8 +102,8 @@ def _detection(
         "f1_fp32": shift.f1_fp32,
         "f1_int8": shift.f1_int8,
         "f1_int8_at_fp32_threshold": shift.f1_kept,
-        "f1_kept_ci_low": shift.low,
-        "f1_kept_ci_high": shift.high,
+        "f1_threshold_loss_ci_low": shift.low,
+        "f1_threshold_loss_ci_high": shift.high,
         "f1_loss_ci_low": shift.loss_low,
         "f1_loss_ci_high": shift.loss_high,
     }

@@ -163,8 +163,8 @@ def _build(run: Run, builder: Builder, found: RunRanges) -> dict[str, Any]:
     return built | {
         "status": "built",
         "error": "",
-        "build_s": insertion.seconds + built["built_engine_s"],
-        "engine_bytes": qdq.ByteSize(),
+        "build_s": insertion.seconds + built["engine_build_s"],
+        "qdq_bytes": qdq.ByteSize(),
     }
 
 
@@ -242,7 +242,7 @@ def _measure(
         "throughput": run.protocol.batch_size * 1e9 / float(np.mean(raw["int8_ns"])),
         **_ran_int8(run, engine, found, described, store.folder),
         "build_s": build.seconds,
-        "engine_bytes": qdq.ByteSize(),
+        "qdq_bytes": qdq.ByteSize(),
         **(asdict(described.facts) | device_medians(run, engine) if described.facts else {}),
         **(_build_beside(run, run.also_build, qdq) if run.also_build else {}),
     }
@@ -266,9 +266,9 @@ def _believed(run: Run, agreement: Agreement) -> dict[str, Any]:
         "status": "unfaithful" if agreement.doubt else "ok",
         "error": agreement.doubt,
         "accuracy_by": run.accuracy_by,
-        "agreement_db": agreement.decibels,
-        "agreement_limit_db": agreement.limit_db,
-        "agreement_delta": agreement.difference,
+        "exact_sqnr_db": agreement.decibels,
+        "exact_sqnr_limit_db": agreement.limit_db,
+        "exact_delta": agreement.difference,
     }
 
 
@@ -325,7 +325,7 @@ def _ran_int8(
         "int8_mac_share": share,
         "int8_layers": described.int8_layers,
         "product_layers": described.layers,
-        "int8_unmet": len(planned - ran),
+        "planned_layers_in_float": len(planned - ran),
         "latency_note": _latency_note(share, engine.name),
     }
 

@@ -19,7 +19,7 @@ from bench.report.page import write_report
 from bench.results.table import make_table, read_table, write_table
 from tests.claims.made import pair
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "claims.py"
+COMMAND = (sys.executable, "-m", "bench", "claims")
 
 
 @pytest.fixture
@@ -76,16 +76,14 @@ def test_an_old_table_is_read_with_the_defaults_of_newer_columns(folder):
     assert found["minmax_beats_entropy2_on_yolo"] == "supported on this model"
 
 
-def test_the_script_prints_every_claim(folder):
-    done = subprocess.run(
-        [sys.executable, SCRIPT, folder], capture_output=True, text=True, check=False
-    )
+def test_the_command_prints_every_claim(folder):
+    done = subprocess.run([*COMMAND, folder], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert (
         "MinMax keeps more of FP32" in " ".join(done.stdout.split()) and "supported" in done.stdout
     )
     missing = subprocess.run(
-        [sys.executable, SCRIPT, folder / "none"], capture_output=True, text=True, check=False
+        [*COMMAND, folder / "none"], capture_output=True, text=True, check=False
     )
     assert missing.returncode == 2
     assert missing.stderr.startswith("error: ") and missing.stderr.count("\n") == 1

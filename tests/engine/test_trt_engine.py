@@ -278,7 +278,7 @@ def test_what_the_gpu_tells_is_in_the_description(fake_tensorrt, engine, tiny, i
     assert facts.device == "NVIDIA Test GPU, driver 550.54"
     assert (facts.device_clock_mhz, facts.device_temperature_c) == (1410, 54)
     assert facts.device_memory_mb == 3.0
-    assert facts.built_engine_bytes > 1000
+    assert facts.engine_bytes > 1000
     assert 0 < facts.device_latency_p50_ms <= facts.device_latency_p90_ms
     assert facts.device_throughput > 0
 

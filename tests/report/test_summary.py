@@ -120,10 +120,10 @@ def test_what_was_built_beside_is_told_apart_from_what_was_measured(row):
     rows = [
         row(
             **by,
-            built_engine_bytes=4,
+            engine_bytes=4,
             fp32_engine_bytes=8,
             builder_warnings=1,
-            builder_said="odd weights.",
+            builder_warning_text="odd weights.",
         ),
         row(**by, calibrator="mse", builder_error="no zero points."),
     ]
@@ -193,7 +193,10 @@ def test_what_is_ordinary_goes_without_saying(row):
         ({"calibration_overlap": 8}, "evaluated too (up to 8 of them, 1 run)"),
         ({"metric": "agreement Top-1"}, "the metric is agreement with the FP32 model"),
         ({"delta": None}, "1 run finished without an accuracy"),
-        ({"int8_unmet": 3}, "ran up to 3 products in float that the plan quantizes, in 1 run:"),
+        (
+            {"planned_layers_in_float": 3},
+            "ran up to 3 products in float that the plan quantizes, in 1 run:",
+        ),
         ({"speedup_fp16": 0.9}, "in FP16 in 1 of 1 run: but what is not INT8 ran in FP32 there."),
         (
             {"speedup_fp16": 0.9, "engine_options": "half=True"},
