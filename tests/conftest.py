@@ -21,6 +21,7 @@ from bench.model.graph import Graph
 from bench.model.onnx_model import OnnxModel, load_model
 from bench.quantization.plan import PrecisionPlan, QuantizationPoints, place
 from bench.quantization.qdq import insert_qdq
+from tests.inputs import write_inputs
 
 Array = npt.NDArray[np.float32]
 SIDE = 16
@@ -265,6 +266,14 @@ def _forget_tensorrt() -> None:
 def sketch() -> type[Sketch]:
     """For a graph that only one test needs."""
     return Sketch
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models and images, good and bad, under one folder; see ``tests/inputs.py``."""
+    folder = tmp_path_factory.mktemp("files")
+    write_inputs(folder, Sketch)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from bench.__main__ import main
 from bench.claims.claim import load_claims
 from bench.claims.record import read_references, read_verdicts, write_claims
 from bench.claims.reference import compare_references, load_references
@@ -18,8 +17,6 @@ from bench.errors import DataError
 from bench.report.page import write_report
 from bench.results.table import make_table, read_table, write_table
 from tests.claims.made import pair
-
-COMMAND = (sys.executable, "-m", "bench", "claims")
 
 
 @pytest.fixture
@@ -76,14 +73,10 @@ def test_an_old_table_is_read_with_the_defaults_of_newer_columns(folder):
     assert found["minmax_beats_entropy2_on_yolo"] == "supported on this model"
 
 
-def test_the_command_prints_every_claim(folder):
-    done = subprocess.run([*COMMAND, folder], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert (
-        "MinMax keeps more of FP32" in " ".join(done.stdout.split()) and "supported" in done.stdout
-    )
-    missing = subprocess.run(
-        [*COMMAND, folder / "none"], capture_output=True, text=True, check=False
-    )
-    assert missing.returncode == 2
-    assert missing.stderr.startswith("error: ") and missing.stderr.count("\n") == 1
+def test_the_command_prints_every_claim(folder, capsys):
+    assert main(["claims", str(folder)]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "MinMax keeps more of FP32" in told and "supported" in told
+    assert main(["claims", str(folder / "none")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1

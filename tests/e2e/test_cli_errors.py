@@ -1,4 +1,7 @@
-"""Bad input: one line that says what, where and how to mend it, status 2, and nothing left."""
+"""Bad input from the command line: one line, status 2, and nothing left.
+
+What each line says is tested where it is made: ``tests/cli/test_bad_input.py`` and below.
+"""
 
 from __future__ import annotations
 
@@ -6,327 +9,40 @@ from pathlib import Path
 
 import pytest
 
-from bench.model.export import Export
 from bench.results.table import read_table
-from tests.e2e.command import CLASSIFIER, CUSTOM, SHAPES, Bench, Ended
+from tests.e2e.command import CLASSIFIER, CUSTOM, Bench, Ended
 
-DETECTOR = ["model=custom", "model.head=yolov8"]
 FOLDER = [*CLASSIFIER, "model.path=FILES/two_classes.onnx", "dataset=imagefolder"]
-COCO = [*DETECTOR, "model.path=FILES/two_class_detector.onnx", "dataset=coco"]
 
 
-def folder(name: str, **changed: str) -> list[str]:
-    places = {"root": f"FILES/{name}/val", "calibration_root": f"FILES/{name}/calib"} | changed
+def folder(name: str) -> list[str]:
+    places = {"root": f"FILES/{name}/val", "calibration_root": f"FILES/{name}/calib"}
     return [*FOLDER, *(f"dataset.{key}={value}" for key, value in places.items())]
 
 
-def coco(name: str = "coco", annotations: str = "annotations", **changed: str) -> list[str]:
-    places = {
-        "images": f"FILES/{name}/val",
-        "annotations": f"FILES/{name}/{annotations}.json",
-        "calibration_images": f"FILES/{name}/calib",
-    } | changed
-    return [*COCO, *(f"dataset.{key}={value}" for key, value in places.items())]
-
-
-def model(name: str, *more: str) -> list[str]:
-    return [*CLASSIFIER, *SHAPES, f"model.path=FILES/{name}.onnx", *more]
-
-
-# What is asked, and what the line must say: what, where, and the mend.
-CASES: dict[str, tuple[list[str], list[str]]] = {
-    # models
-    "missing model": (model("missing"), ["missing.onnx does not exist", "model.path"]),
-    "model is a folder": (
-        [*CLASSIFIER, *SHAPES, "model.path=FILES/coco"], ["coco is a folder", "model.path"]
-    ),
-    "text as model": (model("text"), ["text.onnx is not a valid ONNX model", "Export it again"]),
-    "half a model": (model("cut"), ["cut.onnx is not a valid ONNX model", "Export it again"]),
-    "empty model": (model("empty"), ["empty.onnx is not a valid ONNX model", "Export it again"]),
-    "quantized model": (model("quantized"), ["already quantized", "Give the FP32 model"]),
-    "open shape": (model("open"), ["shape open", "height x width", "export with a fixed"]),
-    "two inputs": (model("two_inputs"), ["has 2 inputs (images, more)", "one image input"]),
-    "grey input": (model("grey"), ["?x1x64x64, not float32 Nx3xHxW", "Export"]),
-    "no layers": (model("without_layers"), ["no Conv, Gemm or MatMul", "nothing to quantize"]),
-    "fixed batch": (model("fixed_batch"), ["fixed batch of 4", "Use evaluation.batch_size=4"]),
-    "no path": ([*CLASSIFIER, *SHAPES], ["model custom has no weights", "model.path=FILE.onnx"]),
-    "no head": (["model=custom", "model.path=FILES/classifier.onnx"], ["model.head", "yolov8"]),
-    "wrong classes": (
-        [*model("two_classes")], ["(1x2) do not fit head classifier with 10 classes", "1x10"]
-    ),
-    "wrong head": (
-        [*DETECTOR, *SHAPES, "model.path=FILES/classifier.onnx"],
-        ["(1x10) do not fit head yolov8", "1x14x84", "model.head"],
-    ),
-    "wrong detector": (
-        [*DETECTOR, *SHAPES, "model.path=FILES/detector.onnx", "model.head=yolox"],
-        ["do not fit head yolox", "model.head"],
-    ),
-    "no weights for coco": (
-        ["model=yolov8n", "dataset=coco"], ["models/yolov8n_coco.onnx", "put the file there"]
-    ),
-    "no weights for coco, with images": (
-        ["model=yolov8n", *coco()[len(COCO) - 1 :]], ["models/yolov8n_coco.onnx", "model.path"]
-    ),
-    "no weights for a folder": (
-        ["model=resnet18", *folder("folder")[len(FOLDER) - 1 :]], ["models/resnet18_imagenet.onnx"]
-    ),
-    "no weights, and a package that would export them": (
-        ["model=yolo11n", *coco()[len(COCO) - 1 :]],
-        ["models/yolo11n_coco.onnx", "pip install -e '.[ultralytics]' (AGPL-3.0", "model=yolov8n"],
-    ),
-    "a download without its hash": (
-        ["model=yolov5n", "model.weights.coco.download.url='https://x/y'",
-         *coco()[len(COCO) - 1 :]],
-        ["model.weights.coco.download.sha256 is not given", "Add it"],
-    ),
-    "a download with half a hash": (
-        ["model=yolov5n", "model.weights.coco.download.url='https://x/y'",
-         "model.weights.coco.download.sha256=abc", *coco()[len(COCO) - 1 :]],
-        ["download.sha256=abc", "64 hexadecimal digits"],
-    ),
-    "a download from nowhere": (
-        ["model=yolov5n", *coco()[len(COCO) - 1 :],
-         "model.weights.coco.download.url='http://127.0.0.1:9/y'",
-         "model.weights.coco.download.sha256=" + "a" * 64],
-        ["http://127.0.0.1:9/y cannot be reached", "models/yolov5n_coco.onnx", "dataset=shapes"],
-    ),
-    "final boxes with another head": (
-        [*DETECTOR, *SHAPES, "model.path=FILES/detector.onnx", "model.head=yolov10"],
-        ["do not fit head yolov10, which needs one output 1xBOXESx6", "Choose model.head"],
-    ),
-    "cubic letterbox": (
-        [*CUSTOM, "model.preprocess.interpolation=bicubic"],
-        ["model.preprocess.interpolation=bicubic", "with resize_crop"],
-    ),
-    "detector on a folder": (
-        [*DETECTOR, "model.path=FILES/detector.onnx", *folder("folder")[len(FOLDER) - 1 :]],
-        ["imagefolder is for classification, the model is for detection", "dataset=coco"],
-    ),
-    "classifier on boxes": (
-        [*CLASSIFIER, "model.path=FILES/classifier.onnx", *coco()[len(COCO) - 1 :]],
-        ["coco is for detection, the model is for classification", "dataset=imagefolder"],
-    ),
-    # images
-    "no paths": (COCO, ["dataset.images=PATH, dataset.annotations=PATH", "Add them"]),
-    "one path": (coco(calibration_images=""), ["needs dataset.calibration_images=PATH"]),
-    "no folders": (FOLDER, ["dataset.root=PATH, dataset.calibration_root=PATH", "Add them"]),
-    "missing root": (folder("nowhere"), ["nowhere/val does not exist", "Check dataset.root"]),
-    "missing calibration root": (
-        folder("folder", calibration_root="FILES/nowhere"), ["nowhere", "dataset.calibration_root"]
-    ),
-    "empty root": (folder("folder", root="FILES/empty"), ["contains no image", "dataset.root"]),
-    "no classes": (folder("folder", root="FILES/coco/val"), ["0.png lies in", "after its class"]),
-    "missing images": (coco(images="FILES/nowhere"), ["nowhere does not exist", "dataset.images"]),
-    "missing annotations": (coco(annotations="nothing"), ["nothing.json does not exist"]),
-    "missing calibration images": (
-        coco(calibration_images="FILES/nowhere"), ["nowhere", "dataset.calibration_images"]
-    ),
-    "no image to calibrate on": (
+CASES: dict[str, tuple[list[str], str]] = {
+    "option": ([*CUSTOM, "calibration.sise=3"], "mean calibration.size?"),
+    "flag": ([*CUSTOM, "--multi-run"], "--hydra-help"),
+    "file": (folder("nowhere"), "nowhere/val does not exist"),
+    "while it calibrates": (
         [*folder("broken_calibration"), "calibration.size=6"],
-        ["calib/a/1.png cannot be read as an image", "Remove or replace"],
+        "calib/a/1.png cannot be read as an image",
     ),
-    "no image to validate on": (
-        folder("broken_validation"),
-        ["val/b/2.png cannot be read as an image", "Remove or replace"],
+    "while it evaluates": (
+        folder("broken_validation"), "val/b/2.png cannot be read as an image"
     ),
-    "no image among COCO's": (
-        coco("broken_coco"), ["val/3.png cannot be read as an image", "Remove or replace"]
-    ),
-    # annotations
-    "half a JSON file": (coco(annotations="cut"), ["cut.json is not a COCO", "Check dataset"]),
-    "JSON of another kind": (coco(annotations="list"), ["list.json is not a COCO", "categories"]),
-    "an image as annotations": (
-        [*coco(), "dataset.annotations=FILES/coco/val/0.png"],
-        ["0.png is not a COCO annotation file"],
-    ),
-    "annotations without images": (coco(annotations="no_images"), ["no_images.json"]),
-    "annotations without boxes": (coco(annotations="no_boxes"), ["no_boxes.json", "annotations"]),
-    "annotations of other images": (
-        coco(annotations="other_images"), ["1 of the 7 images", "first: 7.png", "belong together"]
-    ),
-    "annotation of an unknown image": (
-        coco(annotations="unknown_image"), ["annotation 0", "image 99", "does not list"]
-    ),
-    "annotation of an unknown category": (
-        coco(annotations="unknown_category"), ["annotation 0", "category 99", "does not list"]
-    ),
-    "three numbers as box": (coco(annotations="short_box"), ["short_box.json", "Export the"]),
-    "a word in a box": (coco(annotations="words_in_box"), ["words_in_box.json", "'wide'"]),
-    "no box": (coco(annotations="without_box"), ["without_box.json", "bbox"]),
-    "an image listed twice": (coco(annotations="twice"), ["lists two images under one id"]),
-    "an image without a name": (coco(annotations="nameless"), ["nameless.json", "file_name"]),
-    "no file of yolo's": ([*COCO[:-1], "dataset=yolo"], ["needs dataset.file=PATH", "Add it"]),
-    "no root of VOC": ([*COCO[:-1], "dataset=voc"], ["needs dataset.root=PATH", "Add it"]),
-    "no images at all": (
-        [*COCO[:-1], "dataset=images", "dataset.root=FILES/coco/val"],
-        ["dataset.calibration_root=PATH, dataset.classes=NUMBER", "Add them"],
-    ),
-    "classes without labels": (
-        [*folder("folder"), "dataset.classes=2"], ["dataset.classes=2", "dataset.labels", "Drop"]
-    ),
-    "labels that are not there": (
-        [*folder("folder"), "dataset.labels=nowhere.csv"], ["nowhere.csv does not", "dataset.lab"]
-    ),
-    "the FP32 model as labels of class folders": (
-        [*folder("folder"), "dataset.labels=fp32"], ["dataset=images dataset.classes=NUMBER"]
-    ),
-    "the FP32 model as labels of boxes": (
-        [*coco(), "dataset.labels=fp32"], ["dataset=images agreement with the FP32 model"]
-    ),
-    "preprocessing for other data alone": (
-        [
-            "model=resnet18", "model.path=FILES/two_classes.onnx", "dataset=images",
-            "dataset.root=FILES/folder/val", "dataset.calibration_root=FILES/folder/calib",
-            "dataset.classes=2",
-        ],
-        ["no preprocessing for dataset images", "dataset.name=imagefolder", "model.preprocess.fit"],
-    ),
-    # calibration
-    "unknown strategy": (
-        [*CUSTOM, "calibration.strategy=even"], ["strategy=even is unknown", "random or balanced"]
-    ),
-    "balanced without labels": (
-        [*coco(), "calibration.strategy=balanced"], ["needs labels", "calibration_annotations=FILE"]
-    ),
-    "a list that is not there": (
-        [*CUSTOM, "calibration.list=nowhere.txt"], ["nowhere.txt does not", "calibration.list"]
-    ),
-    "a list of other images": (
-        [*CUSTOM, "calibration.list=FILES/coco/cut.json"], ["1 of the 1 images", "belong together"]
-    ),
-    "no score": (
-        [*CUSTOM, "evaluation.agreement_score=1"], ["agreement_score=1.0 is no score", "below 1"]
-    ),
-    "unknown calibrator": (
-        [*CUSTOM, "calibrator=kl"], ["calibrator=kl is unknown", "legacy, minmax, moving_average"]
-    ),
-    "size above the set": (
-        [*CUSTOM, "calibration.size=7"], ["calibration.size=7", "the 6 calibration images", "fewer"]
-    ),
-    "size zero": ([*CUSTOM, "calibration.size=0"], ["calibration.size=0 is below 1"]),
-    "negative seed": ([*CUSTOM, "calibration.seed=-1"], ["calibration.seed=-1 is below 0"]),
-    "unknown calibration fit": (
-        [*CUSTOM, "calibration.preprocess=crap"], ["calibration.preprocess=crap", "stretch or crop"]
-    ),
-    "unknown input range": (
-        [*CUSTOM, "input_range=known"], ["input_range=known", "calibrated or declared"]
-    ),
-    "percentile out of range": (
-        [*CUSTOM, "calibrator=percentile", "calibrator.percentile=101"],
-        ["percentile=101 is out of range", "<= 100"],
-    ),
-    "percentile in words": (
-        [*CUSTOM, "calibrator=percentile", "calibrator.percentile=most"],
-        ["calibrator.percentile=most is not a number"],
-    ),
-    # plan and engine
-    "unknown plan": (
-        [*CUSTOM, "plan=none"], ["plan=none is unknown", "all, custom, float_depthwise"]
-    ),
-    "unknown scheme": (
-        [*CUSTOM, "scheme=skewed"], ["scheme=skewed is unknown", "symmetric or asymmetric"]
-    ),
-    "unknown rule of weights": (
-        [*CUSTOM, "weights.rule=entropy"], ["weights.rule=entropy is unknown", "max or mse"]
-    ),
-    "unknown placement": (
-        [*CUSTOM, "placement=here"],
-        ["placement=here is unknown", "explicit or explicit_residual or implicit"],
-    ),
-    "unknown selector": (
-        [*CUSTOM, "plan.float_selectors=[last]"], ["selector 'last'", "first, head, depthwise"]
-    ),
-    "number as selector": (
-        [*CUSTOM, "plan.float_selectors=[22]"], ["selector '22'", "first, head, depthwise"]
-    ),
-    "broken pattern": (
-        [*CUSTOM, "plan.float_selectors=['name:(']"],
-        ["'(' is no regular expression", "Mend the selector"],
-    ),
-    "selectors that are none": (
-        [*CUSTOM, "plan.float_selectors=first"],
-        ["plan.float_selectors=first is not a list", "[first]"],
-    ),
-    "everything in float": (
-        [*CUSTOM, "plan.float_selectors=['op:Conv','op:Gemm']"],
-        ["keeps every layer", "Choose a plan"],
-    ),
-    "unknown engine": ([*CUSTOM, "engine=tvm"], ["engine=tvm", "onnxruntime, openvino"]),
-    "threads in words": ([*CUSTOM, "engine.threads=all"], ["engine.threads=all", "whole number"]),
-    "negative threads": ([*CUSTOM, "engine.threads=-1"], ["engine.threads=-1 is below 0"]),
-    # preprocessing
-    "unknown fit": (
-        [*CUSTOM, "model.preprocess.fit=squeeze"], ["model.preprocess.fit=squeeze", "letterbox"]
-    ),
-    "unknown colour": ([*CUSTOM, "model.preprocess.color=cmyk"], ["color=cmyk", "rgb or bgr"]),
-    "two means": ([*CUSTOM, "model.preprocess.mean=[0,0]"], ["mean", "three numbers"]),
-    "size that contradicts": (
-        [*CUSTOM, "model.preprocess.size=640"], ["size=640 contradicts the model", "64x64"]
-    ),
-    "grey beyond white": ([*CUSTOM, "model.preprocess.pad=256"], ["preprocess.pad=256", "255"]),
-    "no scale": ([*CUSTOM, "model.preprocess.scale=0"], ["model.preprocess.scale=0", "above 0"]),
-    # names and types
-    "unknown model": (["model=yolov9"], ["model=yolov9 is unknown", "resnet18, resnet50, yolo11n"]),
-    "unknown dataset": (
-        ["dataset=kitti"], ["dataset=kitti is unknown", "imagefolder, images, shapes, voc, yolo"]
-    ),
-    "unknown head": ([*CUSTOM, "model.head=ssd"], ["model.head=ssd is unknown", "yolov5"]),
-    "unknown domain": (
-        [*CUSTOM, "dataset.validation_domain=dusk"],
-        ["dataset.validation_domain=dusk is not 'day', 'night' or 'glare'"],
-    ),
-    "misspelt group": (["calibratr=minmax"], ["option calibratr is unknown", "calibrator?"]),
-    "misspelt option": (
-        [*CUSTOM, "calibration.sise=3"], ["calibration.sise is unknown", "mean calibration.size?"]
-    ),
-    "misspelt option of a dataset": (
-        [*CUSTOM, "dataset.validaton_images=3"], ["mean dataset.validation_images?"]
-    ),
-    "added option of a dataset": (
-        [*CUSTOM, "+dataset.validaton_images=3"],
-        ["no option 'validaton_images'", "validation_images"],
-    ),
-    "option of another calibrator": (
-        [*CUSTOM, "calibrator.percentile=3"], ["calibrator.percentile is unknown"]
-    ),
-    "word for a number": (
-        [*CUSTOM, "calibration.size=abc"], ["calibration.size=abc is not a whole number"]
-    ),
-    "fraction for a number": (
-        [*CUSTOM, "evaluation.batch_size=1.5"], ["batch_size=1.5 is not a whole number"]
-    ),
-    "null for a number": ([*CUSTOM, "calibration.size=null"], ["calibration.size=null"]),
-    "word in a dataset": (
-        [*CUSTOM, "dataset.calibration_images=many"],
-        ["dataset.calibration_images=many is not a whole number"],
-    ),
-    "no images": ([*CUSTOM, "evaluation.images=0"], ["evaluation.images=0 is below 1"]),
-    "no batch": ([*CUSTOM, "evaluation.batch_size=0"], ["evaluation.batch_size=0 is below 1"]),
-    "no rounds": ([*CUSTOM, "timing.rounds=0"], ["timing.rounds=0 is below 1"]),
-    "no cache": ([*CUSTOM, "sweep.cache="], ["sweep.cache is empty", "unset BENCH_CACHE"]),
-    "several without multirun": (
-        [*CUSTOM, "calibration.size=4,8"], ["calibration.size=4,8 names several", "--multirun"]
-    ),
-    "no override": ([*CUSTOM, "minmax"], ["'minmax' cannot be read", "KEY=VALUE"]),
-    "unknown flag": ([*CUSTOM, "--multi-run"], ["--multi-run", "--hydra-help"]),
-    "unknown launcher": (
-        [*CUSTOM, "hydra/launcher=slurm"], ["hydra/launcher=slurm is unknown", "basic, joblib"]
+    "while it quantizes": (
+        [*CUSTOM, "plan.float_selectors=['op:Conv','op:Gemm']"], "keeps every layer"
     ),
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def no_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is exported here, whatever extras are installed."""
-    monkeypatch.setattr(Export, "is_possible", False)
+"""Every stage at which a run can end: what is asked, and words of the line."""
 
 
 @pytest.mark.parametrize(("asked", "told"), CASES.values(), ids=CASES)
-def test_bad_input_is_one_line(asked: list[str], told: list[str], bench: Bench) -> None:
+def test_bad_input_is_one_line(asked: list[str], told: str, bench: Bench) -> None:
     ended = bench(*asked)
     assert ended.status == 2, ended.err
-    assert not [part for part in told if part not in ended.one_line], ended.one_line
+    assert told in ended.one_line
     assert bench.left_nothing
 
 
@@ -382,10 +98,9 @@ def test_a_row_of_another_version_is_one_line(bench: Bench) -> None:
     ("asked", "told"),
     [
         (["calibration.sise=3"], "Did you mean calibration.size?"),
-        (["model.path=FILES/text.onnx"], "is not a valid ONNX model"),
         (["--multirun", "calibration.size=4,7", "hydra/launcher=joblib"], "calibration.size=7"),
     ],
-    ids=["composition", "run", "worker"],
+    ids=["composition", "worker"],
 )
 def test_the_same_from_a_shell(asked: list[str], told: str, bench: Bench) -> None:
     process = bench.start(*CUSTOM, *asked)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.calibration import cache as cache_command
 from bench.calibration.trt_cache import parse
+from bench.cli import calibration_cache as cache_command
 from bench.engine.trt.engine import TensorRt
 from bench.errors import EngineError
 from bench.results.row import COLUMNS
