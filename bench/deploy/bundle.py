@@ -119,7 +119,7 @@ def _facts(row: Row, run: Run, artefact: Artefact, samples: Samples) -> dict[str
         "implicit": calibrates(run.engine),
         "input": {
             "name": network.input_name,
-            "shape": [run.protocol.batch_size, 3, network.height, network.width],
+            "shape": [run.measurement.batch_size, 3, network.height, network.width],
             "low": low,
             "high": high,
             "amax": row.input_amax,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,18 @@ KEY_VERSION = 1
 class Row(Speed, Cost, Accuracy, Provenance, Axes):
     """One run: what was asked, what was measured, and on what. Unmeasured values are None."""
 
+    @classmethod
+    def of(
+        cls, axes: Axes, provenance: Provenance, accuracy: Accuracy, speed: Speed, cost: Cost
+    ) -> Row:
+        """The row of these parts. Nan and infinity become None: JSON knows neither."""
+        values: dict[str, Any] = {
+            column.name: getattr(part, column.name)
+            for part in (axes, provenance, accuracy, speed, cost)
+            for column in dataclasses.fields(part)
+        }
+        return cls(**{name: _finite(value) for name, value in values.items()})
+
     def to_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in COLUMNS}
 
@@ -36,6 +49,10 @@ class Row(Speed, Cost, Accuracy, Provenance, Axes):
     def from_json(cls, values: dict[str, Any]) -> Row:
         """Also of an older schema; ``TypeError`` or ``ValueError`` for values of no known one."""
         return cls(**upgrade(dict(**values)))
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 _FIELDS = {field.name: field for field in dataclasses.fields(Row)}
