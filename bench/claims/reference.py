@@ -18,7 +18,7 @@ import pandas as pd
 from bench.claims.claim import check_fields, read_yaml, sources_of
 from bench.environment import CONF
 from bench.errors import ConfigError
-from bench.results.table import AXES
+from bench.results.row import columns_with
 
 FAMILIES: Mapping[str, tuple[str, str]] = {
     "yolo": ("detection", "*yolo*"),
@@ -157,7 +157,9 @@ def _agreement(case: Reference, rows: pd.DataFrame) -> tuple[Agreement, str]:
 def _same_winner(known: Sequence[Figure], rows: pd.DataFrame) -> tuple[Agreement, str]:
     """Whether the published order of two calibrators is that of our pairs of like rows."""
     best, worst = (pick(known, key=lambda figure: figure.relative) for pick in (max, min))
-    alike = [axis for axis in AXES if axis not in ("calibrator", "calibrator_params")]
+    alike = [
+        axis for axis in columns_with("axis") if axis not in ("calibrator", "calibrator_params")
+    ]
     change = rows["delta"] / rows["fp32"]
     means = change.groupby([rows["calibrator"], *(rows[axis] for axis in alike)]).mean()
     leads = (means.loc[best.calibrator] - means.loc[worst.calibrator]).dropna()

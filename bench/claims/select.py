@@ -15,15 +15,7 @@ import pandas as pd
 
 from bench.claims.claim import Claim, Conditions
 from bench.claims.judgements import Record, records_of
-from bench.results.table import AXES
-
-STRICT = (
-    "model_sha256", "dataset_fingerprint", "metric", "n_images", "engine_version", "threads",
-)  # fmt: skip
-"""Rows that differ in one of these were not measured against the same thing."""
-
-HASHES = ("calibration_fingerprint",)
-"""Axes that tell two cases apart, but not why: an option that was typed says more."""
+from bench.results.row import columns_with
 
 _BOUNDS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
@@ -163,7 +155,11 @@ def _overrides(text: str) -> Mapping[str, str]:
 def _likeness(row: Record, about: frozenset[str]) -> tuple[object, ...]:
     """What rows to be paired share, but for the calibration set: the axes, and the options of
     dataset and model that were typed."""
-    columns = [name for name in (*AXES, *STRICT) if name not in about and name != SETS]
+    columns = [
+        name
+        for name in (*columns_with("axis"), *columns_with("condition"))
+        if name not in about and name != SETS
+    ]
     options = sorted((name, own) for name, own in _options(row).items() if name not in about)
     return (*(_text(row[name]) for name in columns), *options)
 
@@ -171,8 +167,10 @@ def _likeness(row: Record, about: frozenset[str]) -> tuple[object, ...]:
 def _setting(row: Record, claim: Claim) -> dict[str, str]:
     """The axes on which a case's rows agree: those that a reader knows by name before hashes."""
     options = _options(row)
-    named = [name for name in AXES if name not in HASHES]
-    names = [name for name in (*named, *HASHES, *STRICT) if name not in claim.about]
+    hashes = columns_with("fingerprint")
+    axes = [name for name in columns_with("axis") if name not in hashes]
+    named = (*axes, *hashes, *columns_with("condition"))
+    names = [name for name in named if name not in claim.about]
     known = {name: own for name, own in options.items() if name not in claim.about}
     return known | {name: _text(row[name]) for name in names}
 

@@ -24,10 +24,10 @@ from bench.claims.effect import Effect, effect_of, ratio_effect, winner_effect
 from bench.claims.judgements import Judgements
 from bench.claims.select import Case, find_cases
 from bench.claims.wording import (
-    NAMES,
     UNITS,
     Group,
     Status,
+    axis_name,
     basis_of,
     by_status_and_values,
     capitalized,
@@ -225,7 +225,7 @@ def _combine(groups: Sequence[Group], claim: Claim) -> tuple[str, str]:
         )
     if supported and refuted:
         axes, apart = splitting([*supported, *refuted])
-        names = [NAMES.get(axis, axis if "." in axis else axis.replace("_", " ")) for axis in axes]
+        names = [axis_name(axis) for axis in axes]
         told = " and ".join(names) if apart else f"{', '.join(names)} and others"
         return f"depends on {told}", by_status_and_values(by_status, groups, test, axes) + basis
     decided: Status = "supported" if supported else "refuted"

@@ -8,12 +8,10 @@ from itertools import combinations
 from typing import Literal
 
 from bench.claims.claim import Criterion
-from bench.claims.select import HASHES, STRICT
+from bench.results.row import COLUMNS
 
 Status = Literal["supported", "refuted", "undecided"]
 
-NAMES = {"calibration_size": "size", "calibrator_params": "parameters"}
-"""How a verdict says an axis, where the column's name is not plain enough."""
 MOST_NAMED = 4
 
 
@@ -156,6 +154,13 @@ def why_undecided(groups: Sequence[Group], test: Criterion) -> str:
     return "undecided (the interval includes 0, or Holm's correction does)"
 
 
+def axis_name(axis: str) -> str:
+    """What a verdict calls an axis; a key with a dot as it is typed."""
+    if axis in COLUMNS:
+        return COLUMNS[axis].verdict
+    return axis if "." in axis else axis.replace("_", " ")
+
+
 def limit(test: Criterion) -> str:
     if test.quantity == "ratio":
         return f"{test.threshold:g}x"
@@ -188,7 +193,7 @@ def splitting(groups: Sequence[Group]) -> tuple[tuple[str, ...], bool]:
 
 
 def _plainness(axis: str) -> int:
-    if axis in HASHES or axis in STRICT:
+    if axis in COLUMNS and COLUMNS[axis].roles & {"fingerprint", "condition"}:
         return 3
     return 0 if axis in ("model", "dataset") else 2 if "." in axis else 1
 

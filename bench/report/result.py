@@ -13,6 +13,7 @@ from bench.claims.judgements import Difference as MeanDifference
 from bench.claims.judgements import Judgements, Record, records_of
 from bench.report.seeds import SeedSpread, seed_spread
 from bench.report.wording import SAME_SPEED, interval, known, plural
+from bench.results.row import columns_with
 
 
 @dataclass(frozen=True)
@@ -132,10 +133,7 @@ class Result(Difference):
         return self.ci_high is not None and self.ci_high < 0
 
 
-CONFIGURATION = (
-    "rule", "setting", "calibration_size", "model_sha256", "dataset_fingerprint", "n_images",
-    "engine_version", "threads",
-)  # fmt: skip
+CONFIGURATION = ("rule", "setting", "calibration_size", *columns_with("condition"))
 """Rows that agree in these differ in their calibration seed alone."""
 
 

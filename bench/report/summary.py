@@ -30,23 +30,8 @@ from bench.report.wording import (
     rule_order,
     tidy,
 )
+from bench.results.row import COLUMNS, columns_with
 from bench.results.settings import Settings, read_settings
-
-EFFECT_AXES = {
-    "rule": "calibrator",
-    "calibration_size": "calibration size",
-    "calibration_seed": "calibration seed",
-    "calibration_preprocess": "fitting of calibration images",
-    "calibration_pad": "padding of calibration images",
-    "calibration_strategy": "order of calibration images",
-    "input_range": "input range",
-    "plan": "plan",
-    "placement": "placement",
-    "scheme": "scheme",
-    "weight_scales": "scales of weights",
-    "batch_size": "batch size",
-    "engine_options": "engine options",
-}
 
 
 @dataclass(frozen=True)
@@ -332,7 +317,9 @@ def _effects(rows: pd.DataFrame) -> tuple[AxisEffect, ...]:
     """How far the mean moves along each axis, over what was measured with every value of it: other
     configurations would compare unlike with unlike."""
     rows = rows.assign(all=0)
-    axes = [axis for axis in EFFECT_AXES if rows[axis].nunique() > 1]
+    # A calibrator with other parameters is another rule.
+    shown = {"rule" if name == "calibrator" else name: name for name in columns_with("effect")}
+    axes = [axis for axis in shown if rows[axis].nunique() > 1]
     effects = []
     for column in axes:
         others = [axis for axis in axes if axis != column]
@@ -341,5 +328,5 @@ def _effects(rows: pd.DataFrame) -> tuple[AxisEffect, ...]:
         if len(blocks):
             spread = float(means.iloc[-1] - means.iloc[0])
             best, worst = plain(means.index[-1]), plain(means.index[0])
-            effects.append(AxisEffect(EFFECT_AXES[column], spread, best, worst))
+            effects.append(AxisEffect(COLUMNS[shown[column]].phrase, spread, best, worst))
     return tuple(sorted(effects, key=lambda effect: -effect.spread))

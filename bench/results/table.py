@@ -14,14 +14,6 @@ from bench.errors import DataError
 from bench.results.history import older_names, upgrade_table
 from bench.results.row import COLUMNS, Row
 
-AXES = (
-    "model", "dataset", "calibrator", "calibrator_params", "calibration_size", "calibration_seed",
-    "calibration_fingerprint", "calibration_preprocess", "calibration_pad", "calibration_strategy",
-    "input_range", "plan", "placement", "scheme", "weight_scales", "engine", "engine_options",
-    "compute_capability", "batch_size",
-)  # fmt: skip
-"""The columns that say what was asked; all others say what was found."""
-
 
 def make_table(rows: Sequence[Row]) -> pd.DataFrame:
     """One line a row, one column a field of ``Row``, in the schema's order."""
@@ -45,7 +37,7 @@ def read_table(folder: Path) -> pd.DataFrame:
     path = folder / "table.csv"
     if not path.is_file():
         raise DataError(f"{path} does not exist", "Run a sweep first, or name its folder")
-    text = [name for name, kind in _TEXT_COLUMNS.items() if kind]
+    text = [name for name, column in COLUMNS.items() if column.kind == "text"]
     try:
         table = pd.read_csv(
             path,
@@ -63,10 +55,10 @@ def read_table(folder: Path) -> pd.DataFrame:
             f"{path} cannot be read ({error})", "Use the version that wrote it"
         ) from error
     missing = [name for name in COLUMNS if name not in table]
-    if any(name not in _DEFAULTS for name in missing):
+    if any(COLUMNS[name].required for name in missing):
         raise DataError(f"{path} lacks the columns {', '.join(missing)}", "Run the sweep again")
     # A sweep from before a column was added is read as its rows are: with the column's default.
-    table = table.assign(**{name: _DEFAULTS[name] for name in missing})
+    table = table.assign(**{name: COLUMNS[name].default for name in missing})
     table[text] = table[text].fillna("")
     return _doubt_saturated(table)
 
@@ -86,9 +78,3 @@ def _doubt_saturated(table: pd.DataFrame) -> pd.DataFrame:
         "again"
     )
     return table
-
-
-_TEXT_COLUMNS = {f.name: "str" in str(f.type) or "Literal" in str(f.type)
-                 for f in dataclasses.fields(Row)}  # fmt: skip
-_DEFAULTS = {f.name: f.default for f in dataclasses.fields(Row)
-             if f.default is not dataclasses.MISSING}  # fmt: skip
