@@ -12,6 +12,7 @@ import yaml
 
 from bench.environment import CONF
 from bench.errors import ConfigError
+from bench.results.options import DATASET
 from bench.results.row import COLUMNS
 
 Quantity = Literal[
@@ -31,7 +32,8 @@ Quantity = Literal[
 PAIRED = frozenset({"difference", "relative_difference", "restored", "ratio", "winner"})
 
 Conditions = Mapping[str, Any]
-"""Column, or a Hydra key with a dot -> value, list of values, pattern or bound (``>=500``)."""
+"""Column, or option of the dataset (``dataset.NAME``) -> value, list of values, pattern or bound
+(``>=500``)."""
 
 
 @dataclass(frozen=True)
@@ -180,8 +182,8 @@ def _check_conditions(path: Path, part: str, names: Mapping[str, Any] | Sequence
     if not isinstance(names, (dict, tuple)):
         raise ConfigError(f"{path}: {part} is no mapping", "Write COLUMN: VALUE lines")
     for name in names:
-        if "." not in str(name) and name not in COLUMNS:
+        if name not in COLUMNS and not str(name).startswith(DATASET):
             raise ConfigError(
                 f"{path}: {part} names no column '{name}'",
-                "Use a column of table.csv, or a Hydra key with a dot in it",
+                f"Use a column of table.csv, or an option of the dataset: {DATASET}NAME",
             )

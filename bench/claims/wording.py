@@ -155,7 +155,7 @@ def why_undecided(groups: Sequence[Group], test: Criterion) -> str:
 
 
 def axis_name(axis: str) -> str:
-    """What a verdict calls an axis; a key with a dot as it is typed."""
+    """What a verdict calls an axis; an option of the dataset as it is typed."""
     if axis in COLUMNS:
         return COLUMNS[axis].verdict
     return axis if "." in axis else axis.replace("_", " ")
@@ -177,7 +177,7 @@ def splitting(groups: Sequence[Group]) -> tuple[tuple[str, ...], bool]:
     """One or two axes whose values tell the groups' verdicts apart best, and whether they all do.
 
     Of axes that do so equally well that with the fewest values; names of models and plain columns
-    come before options that were typed, and these before hashes.
+    come before options of the dataset, and these before hashes.
     """
     axes = dict.fromkeys(axis for group in groups for axis in group.setting)
     varied = [axis for axis in axes if len({group.setting.get(axis, "") for group in groups}) > 1]

@@ -9,7 +9,7 @@ from numbers import Real
 import pandas as pd
 
 from bench.claims.judgements import records_of
-from bench.claims.select import typed
+from bench.results.options import read_options
 from bench.results.row import COLUMNS, columns_with
 
 GROUP = columns_with("group")
@@ -62,22 +62,18 @@ def tidy(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _calibration_images(tidied: pd.DataFrame) -> dict[str, str]:
-    """Fingerprint -> what a reader calls these calibration images: the options that were typed for
-    them, nothing where none was, and their number in the table where that is not enough."""
+    """Fingerprint -> what a reader calls these calibration images: the options of their dataset,
+    nothing where none is set, and their number in the table where that is not enough."""
     firsts = tidied.drop_duplicates("calibration_fingerprint")
     options = {
-        str(row["calibration_fingerprint"]): {
-            key.removeprefix("dataset."): value
-            for key, value in typed(row).items()
-            if key.startswith("dataset.") and value != "null"
-        }
+        str(row["calibration_fingerprint"]): read_options(str(row["dataset_options"]))
         for row in records_of(firsts)
     }
-    keys = dict.fromkeys(key for typed_ in options.values() for key in typed_)
-    varied = [key for key in keys if len({typed_.get(key) for typed_ in options.values()}) > 1]
+    keys = dict.fromkeys(key for own in options.values() for key in own)
+    varied = [key for key in keys if len({own.get(key) for own in options.values()}) > 1]
     names = {
-        fingerprint: ", ".join(f"{key}={typed_[key]}" for key in varied if key in typed_)
-        for fingerprint, typed_ in options.items()
+        fingerprint: ", ".join(f"{key}={own[key]}" for key in varied if key in own)
+        for fingerprint, own in options.items()
     }
     count = Counter(names.values())
     return {

@@ -148,11 +148,14 @@ def test_further_axes_are_named_only_when_they_vary(row):
     )
 
 
-def test_calibration_images_are_named_by_what_was_typed(row):
-    typed = "model=yolov8n dataset.calibration_domain="
+def test_calibration_images_are_named_by_the_options_of_their_dataset(row):
     rows = [
-        row(calibration_fingerprint=print_, overrides=typed + domain)
-        for print_, domain in (("db72520eb355290f8ecc", "day"), ("0f", "night"), ("1a", "null"))
+        row(calibration_fingerprint=print_, dataset_options=options)
+        for print_, options in (
+            ("db72520eb355290f8ecc", "calibration_domain=day"),
+            ("0f", "calibration_domain=night"),
+            ("1a", ""),
+        )
     ]
     assert tidy(make_table(rows))["setting"].tolist() == [
         "all, calibration images calibration_domain=day",
