@@ -6,6 +6,7 @@ A configuration is all that was asked but the calibration seed: one run for each
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pandas as pd
 
@@ -13,6 +14,7 @@ from bench.claims.judgements import Difference as MeanDifference
 from bench.claims.judgements import Judgements, Record, records_of
 from bench.report.seeds import SeedSpread, seed_spread
 from bench.report.wording import SAME_SPEED, interval, known, plural
+from bench.results.folder import SweepFolder
 from bench.results.row import columns_with
 
 
@@ -195,7 +197,7 @@ def _kernels(row: pd.Series) -> Kernels | None:
 
 def _files(row: pd.Series) -> tuple[str, ...]:
     """What the sweep's folder keeps of a run; an older one has no ranges, or no layers."""
-    ranges = ["ranges"] * bool(row["statistics_key"])
-    layers = ["layers"] * (known(row["planned_layers_in_float"]) is not None)
-    folders = ["rows", *ranges, *layers]
-    return tuple(f"{folder}/{row['run_key']}.json" for folder in folders)
+    folder, key = SweepFolder(Path()), str(row["run_key"])
+    ranges = [folder.ranges(key)] * bool(row["statistics_key"])
+    layers = [folder.layers(key)] * (known(row["planned_layers_in_float"]) is not None)
+    return tuple(path.as_posix() for path in (folder.row(key), *ranges, *layers))

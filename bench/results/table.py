@@ -11,6 +11,7 @@ import pandas as pd
 
 from bench.cache import write_atomically
 from bench.errors import DataError
+from bench.results.folder import SweepFolder
 from bench.results.history import older_names, upgrade_table
 from bench.results.row import COLUMNS, Row
 
@@ -23,10 +24,10 @@ def make_table(rows: Sequence[Row]) -> pd.DataFrame:
 
 def write_table(table: pd.DataFrame, folder: Path) -> None:
     """Write ``table.csv`` and ``table.parquet`` under ``folder``."""
-    write_atomically(folder / "table.csv", table.to_csv(index=False).encode())
+    write_atomically(SweepFolder(folder).table_csv, table.to_csv(index=False).encode())
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
-    write_atomically(folder / "table.parquet", buffer.getvalue())
+    write_atomically(SweepFolder(folder).table_parquet, buffer.getvalue())
 
 
 def read_table(folder: Path) -> pd.DataFrame:
@@ -34,7 +35,7 @@ def read_table(folder: Path) -> pd.DataFrame:
 
     Raises DataError if it is missing or not such a table.
     """
-    path = folder / "table.csv"
+    path = SweepFolder(folder).table_csv
     if not path.is_file():
         raise DataError(f"{path} does not exist", "Run a sweep first, or name its folder")
     text = [name for name, column in COLUMNS.items() if column.kind == "text"]

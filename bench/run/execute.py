@@ -24,6 +24,7 @@ from bench.engine.base import Builder, Description, Engine, Int8Model, Session, 
 from bench.errors import EngineError
 from bench.evaluation.judgement import pack_judgement
 from bench.evaluation.task import Evidence, Score, compare, save_arrays
+from bench.results.folder import SweepFolder
 from bench.results.layers import keep_layers
 from bench.results.row import Row
 from bench.results.store import RowStore
@@ -195,11 +196,7 @@ def _measure(
     interval = compare(baseline_score, score)
     agreement = check_agreement(run, engine, qdq, evidence, baseline)
     write_with(
-        store.folder / "predictions" / f"{run.key}.npz",
-        lambda file: save_arrays(file, task_of(run).pack(evidence.predictions)),
-    )
-    write_with(
-        store.folder / "judged" / f"{run.key}.npz",
+        SweepFolder(store.folder).judged(run.key),
         lambda file: save_arrays(
             file,
             pack_judgement(
