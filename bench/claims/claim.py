@@ -29,7 +29,7 @@ Quantity = Literal[
 * ``relative_change``      INT8 minus FP32, as a share of FP32, of single rows
 * ``kept``                 INT8 over FP32, of single rows
 """
-PAIRED = frozenset({"difference", "relative_difference", "restored", "ratio", "winner"})
+OF_PAIRS = frozenset({"difference", "relative_difference", "restored", "ratio", "winner"})
 
 Conditions = Mapping[str, Any]
 """Column, or option of the dataset (``dataset.NAME``) -> value, list of values, pattern or bound
@@ -131,8 +131,8 @@ def _claim(path: Path) -> Claim:
     for part in ("where", "first", "second"):
         _check_conditions(path, part, content.get(part) or {})
     test = _test(path, content["test"])
-    if (test.quantity in PAIRED) != bool(content.get("first") and content.get("second")):
-        need = "first and second" if test.quantity in PAIRED else "no first and second"
+    if (test.quantity in OF_PAIRS) != bool(content.get("first") and content.get("second")):
+        need = "first and second" if test.quantity in OF_PAIRS else "no first and second"
         raise ConfigError(f"{path}: quantity {test.quantity} needs {need}", "Change one of them")
     return Claim(
         id=path.stem,

@@ -60,7 +60,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Line:
+class ListedRow:
     """One row: its mark is "best", "tie", "open", "outside", "skipped", "unfaithful" or nothing."""
 
     mark: str
@@ -71,7 +71,7 @@ class Line:
 class Listing:
     title: str
     heads: tuple[Head, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[ListedRow, ...]
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _listing(title: str, rows: pd.DataFrame, columns: Sequence[str], summary: Su
         ["group_rank", "best_rank", "delta"], ascending=[True, True, False], kind="stable"
     )
     lines = [
-        Line(_mark(row, summary), tuple(_cell(row, name) for name in columns))
+        ListedRow(_mark(row, summary), tuple(_cell(row, name) for name in columns))
         for _, row in ranked.iterrows()
     ]
     return Listing(title, tuple(_head(name) for name in columns), tuple(lines))
@@ -154,7 +154,7 @@ def _cell(row: pd.Series, name: str) -> Cell:
     number = known(row[name])
     match name:
         case "calibrator":
-            return Cell(str(row["rule"]), str(row["rule"]))
+            return Cell(str(row["calibrator_label"]), str(row["calibrator_label"]))
         case "ci_low":
             text = interval(number, known(row["ci_high"]), missing=MISSING)
         case "status" if row["status"] == "skipped":

@@ -71,8 +71,8 @@ class Result(Difference):
     """
 
     run_key: str
-    rule: str
-    setting: str
+    calibrator_label: str
+    plan_label: str
     size: int
     fp32: float | None
     int8: float | None
@@ -98,7 +98,8 @@ class Result(Difference):
 
     @property
     def name(self) -> str:
-        return f"{self.rule}, {plural(self.size, 'calibration image')}, plan {self.setting}"
+        images = plural(self.size, "calibration image")
+        return f"{self.calibrator_label}, {images}, plan {self.plan_label}"
 
     @property
     def relative(self) -> float | None:
@@ -135,7 +136,7 @@ class Result(Difference):
         return self.ci_high is not None and self.ci_high < 0
 
 
-CONFIGURATION = ("rule", "setting", "calibration_size", *columns_with("condition"))
+CONFIGURATION = ("calibrator_label", "plan_label", "calibration_size", *columns_with("condition"))
 """Rows that agree in these differ in their calibration seed alone."""
 
 
@@ -155,8 +156,8 @@ def _read_result(rows: pd.DataFrame, judgements: Judgements) -> Result:
     interval = exact.uncertainty.interval(exact.value)
     return Result(
         run_key=str(row["run_key"]),
-        rule=str(row["rule"]),
-        setting=str(row["setting"]),
+        calibrator_label=str(row["calibrator_label"]),
+        plan_label=str(row["plan_label"]),
         size=int(row["calibration_size"]),
         fp32=known(row["fp32"]),
         int8=float(rows["int8"].mean()),

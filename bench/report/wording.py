@@ -30,9 +30,9 @@ TIMED = ("int8", "fp32", "fp16", "baseline")
 def tidy(table: pd.DataFrame) -> pd.DataFrame:
     """The table with settled types, whether it came from a CSV file or from rows, and two names.
 
-    ``rule`` is the calibrator with its parameters where the table has several (and always with a
-    percentile's), ``setting`` the plan with whatever else was swept, so that two rows of a group
-    differ in rule, setting, size or seed.
+    ``calibrator_label`` is the calibrator with its parameters where the table has several (and
+    always with a percentile's), ``plan_label`` the plan with whatever else was swept, so that two
+    rows of a group differ in one of these, size or seed.
     """
     table = table.reset_index(drop=True)
     tidied = pd.DataFrame({name: _settled(name, table[name]) for name in COLUMNS})
@@ -40,11 +40,13 @@ def tidy(table: pd.DataFrame) -> pd.DataFrame:
     told = (variants > 1) | (tidied["calibrator"] == "percentile")
     params = tidied["calibrator_params"].where(told, "")
     pairs = zip(tidied["calibrator"], params, strict=True)
-    tidied["rule"] = [rule_name(calibrator, params) for calibrator, params in pairs]
+    tidied["calibrator_label"] = [
+        calibrator_label(calibrator, params) for calibrator, params in pairs
+    ]
     tidied = _drift_free(tidied)
     further = [name for name in LABELLED if tidied[name].nunique() > 1]
     image_names = _calibration_images(tidied)
-    tidied["setting"] = [
+    tidied["plan_label"] = [
         ", ".join(
             [
                 str(row["plan"]),
@@ -125,18 +127,18 @@ def _drift_free(tidied: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def rule_name(calibrator: str, params: str) -> str:
-    """The calibrator's name, with the parameters that make it another rule.
+def calibrator_label(calibrator: str, params: str) -> str:
+    """The calibrator's name, with the parameters that make it another one.
 
-    >>> rule_name("percentile", "percentile=99.99"), rule_name("mse", "")
+    >>> calibrator_label("percentile", "percentile=99.99"), calibrator_label("mse", "")
     ('percentile 99.99', 'mse')
     """
     return f"{calibrator} {params.removeprefix(calibrator + '=')}".strip()
 
 
-def rule_order(rule: str) -> tuple[str, float, str]:
+def calibrator_order(label: str) -> tuple[str, float, str]:
     """Sort key: by name, then by the number in the parameters (99.9 before 99.99)."""
-    name, _, params = rule.partition(" ")
+    name, _, params = label.partition(" ")
     try:
         return name, float(params), params
     except ValueError:

@@ -36,7 +36,8 @@ def write_options(options: Mapping[str, str]) -> str:
 
 
 def typed_dataset_options(overrides: str) -> str:
-    """The cell of the dataset's options that were typed; null is as they come."""
+    """The cell of the dataset's options that were typed; null is as they come, and the name is a
+    column of its own."""
     try:
         words = shlex.split(overrides)
     except ValueError:  # a quote that does not end
@@ -46,6 +47,6 @@ def typed_dataset_options(overrides: str) -> str:
         {
             name.removeprefix(DATASET): value
             for name, _, value in pairs
-            if name.startswith(DATASET) and value != "null"
+            if name.startswith(DATASET) and name != f"{DATASET}name" and value != "null"
         }
     )

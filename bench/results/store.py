@@ -21,8 +21,8 @@ from bench.results.row import Row
 class RowStore:
     """The rows of one sweep under ``folder/rows``.
 
-    A file holds the row and the raw values behind its medians, so that a figure can be redrawn or
-    doubted later. Killing a sweep loses at most the run in flight.
+    A file holds the row and the raw values behind its medians, so that a number can be drawn
+    again or doubted later. Killing a sweep loses at most the run in flight.
     """
 
     folder: Path

@@ -29,7 +29,9 @@ def as_version_1(row: Row) -> dict:
 
 @pytest.fixture
 def row(full_row) -> Row:
-    typed = "dataset=shapes +dataset.calibration_domain=day dataset.root='a b' dataset.split=null"
+    typed = (
+        "dataset=c dataset.name=c +dataset.calibration_domain=day dataset.root='a b' dataset.x=null"
+    )
     return full_row(
         qdq_bytes=3, engine_bytes=4, builder_warning_text="1.20", harness_version="",
         overrides=f"model=a model.name=b {typed}",
