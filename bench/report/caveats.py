@@ -207,24 +207,29 @@ def _overlap(rows: pd.DataFrame) -> Iterator[str]:
 
 def _clipped(rows: pd.DataFrame) -> Iterator[str]:
     clipped = rows[rows["input_amax"] < CLIPPED * rows["input_true_amax"]]
-    for (model, dataset, rule), same in clipped.groupby(["model", "dataset", "rule"], sort=False):
+    for (model, dataset, calibrator), same in clipped.groupby(
+        ["model", "dataset", "calibrator_label"], sort=False
+    ):
         low, high = (
             f"{value:.3f}" for value in (same["input_amax"].min(), same["input_amax"].max())
         )
         span = low if low == high else f"{low} to {high}"
         yield (
-            f"{rule} clips the network input at {span} of {same['input_true_amax'].max():.3f} "
-            f"({model} on {dataset}, {plural(len(same), 'run')}): bright pixels are cut off. "
+            f"{calibrator} clips the network input at {span} of "
+            f"{same['input_true_amax'].max():.3f} ({model} on {dataset}, "
+            f"{plural(len(same), 'run')}): bright pixels are cut off. "
             "Compare with input_range=declared."
         )
 
 
 def _clipped_outputs(rows: pd.DataFrame) -> Iterator[str]:
     clipped = rows[rows["output_amax_share"] < CLIPPED]
-    for (model, dataset, rule), same in clipped.groupby(["model", "dataset", "rule"], sort=False):
+    for (model, dataset, calibrator), same in clipped.groupby(
+        ["model", "dataset", "calibrator_label"], sort=False
+    ):
         share = same["output_amax_share"].min()
         yield (
-            f"{rule} gives an output of the network a range of {share:.2f} of what "
+            f"{calibrator} gives an output of the network a range of {share:.2f} of what "
             f"was observed ({model} on {dataset}, {plural(len(same), 'run')}). An engine that "
             "reads the range, as TensorRT with implicit quantization, clips there; where outputs "
             "stay in float, as in a Q/DQ file of ours, nothing is."

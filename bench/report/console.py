@@ -143,10 +143,10 @@ def _built_cells(row: pd.Series, left_out: set[str], narrow: bool) -> dict[str, 
 def _asked(row: pd.Series) -> dict[str, str]:
     return {
         "": "",
-        "calibrator": str(row["rule"]),
+        "calibrator": str(row["calibrator_label"]),
         "size": plain(row["calibration_size"]),
         "sets": plain(row["sets"]),
-        "plan": str(row["setting"]),
+        "plan": str(row["plan_label"]),
     }
 
 

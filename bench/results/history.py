@@ -2,7 +2,7 @@
 
 A row says by ``schema_version`` which names it has, and only that decides: ``engine_bytes`` was the
 size of the Q/DQ file in version 1, and is that of the engine since version 2. Rows from before a
-column was added have its default.
+column was added have its default; the dataset's options of version 1 are those that were typed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+
+from bench.results.options import typed_dataset_options
 
 SCHEMA_VERSION = 2
 FIRST_VERSION = 1
@@ -82,9 +84,10 @@ def older_names(name: str) -> set[str]:
 def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
     """A row's values under today's names; ValueError for a version that is not known here."""
     version = _version(values.get("schema_version", FIRST_VERSION))
-    return {_renamed(name, version): value for name, value in values.items()} | {
-        "schema_version": SCHEMA_VERSION
-    }
+    upgraded = {_renamed(name, version): value for name, value in values.items()}
+    if version == 1 and "overrides" in values:
+        upgraded["dataset_options"] = typed_dataset_options(str(values["overrides"]))
+    return upgraded | {"schema_version": SCHEMA_VERSION}
 
 
 def upgrade_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -106,7 +109,11 @@ def _upgrade_part(table: pd.DataFrame, version: int) -> pd.DataFrame:
     """Of one version; a name that only another version has gives way to the one that becomes it."""
     names = {str(name): _renamed(str(name), version) for name in table.columns}
     foreign = [name for name, new in names.items() if name == new and new in _targets(names)]
-    return table.drop(columns=foreign).rename(columns=names).assign(schema_version=SCHEMA_VERSION)
+    table = table.drop(columns=foreign).rename(columns=names).assign(schema_version=SCHEMA_VERSION)
+    if version == 1 and "overrides" in table:
+        options = table["overrides"].fillna("").map(typed_dataset_options)
+        table = table.assign(dataset_options=options)
+    return table
 
 
 def _targets(names: Mapping[str, str]) -> set[str]:

@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from bench.results.column import Column
+from bench.results.column import Column, Role, complete
 from bench.results.columns.accuracy import Accuracy
 from bench.results.columns.axes import Axes
 from bench.results.columns.cost import Cost
@@ -58,9 +58,14 @@ def _finite(value: Any) -> Any:
 _FIELDS = {field.name: field for field in dataclasses.fields(Row)}
 
 COLUMNS: dict[str, Column] = {
-    name: _FIELDS[name].metadata["column"] for name in in_table_order(list(_FIELDS))
+    name: complete(_FIELDS[name]) for name in in_table_order(list(_FIELDS))
 }
 """Every column of the table, in the order of ``table.csv``."""
+
+
+def columns_with(role: Role) -> tuple[str, ...]:
+    """The names of the columns that have a role, in the order of their declaration."""
+    return tuple(name for name in _FIELDS if role in COLUMNS[name].roles)
 
 
 def run_key(**everything: object) -> str:

@@ -23,6 +23,7 @@ from bench.evaluation.task import Evidence, save_arrays
 from bench.results.columns.accuracy import Accuracy
 from bench.results.columns.cost import Cost
 from bench.results.columns.speed import Speed
+from bench.results.folder import SweepFolder
 from bench.results.row import Row
 from bench.results.store import RowStore
 from bench.run.aot import build_ahead, build_beside
@@ -163,7 +164,7 @@ def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore, cavea
         described,
     )
     judged = pack_judgement(int8.judged, int8.replicates, fp32.replicates, int8.least_error)
-    write_with(store.folder / "judged" / f"{run.key}.npz", lambda file: save_arrays(file, judged))
+    write_with(SweepFolder(store.folder).judged(run.key), lambda file: save_arrays(file, judged))
     # An engine that keeps what it built says itself how long that took.
     seconds = described.facts.build_s if described.facts else build.seconds
     doubt = measured.agreement.doubt

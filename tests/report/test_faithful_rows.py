@@ -42,7 +42,7 @@ def mixed(row):
 def test_an_unfaithful_row_is_never_recommended_and_said_first(mixed):
     summary = summarize(mixed)
     (answer,) = summary.answers
-    assert (answer.best.rule, answer.ties) == ("minmax", ())
+    assert (answer.best.calibrator_label, answer.ties) == ("minmax", ())
     assert summary.unfaithful == 1
     assert summary.warnings[0].startswith(
         "yolov8n on shapes, openvino, does not compute the Q/DQ file in 1 run"

@@ -10,6 +10,7 @@ import pytest
 
 from bench.errors import DataError
 from bench.results.history import ORDER_IN_VERSION_1, RENAMED, SCHEMA_VERSION, upgrade_table
+from bench.results.options import read_options, typed_dataset_options, write_options
 from bench.results.row import COLUMNS, Row
 from bench.results.store import RowStore
 from bench.results.table import make_table, read_table, write_table
@@ -28,8 +29,14 @@ def as_version_1(row: Row) -> dict:
 
 @pytest.fixture
 def row(full_row) -> Row:
-    return full_row(qdq_bytes=3, engine_bytes=4, builder_warning_text="1.20",
-                    **dict.fromkeys(NEW, ""))  # fmt: skip
+    typed = (
+        "dataset=c dataset.name=c +dataset.calibration_domain=day dataset.root='a b' dataset.x=null"
+    )
+    return full_row(
+        qdq_bytes=3, engine_bytes=4, builder_warning_text="1.20", harness_version="",
+        overrides=f"model=a model.name=b {typed}",
+        dataset_options="calibration_domain=day, root=a b",
+    )  # fmt: skip
 
 
 def test_every_old_name_leads_to_a_column() -> None:
@@ -103,3 +110,18 @@ def test_the_record_is_read(tmp_path: Path) -> None:
     assert found["qdq_bytes"].tolist() == raw["engine_bytes"].tolist()
     assert found["engine_bytes"].isna().all()
     assert set(found["schema_version"]) == {SCHEMA_VERSION}
+
+
+def test_options_of_a_dataset_are_read_as_they_are_written() -> None:
+    options = {"images": "a, b/c", "calibration_outlier": "True"}
+    assert read_options("images=a, b/c, calibration_outlier=True") == options
+    assert read_options(write_options({"domain": "day"})) == {"domain": "day"}
+    assert read_options("") == {} == read_options("no option")
+    assert (
+        typed_dataset_options("dataset=shapes 'dataset.root=a") == ""
+    )  # a quote that does not end
+
+
+def test_a_table_of_version_1_without_overrides(tmp_path: Path, row: Row) -> None:
+    pd.DataFrame([as_version_1(row)]).drop(columns="overrides").to_csv(tmp_path / "table.csv")
+    assert read_table(tmp_path)["dataset_options"].tolist() == [""]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import json
+import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from bench.results.column import Column
+from bench.results.column import Column, Role
 from bench.results.history import SCHEMA_VERSION
-from bench.results.row import COLUMNS, Row, run_key
+from bench.results.row import COLUMNS, Row, columns_with, run_key
 
 PROMISED = [
     "model", "dataset", "calibrator", "calibrator_params", "calibration_size",
@@ -39,7 +42,33 @@ def test_every_column_says_what_it_means():
         assert column.description, name
         assert column.better in ("higher", "lower", None)
     assert COLUMNS["int8"].better == "higher"
-    assert COLUMNS["int8_latency_p50_ms"] == Column("INT8, median", "ms", "lower")
+    latency = COLUMNS["int8_latency_p50_ms"]
+    assert (latency.description, latency.unit, latency.better) == ("INT8, median", "ms", "lower")
+
+
+def test_roles_and_words_of_columns():
+    assert {"calibrator", "placement", "engine_options"} <= set(columns_with("axis"))
+    assert columns_with("group") == ("model", "dataset", "engine")
+    assert columns_with("key") == ("calibrator", "calibration_size", "plan")
+    assert not set(columns_with("axis")) & set(columns_with("condition"))
+    for role in get_args(Role):
+        assert columns_with(role), role
+    for column in COLUMNS.values():
+        assert column.roles <= set(get_args(Role))
+        assert column.label == "" or column.label.count("{}") == 1
+    labelled = {name for name, column in COLUMNS.items() if column.label or column.ordinary}
+    assert labelled <= set(columns_with("axis"))
+    assert (COLUMNS["calibration_size"].kind, COLUMNS["delta"].kind) == ("whole", "number")
+    assert COLUMNS["status"].kind == "text" and COLUMNS["status"].required
+
+
+def test_the_columns_that_the_readme_explains_are_there():
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    section = readme.partition("## How to read the table")[2].partition("\n## ")[0]
+    names = re.findall(r"`([a-z0-9]+_[a-z0-9_]*\*?)`", section)
+    assert len(names) > 20
+    for name in names:
+        assert fnmatch.filter(COLUMNS, name), name
 
 
 def test_a_row_is_immutable(full_row):
