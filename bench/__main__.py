@@ -6,7 +6,8 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+
+from bench.environment import harness_version
 
 COMMANDS = {
     "sweep": ("bench.cli.app", "measure every combination of calibrators, sizes and plans"),
@@ -49,15 +50,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"commands, each with its own --help:\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"int8bench {_version()}")
+    parser.add_argument("--version", action="version", version=f"int8bench {harness_version()}")
     return parser
-
-
-def _version() -> str:
-    try:
-        return version("int8-calibration-bench")
-    except PackageNotFoundError:  # a checkout that is not installed
-        return "(not installed)"
 
 
 if __name__ == "__main__":

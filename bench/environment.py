@@ -49,6 +49,14 @@ def software() -> str:
     return ", ".join(parts)
 
 
+def harness_version() -> str:
+    """Of this package, as installed; '' in a checkout that is not."""
+    try:
+        return version("int8-calibration-bench")
+    except PackageNotFoundError:
+        return ""
+
+
 @lru_cache
 def git_commit() -> str:
     """The commit of this harness, with '+' where the tree was changed; '' outside a checkout."""

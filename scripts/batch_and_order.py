@@ -51,7 +51,7 @@ from bench.environment import CONF
 from bench.errors import ConfigError
 from bench.model.graph import Graph
 from bench.report.drawing import panels
-from bench.report.style import INK, RC, rule_colours
+from bench.report.style import INK, RC, calibrator_colours
 from bench.run.ranges import calibrate
 
 BATCH_SIZES = (1, 8, 32)
@@ -164,7 +164,7 @@ def draw(rows: pd.DataFrame) -> Figure:
     groups = list(rows.groupby(PANEL, sort=False))
     titles = [f"{model} on {dataset}, {images} images" for (model, dataset, images), _ in groups]
     figure, axes = panels(titles, abreast=3, height=3.6)
-    colours = rule_colours(BATCHED)
+    colours = calibrator_colours(BATCHED)
     for panel, (_, group) in zip(axes, groups, strict=True):
         _draw_panel(panel, group[group["batch_size"] != NONE], colours)
     axes[0].set_ylabel("threshold / that of one batch")

@@ -51,7 +51,7 @@ from bench.model.onnx_model import load_model
 from bench.quantization.grid import amax_of
 from bench.quantization.plan import IMPLICIT, PrecisionPlan, place
 from bench.report.drawing import panels
-from bench.report.style import INK, RC, rule_colours
+from bench.report.style import INK, RC, calibrator_colours
 
 CLIPPED = 0.9
 """Of the observed maximum: a native threshold below it clips."""
@@ -197,7 +197,7 @@ def draw(case: Case) -> Figure:
 
 
 def _draw_panel(axes: Axes, lines: pd.DataFrame, names: Sequence[str]) -> None:
-    colours = rule_colours(name.partition(" ")[0] for name in names)
+    colours = calibrator_colours(name.partition(" ")[0] for name in names)
     spread = np.random.default_rng(0).uniform(-0.3, 0.3, len(lines))
     axes.axvspan(0.9, 1.1, color=INK, alpha=0.07, linewidth=0)
     axes.axvline(1, color=INK, linewidth=1, alpha=0.5, zorder=1)

@@ -55,9 +55,9 @@ def compare(folder: Path) -> pd.DataFrame:
         if thresholds is not None:
             rows = group.rows[
                 (group.rows["calibration_size"] == thresholds.size)
-                & (group.rows["setting"] == thresholds.setting)
+                & (group.rows["plan_label"] == thresholds.plan_label)
             ]
-            scores = rows.groupby("rule", sort=False)["int8"].mean()
+            scores = rows.groupby("calibrator_label", sort=False)["int8"].mean()
             first = rows.iloc[0]
             head = {"model": first["model"], "dataset": first["dataset"]}
             head |= {"images": thresholds.size, "fp32": float(first["fp32"])}

@@ -12,6 +12,7 @@ import yaml
 
 from bench.environment import CONF
 from bench.errors import ConfigError
+from bench.results.options import DATASET
 from bench.results.row import COLUMNS
 
 Quantity = Literal[
@@ -28,10 +29,11 @@ Quantity = Literal[
 * ``relative_change``      INT8 minus FP32, as a share of FP32, of single rows
 * ``kept``                 INT8 over FP32, of single rows
 """
-PAIRED = frozenset({"difference", "relative_difference", "restored", "ratio", "winner"})
+OF_PAIRS = frozenset({"difference", "relative_difference", "restored", "ratio", "winner"})
 
 Conditions = Mapping[str, Any]
-"""Column, or a Hydra key with a dot -> value, list of values, pattern or bound (``>=500``)."""
+"""Column, or option of the dataset (``dataset.NAME``) -> value, list of values, pattern or bound
+(``>=500``)."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,8 @@ def _claim(path: Path) -> Claim:
     for part in ("where", "first", "second"):
         _check_conditions(path, part, content.get(part) or {})
     test = _test(path, content["test"])
-    if (test.quantity in PAIRED) != bool(content.get("first") and content.get("second")):
-        need = "first and second" if test.quantity in PAIRED else "no first and second"
+    if (test.quantity in OF_PAIRS) != bool(content.get("first") and content.get("second")):
+        need = "first and second" if test.quantity in OF_PAIRS else "no first and second"
         raise ConfigError(f"{path}: quantity {test.quantity} needs {need}", "Change one of them")
     return Claim(
         id=path.stem,
@@ -180,8 +182,8 @@ def _check_conditions(path: Path, part: str, names: Mapping[str, Any] | Sequence
     if not isinstance(names, (dict, tuple)):
         raise ConfigError(f"{path}: {part} is no mapping", "Write COLUMN: VALUE lines")
     for name in names:
-        if "." not in str(name) and name not in COLUMNS:
+        if name not in COLUMNS and not str(name).startswith(DATASET):
             raise ConfigError(
                 f"{path}: {part} names no column '{name}'",
-                "Use a column of table.csv, or a Hydra key with a dot in it",
+                f"Use a column of table.csv, or an option of the dataset: {DATASET}NAME",
             )

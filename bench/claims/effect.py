@@ -40,9 +40,9 @@ class Effect:
         return float(2 * stdtr(self.freedom, -distance / self.error))
 
 
-PAIRED = "paired half-samples of the images"
-BOUNDED = "the rows' own intervals against FP32: wider than a paired one"
-OWN = "the rows' own intervals against FP32"
+BASIS_PAIRED = "paired half-samples of the images"
+BASIS_BOUNDED = "the rows' own intervals against FP32: wider than a paired one"
+BASIS_OWN = "the rows' own intervals against FP32"
 
 
 def effect_of(case: Case, test: Criterion, judgements: Judgements) -> Effect | None:
@@ -54,13 +54,13 @@ def effect_of(case: Case, test: Criterion, judgements: Judgements) -> Effect | N
     if scale is None or scale <= 0:
         return None
     if test.quantity == "kept" and all(_number(row, "int8") == 0 for row in case.firsts):
-        return Effect(0.0, 0.0, 0.0, 0.0, basis=OWN)  # on whichever images: 0 of anything is 0
+        return Effect(0.0, 0.0, 0.0, 0.0, basis=BASIS_OWN)  # 0 of anything is 0
     if case.seconds:
         difference = judgements.difference(case.firsts, case.seconds)
-        found = _effect(difference, PAIRED if difference.paired else BOUNDED)
+        found = _effect(difference, BASIS_PAIRED if difference.paired else BASIS_BOUNDED)
     else:
         loss = judgements.loss(case.firsts)
-        found = _effect(loss, PAIRED if loss.paired else OWN)
+        found = _effect(loss, BASIS_PAIRED if loss.paired else BASIS_OWN)
     shift = 1.0 if test.quantity == "kept" else 0.0  # INT8 / FP32 = 1 + change / FP32
     return _map(found, scale, shift)
 

@@ -19,6 +19,7 @@ from scipy.special import stdtrit
 from bench.evaluation.bootstrap import Replicates
 from bench.evaluation.interval import LEVEL, Uncertainty, over_images, with_sets
 from bench.evaluation.judgement import Resampled, load_resampled
+from bench.results.folder import SweepFolder
 
 Record = Mapping[str, Any]
 """One row of the table, by column."""
@@ -101,7 +102,7 @@ class Judgements:
 
     def _resampled(self, run_key: str) -> Resampled | None:
         if run_key not in self._read:
-            path = None if self._folder is None else self._folder / "judged" / f"{run_key}.npz"
+            path = None if self._folder is None else SweepFolder(self._folder).judged(run_key)
             self._read[run_key] = load_resampled(path) if path and path.is_file() else None
         return self._read[run_key]
 

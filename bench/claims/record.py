@@ -14,6 +14,7 @@ from bench.claims.judgements import Judgements
 from bench.claims.reference import Comparison, compare_references, load_references
 from bench.claims.verdict import Verdict, judge
 from bench.errors import DataError
+from bench.results.folder import SweepFolder
 from bench.results.table import read_table
 
 
@@ -23,24 +24,24 @@ def write_claims(folder: Path, claims: Sequence[Claim] | None = None) -> tuple[V
     ``claims.json`` holds the verdicts, ``references.json`` the published cases beside the rows.
     """
     table = read_table(folder)
-    judgements = Judgements(folder)
+    judgements, paths = Judgements(folder), SweepFolder(folder)
     verdicts = tuple(
         judge(claim, table, judgements) for claim in (load_claims() if claims is None else claims)
     )
-    _write(folder / "claims.json", [verdict.to_json() for verdict in verdicts])
+    _write(paths.claims, [verdict.to_json() for verdict in verdicts])
     compared = compare_references(load_references(), table)
-    _write(folder / "references.json", [comparison.to_json() for comparison in compared])
+    _write(paths.references, [comparison.to_json() for comparison in compared])
     return verdicts
 
 
 def read_verdicts(folder: Path) -> tuple[Verdict, ...]:
     """The verdicts kept in a folder; none where there is no such file."""
-    return tuple(_read(folder / "claims.json", Verdict.from_json))
+    return tuple(_read(SweepFolder(folder).claims, Verdict.from_json))
 
 
 def read_references(folder: Path) -> tuple[Comparison, ...]:
     """The published cases kept in a folder; none where there is no such file."""
-    return tuple(_read(folder / "references.json", Comparison.from_json))
+    return tuple(_read(SweepFolder(folder).references, Comparison.from_json))
 
 
 def _read(path: Path, make: Any) -> list[Any]:

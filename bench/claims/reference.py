@@ -1,6 +1,6 @@
 """Cases that others published, beside a sweep's own rows of the same family: never mixed with them.
 
-A published figure was measured on another model file, other images, another tool. So only its
+A published number was measured on another model file, other images, another tool. So only its
 direction is compared: which calibrator wins, or whether INT8 loses at all.
 """
 
@@ -18,7 +18,7 @@ import pandas as pd
 from bench.claims.claim import check_fields, read_yaml, sources_of
 from bench.environment import CONF
 from bench.errors import ConfigError
-from bench.results.table import AXES
+from bench.results.row import columns_with
 
 FAMILIES: Mapping[str, tuple[str, str]] = {
     "yolo": ("detection", "*yolo*"),
@@ -33,8 +33,8 @@ Agreement = Literal["agrees", "disagrees", "undecided", "not measured"]
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One published pair of figures. ``calibrator`` is our name for it, ``told`` the source's.
+class PublishedResult:
+    """One published pair of numbers. ``calibrator`` is our name for it, ``told`` the source's.
 
     ``calibrator`` is empty where the source tells none, or one that has no counterpart here.
     """
@@ -63,16 +63,16 @@ class Reference:
     dataset: str
     metric: str
     images: str
-    figures: tuple[Figure, ...]
+    figures: tuple[PublishedResult, ...]
     source: tuple[str, ...]
     note: str = ""
 
 
 @dataclass(frozen=True)
-class Line:
-    """One published figure, and the mean change of the own rows of its calibrator."""
+class ComparedResult:
+    """One published result, and the mean change of the own rows of its calibrator."""
 
-    figure: Figure
+    figure: PublishedResult
     own: float | None
     n_rows: int
 
@@ -82,7 +82,7 @@ class Comparison:
     """A published case beside the sweep's rows."""
 
     case: Reference
-    lines: tuple[Line, ...]
+    lines: tuple[ComparedResult, ...]
     agreement: Agreement
     text: str
     rows: tuple[str, ...]
@@ -95,13 +95,13 @@ class Comparison:
         """Raises TypeError or KeyError for what no comparison was written as."""
         case = content["case"]
         lists = {
-            "figures": tuple(Figure(**figure) for figure in case["figures"]),
+            "figures": tuple(PublishedResult(**result) for result in case["figures"]),
             "source": tuple(case["source"]),
         }
         return cls(
             Reference(**{**case, **lists}),
             tuple(
-                Line(Figure(**line["figure"]), line["own"], line["n_rows"])
+                ComparedResult(PublishedResult(**line["figure"]), line["own"], line["n_rows"])
                 for line in content["lines"]
             ),
             content["agreement"],
@@ -126,38 +126,40 @@ def _compare(case: Reference, measured: pd.DataFrame) -> Comparison:
     task, pattern = FAMILIES[case.family]
     ours = [fnmatchcase(str(name).lower(), pattern) for name in measured["model"]]
     rows = measured[pd.Series(ours, index=measured.index, dtype=bool) & (measured["task"] == task)]
-    lines = tuple(_line(figure, rows) for figure in case.figures)
+    lines = tuple(_compared(result, rows) for result in case.figures)
     agreement, text = _agreement(case, rows)
-    names = [figure.calibrator for figure in case.figures if figure.calibrator]
+    names = [result.calibrator for result in case.figures if result.calibrator]
     used = rows[rows["calibrator"].isin(names)]
     return Comparison(case, lines, agreement, text, tuple(str(key) for key in used["run_key"]))
 
 
-def _line(figure: Figure, rows: pd.DataFrame) -> Line:
-    own = _of(rows, figure.calibrator)
+def _compared(result: PublishedResult, rows: pd.DataFrame) -> ComparedResult:
+    own = _of(rows, result.calibrator)
     mean = float((own["delta"] / own["fp32"]).mean()) if len(own) else None
-    return Line(figure, mean, len(own))
+    return ComparedResult(result, mean, len(own))
 
 
 def _agreement(case: Reference, rows: pd.DataFrame) -> tuple[Agreement, str]:
     """By the winner where the case compares calibrators that were run here, else by the loss."""
-    known = [figure for figure in case.figures if len(_of(rows, figure.calibrator))]
+    known = [result for result in case.figures if len(_of(rows, result.calibrator))]
     if not known:
-        names = sorted({figure.calibrator for figure in case.figures if figure.calibrator})
+        names = sorted({result.calibrator for result in case.figures if result.calibrator})
         return "not measured", (
             f"No row of the family {case.family.replace('_', ' ')} with {' or '.join(names)}."
             if names
             else "Its calibrator is not told, or has no counterpart here."
         )
-    if len({figure.calibrator for figure in known}) > 1:
+    if len({result.calibrator for result in known}) > 1:
         return _same_winner(known, rows)
     return _same_loss(known, rows)
 
 
-def _same_winner(known: Sequence[Figure], rows: pd.DataFrame) -> tuple[Agreement, str]:
+def _same_winner(known: Sequence[PublishedResult], rows: pd.DataFrame) -> tuple[Agreement, str]:
     """Whether the published order of two calibrators is that of our pairs of like rows."""
-    best, worst = (pick(known, key=lambda figure: figure.relative) for pick in (max, min))
-    alike = [axis for axis in AXES if axis not in ("calibrator", "calibrator_params")]
+    best, worst = (pick(known, key=lambda result: result.relative) for pick in (max, min))
+    alike = [
+        axis for axis in columns_with("axis") if axis not in ("calibrator", "calibrator_params")
+    ]
     change = rows["delta"] / rows["fp32"]
     means = change.groupby([rows["calibrator"], *(rows[axis] for axis in alike)]).mean()
     leads = (means.loc[best.calibrator] - means.loc[worst.calibrator]).dropna()
@@ -174,10 +176,10 @@ def _same_winner(known: Sequence[Figure], rows: pd.DataFrame) -> tuple[Agreement
     return ("disagrees" if behind > len(leads) / 2 and leads.mean() < 0 else "undecided"), text
 
 
-def _same_loss(known: Sequence[Figure], rows: pd.DataFrame) -> tuple[Agreement, str]:
+def _same_loss(known: Sequence[PublishedResult], rows: pd.DataFrame) -> tuple[Agreement, str]:
     """Whether INT8 loses (or not) here as there: a row says so if its interval excludes 0."""
     own = _of(rows, known[0].calibrator)
-    published = sum(figure.relative for figure in known) / len(known)
+    published = sum(result.relative for result in known) / len(known)
     losing, gaining = int((own["ci_high"] < 0).sum()), int((own["ci_low"] > 0).sum())
     change = 100 * (own["delta"] / own["fp32"])
     span = (
@@ -219,16 +221,16 @@ def _reference(path: Path) -> Reference:
     }
     return Reference(
         **told,
-        figures=tuple(_figure(path, figure) for figure in content["figures"]),
+        figures=tuple(_published(path, result) for result in content["figures"]),
         source=sources_of(path, content),
     )
 
 
-def _figure(path: Path, content: Any) -> Figure:
+def _published(path: Path, content: Any) -> PublishedResult:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a figure is no mapping", "Write model, told, fp and int8")
-    check_fields(path, content, Figure, {"model", "told", "fp", "int8"})
+    check_fields(path, content, PublishedResult, {"model", "told", "fp", "int8"})
     for name in ("fp", "int8"):
         if isinstance(content[name], bool) or not isinstance(content[name], (int, float)):
             raise ConfigError(f"{path}: {name}={content[name]} is not a number", "Give a number")
-    return Figure(**content)
+    return PublishedResult(**content)

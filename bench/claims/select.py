@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import math
 import operator
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from typing import Any
 
 import pandas as pd
 
 from bench.claims.claim import Claim, Conditions
 from bench.claims.judgements import Record, records_of
-from bench.results.table import AXES
-
-STRICT = (
-    "model_sha256", "dataset_fingerprint", "metric", "n_images", "engine_version", "threads",
-)  # fmt: skip
-"""Rows that differ in one of these were not measured against the same thing."""
-
-HASHES = ("calibration_fingerprint",)
-"""Axes that tell two cases apart, but not why: an option that was typed says more."""
+from bench.results.options import DATASET, read_options
+from bench.results.row import columns_with
 
 _BOUNDS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
@@ -142,48 +133,38 @@ def _fits(value: Any, wanted: Any) -> bool:
 
 
 def value_of(row: Record, name: str) -> Any:
-    """A column's value; of a key with a dot, what was typed for this run, else null."""
-    return typed(row).get(name, "null") if "." in name else row[name]
+    """A column's value; of a key such as ``dataset.calibration_domain`` that option of the row's
+    dataset, null where it is as it comes."""
+    return dataset_options(row).get(name, "null") if "." in name else row[name]
 
 
-def typed(row: Record) -> Mapping[str, str]:
-    """The overrides of a run: key -> value."""
-    return _overrides(str(row["overrides"]))
-
-
-@lru_cache(maxsize=4096)
-def _overrides(text: str) -> Mapping[str, str]:
-    try:
-        words = shlex.split(text)
-    except ValueError:  # a quote that does not end
-        return {}
-    return {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in words)}
+def dataset_options(row: Record) -> dict[str, str]:
+    """The options of the row's dataset that are not as they come, by their keys in a claim."""
+    options = read_options(str(row["dataset_options"]))
+    return {f"{DATASET}{name}": value for name, value in options.items()}
 
 
 def _likeness(row: Record, about: frozenset[str]) -> tuple[object, ...]:
     """What rows to be paired share, but for the calibration set: the axes, and the options of
-    dataset and model that were typed."""
-    columns = [name for name in (*AXES, *STRICT) if name not in about and name != SETS]
-    options = sorted((name, own) for name, own in _options(row).items() if name not in about)
+    the dataset."""
+    columns = [
+        name
+        for name in (*columns_with("axis"), *columns_with("condition"))
+        if name not in about and name != SETS
+    ]
+    options = sorted((name, own) for name, own in dataset_options(row).items() if name not in about)
     return (*(_text(row[name]) for name in columns), *options)
 
 
 def _setting(row: Record, claim: Claim) -> dict[str, str]:
     """The axes on which a case's rows agree: those that a reader knows by name before hashes."""
-    options = _options(row)
-    named = [name for name in AXES if name not in HASHES]
-    names = [name for name in (*named, *HASHES, *STRICT) if name not in claim.about]
+    options = dataset_options(row)
+    hashes = columns_with("fingerprint")
+    axes = [name for name in columns_with("axis") if name not in hashes]
+    named = (*axes, *hashes, *columns_with("condition"))
+    names = [name for name in named if name not in claim.about]
     known = {name: own for name, own in options.items() if name not in claim.about}
     return known | {name: _text(row[name]) for name in names}
-
-
-def _options(row: Record) -> dict[str, str]:
-    """What was typed of the dataset's and the model's options; null is the default."""
-    return {
-        name: value
-        for name, value in typed(row).items()
-        if name.startswith(("dataset.", "model.")) and value != "null"
-    }
 
 
 def _text(value: object) -> str:

@@ -24,10 +24,10 @@ from bench.claims.effect import Effect, effect_of, ratio_effect, winner_effect
 from bench.claims.judgements import Judgements
 from bench.claims.select import Case, find_cases
 from bench.claims.wording import (
-    NAMES,
     UNITS,
-    Group,
+    GroupVerdict,
     Status,
+    axis_name,
     basis_of,
     by_status_and_values,
     capitalized,
@@ -68,7 +68,7 @@ class Verdict:
     expect: str
     threshold: float
     rows: tuple[str, ...]
-    groups: tuple[Group, ...]
+    groups: tuple[GroupVerdict, ...]
     measure: str = ""
     note: str = ""
 
@@ -84,7 +84,7 @@ class Verdict:
     def from_json(cls, content: Mapping[str, Any]) -> Verdict:
         """Raises TypeError or KeyError for what no verdict was written as."""
         groups = tuple(
-            Group(**{**group, "rows": tuple(group["rows"])}) for group in content["groups"]
+            GroupVerdict(**{**group, "rows": tuple(group["rows"])}) for group in content["groups"]
         )
         lists = {"source": tuple(content["source"]), "rows": tuple(content["rows"])}
         return cls(**{**content, **lists, "groups": groups})
@@ -170,12 +170,12 @@ def _keys(cases: Sequence[Case]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key for case in cases for key in case.keys))
 
 
-def _decide(found: Sequence[_Found], test: Criterion) -> tuple[Group, ...]:
+def _decide(found: Sequence[_Found], test: Criterion) -> tuple[GroupVerdict, ...]:
     """Every group's verdict. Timings have no p-value: their interval alone decides."""
     timed = test.quantity == "ratio"
     adjusted = holm([min(1.0, own.effect.p_value(test.threshold) * own.looks) for own in found])
     return tuple(
-        Group(
+        GroupVerdict(
             own.setting,
             _status(own.effect, test, 0.0 if timed else p_value),
             own.effect.value,
@@ -203,7 +203,7 @@ def _status(effect: Effect, test: Criterion, p_value: float) -> Status:
     return "supported" if above == (test.expect == "above") else "refuted"
 
 
-def _combine(groups: Sequence[Group], claim: Claim) -> tuple[str, str]:
+def _combine(groups: Sequence[GroupVerdict], claim: Claim) -> tuple[str, str]:
     """The verdict's words, and why."""
     test = claim.test
     by_status = {
@@ -225,7 +225,7 @@ def _combine(groups: Sequence[Group], claim: Claim) -> tuple[str, str]:
         )
     if supported and refuted:
         axes, apart = splitting([*supported, *refuted])
-        names = [NAMES.get(axis, axis if "." in axis else axis.replace("_", " ")) for axis in axes]
+        names = [axis_name(axis) for axis in axes]
         told = " and ".join(names) if apart else f"{', '.join(names)} and others"
         return f"depends on {told}", by_status_and_values(by_status, groups, test, axes) + basis
     decided: Status = "supported" if supported else "refuted"
@@ -250,7 +250,7 @@ def _how_to_measure(claim: Claim) -> str:
     return f"Measure it with: python -m bench --multirun {claim.measure}"
 
 
-def _verdict(claim: Claim, verdict: str, text: str, groups: tuple[Group, ...]) -> Verdict:
+def _verdict(claim: Claim, verdict: str, text: str, groups: tuple[GroupVerdict, ...]) -> Verdict:
     effects = [group.effect for group in groups]
     lows = [group.ci_low for group in groups if group.ci_low is not None]
     highs = [group.ci_high for group in groups if group.ci_high is not None]

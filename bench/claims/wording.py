@@ -8,12 +8,10 @@ from itertools import combinations
 from typing import Literal
 
 from bench.claims.claim import Criterion
-from bench.claims.select import HASHES, STRICT
+from bench.results.row import COLUMNS
 
 Status = Literal["supported", "refuted", "undecided"]
 
-NAMES = {"calibration_size": "size", "calibrator_params": "parameters"}
-"""How a verdict says an axis, where the column's name is not plain enough."""
 MOST_NAMED = 4
 
 
@@ -25,7 +23,7 @@ UNITS = {
 
 
 @dataclass(frozen=True)
-class Group:
+class GroupVerdict:
     """One group's verdict. ``p_value`` is corrected (Holm); None where there is no such test.
 
     ``sets`` is how many calibration sets its effect is the mean of, ``sets_low`` to ``sets_high``
@@ -50,13 +48,13 @@ class Group:
         return low is not None and high is not None and low < threshold < high
 
 
-def is_corrected(groups: Sequence[Group]) -> bool:
+def is_corrected(groups: Sequence[GroupVerdict]) -> bool:
     return len(groups) > 1 and groups[0].p_value is not None
 
 
 def by_status_and_values(
-    by_status: Mapping[str, Sequence[Group]],
-    groups: Sequence[Group],
+    by_status: Mapping[str, Sequence[GroupVerdict]],
+    groups: Sequence[GroupVerdict],
     test: Criterion,
     axes: Sequence[str],
 ) -> str:
@@ -69,7 +67,7 @@ def by_status_and_values(
     return capitalized("; ".join(parts) + ".")
 
 
-def basis_of(groups: Sequence[Group]) -> str:
+def basis_of(groups: Sequence[GroupVerdict]) -> str:
     """What the intervals are made of, and what has none."""
     sure = [group for group in groups if group.ci_low is not None]
     bases = ", ".join(dict.fromkeys(group.basis for group in sure))
@@ -78,28 +76,28 @@ def basis_of(groups: Sequence[Group]) -> str:
     return basis + (f" Left out: {missing} without an interval." if sure and missing else "")
 
 
-def on_models(groups: Sequence[Group]) -> str:
+def on_models(groups: Sequence[GroupVerdict]) -> str:
     """As in "on this model": a verdict is about no others."""
     count = _count(groups, "model")
     return "on this model" if count == 1 else f"on {count} models"
 
 
-def models(groups: Sequence[Group]) -> str:
+def models(groups: Sequence[GroupVerdict]) -> str:
     count = _count(groups, "model")
     return "1 model" if count == 1 else f"{count} models"
 
 
-def configurations(groups: Sequence[Group]) -> str:
+def configurations(groups: Sequence[GroupVerdict]) -> str:
     if len(groups) == 1:
         return "the one configuration measured"
     return f"{len(groups)} configurations of {models(groups)}"
 
 
-def _count(groups: Sequence[Group], *axes: str) -> int:
+def _count(groups: Sequence[GroupVerdict], *axes: str) -> int:
     return len({tuple(group.setting.get(axis, "") for axis in axes) for group in groups})
 
 
-def disagreement(groups: Sequence[Group], test: Criterion) -> list[str]:
+def disagreement(groups: Sequence[GroupVerdict], test: Criterion) -> list[str]:
     """The sentence about undecided configurations whose calibration sets disagree, if any."""
     apart = [g for g in groups if g.status == "undecided" and g.disagrees(test.threshold)]
     if not apart:
@@ -120,7 +118,7 @@ def in_unit(value: float, test: Criterion) -> str:
     return f"{100 * value:+.1f} %" if "share" in UNITS[test.quantity] else f"{value:+.3f}"
 
 
-def scope(groups: Sequence[Group], test: Criterion) -> str:
+def scope(groups: Sequence[GroupVerdict], test: Criterion) -> str:
     """Of what a verdict speaks: models, images and calibration sets."""
     names = list(dict.fromkeys(group.setting.get("model", "") for group in groups))
     which = ", ".join(names) if len(names) <= MOST_NAMED else f"{len(names)} models"
@@ -146,7 +144,7 @@ def capitalized(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def why_undecided(groups: Sequence[Group], test: Criterion) -> str:
+def why_undecided(groups: Sequence[GroupVerdict], test: Criterion) -> str:
     if any(group.ci_low is None for group in groups):
         return "no interval"
     if test.threshold != 0:
@@ -154,6 +152,13 @@ def why_undecided(groups: Sequence[Group], test: Criterion) -> str:
     if all(group.ci_low == group.ci_high == group.effect == 0 for group in groups):
         return "a tie, identical image by image,"
     return "undecided (the interval includes 0, or Holm's correction does)"
+
+
+def axis_name(axis: str) -> str:
+    """What a verdict calls an axis; an option of the dataset as it is typed."""
+    if axis in COLUMNS:
+        return COLUMNS[axis].verdict
+    return axis if "." in axis else axis.replace("_", " ")
 
 
 def limit(test: Criterion) -> str:
@@ -168,11 +173,11 @@ def opposite(expect: str) -> str:
     return "below" if expect == "above" else "above"
 
 
-def splitting(groups: Sequence[Group]) -> tuple[tuple[str, ...], bool]:
+def splitting(groups: Sequence[GroupVerdict]) -> tuple[tuple[str, ...], bool]:
     """One or two axes whose values tell the groups' verdicts apart best, and whether they all do.
 
     Of axes that do so equally well that with the fewest values; names of models and plain columns
-    come before options that were typed, and these before hashes.
+    come before options of the dataset, and these before hashes.
     """
     axes = dict.fromkeys(axis for group in groups for axis in group.setting)
     varied = [axis for axis in axes if len({group.setting.get(axis, "") for group in groups}) > 1]
@@ -188,12 +193,12 @@ def splitting(groups: Sequence[Group]) -> tuple[tuple[str, ...], bool]:
 
 
 def _plainness(axis: str) -> int:
-    if axis in HASHES or axis in STRICT:
+    if axis in COLUMNS and COLUMNS[axis].roles & {"fingerprint", "condition"}:
         return 3
     return 0 if axis in ("model", "dataset") else 2 if "." in axis else 1
 
 
-def _misfits(groups: Sequence[Group], axes: Sequence[str]) -> int:
+def _misfits(groups: Sequence[GroupVerdict], axes: Sequence[str]) -> int:
     """Groups whose verdict is not that of most groups with the same values on these axes."""
     cells: dict[tuple[str, ...], list[str]] = {}
     for group in groups:
@@ -202,7 +207,7 @@ def _misfits(groups: Sequence[Group], axes: Sequence[str]) -> int:
     return sum(len(cell) - max(map(cell.count, cell)) for cell in cells.values())
 
 
-def values_on(groups: Sequence[Group], axes: Sequence[str], most: int = 4) -> str:
+def values_on(groups: Sequence[GroupVerdict], axes: Sequence[str], most: int = 4) -> str:
     """The groups' values on these axes: 'yolov8n all, yolov8n float_head'."""
     values = dict.fromkeys(
         " ".join(group.setting.get(axis, "") or "default" for axis in axes) for group in groups

@@ -30,7 +30,7 @@ from bench.model.published import Published
 from bench.model.zoo import Request, Source, check_weights, find_weights
 from bench.quantization.weights import WeightScales
 from bench.run.shared import Shared
-from bench.run.spec import CalibrationSet, Model, Protocol, Run
+from bench.run.spec import CalibrationSet, MeasurementSettings, Model, Run
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ def build_run(config: Config, shared: Shared | None = None) -> Run:
             config.weights.rule,  # type: ignore[arg-type]
         ),
         engine=engine,
-        protocol=Protocol(
+        measurement=MeasurementSettings(
             config.evaluation.images,
             config.evaluation.batch_size,
             config.timing.rounds,
@@ -86,8 +86,24 @@ def build_run(config: Config, shared: Shared | None = None) -> Run:
         ),
         cache=Path(config.sweep.cache),
         also_build=also_build,
+        dataset_options=_unusual(config.dataset),
         baseline_provider=config.baseline.provider,  # type: ignore[arg-type]
         shared=shared,
+    )
+
+
+def _unusual(dataset: Any) -> str:
+    """Options of a dataset that are not as its YAML has them; its name is told elsewhere."""
+    given: Any = OmegaConf.to_container(dataset, resolve=True)
+    usual: dict[str, Any] = {}
+    for file in (CONF / "dataset").glob("*.yaml"):
+        content: Any = OmegaConf.to_container(OmegaConf.load(file))
+        if content["_target_"] == given["_target_"]:
+            usual = content
+    return ", ".join(
+        f"{key}={value}"
+        for key, value in given.items()
+        if key not in ("_target_", "name") and value != usual.get(key)
     )
 
 

@@ -110,7 +110,7 @@ class BaselineConfig:
 
 @dataclass
 class EvaluationConfig:
-    """How many validation images (null: all), and the rest of ``bench.run.spec.Protocol``."""
+    """How many validation images (null: all); see ``bench.run.spec.MeasurementSettings``."""
 
     images: int | None = None
     seed: int = 0

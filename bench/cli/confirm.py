@@ -86,8 +86,8 @@ def _leaders(answer: Answer) -> list[Result]:
     """What is recommended, and its nearest rivals."""
     best = answer.best
     rivals = [result for result in answer.results if result.run_key != best.run_key]
-    other_rule = next((r for r in rivals if r.rule != best.rule), None)
-    other_plan = next((r for r in rivals if r.setting != best.setting), None)
+    other_rule = next((r for r in rivals if r.calibrator_label != best.calibrator_label), None)
+    other_plan = next((r for r in rivals if r.plan_label != best.plan_label), None)
     chosen = [best, *(rival for rival in (other_rule, other_plan) if rival is not None)]
     return list({result.run_key: result for result in chosen}.values())
 

@@ -12,18 +12,18 @@ from bench.cli.messages import Parser, command
 from bench.errors import ConfigError, DataError
 from bench.report.figures import (
     Chart,
-    Group,
+    ChartGroup,
     draw_tensor,
     draw_thresholds,
     groups_of,
     write_png,
 )
 from bench.report.thresholds import Thresholds, find_thresholds
-from bench.report.wording import MISSING, rule_order
+from bench.report.wording import MISSING, calibrator_order
 from bench.results.histograms import HistogramStore
 from bench.results.table import read_table
 
-Found = list[tuple[Group, Thresholds]]
+Found = list[tuple[ChartGroup, Thresholds]]
 
 
 @command
@@ -91,8 +91,8 @@ def _check(name: str, found: Found) -> None:
         raise ConfigError(f"tensor {name} is unknown", mend)
 
 
-def _listed(group: Group, thresholds: Thresholds) -> str:
-    rules = sorted(thresholds.amax, key=rule_order)
+def _listed(group: ChartGroup, thresholds: Thresholds) -> str:
+    rules = sorted(thresholds.amax, key=calibrator_order)
     heads = ["observed", *rules]
     widths = [max(10, len(head)) + 2 for head in heads]
     lines = [group.title, "".join(map(str.ljust, heads, widths)) + "tensor"]

@@ -11,6 +11,7 @@ from bench.cli.messages import Parser, command
 from bench.deploy.bundle import check_target, write_bundle
 from bench.deploy.choose import choose_row, rebuild_run
 from bench.engine.trt.rtx import TensorRtRtx
+from bench.results.folder import SweepFolder
 
 
 @command
@@ -18,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Exit status 2: what was asked cannot be."""
     options = _parser().parse_args(argv)
     row = choose_row(options.folder, options.run)
-    target = options.to or options.folder / f"bundle-{row.run_key}"
+    target = options.to or SweepFolder(options.folder).bundle(row.run_key)
     check_target(target)
     builders = [TensorRtRtx(capability) for capability in dict.fromkeys(options.engine)]
     write_bundle(row, rebuild_run(row), options.folder, target, builders)

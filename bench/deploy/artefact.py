@@ -43,7 +43,7 @@ def make_artefact(run: Run, folder: Path) -> Artefact:
     quantized = insert_qdq(network, graph, points_with(run, graph, kept), kept, run.weights)
     everywhere = replace(run, placement="implicit")
     ranges = kept if run.placement in IMPLICIT else find_run_ranges(everywhere).amax
-    batch = run.protocol.batch_size
+    batch = run.measurement.batch_size
     in_float = run.plan.float_nodes(graph)
     return Artefact(
         with_batch(quantized, network.input_name, batch),

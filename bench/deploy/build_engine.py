@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def explicit(trt: TensorRT) -> IHostMemory:
-    """The Q/DQ file; float layers run in FP32, as they did where the figure was measured."""
+    """The Q/DQ file; float layers run in FP32, as they did where the accuracy was measured."""
     flags = trt.NetworkDefinitionCreationFlag
     if _major(trt) >= 10:
         return _build(trt, "model.qdq.onnx", [flags.STRONGLY_TYPED], lambda network, config: None)

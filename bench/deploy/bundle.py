@@ -25,7 +25,7 @@ from bench.engine.trt.weights import with_float_weights
 from bench.errors import ConfigError
 from bench.evaluation.task import save_arrays
 from bench.report.caveats import CLIPPED
-from bench.results.row import Row
+from bench.results.row import Row, columns_with
 from bench.run.spec import Run
 
 SCRIPTS = ("verify.py", "build_engine.py")
@@ -105,21 +105,13 @@ def _facts(row: Row, run: Run, artefact: Artefact, samples: Samples) -> dict[str
     """What ``bundle.json`` says; the page is made of it too."""
     network, preprocess = run.model.network, run.model.preprocess
     low, high = preprocess.input_range()
-    told = (
-        "run_key", "model", "weights", "model_sha256", "dataset", "task", "calibrator",
-        "calibrator_params", "calibration_size", "calibration_seed", "calibration_preprocess",
-        "calibration_strategy", "input_range", "plan", "placement", "weight_scales", "engine",
-        "engine_version", "metric", "fp32", "int8", "delta", "ci_low", "ci_high", "n_images",
-        "sqnr_db", "accuracy_by", "kernels_int8", "hardware", "device", "environment",
-        "git_commit", "overrides",
-    )  # fmt: skip
     return {
         "bundle": 1,
-        "row": {name: getattr(row, name) for name in told},
+        "row": {name: getattr(row, name) for name in columns_with("bundle")},
         "implicit": calibrates(run.engine),
         "input": {
             "name": network.input_name,
-            "shape": [run.protocol.batch_size, 3, network.height, network.width],
+            "shape": [run.measurement.batch_size, 3, network.height, network.width],
             "low": low,
             "high": high,
             "amax": row.input_amax,

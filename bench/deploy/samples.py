@@ -45,7 +45,7 @@ def make_samples(run: Run, qdq: onnx.ModelProto) -> Samples:
     that moves an activation to the next of its 256 steps is passed on. So it is measured, on two
     exact computations, whatever the INT8 kernels of this processor do.
     """
-    batches = first_batches(run, math.ceil(IMAGES / run.protocol.batch_size))
+    batches = first_batches(run, math.ceil(IMAGES / run.measurement.batch_size))
     engine = OnnxRuntime()
     with engine.build_exact(qdq) as exact, engine.build_exact(nudge_scales(qdq)) as nudged:
         outputs = [exact.run(batch) for batch in batches]

@@ -28,20 +28,21 @@ AccuracyChoice = Literal["probe", "kernels", "emulation"]
 
 @dataclass(frozen=True)
 class DeviceFacts:
-    """What an engine on a GPU tells besides, in the terms of the row's columns of these names.
+    """What an engine on a GPU tells besides: latencies by the GPU's own clock, images a second, and
+    the size and the building time of its INT8 engine.
 
     Clock and temperature are None where the GPU does not tell.
     """
 
     device: str
-    device_latency_p50_ms: float
-    device_latency_p90_ms: float
-    device_latency_p99_ms: float
-    device_throughput: float
-    device_memory_mb: float
-    device_clock_mhz: int | None
-    device_temperature_c: int | None
-    built_engine_bytes: int
+    latency_p50_ms: float
+    latency_p90_ms: float
+    latency_p99_ms: float
+    throughput: float
+    memory_mb: float
+    clock_mhz: int | None
+    temperature_c: int | None
+    engine_bytes: int
     build_s: float
 
 

@@ -18,7 +18,7 @@ class Sqnr:
     over all batches. Of several outputs, each is first brought to its own dB and the mean of these
     is taken: energies added across outputs would speak of the loudest one alone (boxes in pixels
     are a million times louder in energy than scores in [0, 1]). What a single output holds of both
-    must be given apart, as a head's ``parts`` are (``bench.run.measure.sqnr_of``).
+    must be given apart, as a head's ``parts`` are (``bench.run.measure.decibels_of_parts``).
 
     >>> sqnr = Sqnr()
     >>> sqnr.update([np.array([3.0, 4.0])], [np.array([3.0, 4.5])])

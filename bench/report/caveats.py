@@ -33,7 +33,7 @@ def find_caveats(tidied: pd.DataFrame) -> tuple[str, ...]:
 
 def _unfaithful(rows: pd.DataFrame) -> Iterator[str]:
     for name, group in rows[rows["status"] == "unfaithful"].groupby(list(GROUP), sort=False):
-        worst = group.sort_values("agreement_db", kind="stable").iloc[0]
+        worst = group.sort_values("exact_sqnr_db", kind="stable").iloc[0]
         yield (
             f"{_name(name)} does not compute the Q/DQ file in {plural(len(group), 'run')}, so "
             f"their accuracy says nothing about INT8: they are not recommended, and no claim "
@@ -44,7 +44,7 @@ def _unfaithful(rows: pd.DataFrame) -> Iterator[str]:
 def _unchecked(rows: pd.DataFrame) -> Iterator[str]:
     """Rows that no other library could compute."""
     alone = measured(rows)
-    alone = alone[(alone["accuracy_by"] != "") & alone["agreement_delta"].isna()]
+    alone = alone[(alone["accuracy_by"] != "") & alone["exact_delta"].isna()]
     for name, group in alone.groupby(list(GROUP), sort=False):
         yield (
             f"{_name(name)} was not compared with an exact computation of the Q/DQ file in "
@@ -122,11 +122,13 @@ def _built_beside(rows: pd.DataFrame) -> Iterator[str]:
 
 def _with_builder(rows: pd.DataFrame) -> pd.Series:
     """Whose engine a builder made, rather than the engine that ran it."""
-    return (rows["builder"] != "") & rows["built_engine_bytes"].notna()
+    return (rows["builder"] != "") & rows["engine_bytes"].notna()
 
 
 def _builder_warned(rows: pd.DataFrame) -> Iterator[str]:
-    for said, same in rows[rows["builder_said"] != ""].groupby("builder_said", sort=False):
+    for said, same in rows[rows["builder_warning_text"] != ""].groupby(
+        "builder_warning_text", sort=False
+    ):
         for builder, own in _by_builder(same):
             yield f"{builder} warned in {plural(len(own), 'run')}: {str(said).rstrip('.')}."
 
@@ -205,24 +207,29 @@ def _overlap(rows: pd.DataFrame) -> Iterator[str]:
 
 def _clipped(rows: pd.DataFrame) -> Iterator[str]:
     clipped = rows[rows["input_amax"] < CLIPPED * rows["input_true_amax"]]
-    for (model, dataset, rule), same in clipped.groupby(["model", "dataset", "rule"], sort=False):
+    for (model, dataset, calibrator), same in clipped.groupby(
+        ["model", "dataset", "calibrator_label"], sort=False
+    ):
         low, high = (
             f"{value:.3f}" for value in (same["input_amax"].min(), same["input_amax"].max())
         )
         span = low if low == high else f"{low} to {high}"
         yield (
-            f"{rule} clips the network input at {span} of {same['input_true_amax'].max():.3f} "
-            f"({model} on {dataset}, {plural(len(same), 'run')}): bright pixels are cut off. "
+            f"{calibrator} clips the network input at {span} of "
+            f"{same['input_true_amax'].max():.3f} ({model} on {dataset}, "
+            f"{plural(len(same), 'run')}): bright pixels are cut off. "
             "Compare with input_range=declared."
         )
 
 
 def _clipped_outputs(rows: pd.DataFrame) -> Iterator[str]:
     clipped = rows[rows["output_amax_share"] < CLIPPED]
-    for (model, dataset, rule), same in clipped.groupby(["model", "dataset", "rule"], sort=False):
+    for (model, dataset, calibrator), same in clipped.groupby(
+        ["model", "dataset", "calibrator_label"], sort=False
+    ):
         share = same["output_amax_share"].min()
         yield (
-            f"{rule} gives an output of the network a range of {share:.2f} of what "
+            f"{calibrator} gives an output of the network a range of {share:.2f} of what "
             f"was observed ({model} on {dataset}, {plural(len(same), 'run')}). An engine that "
             "reads the range, as TensorRT with implicit quantization, clips there; where outputs "
             "stay in float, as in a Q/DQ file of ours, nothing is."
@@ -290,10 +297,11 @@ def _latency_notes(rows: pd.DataFrame) -> Iterator[str]:
 def _unmet(rows: pd.DataFrame) -> Iterator[str]:
     """Layers that an engine ran in float although the plan quantizes them; few, or it is noted."""
     unmet = measured(rows)
-    unmet = unmet[(unmet["int8_unmet"] > 0) & (unmet["latency_note"] == "")]
+    unmet = unmet[(unmet["planned_layers_in_float"] > 0) & (unmet["latency_note"] == "")]
     for name, group in unmet.groupby(list(GROUP), sort=False):
+        most = int(group["planned_layers_in_float"].max())
         yield (
-            f"{_name(name)} ran up to {plural(int(group['int8_unmet'].max()), 'product')} in float "
+            f"{_name(name)} ran up to {plural(most, 'product')} in float "
             f"that the plan quantizes, in {plural(len(group), 'run')}: the files under layers/ "
             "name them."
         )

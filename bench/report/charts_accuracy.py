@@ -21,10 +21,10 @@ from bench.report.drawing import (
     WIDTH,
     Drawing,
     Look,
+    calibrators_of,
     legend_above,
     metric_of,
     panels,
-    rules_of,
     unique,
     wrap,
 )
@@ -45,18 +45,17 @@ def accuracy_by_size(rows: pd.DataFrame, look: Look) -> Drawing:
     sizes = sorted(int(size) for size in means["calibration_size"].unique())
     if len(sizes) == 1:
         return _accuracy_at_one_size(rows, look)
-    settings = unique(rows["setting"])
+    plans = unique(rows["plan_label"])
     figure, axes = panels(
-        [f"plan {name}" for name in settings], abreast=2 if len(settings) == 4 else 3, height=2.7
+        [f"plan {name}" for name in plans], abreast=2 if len(plans) == 4 else 3, height=2.7
     )
-    for panel, setting in zip(axes, settings, strict=True):
-        for rule in rules_of(rows):
-            line = means[(means["rule"] == rule) & (means["setting"] == setting)]
-            x, colour = line["calibration_size"], look.colours[rule]
-            panel.plot(
-                x, line["int8"], color=colour, marker=look.markers[rule], label=wrap(rule, 28)
-            )
-            _draw_seeds(panel, rows, rule, setting, colour)
+    for panel, plan in zip(axes, plans, strict=True):
+        for calibrator in calibrators_of(rows):
+            line = means[(means["calibrator_label"] == calibrator) & (means["plan_label"] == plan)]
+            x, colour = line["calibration_size"], look.colours[calibrator]
+            marker, label = look.markers[calibrator], wrap(calibrator, 28)
+            panel.plot(x, line["int8"], color=colour, marker=marker, label=label)
+            _draw_seeds(panel, rows, calibrator, plan, colour)
             low, high = line["fp32"] + line["ci_low"], line["fp32"] + line["ci_high"]
             panel.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
         reference_line(panel, float(means["fp32"].mean()))
@@ -79,34 +78,37 @@ def accuracy_by_size(rows: pd.DataFrame, look: Look) -> Drawing:
 def _accuracy_at_one_size(rows: pd.DataFrame, look: Look) -> Drawing:
     """With a single size there is no line to draw: a dot a calibrator, with its interval."""
     means = _mean_over_seeds(rows)
-    settings, rules = unique(rows["setting"]), rules_of(rows)[::-1]
+    plans, calibrators = unique(rows["plan_label"]), calibrators_of(rows)[::-1]
     figure, axes = panels(
-        [f"plan {name}" for name in settings], abreast=3, height=0.9 + 0.3 * len(rules)
+        [f"plan {name}" for name in plans], abreast=3, height=0.9 + 0.3 * len(calibrators)
     )
-    for panel, setting in zip(axes, settings, strict=True):
-        for y, rule in enumerate(rules):
-            dot = means[(means["rule"] == rule) & (means["setting"] == setting)]
+    for panel, plan in zip(axes, plans, strict=True):
+        for y, calibrator in enumerate(calibrators):
+            dot = means[(means["calibrator_label"] == calibrator) & (means["plan_label"] == plan)]
             error = [(dot["delta"] - dot["ci_low"]).abs(), (dot["ci_high"] - dot["delta"]).abs()]
             panel.errorbar(
                 dot["int8"], [y] * len(dot), xerr=np.nan_to_num(np.array(error)), capsize=3,
-                color=look.colours[rule], marker=look.markers[rule], linestyle="none",
+                color=look.colours[calibrator], marker=look.markers[calibrator], linestyle="none",
             )  # fmt: skip
-            own = rows[(rows["rule"] == rule) & (rows["setting"] == setting)]
+            own = rows[(rows["calibrator_label"] == calibrator) & (rows["plan_label"] == plan)]
             if own["calibration_seed"].nunique() > 1:
                 panel.plot(
-                    own["int8"], [y - SEEDS_BELOW] * len(own), color=look.colours[rule],
+                    own["int8"], [y - SEEDS_BELOW] * len(own), color=look.colours[calibrator],
                     **SEED_MARK,
                 )  # fmt: skip
         reference_line(panel, float(means["fp32"].mean()), vertical=True)
-        panel.set_yticks(range(len(rules)), [wrap(rule, 28) for rule in rules])
-        panel.set_ylim(-0.6, len(rules) - 0.4)
+        panel.set_yticks(
+            range(len(calibrators)), [wrap(calibrator, 28) for calibrator in calibrators]
+        )
+        panel.set_ylim(-0.6, len(calibrators) - 0.4)
         panel.xaxis.set_major_locator(MaxNLocator(5))
     figure.supxlabel(f"INT8 {metric_of(rows)}", fontsize=10)
     best = means.loc[means["delta"].idxmax()]
     return Drawing(
         figure,
-        f"At {plural(int(best['calibration_size']), 'calibration image')}, {best['rule']} with "
-        f"plan {best['setting']} stays closest to FP32 ({signed(float(best['delta']))})",
+        f"At {plural(int(best['calibration_size']), 'calibration image')}, "
+        f"{best['calibrator_label']} with plan {best['plan_label']} stays closest "
+        f"to FP32 ({signed(float(best['delta']))})",
         f"{metric_of(rows)} of the INT8 model by calibrator, a panel a plan. Bars: 95 % interval "
         "of the difference to FP32 (over images). Dashed: FP32." + _seeds(rows, "ticks below them"),
     )
@@ -116,9 +118,9 @@ def loss_map(rows: pd.DataFrame, look: Look) -> Drawing:
     """Calibrator x plan at the largest size: the difference to FP32, written into each cell."""
     size = int(rows["calibration_size"].max())
     means = _mean_over_seeds(rows[rows["calibration_size"] == size])
-    grid = means.pivot(index="rule", columns="setting", values="delta")
+    grid = means.pivot(index="calibrator_label", columns="plan_label", values="delta")
     grid = grid.loc[grid.mean(axis=1).sort_values(ascending=False, kind="stable").index]
-    grid = grid[[setting for setting in unique(rows["setting"]) if setting in grid]]
+    grid = grid[[plan for plan in unique(rows["plan_label"]) if plan in grid]]
     values = grid.to_numpy(dtype=float)
     best = divmod(int(np.nanargmax(values)), values.shape[1])
     winner = f"{grid.index[best[0]]} with plan {grid.columns[best[1]]}"
@@ -162,16 +164,16 @@ def _draw_cells(axes: Axes, values: npt.NDArray[np.float64], best: tuple[int, in
 
 
 def _mean_over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row a calibrator, setting and size; several seeds are averaged."""
-    keys = ["rule", "setting", "calibration_size"]
+    """One row a calibrator, plan and size; several seeds are averaged."""
+    keys = ["calibrator_label", "plan_label", "calibration_size"]
     numbers = ["fp32", "int8", "delta", "ci_low", "ci_high"]
     means: pd.DataFrame = rows.groupby(keys)[numbers].mean().reset_index()
     return means
 
 
-def _draw_seeds(axes: Axes, rows: pd.DataFrame, rule: str, setting: str, colour: str) -> None:
+def _draw_seeds(axes: Axes, rows: pd.DataFrame, calibrator: str, plan: str, colour: str) -> None:
     """A bar from the worst to the best calibration set of each size, where there are several."""
-    own = rows[(rows["rule"] == rule) & (rows["setting"] == setting)]
+    own = rows[(rows["calibrator_label"] == calibrator) & (rows["plan_label"] == plan)]
     if own["calibration_seed"].nunique() > 1:
         ends = own.groupby("calibration_size")["int8"].agg(["min", "max"])
         axes.vlines(ends.index, ends["min"], ends["max"], color=colour, linewidth=2.6, alpha=0.7)
@@ -181,16 +183,18 @@ def _seeds(rows: pd.DataFrame, mark: str) -> str:
     seeds = rows["calibration_seed"].nunique()
     if seeds < 2:
         return ""
-    per_point = rows.groupby(["rule", "setting", "calibration_size"])["calibration_seed"].nunique()
+    per_point = rows.groupby(["calibrator_label", "plan_label", "calibration_size"])[
+        "calibration_seed"
+    ].nunique()
     every = "All are means" if per_point.min() == seeds else "Repeated ones are means"
     return f" {every} over {seeds} seeds; {mark}: the calibration sets of the seeds."
 
 
 def _size_title(means: pd.DataFrame, first: int, last: int) -> str:
-    change = means.groupby(["rule", "calibration_size"])["delta"].mean().unstack()
+    change = means.groupby(["calibrator_label", "calibration_size"])["delta"].mean().unstack()
     gain = (change[last] - change[first]).dropna()
     if gain.empty or gain.abs().max() < LITTLE:
         return f"From {first} to {last} images, no calibrator changes by {LITTLE:g} or more"
-    rule = gain.abs().idxmax()
-    amount = signed(float(gain[rule]))
-    return f"{rule} depends most on calibration size: {amount} from {first} to {last} images"
+    calibrator = gain.abs().idxmax()
+    amount = signed(float(gain[calibrator]))
+    return f"{calibrator} depends most on calibration size: {amount} from {first} to {last} images"

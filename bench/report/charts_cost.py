@@ -19,10 +19,10 @@ from bench.report.drawing import (
     WIDTH,
     Drawing,
     Look,
+    calibrators_of,
     legend_above,
     metric_of,
     panels,
-    rules_of,
     unique,
     wrap,
 )
@@ -41,16 +41,16 @@ def accuracy_by_latency(rows: pd.DataFrame, look: Look) -> Drawing | None:
     # Latency does not depend on the number of calibration images: the others would only clutter.
     size = int(rows["calibration_size"].max())
     rows = rows[rows["calibration_size"] == size]
-    settings = unique(rows["setting"])
-    shapes = {setting: MARKERS[i % len(MARKERS)] for i, setting in enumerate(settings)}
+    plans = unique(rows["plan_label"])
+    shapes = {plan: MARKERS[i % len(MARKERS)] for i, plan in enumerate(plans)}
     figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
     axes = figure.add_subplot()
     points = _points(rows, "int8_ms", "int8")
     for (x, y), (_, row) in zip(points, rows.iterrows(), strict=True):
-        colour = look.colours[str(row["rule"])]
+        colour = look.colours[str(row["calibrator_label"])]
         axes.plot(
             x, y, linestyle="none", markersize=7, alpha=0.85,
-            marker=shapes[str(row["setting"])], color=colour,
+            marker=shapes[str(row["plan_label"])], color=colour,
             markerfacecolor="none" if row["latency_note"] else colour,
         )  # fmt: skip
     # A latency that says little is drawn, hollow, but is no claim to the front.
@@ -60,8 +60,11 @@ def accuracy_by_latency(rows: pd.DataFrame, look: Look) -> Drawing | None:
     axes.margins(x=0.14, y=0.14)
     axes.set_xlabel("median latency of the plan (ms an image), runs scaled to one FP32 latency")
     axes.set_ylabel(metric_of(rows))
-    keys = [_key(wrap(rule, 28), "o", look.colours[rule], filled=True) for rule in rules_of(rows)]
-    keys += [_key(wrap(f"plan {setting}", 28), shapes[setting], INK) for setting in settings]
+    keys = [
+        _key(wrap(calibrator, 28), "o", look.colours[calibrator], filled=True)
+        for calibrator in calibrators_of(rows)
+    ]
+    keys += [_key(wrap(f"plan {plan}", 28), shapes[plan], INK) for plan in plans]
     keys.append(Line2D([], [], color=INK, alpha=0.45, linewidth=1.2, label="Pareto front"))
     figure.legend(handles=keys, loc="outside right upper")
     fast = int((rows["int8_ms"] < rows["fp32_ms"]).sum())
@@ -94,17 +97,17 @@ def calibration_cost(rows: pd.DataFrame, look: Look) -> Drawing | None:
     rows = rows[rows[stages].notna().any(axis=1)]
     if rows.empty:
         return None
-    means = rows.groupby(["calibration_size", "rule"])[stages].mean().fillna(0.0)
-    sizes, rules = sorted(rows["calibration_size"].unique()), rules_of(rows)[::-1]
+    means = rows.groupby(["calibration_size", "calibrator_label"])[stages].mean().fillna(0.0)
+    sizes, calibrators = sorted(rows["calibration_size"].unique()), calibrators_of(rows)[::-1]
     titles = [plural(int(size), "image") for size in sizes]
-    figure, axes = panels(titles, abreast=5, height=0.6 + 0.27 * len(rules))
+    figure, axes = panels(titles, abreast=5, height=0.6 + 0.27 * len(calibrators))
     for panel, size in zip(axes, sizes, strict=True):
-        bars = means.loc[size].reindex(rules).fillna(0.0)
+        bars = means.loc[size].reindex(calibrators).fillna(0.0)
         y, left = np.arange(len(bars)), np.zeros(len(bars))
         for stage, (name, colour) in STAGES.items():
             panel.barh(y, bars[stage], left=left, height=0.72, color=colour, label=name)
             left += bars[stage].to_numpy()
-        panel.set_yticks(y, [wrap(rule, 28) for rule in rules])
+        panel.set_yticks(y, [wrap(calibrator, 28) for calibrator in calibrators])
         for height, total in enumerate(left):
             panel.annotate(
                 f"{total:.1f}", (total, height), xytext=(4, 0), textcoords="offset points",

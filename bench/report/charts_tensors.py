@@ -16,7 +16,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullLocat
 from bench.report.drawing import WIDTH, Drawing, Look, legend_above, panels, wrap
 from bench.report.style import INK
 from bench.report.thresholds import Thresholds
-from bench.report.wording import plural, rule_order
+from bench.report.wording import calibrator_order, plural
 from bench.results.histograms import TensorHistogram
 
 DRAWN_TOGETHER = 17
@@ -42,11 +42,11 @@ def threshold_shares(thresholds: Thresholds, look: Look) -> Drawing | None:
     figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
     axes = figure.add_subplot()
     marked = max(1, len(tensors) // 50)  # the others would lie one upon the other
-    for rule in _rules(thresholds):
-        shares = [thresholds.share(rule, name) for name in tensors]
+    for calibrator in _calibrators(thresholds):
+        shares = [thresholds.share(calibrator, name) for name in tensors]
         axes.plot(
-            shares, color=look.colours[rule], marker=look.markers[rule], markersize=4,
-            markevery=marked, linewidth=1.1, label=wrap(rule, 28),
+            shares, color=look.colours[calibrator], marker=look.markers[calibrator], markersize=4,
+            markevery=marked, linewidth=1.1, label=wrap(calibrator, 28),
             zorder=3 - 0.1 * min(float(np.nanmedian(shares)), 9),  # the deepest in front
         )  # fmt: skip
     axes.set_yscale("log")
@@ -65,9 +65,9 @@ def threshold_shares(thresholds: Thresholds, look: Look) -> Drawing | None:
         _shares_title(thresholds),
         "The threshold over the largest |x| observed on "
         f"{plural(thresholds.size, 'calibration image')}, for every tensor of plan "
-        f"{thresholds.setting}. At half the maximum the INT8 steps are half as wide, and whatever "
-        "lies beyond saturates. Letters name the network's input and the tensors on which the "
-        "calibrators disagree most, each with its smallest share; their histograms follow."
+        f"{thresholds.plan_label}. At half the maximum the INT8 steps are half as wide, and "
+        "whatever lies beyond saturates. Letters name the network's input and the tensors on which "
+        "the calibrators disagree most, each with its smallest share; their histograms follow."
         + _shared(thresholds),
     )
 
@@ -80,7 +80,7 @@ def threshold_histograms(thresholds: Thresholds, tensors: Sequence[str], look: L
     for place, name in enumerate(tensors):
         if name in letters:
             titles[place] = f"({letters[name]})\N{NO-BREAK SPACE}{titles[place]}"
-    longest = max(len(rule) for rule in thresholds.amax) + len(" 0.12345")
+    longest = max(len(calibrator) for calibrator in thresholds.amax) + len(" 0.12345")
     keys = max(1, 116 // abreast // (longest + 4))  # beside each other, above a panel
     rows = math.ceil(max(len(thresholds.of(name)) for name in tensors) / keys)
     height = (2.2 if len(tensors) > 1 else 3.6) + 0.19 * rows
@@ -95,7 +95,7 @@ def threshold_histograms(thresholds: Thresholds, tensors: Sequence[str], look: L
         "How often each |x| occurred on "
         f"{plural(thresholds.size, 'calibration image')} (logarithmic), in the 2048 bins that a "
         f"calibrator reads (a column is the fullest of {DRAWN_TOGETHER}), with each calibrator's "
-        f"threshold on plan {thresholds.setting}: what lies to the right of it saturates."
+        f"threshold on plan {thresholds.plan_label}: what lies to the right of it saturates."
         + _spikes([thresholds.tensors[name] for name in tensors]),
     )
 
@@ -147,13 +147,15 @@ def _draw_histogram(axes: Axes, seen: TensorHistogram) -> None:
 def _draw_thresholds(axes: Axes, thresholds: Thresholds, name: str, look: Look) -> None:
     """A line a threshold."""
     found = thresholds.of(name)
-    for place, rule in enumerate(rule for rule in _rules(thresholds) if rule in found):
-        amax = found[rule]
+    for place, calibrator in enumerate(
+        calibrator for calibrator in _calibrators(thresholds) if calibrator in found
+    ):
+        amax = found[calibrator]
         # Lines that coincide are still told apart, by markers at heights of their own.
         axes.plot(
             [amax, amax], [0, 0.97 - 0.075 * place], transform=axes.get_xaxis_transform(),
-            color=look.colours[rule], marker=look.markers[rule], markevery=[1], linewidth=1.5,
-            label=f"{rule} {amax:.4g}",
+            color=look.colours[calibrator], marker=look.markers[calibrator], markevery=[1],
+            linewidth=1.5, label=f"{calibrator} {amax:.4g}",
         )  # fmt: skip
     axes.set_xlim(0, 1.03 * (max([thresholds.tensors[name].amax, *found.values()]) or 1.0))
 
@@ -201,8 +203,8 @@ def _letter(axes: Axes, thresholds: Thresholds) -> None:
 def _name_letters(figure: Figure, thresholds: Thresholds) -> None:
     labels = []
     for letter, name in zip(ascii_lowercase, thresholds.telling, strict=False):
-        rule, share = _deepest(thresholds, name)
-        labels.append(f"({letter}) {share:.2f} {rule}: {_short(name)}")
+        calibrator, share = _deepest(thresholds, name)
+        labels.append(f"({letter}) {share:.2f} {calibrator}: {_short(name)}")
     handles = [Line2D([], [], linestyle="none") for _ in labels]
     figure.legend(
         handles, labels, loc="outside lower left", ncols=2 if len(labels) > 1 else 1,
@@ -212,12 +214,12 @@ def _name_letters(figure: Figure, thresholds: Thresholds) -> None:
 
 def _shares_title(thresholds: Thresholds) -> str:
     name = min(thresholds.quantized, key=lambda name: _deepest(thresholds, name)[1])
-    rule, share = _deepest(thresholds, name)
+    calibrator, share = _deepest(thresholds, name)
     if share > 0.995:
         return "No calibrator cuts anything off: no threshold is below the observed maximum"
-    median = np.nanmedian([thresholds.share(rule, name) for name in thresholds.quantized])
+    median = np.nanmedian([thresholds.share(calibrator, name) for name in thresholds.quantized])
     return (
-        f"{rule} cuts deepest: at {share:.2f} of the observed maximum on {_short(name)}, "
+        f"{calibrator} cuts deepest: at {share:.2f} of the observed maximum on {_short(name)}, "
         f"{median:.2f} in the median tensor"
     )
 
@@ -234,9 +236,9 @@ def _shared(thresholds: Thresholds) -> str:
 
 
 def _deepest(thresholds: Thresholds, name: str) -> tuple[str, float]:
-    """The rule with the smallest share of this tensor, and that share."""
-    rule = min(thresholds.of(name), key=lambda rule: thresholds.share(rule, name))
-    return rule, thresholds.share(rule, name)
+    """The calibrator with the smallest share of this tensor, and that share."""
+    calibrator = min(thresholds.of(name), key=lambda calibrator: thresholds.share(calibrator, name))
+    return calibrator, thresholds.share(calibrator, name)
 
 
 def _histograms_title(thresholds: Thresholds, tensors: Sequence[str]) -> str:
@@ -245,7 +247,7 @@ def _histograms_title(thresholds: Thresholds, tensors: Sequence[str]) -> str:
         return f"{_short(tensors[0])} stays in float: no calibrator was asked for a threshold"
     name = max(with_any, key=thresholds.disagreement)
     found = thresholds.of(name)
-    low, high = (pick(found, key=lambda rule: found[rule]) for pick in (min, max))
+    low, high = (pick(found, key=lambda calibrator: found[calibrator]) for pick in (min, max))
     if thresholds.disagreement(name) < 1.005:
         return f"{plural(len(found), 'calibrator')} cut {_short(name)} at {found[low]:.4g}"
     return (
@@ -278,5 +280,5 @@ def _short(name: str, longest: int = LONGEST_NAME) -> str:
     return name if len(name) <= longest else f"…{name[1 - longest :]}"
 
 
-def _rules(thresholds: Thresholds) -> list[str]:
-    return sorted(thresholds.amax, key=rule_order)
+def _calibrators(thresholds: Thresholds) -> list[str]:
+    return sorted(thresholds.amax, key=calibrator_order)

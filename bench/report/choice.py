@@ -29,7 +29,7 @@ from bench.claims.judgements import Difference, Judgements
 from bench.evaluation.bootstrap import Interval
 from bench.evaluation.interval import bonferroni, widening
 from bench.report.result import Result
-from bench.report.wording import SAME_SPEED, known, plural, rule_order
+from bench.report.wording import SAME_SPEED, calibrator_order, known, plural
 from bench.results.settings import Settings
 
 ROUNDING_STEPS = 3
@@ -69,7 +69,7 @@ class Choice:
 
     best: Result
     least: Result
-    rule: str
+    reason: str
     standings: Mapping[str, Standing]
     margin: float
     fit: Fit
@@ -102,20 +102,20 @@ def choose(
         }
     fitting = [r for r in results if standings[r.run_key].fit == "fits"]
     if fitting:
-        best, rule = _fastest(fitting, comparable_speed, settings.max_loss or 0.0, noise)
+        best, reason = _fastest(fitting, comparable_speed, settings.max_loss or 0.0, noise)
     else:
         tied = [r for r in results if standings[r.run_key].tied]
         allowed = [r for r in tied if standings[r.run_key].fit != "outside"]
         best, reasons = _prefer(allowed or tied, comparable_speed, noise)
-        rule = _explain(standings, margin, noise, reasons)
+        reason = _explain(standings, margin, noise, reasons)
     if len(results) == 1:
-        rule = "It is the only configuration measured."
+        reason = "It is the only configuration measured."
     interval = wide[best.run_key]
     low, high = (known(end) for end in (interval.low, interval.high))
     return Choice(
         best=replace(best, ci_low=low, ci_high=high),
         least=least,
-        rule=rule,
+        reason=reason,
         standings=standings,
         margin=margin,
         fit=_overall(standings),
@@ -248,7 +248,9 @@ def _least_of(pool: Sequence[Result], noise: float) -> tuple[Result, str]:
     top = max(result.delta for result in pool)
     close = [result for result in pool if top - result.delta <= noise]
     if len(close) > 1:
-        first = min(close, key=lambda result: (rule_order(result.rule), result.setting))
+        first = min(
+            close, key=lambda result: (calibrator_order(result.calibrator_label), result.plan_label)
+        )
         return first, "the order of names (they differ by no more than rounding)"
     return max(pool, key=lambda result: result.delta), "the least loss"
 

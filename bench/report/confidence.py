@@ -8,7 +8,7 @@ import pandas as pd
 
 from bench.report.wording import interval, known, signed
 
-COLUMNS = (
+_COLUMNS = (
     "f1_threshold_fp32", "f1_threshold_int8", "f1_fp32", "f1_int8", "f1_int8_at_fp32_threshold",
 )  # fmt: skip
 
@@ -61,9 +61,14 @@ class ConfidenceShift:
 
 def shift_of(row: pd.Series) -> ConfidenceShift | None:
     """Of a tidy row; None for a classifier, and for rows from before it was measured."""
-    if row[list(COLUMNS)].isna().any():
+    if row[list(_COLUMNS)].isna().any():
         return None
-    fp32, int8, f1_fp32, f1_int8, kept = (float(row[name]) for name in COLUMNS)
-    names = ("f1_kept_ci_low", "f1_kept_ci_high", "f1_loss_ci_low", "f1_loss_ci_high")
+    fp32, int8, f1_fp32, f1_int8, kept = (float(row[name]) for name in _COLUMNS)
+    names = (
+        "f1_threshold_loss_ci_low",
+        "f1_threshold_loss_ci_high",
+        "f1_loss_ci_low",
+        "f1_loss_ci_high",
+    )
     ends = [known(row[name]) for name in names]
     return ConfidenceShift(fp32, int8, f1_fp32, f1_int8, kept, *ends)

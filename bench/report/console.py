@@ -127,14 +127,14 @@ def _cells(row: pd.Series, left_out: set[str], narrow: bool) -> dict[str, str]:
 
 def _built_cells(row: pd.Series, left_out: set[str], narrow: bool) -> dict[str, str]:
     """The same of a row that ends with an engine for another machine."""
-    int8, fp32, fp16 = (known(row[f"{name}_engine_bytes"]) for name in ("built", "fp32", "fp16"))
+    int8, fp32, fp16 = (known(row[f"{name}engine_bytes"]) for name in ("", "fp32_", "fp16_"))
     cells = _asked(row) | {
         "GPU": str(row["compute_capability"]),
         "engine": row["status"],
         "MB": _number(None if int8 is None else int8 / 1e6, ".1f"),
         "FP32 MB": _number(None if fp32 is None else fp32 / 1e6, ".1f"),
         "FP16 MB": _number(None if fp16 is None else fp16 / 1e6, ".1f"),
-        "build s": _number(known(row["built_engine_s"]), ".1f"),
+        "build s": _number(known(row["engine_build_s"]), ".1f"),
         "warnings": _number(known(row["builder_warnings"]), ".0f"),
     }
     return _without(cells, left_out, {"GPU", "FP32 MB", "FP16 MB"} if narrow else set())
@@ -143,10 +143,10 @@ def _built_cells(row: pd.Series, left_out: set[str], narrow: bool) -> dict[str, 
 def _asked(row: pd.Series) -> dict[str, str]:
     return {
         "": "",
-        "calibrator": str(row["rule"]),
+        "calibrator": str(row["calibrator_label"]),
         "size": plain(row["calibration_size"]),
         "sets": plain(row["sets"]),
-        "plan": str(row["setting"]),
+        "plan": str(row["plan_label"]),
     }
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report.wording import rule_order
+from bench.report.wording import calibrator_order
 
 WIDTH = 10.4
 """Inches: at the page's full width, text is then drawn at its own size."""
@@ -64,8 +64,8 @@ def metric_of(rows: pd.DataFrame) -> str:
     return str(rows["metric"].iloc[0]) or "metric"
 
 
-def rules_of(rows: pd.DataFrame) -> list[str]:
-    return sorted(unique(rows["rule"]), key=rule_order)
+def calibrators_of(rows: pd.DataFrame) -> list[str]:
+    return sorted(unique(rows["calibrator_label"]), key=calibrator_order)
 
 
 def unique(values: pd.Series) -> list[str]:

@@ -29,7 +29,7 @@ from bench.report.charts_accuracy import accuracy_by_size, loss_map
 from bench.report.charts_cost import accuracy_by_latency, calibration_cost
 from bench.report.charts_tensors import threshold_histograms, threshold_shares
 from bench.report.drawing import Drawing, Look
-from bench.report.style import INK, RC, rule_colours, rule_markers
+from bench.report.style import INK, RC, calibrator_colours, calibrator_markers
 from bench.report.thresholds import Thresholds, find_thresholds
 from bench.report.wording import GROUP, measured, tidy
 from bench.results.histograms import HistogramStore
@@ -63,7 +63,7 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class Group:
+class ChartGroup:
     """The tidy, measured rows of one (model, dataset, engine), and how its charts look."""
 
     title: str
@@ -76,16 +76,18 @@ class Group:
         return Chart(name, self.title, drawing.title, drawing.reading, drawing.figure)
 
 
-def groups_of(table: pd.DataFrame) -> tuple[Group, ...]:
+def groups_of(table: pd.DataFrame) -> tuple[ChartGroup, ...]:
     """A table's groups; a calibrator looks alike in all of them."""
     rows = measured(tidy(table))
-    look = Look(rule_colours(rows["rule"]), rule_markers(rows["rule"]))
+    look = Look(
+        calibrator_colours(rows["calibrator_label"]), calibrator_markers(rows["calibrator_label"])
+    )
     groups = []
     for number, (names, own) in enumerate(rows.groupby(list(GROUP), sort=False)):
         model, dataset, engine = (str(name) for name in names)
         # The number keeps apart two groups whose names differ only in what a file cannot carry.
         slug = f"{number + 1}-{file_name(f'{model} {dataset} {engine}')}"
-        groups.append(Group(f"{model} on {dataset}, {engine}", slug, own, look))
+        groups.append(ChartGroup(f"{model} on {dataset}, {engine}", slug, own, look))
     return tuple(groups)
 
 
@@ -115,7 +117,7 @@ def draw_reasons(table: pd.DataFrame, store: HistogramStore) -> tuple[Chart, ...
     )
 
 
-def draw_thresholds(group: Group, thresholds: Thresholds) -> Iterator[Chart]:
+def draw_thresholds(group: ChartGroup, thresholds: Thresholds) -> Iterator[Chart]:
     """All tensors' thresholds, and the histograms of the telling tensors."""
     look = group.look
     with matplotlib.rc_context(RC):
@@ -125,7 +127,7 @@ def draw_thresholds(group: Group, thresholds: Thresholds) -> Iterator[Chart]:
             yield group.chart("threshold-histograms", telling)
 
 
-def draw_tensor(group: Group, thresholds: Thresholds, tensor: str) -> Chart:
+def draw_tensor(group: ChartGroup, thresholds: Thresholds, tensor: str) -> Chart:
     """One tensor's histogram with every calibrator's threshold."""
     place = list(thresholds.tensors).index(tensor)  # keeps two tensors' files apart
     with matplotlib.rc_context(RC):

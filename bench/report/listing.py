@@ -12,10 +12,9 @@ import pandas as pd
 
 from bench.report.summary import Summary
 from bench.report.wording import (
-    FURTHER,
     GROUP,
+    LABELLED,
     MISSING,
-    TEXT,
     cell,
     group_title,
     heading,
@@ -24,13 +23,14 @@ from bench.report.wording import (
     plain,
     tidy,
 )
-from bench.results.row import COLUMNS
+from bench.results.row import COLUMNS, columns_with
 
-KEY = ("calibrator", "calibration_size", "plan")
-RESULTS = (
-    "fp32", "int8", "delta", "ci_low", "int8_ms", "int8_speedup", "int8_mac_share",
-)  # fmt: skip
 POOLED = {
+    "int8_latency_p50_ms": "int8_ms",
+    "speedup": "int8_speedup",
+}
+"""Results that are one number for all runs of a plan, since they run the same layers."""
+POOLED_HEADS = {
     "int8_ms": (
         "INT8 latency of the plan (ms)",
         "median of all runs of this plan, an image; runs scaled to one FP32 latency",
@@ -39,23 +39,6 @@ POOLED = {
         "speedup of the plan (x)", "FP32 over INT8 on the same engine, median of its runs",
     ),
 }  # fmt: skip
-"""What is one number for all runs of a plan, since they run the same layers."""
-KERNELS = ("kernels_int8",)
-"""Where the accuracy is not that of the engine's int8 kernels."""
-HALF = ("fp16", "speedup_fp16")
-"""Where an engine has FP16 too."""
-BUILT = (
-    "built_engine_bytes", "fp32_engine_bytes", "fp16_engine_bytes", "built_engine_s",
-    "builder_warnings", "planned_mac_share",
-)  # fmt: skip
-"""The results of a run that ends with an engine for another machine."""
-TOLD = {*GROUP, "metric", "calibrator_params", "ci_high", "status", "error"}
-"""Columns that have no place of their own: the title or a neighbouring cell tells them."""
-PROVENANCE = (
-    "weights", "model_sha256", "dataset_fingerprint", "engine_version", "builder",
-    "builder_version", "baseline_engine", "threads", "n_images",
-    "hardware", "environment", "git_commit", "started_at", "schema_version",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,7 +60,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Line:
+class ListedRow:
     """One row: its mark is "best", "tie", "open", "outside", "skipped", "unfaithful" or nothing."""
 
     mark: str
@@ -88,7 +71,7 @@ class Line:
 class Listing:
     title: str
     heads: tuple[Head, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[ListedRow, ...]
 
 
 @dataclass(frozen=True)
@@ -105,7 +88,7 @@ def key_listings(table: pd.DataFrame, summary: Summary) -> tuple[Listing, ...]:
     listings = []
     for _, group in rows.groupby(list(GROUP), sort=False):
         status = ["status"] if (group["status"] != "ok").any() else []
-        columns = [*KEY, *_varied(rows), *_results(group), *status]
+        columns = [*columns_with("key"), *_varied(rows), *_results(group), *status]
         listings.append(_listing(group_title(group), group, columns, summary))
     return tuple(listings)
 
@@ -113,15 +96,17 @@ def key_listings(table: pd.DataFrame, summary: Summary) -> tuple[Listing, ...]:
 def rest_listing(table: pd.DataFrame, summary: Summary) -> Listing:
     """Every row in the columns that ``key_listings`` leave out and that are not alike in all."""
     rows = tidy(table)
-    told = {*TOLD, *KEY, *_varied(rows), *_results(rows)} - set(GROUP)
+    told = {*columns_with("beside"), *columns_with("key"), *_varied(rows), *_results(rows)}
+    told -= set(GROUP)
     rest = [name for name in COLUMNS if name not in told and rows[name].nunique(dropna=False) > 1]
-    return _listing("Remaining columns", rows, [*KEY, *rest], summary)
+    return _listing("Remaining columns", rows, [*columns_with("key"), *rest], summary)
 
 
 def common_facts(table: pd.DataFrame) -> tuple[Fact, ...]:
     """The columns that say the same in every row, but for what has a place of its own."""
     rows = tidy(table)
-    shown = {*KEY, *_varied(rows), *_results(rows), *PROVENANCE, *TOLD}
+    placed = (name for role in ("key", "provenance", "beside") for name in columns_with(role))
+    shown = {*placed, *_varied(rows), *_results(rows)}
     alike = [
         name for name in COLUMNS if name not in shown and rows[name].nunique(dropna=False) == 1
     ]
@@ -131,22 +116,23 @@ def common_facts(table: pd.DataFrame) -> tuple[Fact, ...]:
 def environment_facts(table: pd.DataFrame) -> tuple[Fact, ...]:
     """On what the runs were made."""
     rows = tidy(table)
-    return tuple(fact for name in PROVENANCE if (fact := _fact(rows, name)).values)
+    return tuple(fact for name in columns_with("provenance") if (fact := _fact(rows, name)).values)
 
 
 def _varied(rows: pd.DataFrame) -> list[str]:
-    return [name for name in ("calibration_seed", *FURTHER) if rows[name].nunique() > 1]
+    return [name for name in ("calibration_seed", *LABELLED) if rows[name].nunique() > 1]
 
 
 def _results(rows: pd.DataFrame) -> list[str]:
-    """The columns that matter most of what these rows found."""
-    built, half = rows["status"] == "built", rows["fp16"].notna()
+    """The columns that matter most of what these rows measured."""
+    built = rows["status"] == "built"
+    results = [POOLED.get(name, name) for name in columns_with("result")]
     return [
-        *([] if built.all() else RESULTS),
-        *(KERNELS if rows["kernels_int8"].notna().any() else ()),
+        *([] if built.all() else results),
+        *(columns_with("kernels") if rows["kernels_int8"].notna().any() else ()),
         *(("accuracy_by",) if not set(rows["accuracy_by"]) <= {"", "int8 kernels"} else ()),
-        *(HALF if half.any() else ()),
-        *(BUILT if built.any() else ()),
+        *(columns_with("fp16") if rows["fp16"].notna().any() else ()),
+        *(columns_with("built") if built.any() else ()),
     ]
 
 
@@ -158,7 +144,7 @@ def _listing(title: str, rows: pd.DataFrame, columns: Sequence[str], summary: Su
         ["group_rank", "best_rank", "delta"], ascending=[True, True, False], kind="stable"
     )
     lines = [
-        Line(_mark(row, summary), tuple(_cell(row, name) for name in columns))
+        ListedRow(_mark(row, summary), tuple(_cell(row, name) for name in columns))
         for _, row in ranked.iterrows()
     ]
     return Listing(title, tuple(_head(name) for name in columns), tuple(lines))
@@ -168,7 +154,7 @@ def _cell(row: pd.Series, name: str) -> Cell:
     number = known(row[name])
     match name:
         case "calibrator":
-            return Cell(str(row["rule"]), str(row["rule"]))
+            return Cell(str(row["calibrator_label"]), str(row["calibrator_label"]))
         case "ci_low":
             text = interval(number, known(row["ci_high"]), missing=MISSING)
         case "status" if row["status"] == "skipped":
@@ -177,7 +163,7 @@ def _cell(row: pd.Series, name: str) -> Cell:
             text = MISSING if number is None else f"{number:.2f}"
         case _:
             text = cell(name, row[name])
-    return Cell(text, text if name in TEXT else "" if number is None else f"{number:.6g}")
+    return Cell(text, text if _is_text(name) else "" if number is None else f"{number:.6g}")
 
 
 def _mark(row: pd.Series, summary: Summary) -> str:
@@ -190,15 +176,19 @@ def _mark(row: pd.Series, summary: Summary) -> str:
 
 
 def _head(name: str) -> Head:
-    if name in POOLED:
-        return Head(name, *POOLED[name], numeric=True)
+    if name in POOLED_HEADS:
+        return Head(name, *POOLED_HEADS[name], numeric=True)
     label, description = heading(name), COLUMNS[name].description
     if name == "ci_low":
         label, description = (
             "95 % interval",
             "95 % interval of delta over images, of this row alone",
         )
-    return Head(name, label, description, name not in TEXT)
+    return Head(name, label, description, not _is_text(name))
+
+
+def _is_text(name: str) -> bool:
+    return name in COLUMNS and COLUMNS[name].kind == "text"
 
 
 def _fact(rows: pd.DataFrame, name: str) -> Fact:

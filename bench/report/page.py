@@ -29,6 +29,7 @@ from bench.report.summary import Summary, summarize_folder
 from bench.report.verdicts import NO_CLAIMS, ClaimsRecord, percent, read_record
 from bench.report.wording import plural, signed
 from bench.results.error_analysis import LossStore
+from bench.results.folder import SweepFolder
 from bench.results.histograms import HistogramStore
 from bench.results.row import COLUMNS
 from bench.results.table import read_table
@@ -63,7 +64,7 @@ def write_report(folder: Path) -> Path:
     claims; it does without them.
     Returns the page's path; raises DataError when there is no table to draw from.
     """
-    table = _read(folder)
+    table, paths = _read(folder), SweepFolder(folder)
     reasons = draw_reasons(table, HistogramStore(folder))
     summary, kept = summarize_folder(table, folder), LossStore(folder)
     losses = find_losses(table, summary, kept)
@@ -71,10 +72,10 @@ def write_report(folder: Path) -> Path:
         table, summary, draw_charts(table), reasons, read_record(folder), losses,
         encode_pictures(losses, kept),
     )  # fmt: skip
-    write_atomically(folder / "report.html", render_html(report).encode())
-    write_atomically(folder / "report.md", render_markdown(report).encode())
-    write_png((*report.charts, *report.reasons), folder / "figures")
-    return folder / "report.html"
+    write_atomically(paths.report_html, render_html(report).encode())
+    write_atomically(paths.report_markdown, render_markdown(report).encode())
+    write_png((*report.charts, *report.reasons), paths.figures)
+    return paths.report_html
 
 
 def render_html(report: Report) -> str:
@@ -102,7 +103,7 @@ def render_markdown(report: Report) -> str:
 def _read(folder: Path) -> pd.DataFrame:
     table = read_table(folder)
     if table.empty:
-        raise DataError(f"{folder / 'table.csv'} has no rows", "Run the sweep first")
+        raise DataError(f"{SweepFolder(folder).table_csv} has no rows", "Run the sweep first")
     return table
 
 

@@ -6,6 +6,7 @@ A configuration is all that was asked but the calibration seed: one run for each
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pandas as pd
 
@@ -13,6 +14,8 @@ from bench.claims.judgements import Difference as MeanDifference
 from bench.claims.judgements import Judgements, Record, records_of
 from bench.report.seeds import SeedSpread, seed_spread
 from bench.report.wording import SAME_SPEED, interval, known, plural
+from bench.results.folder import SweepFolder
+from bench.results.row import columns_with
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,8 @@ class Result(Difference):
     """
 
     run_key: str
-    rule: str
-    setting: str
+    calibrator_label: str
+    plan_label: str
     size: int
     fp32: float | None
     int8: float | None
@@ -95,7 +98,8 @@ class Result(Difference):
 
     @property
     def name(self) -> str:
-        return f"{self.rule}, {plural(self.size, 'calibration image')}, plan {self.setting}"
+        images = plural(self.size, "calibration image")
+        return f"{self.calibrator_label}, {images}, plan {self.plan_label}"
 
     @property
     def relative(self) -> float | None:
@@ -132,10 +136,7 @@ class Result(Difference):
         return self.ci_high is not None and self.ci_high < 0
 
 
-CONFIGURATION = (
-    "rule", "setting", "calibration_size", "model_sha256", "dataset_fingerprint", "n_images",
-    "engine_version", "threads",
-)  # fmt: skip
+CONFIGURATION = ("calibrator_label", "plan_label", "calibration_size", *columns_with("condition"))
 """Rows that agree in these differ in their calibration seed alone."""
 
 
@@ -155,8 +156,8 @@ def _read_result(rows: pd.DataFrame, judgements: Judgements) -> Result:
     interval = exact.uncertainty.interval(exact.value)
     return Result(
         run_key=str(row["run_key"]),
-        rule=str(row["rule"]),
-        setting=str(row["setting"]),
+        calibrator_label=str(row["calibrator_label"]),
+        plan_label=str(row["plan_label"]),
         size=int(row["calibration_size"]),
         fp32=known(row["fp32"]),
         int8=float(rows["int8"].mean()),
@@ -197,7 +198,7 @@ def _kernels(row: pd.Series) -> Kernels | None:
 
 def _files(row: pd.Series) -> tuple[str, ...]:
     """What the sweep's folder keeps of a run; an older one has no ranges, or no layers."""
-    ranges = ["ranges"] * bool(row["statistics_key"])
-    layers = ["layers"] * (known(row["int8_unmet"]) is not None)
-    folders = ["rows", *ranges, *layers]
-    return tuple(f"{folder}/{row['run_key']}.json" for folder in folders)
+    folder, key = SweepFolder(Path()), str(row["run_key"])
+    ranges = [folder.ranges(key)] * bool(row["statistics_key"])
+    layers = [folder.layers(key)] * (known(row["planned_layers_in_float"]) is not None)
+    return tuple(path.as_posix() for path in (folder.row(key), *ranges, *layers))

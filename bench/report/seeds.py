@@ -11,7 +11,7 @@ from bench.report.wording import plural, signed
 
 @dataclass(frozen=True)
 class SeedSpread:
-    """What the same rule, setting and size gave with ``count`` calibration sets."""
+    """What the same configuration gave with ``count`` calibration sets."""
 
     count: int
     int8_low: float

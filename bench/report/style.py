@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 
-from bench.report.wording import rule_order
+from bench.report.wording import calibrator_order
 
 INK = "#24292f"
 """Text, axes and grid (paler by alpha). The page replaces it by ``currentColor``."""
@@ -63,28 +63,29 @@ STAGES = {
 }
 
 
-def rule_colours(rules: Iterable[str]) -> dict[str, str]:
+def calibrator_colours(calibrators: Iterable[str]) -> dict[str, str]:
     """A colour for each calibrator: its own always, and a tint for each of its parameters."""
-    ordered = sorted(set(rules), key=rule_order)
-    names = list(dict.fromkeys(rule.partition(" ")[0] for rule in ordered))
+    ordered = sorted(set(calibrators), key=calibrator_order)
+    names = list(dict.fromkeys(calibrator.partition(" ")[0] for calibrator in ordered))
     free = [colour for colour in HOUSE.values() if colour not in {HOUSE.get(n) for n in names}]
     palette = free or list(HOUSE.values())
     strangers = [name for name in names if name not in HOUSE]
     base = HOUSE | {name: palette[i % len(palette)] for i, name in enumerate(strangers)}
     colours = {}
     for name in names:
-        own = [rule for rule in ordered if rule.partition(" ")[0] == name]
-        for i, rule in enumerate(own):
+        own = [calibrator for calibrator in ordered if calibrator.partition(" ")[0] == name]
+        for i, calibrator in enumerate(own):
             # From a pale tint to a deeper shade, neither lost on white nor on black paper.
             shift = 0.0 if len(own) == 1 else 0.55 - 0.75 * i / (len(own) - 1)
-            colours[rule] = _mix(base[name], "white" if shift > 0 else "black", abs(shift))
+            colours[calibrator] = _mix(base[name], "white" if shift > 0 else "black", abs(shift))
     return colours
 
 
-def rule_markers(rules: Iterable[str]) -> dict[str, str]:
+def calibrator_markers(calibrators: Iterable[str]) -> dict[str, str]:
     """A marker for each calibrator, so that colour is never the only difference."""
     return {
-        rule: MARKERS[i % len(MARKERS)] for i, rule in enumerate(sorted(set(rules), key=rule_order))
+        calibrator: MARKERS[i % len(MARKERS)]
+        for i, calibrator in enumerate(sorted(set(calibrators), key=calibrator_order))
     }
 
 

@@ -23,37 +23,22 @@ from bench.report.choice import Choice, Standing, choose
 from bench.report.result import Result, read_results
 from bench.report.wording import (
     GROUP,
+    calibrator_order,
     known,
     measured,
     plain,
     plural,
-    rule_order,
     tidy,
 )
+from bench.results.row import COLUMNS, columns_with
 from bench.results.settings import Settings, read_settings
-
-EFFECT_AXES = {
-    "rule": "calibrator",
-    "calibration_size": "calibration size",
-    "calibration_seed": "calibration seed",
-    "calibration_preprocess": "fitting of calibration images",
-    "calibration_pad": "padding of calibration images",
-    "calibration_strategy": "order of calibration images",
-    "input_range": "input range",
-    "plan": "plan",
-    "placement": "placement",
-    "scheme": "scheme",
-    "weight_scales": "scales of weights",
-    "batch_size": "batch size",
-    "engine_options": "engine options",
-}
 
 
 @dataclass(frozen=True)
 class CalibratorRange:
     """One calibrator: its best configuration, and its best on the plan that suits it least."""
 
-    rule: str
+    calibrator_label: str
     best: Result
     worst_plan: Result
 
@@ -103,8 +88,8 @@ class Answer:
         return self.choice.standings[result.run_key].tied
 
     @property
-    def rule(self) -> str:
-        return self.choice.rule
+    def reason(self) -> str:
+        return self.choice.reason
 
     @property
     def fits(self) -> bool:
@@ -163,7 +148,7 @@ class Answer:
         advice = f" To try: {'; '.join(self.advice)}." if self.advice else ""
         return (
             f"{self.group}, {self.headline} "
-            f"(95 % interval {best.interval}{share}){spread}{speed}.{budget}{advice} {self.rule} "
+            f"(95 % interval {best.interval}{share}){spread}{speed}.{budget}{advice} {self.reason} "
             f"{self.scope}{self.half}{self.by_kernels}"
         )
 
@@ -284,7 +269,11 @@ def _answer(rows: pd.DataFrame, judgements: Judgements, settings: Settings) -> A
     best = choice.best
     others = sorted((r for r in results if r.run_key != best.run_key), key=lambda r: -r.delta)
     # Another size of the winner is hardly a rival: the runner-up is another calibrator or plan.
-    rivals = [r for r in others if (r.rule, r.setting) != (best.rule, best.setting)] or others
+    rivals = [
+        r
+        for r in others
+        if (r.calibrator_label, r.plan_label) != (best.calibrator_label, best.plan_label)
+    ] or others
     first = rows.iloc[0]
     images = known(rows["n_images"].min())
     return Answer(
@@ -317,14 +306,14 @@ def _few_images(rows: pd.DataFrame) -> str:
 
 def _calibrators(results: list[Result]) -> tuple[CalibratorRange, ...]:
     ranges = []
-    for rule in sorted({r.rule for r in results}, key=rule_order):
-        of_rule = [r for r in results if r.rule == rule]
+    for label in sorted({r.calibrator_label for r in results}, key=calibrator_order):
+        of_calibrator = [r for r in results if r.calibrator_label == label]
         per_plan = [
-            max((r for r in of_rule if r.setting == setting), key=lambda r: r.delta)
-            for setting in dict.fromkeys(r.setting for r in of_rule)
+            max((r for r in of_calibrator if r.plan_label == plan), key=lambda r: r.delta)
+            for plan in dict.fromkeys(r.plan_label for r in of_calibrator)
         ]
         low, high = (pick(per_plan, key=lambda r: r.delta) for pick in (min, max))
-        ranges.append(CalibratorRange(rule, best=high, worst_plan=low))
+        ranges.append(CalibratorRange(label, best=high, worst_plan=low))
     return tuple(sorted(ranges, key=lambda r: -r.best.delta))
 
 
@@ -332,7 +321,12 @@ def _effects(rows: pd.DataFrame) -> tuple[AxisEffect, ...]:
     """How far the mean moves along each axis, over what was measured with every value of it: other
     configurations would compare unlike with unlike."""
     rows = rows.assign(all=0)
-    axes = [axis for axis in EFFECT_AXES if rows[axis].nunique() > 1]
+    # A calibrator with other parameters is another one.
+    shown = {
+        "calibrator_label" if name == "calibrator" else name: name
+        for name in columns_with("effect")
+    }
+    axes = [axis for axis in shown if rows[axis].nunique() > 1]
     effects = []
     for column in axes:
         others = [axis for axis in axes if axis != column]
@@ -341,5 +335,5 @@ def _effects(rows: pd.DataFrame) -> tuple[AxisEffect, ...]:
         if len(blocks):
             spread = float(means.iloc[-1] - means.iloc[0])
             best, worst = plain(means.index[-1]), plain(means.index[0])
-            effects.append(AxisEffect(EFFECT_AXES[column], spread, best, worst))
+            effects.append(AxisEffect(COLUMNS[shown[column]].phrase, spread, best, worst))
     return tuple(sorted(effects, key=lambda effect: -effect.spread))

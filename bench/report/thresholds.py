@@ -1,6 +1,6 @@
 """What the calibrators of one group made of one calibration set: the data of the threshold charts.
 
-One set of images and one plan are enough to see how the rules differ: those at the largest
+One set of images and one plan are enough to see how the calibrators differ: those at the largest
 calibration size, on the plan that quantizes most tensors.
 """
 
@@ -20,28 +20,28 @@ TELLING = 6
 
 @dataclass(frozen=True, eq=False)
 class Thresholds:
-    """The thresholds of each rule on the tensors of one calibration set.
+    """The thresholds of each calibrator on the tensors of one calibration set.
 
     ``tensors`` are in network order, the network's input first if it is quantized at all. ``amax``
-    gives each rule's threshold by tensor; what the plan keeps in float has none.
+    gives each calibrator's threshold by tensor; what the plan keeps in float has none.
     """
 
-    setting: str
+    plan_label: str
     size: int
     tensors: Mapping[str, TensorHistogram]
     amax: Mapping[str, Mapping[str, float]]
 
     def of(self, tensor: str) -> dict[str, float]:
-        """Rule -> threshold, of the rules that have one for this tensor."""
-        return {rule: own[tensor] for rule, own in self.amax.items() if tensor in own}
+        """Calibrator -> threshold, of those that have one for this tensor."""
+        return {label: own[tensor] for label, own in self.amax.items() if tensor in own}
 
-    def share(self, rule: str, tensor: str) -> float:
+    def share(self, calibrator: str, tensor: str) -> float:
         """Threshold / observed maximum; NaN where there is no threshold, or all was zero."""
         seen = self.tensors[tensor].amax
-        return self.amax[rule].get(tensor, math.nan) / seen if seen else math.nan
+        return self.amax[calibrator].get(tensor, math.nan) / seen if seen else math.nan
 
     def highest_share(self, tensor: str) -> float:
-        """Of any rule that has a threshold for this tensor."""
+        """Of any calibrator that has a threshold for this tensor."""
         return max(self.of(tensor).values()) / self.tensors[tensor].amax
 
     @property
@@ -56,7 +56,7 @@ class Thresholds:
 
     @property
     def telling(self) -> list[str]:
-        """The input, and the tensors on which the rules disagree most; in network order."""
+        """The input, and the tensors on which the calibrators disagree most; in network order."""
         first, rest = self.quantized[:1], self.quantized[1:]
         # Where tensors share one range, one of them tells it for all.
         alike = {tuple(self.of(name).values()): name for name in reversed(rest)}
@@ -67,8 +67,8 @@ class Thresholds:
 def find_thresholds(rows: pd.DataFrame, store: HistogramStore) -> Thresholds | None:
     """Those of one group's tidy, measured rows; None where no file tells them.
 
-    Of plans that quantize as many tensors, the one that most rules ran on is taken, and calibrated
-    rather than declared ranges of the input, whose share says nothing about a calibrator.
+    Of plans that quantize as many tensors, the one that most calibrators ran on is taken, and
+    calibrated rather than declared ranges of the input, whose share says nothing of a calibrator.
     """
     pairs = zip(rows["run_key"], rows["statistics_key"], strict=True)
     kept = rows[[store.has(run, statistics) for run, statistics in pairs]]
@@ -79,15 +79,22 @@ def find_thresholds(rows: pd.DataFrame, store: HistogramStore) -> Thresholds | N
 
     def weight(own: pd.DataFrame) -> tuple[int, int, bool]:
         tensors = max(len(ranges[key]) for key in own["run_key"])
-        return tensors, own["rule"].nunique(), bool((own["input_range"] == "calibrated").all())
+        return (
+            tensors,
+            own["calibrator_label"].nunique(),
+            bool((own["input_range"] == "calibrated").all()),
+        )
 
     first = max(
-        (own for _, own in kept.groupby(["statistics_key", "setting"], sort=False)), key=weight
+        (own for _, own in kept.groupby(["statistics_key", "plan_label"], sort=False)), key=weight
     )
     row = first.iloc[0]
     return Thresholds(
-        setting=str(row["setting"]),
+        plan_label=str(row["plan_label"]),
         size=int(row["calibration_size"]),
         tensors=store.histograms(str(row["statistics_key"])),
-        amax={rule: ranges[key] for rule, key in zip(first["rule"], first["run_key"], strict=True)},
+        amax={
+            label: ranges[key]
+            for label, key in zip(first["calibrator_label"], first["run_key"], strict=True)
+        },
     )

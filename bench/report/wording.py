@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections import Counter
 from numbers import Real
@@ -10,23 +9,14 @@ from numbers import Real
 import pandas as pd
 
 from bench.claims.judgements import records_of
-from bench.claims.select import typed
-from bench.results.row import COLUMNS, Row
+from bench.results.options import read_options
+from bench.results.row import COLUMNS, columns_with
 
-GROUP = ("model", "dataset", "engine")
+GROUP = columns_with("group")
 """Only rows of one group are compared with each other."""
 
-TEXT = frozenset(
-    f.name for f in dataclasses.fields(Row) if "str" in str(f.type) or "Literal" in str(f.type)
-)
-WHOLE = frozenset(f.name for f in dataclasses.fields(Row) if "int" in str(f.type).split())
-
-GRAPH = (
-    "model_sha256", "plan", "placement", "scheme", "weight_scales", "batch_size", "threads",
-    "engine_version", "engine_options", "engine_bytes", "hardware", "device", "latency_note",
-)  # fmt: skip
-"""Rows that agree in these run the same layers, whatever calibrated them: only the scales differ.
-So their latencies measure one speed."""
+LABELLED = tuple(name for name in columns_with("axis") if COLUMNS[name].label)
+"""Axes that a configuration's name tells when they vary, beside calibrator, size and plan."""
 
 SAME_SPEED = 1.05
 """Medians of the same model timed twice differ by about this; less is no reason to choose."""
@@ -36,39 +26,13 @@ MISSING = "\N{EN DASH}"
 
 TIMED = ("int8", "fp32", "fp16", "baseline")
 
-FURTHER = {
-    "placement": "{} placement",
-    "scheme": "{}",
-    "weight_scales": "weights {}",
-    "input_range": "{} input range",
-    "calibration_fingerprint": "calibration images {}",
-    "calibration_preprocess": "calibration fit {}",
-    "calibration_pad": "calibration padding {}",
-    "calibration_strategy": "calibration order {}",
-    "batch_size": "batch {}",
-    "compute_capability": "for {}",
-    "engine_options": "{}",
-}
-"""Axes beside calibrator, size, seed and plan, and how a row's name tells them when they vary."""
-
-ORDINARY = {
-    "placement": "explicit",
-    "scheme": "symmetric",
-    "weight_scales": "per_channel max",
-    "input_range": "calibrated",
-    "calibration_preprocess": "same",
-    "calibration_pad": "same",
-    "calibration_strategy": "random",
-}
-"""What goes without saying."""
-
 
 def tidy(table: pd.DataFrame) -> pd.DataFrame:
     """The table with settled types, whether it came from a CSV file or from rows, and two names.
 
-    ``rule`` is the calibrator with its parameters where the table has several (and always with a
-    percentile's), ``setting`` the plan with whatever else was swept, so that two rows of a group
-    differ in rule, setting, size or seed.
+    ``calibrator_label`` is the calibrator with its parameters where the table has several (and
+    always with a percentile's), ``plan_label`` the plan with whatever else was swept, so that two
+    rows of a group differ in one of these, size or seed.
     """
     table = table.reset_index(drop=True)
     tidied = pd.DataFrame({name: _settled(name, table[name]) for name in COLUMNS})
@@ -76,19 +40,21 @@ def tidy(table: pd.DataFrame) -> pd.DataFrame:
     told = (variants > 1) | (tidied["calibrator"] == "percentile")
     params = tidied["calibrator_params"].where(told, "")
     pairs = zip(tidied["calibrator"], params, strict=True)
-    tidied["rule"] = [rule_name(calibrator, params) for calibrator, params in pairs]
+    tidied["calibrator_label"] = [
+        calibrator_label(calibrator, params) for calibrator, params in pairs
+    ]
     tidied = _drift_free(tidied)
-    further = [name for name in FURTHER if tidied[name].nunique() > 1]
+    further = [name for name in LABELLED if tidied[name].nunique() > 1]
     image_names = _calibration_images(tidied)
-    tidied["setting"] = [
+    tidied["plan_label"] = [
         ", ".join(
             [
                 str(row["plan"]),
                 *(
-                    FURTHER[name].format(text)
+                    COLUMNS[name].label.format(text)
                     for name in further
                     if (text := image_names.get(plain(row[name]), plain(row[name])))
-                    not in ("", ORDINARY.get(name))
+                    not in ("", COLUMNS[name].ordinary)
                 ),
             ]
         )
@@ -98,22 +64,18 @@ def tidy(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _calibration_images(tidied: pd.DataFrame) -> dict[str, str]:
-    """Fingerprint -> what a reader calls these calibration images: the options that were typed for
-    them, nothing where none was, and their number in the table where that is not enough."""
+    """Fingerprint -> what a reader calls these calibration images: the options of their dataset,
+    nothing where none is set, and their number in the table where that is not enough."""
     firsts = tidied.drop_duplicates("calibration_fingerprint")
     options = {
-        str(row["calibration_fingerprint"]): {
-            key.removeprefix("dataset."): value
-            for key, value in typed(row).items()
-            if key.startswith("dataset.") and value != "null"
-        }
+        str(row["calibration_fingerprint"]): read_options(str(row["dataset_options"]))
         for row in records_of(firsts)
     }
-    keys = dict.fromkeys(key for typed_ in options.values() for key in typed_)
-    varied = [key for key in keys if len({typed_.get(key) for typed_ in options.values()}) > 1]
+    keys = dict.fromkeys(key for own in options.values() for key in own)
+    varied = [key for key in keys if len({own.get(key) for own in options.values()}) > 1]
     names = {
-        fingerprint: ", ".join(f"{key}={typed_[key]}" for key in varied if key in typed_)
-        for fingerprint, typed_ in options.items()
+        fingerprint: ", ".join(f"{key}={own[key]}" for key in varied if key in own)
+        for fingerprint, own in options.items()
     }
     count = Counter(names.values())
     return {
@@ -123,7 +85,7 @@ def _calibration_images(tidied: pd.DataFrame) -> dict[str, str]:
 
 
 def _settled(name: str, values: pd.Series) -> pd.Series:
-    if name in TEXT:
+    if COLUMNS[name].kind == "text":
         return values.fillna("").astype(str)
     return pd.to_numeric(values, errors="coerce")
 
@@ -157,7 +119,7 @@ def _drift_free(tidied: pd.DataFrame) -> pd.DataFrame:
     typical = timed.groupby(list(GROUP))["fp32_ms"].transform("median")
     drift = (typical / timed["fp32_ms"]).fillna(1.0)
     scaled = timed.assign(**{f"{name}_ms": timed[f"{name}_ms"] * drift for name in TIMED})
-    graphs = scaled.groupby([*GROUP, *GRAPH], dropna=False)
+    graphs = scaled.groupby([*GROUP, *columns_with("graph")], dropna=False)
     return scaled.assign(
         int8_ms=graphs["int8_ms"].transform("median"),
         int8_speedup=graphs["speedup"].transform("median"),
@@ -165,18 +127,18 @@ def _drift_free(tidied: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def rule_name(calibrator: str, params: str) -> str:
-    """The calibrator's name, with the parameters that make it another rule.
+def calibrator_label(calibrator: str, params: str) -> str:
+    """The calibrator's name, with the parameters that make it another one.
 
-    >>> rule_name("percentile", "percentile=99.99"), rule_name("mse", "")
+    >>> calibrator_label("percentile", "percentile=99.99"), calibrator_label("mse", "")
     ('percentile 99.99', 'mse')
     """
     return f"{calibrator} {params.removeprefix(calibrator + '=')}".strip()
 
 
-def rule_order(rule: str) -> tuple[str, float, str]:
+def calibrator_order(label: str) -> tuple[str, float, str]:
     """Sort key: by name, then by the number in the parameters (99.9 before 99.99)."""
-    name, _, params = rule.partition(" ")
+    name, _, params = label.partition(" ")
     try:
         return name, float(params), params
     except ValueError:
@@ -218,18 +180,18 @@ def plural(count: int, noun: str, several: str = "") -> str:
 
 def cell(name: str, value: object) -> str:
     """One value of column ``name``, as a reader wants it: rounded to what can matter."""
-    number = known(value)
-    if name in TEXT:
+    column, number = COLUMNS[name], known(value)
+    if column.kind == "text":
         return str(value)
     if number is None:
         return MISSING
-    if name.endswith(("delta", "ci_low", "ci_high")):
+    if column.format == "difference":
         return signed(number, 4)
-    if name.endswith("_share"):
+    if column.format == "share":
         return f"{100 * number:.1f} %"
-    if name in WHOLE or (number == int(number) and not COLUMNS[name].better):
-        return f"{number:,.0f}" if COLUMNS[name].unit == "B" else f"{number:.0f}"
-    match COLUMNS[name].unit:
+    if column.kind == "whole" or (number == int(number) and not column.better):
+        return f"{number:,.0f}" if column.unit == "B" else f"{number:.0f}"
+    match column.unit:
         case "":
             return f"{number:.4f}"
         case "B" | "MB":
@@ -240,39 +202,6 @@ def cell(name: str, value: object) -> str:
 
 
 def heading(name: str) -> str:
-    """A column's name as a table head: the CSV's own name, readable, with its unit."""
-    unit = COLUMNS[name].unit
-    words = HEADINGS.get(name, name.replace("_", " "))
+    """What stands over a column in a table, with its unit."""
+    unit, words = COLUMNS[name].unit, COLUMNS[name].heading
     return f"{words} ({unit})" if unit and unit not in words.split() else words
-
-
-HEADINGS = {
-    "calibrator_params": "parameters",
-    "calibration_size": "size",
-    "calibration_seed": "seed",
-    "calibration_preprocess": "fitted",
-    "calibration_pad": "padded",
-    "calibration_strategy": "order",
-    "fp32": "FP32",
-    "int8": "INT8",
-    "fp16": "FP16",
-    "kernels_int8": "INT8 kernels here",
-    "ci_low": "95 % low",
-    "ci_high": "95 % high",
-    "n_images": "validated on",
-    "int8_latency_p50_ms": "INT8 latency of this run",
-    "speedup": "speedup of this run",
-    "fp32_latency_p50_ms": "FP32 latency",
-    "fp16_latency_p50_ms": "FP16 latency",
-    "speedup_fp16": "speedup over FP16",
-    "baseline_latency_p50_ms": "ONNX FP32 latency",
-    "int8_mac_share": "INT8 MACs",
-    "sqnr_db": "SQNR",
-    "sqnr_boxes_db": "SQNR of boxes",
-    "sqnr_scores_db": "SQNR of scores",
-    "built_engine_bytes": "INT8 engine",
-    "fp32_engine_bytes": "FP32 engine",
-    "fp16_engine_bytes": "FP16 engine",
-    "built_engine_s": "built in",
-    "planned_mac_share": "planned INT8 MACs",
-}

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from bench.cache import write_atomically
 from bench.errors import DataError
+from bench.results.folder import SweepFolder
 
 Kind = Literal["right", "wrong", "missed"]
 """A detection that is right or wrong, an object that none found."""
@@ -99,10 +100,10 @@ class LossStore:
     folder: Path
 
     def path(self, run_key: str) -> Path:
-        return self.folder / "losses" / f"{run_key}.json"
+        return SweepFolder(self.folder).losses(run_key)
 
     def picture_path(self, name: str) -> Path:
-        return self.folder / "pictures" / f"{name}.jpg"
+        return SweepFolder(self.folder).picture(name)
 
     def has(self, run_key: str) -> bool:
         """Whether a run kept them: those from before this file have none."""

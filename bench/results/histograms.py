@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from bench.cache import write_atomically, write_with
 from bench.errors import DataError
+from bench.results.folder import SweepFolder
 
 _MEND = "Delete it; what is drawn from it is then left out"
 
@@ -54,10 +55,10 @@ class HistogramStore:
     folder: Path
 
     def histograms_path(self, statistics_key: str) -> Path:
-        return self.folder / "histograms" / f"{statistics_key}.npz"
+        return SweepFolder(self.folder).histograms(statistics_key)
 
     def ranges_path(self, run_key: str) -> Path:
-        return self.folder / "ranges" / f"{run_key}.json"
+        return SweepFolder(self.folder).ranges(run_key)
 
     def has(self, run_key: str, statistics_key: str) -> bool:
         """Whether a run's thresholds can be drawn; an old row names no histograms."""
@@ -81,7 +82,7 @@ class HistogramStore:
 
     def add_cache(self, run_key: str, cache: bytes) -> None:
         """Keep the calibration cache that TensorRT wrote for a run, as it wrote it."""
-        write_atomically(self.ranges_path(run_key).with_suffix(".cache"), cache)
+        write_atomically(SweepFolder(self.folder).calibration_cache(run_key), cache)
 
     def histograms(self, statistics_key: str) -> dict[str, TensorHistogram]:
         """By tensor, in the order in which they were added; DataError for a file of none."""

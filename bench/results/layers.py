@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.cache import write_atomically
 from bench.model.graph import Graph
+from bench.results.folder import SweepFolder
 
 
 def keep_layers(folder: Path, run_key: str, graph: Graph, planned: Set[str], ran: Set[str]) -> None:
@@ -22,5 +23,6 @@ def keep_layers(folder: Path, run_key: str, graph: Graph, planned: Set[str], ran
         }
         for name in graph.compute
     }
-    path = folder / "layers" / f"{run_key}.json"
-    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+    write_atomically(
+        SweepFolder(folder).layers(run_key), (json.dumps(content, indent=1) + "\n").encode()
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.cache import write_atomically
 from bench.errors import ConfigError, DataError
+from bench.results.folder import SweepFolder
 
 LEAST_MARGIN = 0.005
 MARGIN_SHARE = 0.01
@@ -55,13 +56,13 @@ def read_share(option: str, text: object) -> float | None:
 
 
 def write_settings(folder: Path, settings: Settings) -> None:
-    write_atomically(folder / "report.json", json.dumps(asdict(settings)).encode())
+    write_atomically(SweepFolder(folder).settings, json.dumps(asdict(settings)).encode())
 
 
 def read_settings(folder: Path) -> Settings:
     """What the folder's sweep was run with, the default where it holds none; DataError for a file
     of something else."""
-    path = folder / "report.json"
+    path = SweepFolder(folder).settings
     if not path.is_file():
         return Settings()
     try:

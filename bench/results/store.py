@@ -13,6 +13,7 @@ from statistics import stdev
 
 from bench.cache import write_atomically
 from bench.errors import DataError
+from bench.results.folder import SweepFolder
 from bench.results.row import Row
 
 
@@ -20,14 +21,14 @@ from bench.results.row import Row
 class RowStore:
     """The rows of one sweep under ``folder/rows``.
 
-    A file holds the row and the raw values behind its medians, so that a figure can be redrawn or
-    doubted later. Killing a sweep loses at most the run in flight.
+    A file holds the row and the raw values behind its medians, so that a number can be drawn
+    again or doubted later. Killing a sweep loses at most the run in flight.
     """
 
     folder: Path
 
     def path(self, key: str) -> Path:
-        return self.folder / "rows" / f"{key}.json"
+        return SweepFolder(self.folder).row(key)
 
     def settled(self, key: str) -> bool:
         """Whether the run needs no other try: what was skipped may go better another time.
@@ -43,8 +44,9 @@ class RowStore:
 
     def rows(self) -> list[Row]:
         """Every finished run, in the order of its start; raises DataError for a file of no row."""
-        rows = [self._read(path) for path in sorted((self.folder / "rows").glob("*.json"))]
-        rounded = {path.stem: path for path in (self.folder / "rounding").glob("*.json")}
+        folder = SweepFolder(self.folder)
+        rows = [self._read(path) for path in sorted(folder.rows.glob("*.json"))]
+        rounded = {path.stem: path for path in folder.roundings.glob("*.json")}
         rows = [
             replace(row, rounding_sd=_spread(rounded[row.run_key]))
             if row.run_key in rounded
@@ -61,7 +63,7 @@ class RowStore:
         write_atomically(self._rounding_path(key), json.dumps({"values": list(values)}).encode())
 
     def _rounding_path(self, key: str) -> Path:
-        return self.folder / "rounding" / f"{key}.json"
+        return SweepFolder(self.folder).rounding(key)
 
     @staticmethod
     def _read(path: Path) -> Row:

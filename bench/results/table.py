@@ -11,15 +11,9 @@ import pandas as pd
 
 from bench.cache import write_atomically
 from bench.errors import DataError
+from bench.results.folder import SweepFolder
+from bench.results.history import older_names, upgrade_table
 from bench.results.row import COLUMNS, Row
-
-AXES = (
-    "model", "dataset", "calibrator", "calibrator_params", "calibration_size", "calibration_seed",
-    "calibration_fingerprint", "calibration_preprocess", "calibration_pad", "calibration_strategy",
-    "input_range", "plan", "placement", "scheme", "weight_scales", "engine", "engine_options",
-    "compute_capability", "batch_size",
-)  # fmt: skip
-"""The columns that say what was asked; all others say what was found."""
 
 
 def make_table(rows: Sequence[Row]) -> pd.DataFrame:
@@ -30,33 +24,42 @@ def make_table(rows: Sequence[Row]) -> pd.DataFrame:
 
 def write_table(table: pd.DataFrame, folder: Path) -> None:
     """Write ``table.csv`` and ``table.parquet`` under ``folder``."""
-    write_atomically(folder / "table.csv", table.to_csv(index=False).encode())
+    write_atomically(SweepFolder(folder).table_csv, table.to_csv(index=False).encode())
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
-    write_atomically(folder / "table.parquet", buffer.getvalue())
+    write_atomically(SweepFolder(folder).table_parquet, buffer.getvalue())
 
 
 def read_table(folder: Path) -> pd.DataFrame:
-    """Read ``folder/table.csv``; raises DataError if it is missing or not such a table."""
-    path = folder / "table.csv"
+    """Read ``folder/table.csv``, also of an older schema.
+
+    Raises DataError if it is missing or not such a table.
+    """
+    path = SweepFolder(folder).table_csv
     if not path.is_file():
         raise DataError(f"{path} does not exist", "Run a sweep first, or name its folder")
-    text = [name for name, kind in _TEXT_COLUMNS.items() if kind]
+    text = [name for name, column in COLUMNS.items() if column.kind == "text"]
     try:
         table = pd.read_csv(
             path,
-            dtype=dict.fromkeys(text, "str"),
+            dtype={old: "str" for name in text for old in older_names(name)},
             keep_default_na=False,
             na_values=[""],
             float_precision="round_trip",
         )
     except ValueError as error:  # what pandas raises for a file that is no CSV
         raise DataError(f"{path} is no table ({error})", "Run the sweep again") from error
+    try:
+        table = upgrade_table(table)
+    except ValueError as error:
+        raise DataError(
+            f"{path} cannot be read ({error})", "Use the version that wrote it"
+        ) from error
     missing = [name for name in COLUMNS if name not in table]
-    if any(name not in _DEFAULTS for name in missing):
+    if any(COLUMNS[name].required for name in missing):
         raise DataError(f"{path} lacks the columns {', '.join(missing)}", "Run the sweep again")
     # A sweep from before a column was added is read as its rows are: with the column's default.
-    table = table.assign(**{name: _DEFAULTS[name] for name in missing})
+    table = table.assign(**{name: COLUMNS[name].default for name in missing})
     table[text] = table[text].fillna("")
     return _doubt_saturated(table)
 
@@ -76,9 +79,3 @@ def _doubt_saturated(table: pd.DataFrame) -> pd.DataFrame:
         "again"
     )
     return table
-
-
-_TEXT_COLUMNS = {f.name: "str" in str(f.type) or "Literal" in str(f.type)
-                 for f in dataclasses.fields(Row)}  # fmt: skip
-_DEFAULTS = {f.name: f.default for f in dataclasses.fields(Row)
-             if f.default is not dataclasses.MISSING}  # fmt: skip

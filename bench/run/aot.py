@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass, field
 
 import onnx
 
@@ -15,39 +15,60 @@ from bench.run.measure import fp32_model
 from bench.run.spec import Run
 from bench.timing import stopwatch
 
-TOLD_WARNINGS = 3
+
+@dataclass(frozen=True)
+class BuiltEngine:
+    """Size in bytes of an engine, and the seconds that building it took."""
+
+    size: int
+    seconds: float
 
 
-def build_ahead(run: Run, builder: Builder, qdq: onnx.ModelProto) -> dict[str, Any]:
-    """The row's columns about the engine of ``qdq`` and, to compare with, the float network's.
+@dataclass(frozen=True)
+class AheadOfTime:
+    """The engine of a Q/DQ file and, to compare with, those of the float network in ``fp32`` and
+    ``fp16``, as far as the builder takes these. ``warnings`` are on the Q/DQ file.
 
-    Of what the builder refuses in FP32 or FP16 the columns stay empty. Raises EngineError if it
-    refuses ``qdq``.
+    ``error`` says why there is nothing of it where the builder refused the Q/DQ file.
     """
+
+    int8: BuiltEngine | None = None
+    floats: Mapping[str, BuiltEngine] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    error: str = ""
+
+
+def build_ahead(run: Run, builder: Builder, qdq: onnx.ModelProto) -> AheadOfTime:
+    """Build from ``qdq`` and from the float network; EngineError if the builder refuses ``qdq``."""
     with stopwatch() as build:
         compiled = builder.compile_int8(qdq)
-    float_engines = run.shared.once(
+    floats = run.shared.once(
         "float engines",
-        (builder, run.model.network.sha256, run.protocol.batch_size),
+        (builder, run.model.network.sha256, run.measurement.batch_size),
         lambda: _float_engines(builder, fp32_model(run)),
     )
-    return {
-        "built_engine_bytes": len(compiled.content),
-        "built_engine_s": build.seconds,
-        **float_engines,
-        "builder_warnings": len(compiled.warnings),
-        "builder_said": "; ".join(compiled.warnings[:TOLD_WARNINGS]),
-    }
+    int8 = BuiltEngine(len(compiled.content), build.seconds)
+    return AheadOfTime(int8, floats, compiled.warnings)
 
 
-def _float_engines(builder: Builder, fp32: onnx.ModelProto) -> Mapping[str, Any]:
-    """The columns of the FP32 and FP16 engines; none of one that the builder refuses."""
-    found: dict[str, Any] = {}
+def build_beside(run: Run, qdq: onnx.ModelProto) -> AheadOfTime | None:
+    """What is built besides, if that was asked for: a refusal is told, as what was measured stands
+    without it."""
+    if run.also_build is None:
+        return None
+    try:
+        return build_ahead(run, run.also_build, qdq)
+    except EngineError as error:
+        return AheadOfTime(error=str(error))
+
+
+def _float_engines(builder: Builder, fp32: onnx.ModelProto) -> Mapping[str, BuiltEngine]:
+    """The FP32 and FP16 engines, but for one that the builder refuses."""
+    built: dict[str, BuiltEngine] = {}
     for name, convert in (("fp32", lambda model: model), ("fp16", to_half)):
         with suppress(EngineError):
             model = convert(fp32)
             with stopwatch() as build:
                 compiled = builder.compile(model)
-            found[f"{name}_engine_bytes"] = len(compiled.content)
-            found[f"{name}_engine_s"] = build.seconds
-    return found
+            built[name] = BuiltEngine(len(compiled.content), build.seconds)
+    return built

@@ -23,7 +23,7 @@ from bench.data.dataset import BoxTarget, Image
 from bench.evaluation.interval import over_images, rule_of_three
 from bench.evaluation.matches import MatchTable
 from bench.evaluation.mistakes import missed, mistakes_at, to_find, verdicts_of
-from bench.evaluation.operating_point import best_threshold, find_shift
+from bench.evaluation.operating_point import ThresholdShift, best_threshold, find_shift
 from bench.evaluation.task import ClassificationTask, DetectionTask, Score, Task
 from bench.model.detections import Detections
 from bench.results.error_analysis import (
@@ -51,22 +51,22 @@ class Judged:
 
 def keep_losses(
     run: Run, folder: Path, task: Task[Any], fp32: Judged, int8: Judged
-) -> dict[str, float]:
-    """Keep under ``folder`` where the run loses; returns the row's columns about thresholds."""
+) -> ThresholdShift | None:
+    """Store under ``folder`` where the run loses; returns how a detector's threshold shifts."""
     store = LossStore(folder)
-    columns: dict[str, float] = {}
+    shift = None
     if isinstance(task, DetectionTask):
-        losses, columns = _detection(run, store, task, fp32, int8)
+        losses, shift = _detection(run, store, task, fp32, int8)
     else:
         assert isinstance(task, ClassificationTask)
         losses = _classification(run, store, task, fp32, int8)
     store.add(run.key, losses)
-    return columns
+    return shift
 
 
 def _detection(
     run: Run, store: LossStore, task: DetectionTask, fp32: Judged, int8: Judged
-) -> tuple[Losses, dict[str, float]]:
+) -> tuple[Losses, ThresholdShift | None]:
     before, after = fp32.score.judged, int8.score.judged
     assert isinstance(before, MatchTable) and isinstance(after, MatchTable)
     sizes = tuple(
@@ -77,7 +77,7 @@ def _detection(
     classes = _classes(run, fp32.score, int8.score)
     threshold = best_threshold(before, np.ones(before.n_images, np.bool_))
     if threshold is None:  # FP32 finds nothing: there is no loss to show
-        return Losses("object", 0, 0, classes=classes, sizes=sizes), {}
+        return Losses("object", 0, 0, classes=classes, sizes=sizes), None
     more = mistakes_at(after, threshold) - mistakes_at(before, threshold)
     names = run.dataset.class_names
     examples = []
@@ -93,20 +93,7 @@ def _detection(
         "object", int((more > 0).sum()), int((more < 0).sum()), threshold, classes, sizes,
         tuple(examples),
     )  # fmt: skip
-    shift = find_shift(before, after)
-    if shift is None:
-        return losses, {}
-    return losses, {
-        "f1_threshold_fp32": shift.fp32,
-        "f1_threshold_int8": shift.int8,
-        "f1_fp32": shift.f1_fp32,
-        "f1_int8": shift.f1_int8,
-        "f1_int8_at_fp32_threshold": shift.f1_kept,
-        "f1_kept_ci_low": shift.low,
-        "f1_kept_ci_high": shift.high,
-        "f1_loss_ci_low": shift.loss_low,
-        "f1_loss_ci_high": shift.loss_high,
-    }
+    return losses, find_shift(before, after)
 
 
 def _classification(

@@ -60,7 +60,7 @@ def task_of(run: Run, fp32: Sequence[Any] = (), count: int | None = None) -> Tas
     if head.task == "detection":
         boxes = run.dataset.boxes
         if boxes is None:
-            return detection_agreement(head, fp32, n_classes, run.protocol.agreement_score)
+            return detection_agreement(head, fp32, n_classes, run.measurement.agreement_score)
         return DetectionTask(head, [boxes[index] for index in chosen], n_classes)
     labels = run.dataset.labels
     if labels is None:
@@ -81,7 +81,7 @@ def classes_evaluated(run: Run) -> int | None:
 
 def evaluate(run: Run, session: Session, images: PreparedImages) -> Evidence[Any]:
     """Predictions on all images, and the first images' raw outputs."""
-    task, size = task_of(run), run.protocol.batch_size
+    task, size = task_of(run), run.measurement.batch_size
     predictions: list[Any] = []
     kept: list[list[npt.NDArray[np.float32]]] = []
     for start, batch in _read_ahead(images, size):
@@ -128,7 +128,7 @@ def _reference_evidence(
     """What a float engine finds, and the file that stores it."""
     key = content_key(
         run.model.network.sha256, run.model.head, run.model.preprocess, images.key, engine.name,
-        engine.version, engine.options, precision, run.protocol.batch_size,
+        engine.version, engine.options, precision, run.measurement.batch_size,
         _CODE, environment.versions("numpy", "cv2", "onnx"), environment.arithmetic(),
     )  # fmt: skip
 
@@ -144,7 +144,8 @@ def _reference_evidence(
 
 
 def _judge(run: Run, evidence: Evidence[Any], path: Path, fp32: Sequence[Any]) -> Score:
-    key = (path, run.dataset.fingerprint, run.protocol.agreement_score, run.baseline_engine.version)
+    score = run.measurement.agreement_score
+    key = (path, run.dataset.fingerprint, score, run.baseline_engine.version)
     return run.shared.once(
         "float score", key, lambda: task_of(run, fp32).score(evidence.predictions)
     )
@@ -169,7 +170,7 @@ def build_for_accuracy(run: Run, engine: Engine, model: Int8Model) -> Session:
 
 def first_batches(run: Run, count: int) -> list[Array]:
     """The first ``count`` batches of the run's images, as the network takes them."""
-    images, size = validation_images(run), run.protocol.batch_size
+    images, size = validation_images(run), run.measurement.batch_size
     starts = range(0, len(images), size)[:count]
     return [images.batch(start, size) for start in starts]
 
@@ -177,7 +178,7 @@ def first_batches(run: Run, count: int) -> list[Array]:
 def fp32_model(run: Run) -> onnx.ModelProto:
     """The network as it came, with the run's batch."""
     network = run.model.network
-    return with_batch(network.proto, network.input_name, run.protocol.batch_size)
+    return with_batch(network.proto, network.input_name, run.measurement.batch_size)
 
 
 def time_session(
@@ -185,30 +186,26 @@ def time_session(
 ) -> dict[str, Latency]:
     """Latencies of ``int8``, of the same engine's ``fp32`` and, if it has that, ``fp16``, and of
     the ``baseline``, taken in turn."""
-    batch = images.batch(0, run.protocol.batch_size)
+    batch = images.batch(0, run.measurement.batch_size)
     sessions = {
         "int8": session,
         **float_sessions(run, engine),
         "baseline": float_sessions(run, run.baseline_engine)["fp32"],
     }
     systems = {name: partial(one.run, batch) for name, one in sessions.items()}
-    return measure_in_turn(systems, rounds=run.protocol.rounds, seconds=run.protocol.seconds)
+    return measure_in_turn(systems, rounds=run.measurement.rounds, seconds=run.measurement.seconds)
 
 
 def device_medians(run: Run, engine: Engine) -> dict[str, float]:
-    """The columns of the float sessions' latencies by the GPU's own clock, once they were timed."""
+    """Median latencies of the float sessions in ms by the GPU's own clock, once they were timed."""
     sessions = float_sessions(run, engine)
     facts = {name: session.describe().facts for name, session in sessions.items()}
-    return {
-        f"{name}_device_latency_p50_ms": own.device_latency_p50_ms
-        for name, own in facts.items()
-        if own is not None
-    }
+    return {name: own.latency_p50_ms for name, own in facts.items() if own is not None}
 
 
 def float_sessions(run: Run, engine: Engine) -> Mapping[str, Session]:
     """The network in ``fp32`` and, where the engine has that, builds and runs it, ``fp16``."""
-    network, batch = run.model.network, run.protocol.batch_size
+    network, batch = run.model.network, run.measurement.batch_size
 
     def shared(precision: str, make: Callable[[], Session | None]) -> Session | None:
         key = (engine, network.sha256, batch, precision)
@@ -223,18 +220,18 @@ def _half_session(run: Run, engine: Engine) -> Session | None:
     """None where the engine has no FP16, or refuses the network: the row stands without it."""
     if not isinstance(engine, HalfPrecision):
         return None
-    network = run.model.network
+    network, batch = run.model.network, run.measurement.batch_size
     with suppress(EngineError):
         half = engine.build_fp16(fp32_model(run))
-        half.run(np.zeros((run.protocol.batch_size, 3, network.height, network.width), np.float32))
+        half.run(np.zeros((batch, 3, network.height, network.width), np.float32))
         return half
     return None
 
 
-def sqnr_of(
+def decibels_of_parts(
     head: Head, reference: Sequence[Sequence[Array]], actual: Sequence[Sequence[Array]]
 ) -> dict[str, float]:
-    """The row's SQNR columns, in dB: of each part of the outputs of all images, and the lowest.
+    """The SQNR in dB of each part of the outputs of all images, such as ``boxes`` and ``scores``.
 
     Parts are measured apart, as the boxes of a YOLO in pixels have a million times the energy of
     its scores: with every score set to zero, the whole output would still read 80 dB. A part of
@@ -245,6 +242,4 @@ def sqnr_of(
         of_expected, of_found = head.parts(expected), head.parts(found)
         for name, values in of_expected.items():
             parts.setdefault(name, Sqnr()).update(values, of_found[name])
-    decibels = {name: float(sqnr.per_output().min()) for name, sqnr in parts.items()}
-    columns = {f"sqnr_{name}_db": decibels[name] for name in ("boxes", "scores") if name in parts}
-    return {"sqnr_db": float(np.min(list(decibels.values()))), **columns}
+    return {name: float(sqnr.per_output().min()) for name, sqnr in parts.items()}

@@ -93,7 +93,7 @@ def quantize(run: Run, ranges: RunRanges) -> onnx.ModelProto:
     """The run's Q/DQ model, with the run's batch."""
     network = run.model.network
     quantized = insert_qdq(network, ranges.graph, ranges.points, ranges.ranges, run.weights)
-    return with_batch(quantized, network.input_name, run.protocol.batch_size)
+    return with_batch(quantized, network.input_name, run.measurement.batch_size)
 
 
 def points_with(run: Run, graph: Graph, ranges: Mapping[str, Range]) -> QuantizationPoints:

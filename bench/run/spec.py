@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
@@ -94,7 +94,7 @@ class CalibrationSet:
 
 
 @dataclass(frozen=True)
-class Protocol:
+class MeasurementSettings:
     """How much is measured: validation images and timing.
 
     ``images`` is the size of a sample of the validation images, drawn with ``seed``; None for all.
@@ -139,11 +139,13 @@ class Run:
     scheme: Scheme
     weights: WeightScales
     engine: Engine | Builder
-    protocol: Protocol
+    measurement: MeasurementSettings
     cache: Path
     also_build: Builder | None = None
     """What else is built from the Q/DQ file that the engine is measured with."""
     baseline_provider: Provider = "cpu"
+    dataset_options: str = ""
+    """Options of the dataset that are not as they come: "calibration_domain=day"."""
     shared: Shared = field(default_factory=Shared)
     """What it has in common with other runs of its sweep; of a single run its own."""
 
@@ -175,7 +177,7 @@ class Run:
     def n_images(self) -> int:
         """How many validation images are evaluated."""
         available = len(self.dataset.validation)
-        return min(self.protocol.images or available, available)
+        return min(self.measurement.images or available, available)
 
     @cached_property
     def validation_indices(self) -> tuple[int, ...]:
@@ -184,7 +186,7 @@ class Run:
 
         The first images would not do: those of class folders are all of one class.
         """
-        rng = np.random.default_rng(self.protocol.seed)
+        rng = np.random.default_rng(self.measurement.seed)
         drawn = rng.permutation(len(self.dataset.validation))[: self.n_images]
         return tuple(sorted(drawn.tolist()))
 
@@ -246,7 +248,19 @@ class Run:
             engine=[part for e in engines for part in (e.name, e.version, e.options)],
             accuracy_by=self.engine.accuracy_by if isinstance(self.engine, Emulating) else None,
             baseline=self.baseline_engine.version,
-            protocol=replace(self.protocol, images=None, seed=0),  # the dataset's part says which
+            protocol=self._timing_key,
+        )
+
+    @property
+    def _timing_key(self) -> str:
+        """The measurement's part of the key, as it was first written: so old rows keep theirs.
+
+        Which images are evaluated the dataset's part says.
+        """
+        how = self.measurement
+        return (
+            f"Protocol(images=None, batch_size={how.batch_size}, rounds={how.rounds}, "
+            f"seconds={how.seconds}, agreement_score={how.agreement_score}, seed=0)"
         )
 
     @property
@@ -264,10 +278,10 @@ class Run:
                 "Ask for fewer, or give more images",
             )
         batch = self.model.network.input_shape[0]
-        if batch is not None and batch != self.protocol.batch_size:
+        if batch is not None and batch != self.measurement.batch_size:
             raise ConfigError(
                 f"model {self.model.name} has a fixed batch of {batch}, "
-                f"not evaluation.batch_size={self.protocol.batch_size}",
+                f"not evaluation.batch_size={self.measurement.batch_size}",
                 f"Use evaluation.batch_size={batch}, or export the model with an open batch",
             )
         if self.scheme not in get_args(Scheme):

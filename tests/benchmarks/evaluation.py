@@ -71,7 +71,7 @@ def evaluation_times(
         whole: dict[str, list[float]] = {name: [] for name in sessions}
         for _ in range(rounds):
             for name, session in sessions.items():
-                bare[name].append(_bare(session, prepared, run.protocol.batch_size))
+                bare[name].append(_bare(session, prepared, run.measurement.batch_size))
                 begin = perf_counter()
                 evaluate(run, session, prepared)
                 whole[name].append(perf_counter() - begin)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench.claims.claim import Criterion
-from bench.claims.effect import BOUNDED, PAIRED, ratio_effect
+from bench.claims.effect import BASIS_BOUNDED, BASIS_PAIRED, ratio_effect
 from bench.claims.judgements import Judgements
 from bench.claims.select import Case
 from bench.claims.verdict import holm
@@ -172,7 +172,7 @@ def test_two_identical_detectors_are_a_tie_without_width(tmp_path):
     found = verdict(rows, judgements=Judgements(tmp_path))
     assert (found.verdict, found.effect, found.ci_low, found.ci_high) == ("undecided", 0, 0, 0)
     assert found.text.startswith("A tie, identical")
-    assert found.groups[0].basis == PAIRED
+    assert found.groups[0].basis == BASIS_PAIRED
 
 
 def test_what_no_image_shows_of_two_classifiers_may_still_happen(tmp_path):
@@ -194,7 +194,7 @@ def test_stored_predictions_give_a_tighter_interval_than_the_rows_own(tmp_path):
         keep(tmp_path, row.run_key, judged)
     paired = verdict(rows, judgements=Judgements(tmp_path))
     assert (bounded.verdict, paired.verdict) == ("undecided", "supported on this model")
-    assert bounded.groups[0].basis == BOUNDED
+    assert bounded.groups[0].basis == BASIS_BOUNDED
     assert "own intervals" in bounded.text
     assert paired.effect == pytest.approx(lead)
     assert paired.ci_high - paired.ci_low < bounded.ci_high - bounded.ci_low
@@ -207,7 +207,7 @@ def test_predictions_about_another_truth_are_not_paired(tmp_path):
     rows = pair(0.2)
     keep(tmp_path, rows[0].run_key, detections(20, 40))
     keep(tmp_path, rows[1].run_key, detections(20, 41))
-    assert verdict(rows, judgements=Judgements(tmp_path)).groups[0].basis == BOUNDED
+    assert verdict(rows, judgements=Judgements(tmp_path)).groups[0].basis == BASIS_BOUNDED
 
 
 def test_rows_of_another_fp32_are_compared_by_what_each_loses(tmp_path):
@@ -216,7 +216,7 @@ def test_rows_of_another_fp32_are_compared_by_what_each_loses(tmp_path):
     for row in rows:
         keep(tmp_path, row.run_key, detections(20))
     found = verdict(rows, judgements=Judgements(tmp_path))
-    assert (found.effect, found.groups[0].basis) == (pytest.approx(0.19), BOUNDED)
+    assert (found.effect, found.groups[0].basis) == (pytest.approx(0.19), BASIS_BOUNDED)
 
 
 def test_a_judgement_from_before_half_samples_is_not_read(tmp_path):
@@ -226,7 +226,7 @@ def test_a_judgement_from_before_half_samples_is_not_read(tmp_path):
     for row in rows:
         with (tmp_path / "judged" / f"{row.run_key}.npz").open("wb") as file:
             save_arrays(file, {"replicates": np.zeros(1000), "truth": np.array("x")})
-    assert verdict(rows, judgements=Judgements(tmp_path)).groups[0].basis == BOUNDED
+    assert verdict(rows, judgements=Judgements(tmp_path)).groups[0].basis == BASIS_BOUNDED
 
 
 def test_a_set_that_only_one_of_several_firsts_has_joins_its_others():

@@ -96,8 +96,8 @@ def test_depends_on_two_axes_where_only_both_explain_it():
     assert verdict(rows).verdict == "depends on size and plan"
 
 
-def test_depends_names_an_option_that_was_typed_rather_than_a_hash():
-    night = {"overrides": "dataset.validation_domain=night", "dataset_fingerprint": "night"}
+def test_depends_names_an_option_of_the_dataset_rather_than_a_hash():
+    night = {"dataset_options": "validation_domain=night", "dataset_fingerprint": "night"}
     found = verdict(pair(0.2) + pair(-0.2, **night))
     assert found.verdict == "depends on dataset.validation_domain"
     assert "(default); refuted in 1 of 2 (night)" in found.text
@@ -129,7 +129,7 @@ def test_what_is_undecided_beside_support_is_folded_into_the_text():
 
 def test_depends_names_the_axis_of_what_opposes_whatever_is_undecided():
     """Undecided groups say nothing, so that they must not draw the blame to another axis."""
-    night = {"overrides": "dataset.domain=night", "dataset_fingerprint": "night"}
+    night = {"dataset_options": "domain=night", "dataset_fingerprint": "night"}
     rows = [
         *pair(0.2, plan="all"), *pair(0.2, plan="float_head"),
         *pair(0.0, noise=0.1, plan="all", **night),
@@ -169,16 +169,16 @@ def test_a_row_without_an_interval_decides_nothing():
 # Selection
 
 
-def test_options_typed_for_a_run_can_be_what_a_claim_is_about():
+def test_options_of_the_dataset_can_be_what_a_claim_is_about():
     def row(domain: str, delta: float) -> Any:
-        typed = "" if domain == "null" else f" dataset.calibration_domain={domain}"
+        more = "" if domain == "null" else f", calibration_domain={domain}"
         return make_row(
-            delta=delta, overrides=f"model=yolov8n dataset.validation_domain=night{typed}",
+            delta=delta, dataset_options=f"validation_domain=night{more}",
             calibration_fingerprint=domain,
         )  # fmt: skip
 
     rows = [row("day", -0.2), row("night", -0.01), row("null", -0.02)]
-    rows.append(make_row(overrides="dataset.calibration_domain=day"))  # not validated at night
+    rows.append(make_row(dataset_options="calibration_domain=day"))  # not validated at night
     [night] = [one for one in load_claims() if one.id == "daytime_calibration_fails_at_night"]
     cases = find_cases(make_table(rows), night)
     assert {case.keys for case in cases} == {

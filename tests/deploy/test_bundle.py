@@ -71,7 +71,7 @@ def test_the_qdq_file_has_the_scales_that_the_sweep_kept(bundles, swept, rows):
             if node.op_type == "QuantizeLinear"
         }
         assert found == {name: float(np.float32(amax / 127)) for name, amax in kept.items()}
-        assert proto.ByteSize() == row.engine_bytes
+        assert proto.ByteSize() == row.qdq_bytes
 
 
 def test_tensorrt_8_gets_the_same_network_without_int8_constants(bundles):
@@ -92,8 +92,8 @@ def test_a_rule_that_looks_after_fusion_leaves_the_same_tensors_out(swept, rows,
     typed = rows["all"].overrides.replace("calibrator=minmax", "calibrator=entropy").split()
     assert fused(*typed, "placement=implicit", f"sweep.out={fused.out}").status == 0
     assert deploy(fused.out, "--to", tmp_path / "b").status == 0
-    (engine_bytes,) = fused.table["engine_bytes"]
-    assert onnx.load(tmp_path / "b" / "model.qdq.onnx").ByteSize() == engine_bytes
+    (qdq_bytes,) = fused.table["qdq_bytes"]
+    assert onnx.load(tmp_path / "b" / "model.qdq.onnx").ByteSize() == qdq_bytes
     everywhere = onnx.load(tmp_path / "b" / "model.fp32.onnx").graph.node
     assert len(json.loads((tmp_path / "b" / "dynamic_ranges.json").read_text())) < len(everywhere)
 

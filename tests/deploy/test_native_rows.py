@@ -42,7 +42,7 @@ def test_its_figure_is_measured_with_the_row_s_own_algorithm(
     proto = onnx.load(tmp_path / "bundle" / "model.qdq.onnx")
     quantized = {node.input[0] for node in proto.graph.node if node.op_type == "QuantizeLinear"}
     assert quantized <= set(kept) and len(quantized) > 10
-    assert proto.ByteSize() == row.engine_bytes
+    assert proto.ByteSize() == row.qdq_bytes
 
     asked = []
     real = trt.IInt8LegacyCalibrator.__init__

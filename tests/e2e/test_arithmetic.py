@@ -47,7 +47,7 @@ def test_accuracy_is_the_file_s_whatever_the_processor(bench: Bench, tmp_path: P
     row, printed = for_avx2(bench)
     assert (row["status"], row["accuracy_by"]) == ("ok", "exact emulation")
     assert "ONEDNN_MAX_CPU_ISA=AVX2" in row["hardware"]
-    assert row["agreement_db"] > row["agreement_limit_db"]
+    assert row["exact_sqnr_db"] > row["exact_sqnr_limit_db"]
     assert row["kernels_int8"] < row["int8"] - 0.1  # what the kernels would have published
     assert row["kernels_ci_high"] < 0
     assert row["int8_mac_share"] > 0.9  # latency and layers are the kernels'
@@ -66,7 +66,7 @@ def test_accuracy_is_the_file_s_whatever_the_processor(bench: Bench, tmp_path: P
 def test_kernels_that_saturate_are_unfaithful_where_they_were_asked_for(bench: Bench) -> None:
     row, printed = for_avx2(bench, "engine.accuracy_by=kernels")
     assert (row["status"], row["accuracy_by"]) == ("unfaithful", "int8 kernels")
-    assert row["agreement_db"] < row["agreement_limit_db"]
+    assert row["exact_sqnr_db"] < row["exact_sqnr_limit_db"]
     assert "Add engine.accuracy_by=emulation" in row["error"]
     said = " ".join(printed.split())
     assert "no run is recommended, as none computes its Q/DQ file faithfully" in said

@@ -29,7 +29,7 @@ def test_a_detector_keeps_its_losses(bench: Bench) -> None:
     assert mean == pytest.approx(row["int8"])
     assert losses.threshold == pytest.approx(row["f1_threshold_fp32"])
     assert row["f1_int8_at_fp32_threshold"] <= row["f1_int8"] < row["f1_fp32"]
-    assert row["f1_kept_ci_low"] <= row["f1_kept_ci_high"]
+    assert row["f1_threshold_loss_ci_low"] <= row["f1_threshold_loss_ci_high"]
     assert 0 < losses.worse <= images - losses.better
     assert 0 < len(losses.examples) <= 4
     for example in losses.examples:

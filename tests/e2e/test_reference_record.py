@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from bench.claims.claim import load_claims
+from bench.results.table import read_table
 from tests.e2e.command import ROOT, Bench
 
 RECORD = ROOT / "results" / "reference" / "record"
@@ -18,7 +19,7 @@ LEFT_OUT = ("sweep.", "timing.", "hydra", "engine.threads")
 
 
 def table(sweep: str) -> pd.DataFrame:
-    return pd.read_csv(RECORD / sweep / "table.csv", keep_default_na=False, na_values=[""])
+    return read_table(RECORD / sweep)
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)

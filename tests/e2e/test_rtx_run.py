@@ -50,9 +50,9 @@ def test_on_a_gpu_of_its_capability_it_is_a_row_like_any_other(
     assert row["builder"] == ""  # nothing was built for another machine
     assert row["int8_mac_share"] == pytest.approx(row["planned_mac_share"])
     assert 0 < row["int8_mac_share"] < 1
-    assert row["int8_unmet"] == 0
+    assert row["planned_layers_in_float"] == 0
     for name in ("int8", "fp16", "ci_low", "speedup", "speedup_fp16", "device_latency_p50_ms",
-                 "fp16_device_latency_p50_ms", "built_engine_bytes"):  # fmt: skip
+                 "fp16_device_latency_p50_ms", "engine_bytes"):  # fmt: skip
         assert row[name] is not None, name
     assert abs(row["fp16_delta"]) < 0.05
 

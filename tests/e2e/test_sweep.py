@@ -30,7 +30,7 @@ PROMISED = [
     "model", "dataset", "calibrator", "calibrator_params", "calibration_size", "calibration_seed",
     "plan", "placement", "engine", "engine_version", "metric", "fp32", "int8", "delta", "ci_low",
     "ci_high", "n_images", "int8_latency_p50_ms", "fp32_latency_p50_ms", "baseline_latency_p50_ms",
-    "speedup", "int8_mac_share", "sqnr_db", "collect_s", "threshold_s", "build_s", "engine_bytes",
+    "speedup", "int8_mac_share", "sqnr_db", "collect_s", "threshold_s", "build_s", "qdq_bytes",
     "peak_memory_mb", "status", "error", "run_key",
 ]  # fmt: skip
 
@@ -114,8 +114,8 @@ def test_rows_are_finite_and_agree_with_themselves(
     np.testing.assert_allclose(table["speedup_baseline"], medians["baseline"] / medians["int8"])
     for kind in medians:  # of three rounds there is no such percentile
         assert table[[f"{kind}_latency_p90_ms", f"{kind}_latency_p99_ms"]].isna().all(axis=None)
-    assert (table["agreement_db"] > table["agreement_limit_db"]).all()
-    assert (table["agreement_limit_db"] > 15).all()  # what had a wrong zero point agreed by 8
+    assert (table["exact_sqnr_db"] > table["exact_sqnr_limit_db"]).all()
+    assert (table["exact_sqnr_limit_db"] > 15).all()  # what had a wrong zero point agreed by 8
     assert (table["sqnr_db"] > 0).all()
     assert table["fp32"].nunique() == 1
 
@@ -160,7 +160,7 @@ def test_what_explains_the_rows_is_kept_beside_them(swept: Bench) -> None:
         ran = sum(one["macs"] for one in layers.values() if one["ran_int8"])
         whole = sum(one["macs"] for one in layers.values())
         assert ran / whole == pytest.approx(row["int8_mac_share"])
-        assert row["int8_unmet"] == 0
+        assert row["planned_layers_in_float"] == 0
     page = (swept.out / "report.html").read_text()
     assert "thresholds on the histograms" in page
 
@@ -232,8 +232,8 @@ def test_onnxruntime_finds_the_same_accuracy_and_says_that_its_latency_means_lit
     assert found["fp32"] == expected["fp32"]
     assert abs(found["int8"] - expected["int8"]) <= 1 / 32
     assert found["sqnr_db"] == pytest.approx(expected["sqnr_db"], abs=3)
-    assert found["engine_bytes"] == expected["engine_bytes"]
-    assert found["agreement_db"] > found["agreement_limit_db"]  # with OpenVINO, computed exactly
+    assert found["qdq_bytes"] == expected["qdq_bytes"]
+    assert found["exact_sqnr_db"] > found["exact_sqnr_limit_db"]  # with OpenVINO, computed exactly
 
 
 @pytest.fixture

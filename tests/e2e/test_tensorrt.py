@@ -52,13 +52,13 @@ def test_explicit_yields_a_full_row(run: Bench, fake_tensorrt: Callable[..., Any
         "kernels_int8", "kernels_delta", "kernels_ci_low", "kernels_ci_high",  # the row's
         "output_amax_share",  # of placement=implicit
         "f1_threshold_fp32", "f1_threshold_int8", "f1_fp32", "f1_int8",  # of detection
-        "f1_int8_at_fp32_threshold", "f1_kept_ci_low", "f1_kept_ci_high",
+        "f1_int8_at_fp32_threshold", "f1_threshold_loss_ci_low", "f1_threshold_loss_ci_high",
         "f1_loss_ci_low", "f1_loss_ci_high", "images_per_class", "sqnr_boxes_db",
         "sqnr_scores_db",
         "rounding_sd",  # of what a sweep recommends
         *(f"{kind}_latency_p{p}_ms" for kind in ("int8", "fp32", "fp16", "baseline")
           for p in (90, 99)),  # of so few rounds
-        "built_engine_s", "fp32_engine_bytes", "fp32_engine_s",  # of builders
+        "engine_build_s", "fp32_engine_bytes", "fp32_engine_s",  # of builders
         "fp16_engine_bytes", "fp16_engine_s",
         "builder_warnings",
     }  # fmt: skip
@@ -70,7 +70,7 @@ def test_explicit_yields_a_full_row(run: Bench, fake_tensorrt: Callable[..., Any
         row["fp16_latency_p50_ms"] / row["int8_latency_p50_ms"]
     )
     layers = json.loads((run.out / "layers" / f"{row['run_key']}.json").read_text())
-    assert row["int8_unmet"] == 0
+    assert row["planned_layers_in_float"] == 0
     assert row["int8_layers"] == sum(layer["ran_int8"] for layer in layers.values()) > 10
 
 
@@ -164,7 +164,7 @@ def test_a_layer_that_the_builder_runs_in_float_is_told_of(
     ended = run(*FEW, "engine=tensorrt")
     assert ended.status == 0, ended.err
     (row,) = rows(run)
-    assert row["int8_unmet"] == 1
+    assert row["planned_layers_in_float"] == 1
     layers = json.loads((run.out / "layers" / f"{row['run_key']}.json").read_text())
     (lost,) = [one for one in layers.values() if one["planned_int8"] and not one["ran_int8"]]
     assert lost["op"] == "Conv" and lost["macs"] > 0
@@ -180,7 +180,11 @@ def test_an_engine_that_does_not_tell_its_layers_is_no_claim(
     assert ended.status == 0, ended.err
     (row,) = rows(run)
     assert row["status"] == "ok" and row["int8"] is not None
-    assert (row["int8_mac_share"], row["int8_layers"], row["int8_unmet"]) == (None, None, None)
+    assert (row["int8_mac_share"], row["int8_layers"], row["planned_layers_in_float"]) == (
+        None,
+        None,
+        None,
+    )
     assert row["latency_note"] == "tensorrt does not tell which layers ran in INT8"
     assert not (run.out / "layers").exists()
 

@@ -276,11 +276,11 @@ def test_what_the_gpu_tells_is_in_the_description(fake_tensorrt, engine, tiny, i
         facts = session.describe().facts
     assert facts is not None
     assert facts.device == "NVIDIA Test GPU, driver 550.54"
-    assert (facts.device_clock_mhz, facts.device_temperature_c) == (1410, 54)
-    assert facts.device_memory_mb == 3.0
-    assert facts.built_engine_bytes > 1000
-    assert 0 < facts.device_latency_p50_ms <= facts.device_latency_p90_ms
-    assert facts.device_throughput > 0
+    assert (facts.clock_mhz, facts.temperature_c) == (1410, 54)
+    assert facts.memory_mb == 3.0
+    assert facts.engine_bytes > 1000
+    assert 0 < facts.latency_p50_ms <= facts.latency_p90_ms
+    assert facts.throughput > 0
 
 
 def test_the_gpu_is_never_idle_while_it_is_timed(fake_tensorrt, engine, tiny, images, monkeypatch):
@@ -322,7 +322,7 @@ def test_a_gpu_that_tells_no_temperature_costs_no_row(
         session.run(images())
         facts = session.describe().facts
     assert facts is not None
-    assert (facts.device_clock_mhz, facts.device_temperature_c) == (1410, None)
+    assert (facts.clock_mhz, facts.temperature_c) == (1410, None)
 
 
 @pytest.mark.parametrize("version", ALL)

@@ -16,7 +16,7 @@ from bench.report.charts_tensors import columns, threshold_histograms, threshold
 from bench.report.drawing import Look
 from bench.report.figures import groups_of
 from bench.report.page import write_report
-from bench.report.style import rule_colours, rule_markers
+from bench.report.style import calibrator_colours, calibrator_markers
 from bench.report.thresholds import TELLING, Thresholds, find_thresholds
 from bench.results.histograms import HistogramStore, TensorHistogram
 from bench.results.table import make_table, read_table, write_table
@@ -41,7 +41,7 @@ AMAX = {
     rule: {n: s * TENSORS[n].amax for n, s in zip(NAMES, shares, strict=True)}
     for rule, shares in SHARES.items()
 }
-LOOK = Look(rule_colours(AMAX), rule_markers(AMAX))
+LOOK = Look(calibrator_colours(AMAX), calibrator_markers(AMAX))
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_one_calibrator_is_enough():
 def test_the_largest_size_and_the_plan_with_most_tensors_are_taken(swept):
     (group,) = groups_of(read_table(swept))
     found = find_thresholds(group.rows, HistogramStore(swept))
-    assert (found.size, found.setting) == (16, "all")
+    assert (found.size, found.plan_label) == (16, "all")
     assert found.amax == AMAX
     assert list(found.tensors) == NAMES
 

@@ -29,7 +29,7 @@ def test_tie_goes_to_the_faster(row):
     assert [tie.run_key for tie in answer.ties] == [slow.run_key]
     assert (
         "1 other configuration is as accurate within the margin of 0.006; speed decided"
-        in answer.rule
+        in answer.reason
     )
 
 
@@ -39,7 +39,7 @@ def test_what_is_only_not_proven_worse_is_no_tie(row):
     fast = row(plan="float_head", delta=-0.011, noise=0.01, int8_latency_p50_ms=20.0)
     answer = only(make_table([slow, fast]))
     assert answer.best.run_key == slow.run_key
-    assert "These images do not tell whether 1 other configuration loses more" in answer.rule
+    assert "These images do not tell whether 1 other configuration loses more" in answer.reason
     wide = summarize(make_table([slow, fast]), settings=Settings(margin=0.02)).answers[0]
     assert wide.best.run_key == fast.run_key
 
@@ -50,7 +50,7 @@ def test_a_difference_within_rounding_decides_nothing(row):
     table = make_table([slow, replace(fast, rounding_sd=0.0005)])
     answer = only(table)
     assert answer.best.run_key == fast.run_key
-    assert "1 other configuration differs by no more than rounding (0.002); speed" in answer.rule
+    assert "1 other configuration differs by no more than rounding (0.002); speed" in answer.reason
 
 
 def test_shuffled_latencies_of_one_plan_recommend_the_same(row):
@@ -72,7 +72,7 @@ def test_shuffled_latencies_of_one_plan_recommend_the_same(row):
             ]  # fmt: skip
         answer = only(make_table(rows))
         chosen.append(answer.best.name)
-        assert len({r.latency_ms for r in answer.results if r.setting == "all"}) == 1
+        assert len({r.latency_ms for r in answer.results if r.plan_label == "all"}) == 1
     assert len(set(chosen)) == 1
 
 
@@ -81,7 +81,7 @@ def test_tie_of_equal_speed_goes_to_fewer_images(row):
     few = row(delta=-0.011, noise=0.002, calibration_size=8, int8_latency_p50_ms=20.4)
     answer = only(make_table([many, few]))
     assert answer.best.run_key == few.run_key
-    assert "fewer calibration images decided" in answer.rule
+    assert "fewer calibration images decided" in answer.reason
 
 
 def test_tie_in_all_goes_to_the_least_loss(row):
@@ -89,7 +89,7 @@ def test_tie_in_all_goes_to_the_least_loss(row):
     better = row(calibrator="mse", delta=-0.010, noise=0.002)
     answer = only(make_table([worse, better]))
     assert answer.best.run_key == better.run_key
-    assert "the least loss decided" in answer.rule
+    assert "the least loss decided" in answer.reason
 
 
 def test_a_single_set_must_be_proven_better_than_several(row):
@@ -168,7 +168,7 @@ def test_a_latency_in_doubt_does_not_decide(row, doubt):
     fast = row(**{"delta": -0.011, "int8_latency_p50_ms": 10.0, "plan": "float_head"} | doubt)
     answer = only(make_table([least, fast]))
     assert answer.best.run_key == least.run_key
-    assert "speed" not in answer.rule
+    assert "speed" not in answer.reason
 
 
 def test_speed_does_not_buy_a_loss_that_only_a_wide_interval_hides(row):

@@ -17,7 +17,8 @@ from tests.report.test_page import Page
 
 SHIFTED = {
     "f1_threshold_fp32": 0.43, "f1_threshold_int8": 0.21, "f1_fp32": 0.85, "f1_int8": 0.80,
-    "f1_int8_at_fp32_threshold": 0.55, "f1_kept_ci_low": -0.30, "f1_kept_ci_high": -0.20,
+    "f1_int8_at_fp32_threshold": 0.55, "f1_threshold_loss_ci_low": -0.30,
+    "f1_threshold_loss_ci_high": -0.20,
 }  # fmt: skip
 
 

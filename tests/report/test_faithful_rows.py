@@ -13,7 +13,7 @@ from bench.report.summary import summarize
 from bench.results.table import make_table
 
 EMULATED = {
-    "accuracy_by": "exact emulation", "agreement_delta": 0.0, "kernels_int8": 0.31,
+    "accuracy_by": "exact emulation", "exact_delta": 0.0, "kernels_int8": 0.31,
     "kernels_delta": -0.29, "kernels_ci_low": -0.31, "kernels_ci_high": -0.27,
 }  # fmt: skip
 WHY = "the outputs are 21.0 dB further off than rounding goes. Add engine.accuracy_by=emulation"
@@ -31,7 +31,9 @@ def mixed(row):
     """The best row by its numbers is unfaithful."""
     return make_table(
         [
-            row(calibrator="entropy2", delta=0.02, status="unfaithful", error=WHY, agreement_db=14),
+            row(
+                calibrator="entropy2", delta=0.02, status="unfaithful", error=WHY, exact_sqnr_db=14
+            ),
             row(calibrator="minmax", delta=-0.01, accuracy_by="int8 kernels"),
         ]
     )
@@ -40,7 +42,7 @@ def mixed(row):
 def test_an_unfaithful_row_is_never_recommended_and_said_first(mixed):
     summary = summarize(mixed)
     (answer,) = summary.answers
-    assert (answer.best.rule, answer.ties) == ("minmax", ())
+    assert (answer.best.calibrator_label, answer.ties) == ("minmax", ())
     assert summary.unfaithful == 1
     assert summary.warnings[0].startswith(
         "yolov8n on shapes, openvino, does not compute the Q/DQ file in 1 run"
@@ -68,7 +70,7 @@ def test_no_claim_counts_it(mixed):
 
 
 def test_where_nothing_is_faithful_nothing_is_recommended(row):
-    table = make_table([row(status="unfaithful", error=WHY, agreement_db=14.3)])
+    table = make_table([row(status="unfaithful", error=WHY, exact_sqnr_db=14.3)])
     summary = summarize(table)
     assert summary.answers == ()
     (sentence,) = summary.unanswered
@@ -99,7 +101,7 @@ def test_an_emulation_that_was_asked_for_says_so(row):
 
 
 def test_kernels_that_are_exact_need_no_word(row):
-    table = make_table([row(accuracy_by="int8 kernels", agreement_delta=0.0)])
+    table = make_table([row(accuracy_by="int8 kernels", exact_delta=0.0)])
     assert not any("kernels" in warning for warning in summarize(table).warnings)
     assert "kernels here" not in render_html(Report(table, summarize(table)))
 
@@ -122,8 +124,8 @@ def test_rows_from_before_the_probe_on_such_a_processor_are_unfaithful(
 
 
 def test_a_row_that_nothing_was_compared_with_says_so(row):
-    compared = {"accuracy_by": "int8 kernels", "agreement_delta": 0.0}
-    alone = compared | {"agreement_delta": None}
+    compared = {"accuracy_by": "int8 kernels", "exact_delta": 0.0}
+    alone = compared | {"exact_delta": None}
     said = [summarize(make_table([row(**own)])).warnings for own in (compared, alone)]
     assert "was not compared" not in " ".join(said[0])
     assert "was not compared with an exact computation of the Q/DQ file in 1 run" in said[1][0]

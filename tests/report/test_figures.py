@@ -7,7 +7,7 @@ import pytest
 from bench.report import figures
 from bench.report.charts_cost import pareto_front
 from bench.report.figures import draw_charts, to_html, to_svg, write_png
-from bench.report.style import rule_colours
+from bench.report.style import calibrator_colours
 from bench.results.table import make_table
 
 
@@ -47,8 +47,8 @@ def test_ink_follows_the_theme(sweep):
 
 
 def test_a_calibrator_keeps_its_colour():
-    few = rule_colours(["minmax", "mse"])
-    many = rule_colours(
+    few = calibrator_colours(["minmax", "mse"])
+    many = calibrator_colours(
         ["entropy2", "minmax", "mse", "of_mine", "percentile 99.9", "percentile 99.99"]
     )
     assert few["minmax"] == many["minmax"]

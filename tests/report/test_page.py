@@ -17,7 +17,7 @@ from bench.report.summary import summarize
 from bench.results.row import COLUMNS
 from bench.results.table import make_table, write_table
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "report.py"
+COMMAND = (sys.executable, "-m", "bench", "report")
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
 
@@ -236,22 +236,20 @@ def test_a_table_that_is_none_is_one_line(content, complaint, tmp_path):
     assert not (tmp_path / "report.html").exists()
 
 
-def test_script_fails_in_one_line(tmp_path):
-    done = subprocess.run(
-        [sys.executable, SCRIPT, tmp_path], capture_output=True, text=True, cwd=tmp_path
-    )
+def test_the_command_fails_in_one_line(tmp_path):
+    done = subprocess.run([*COMMAND, tmp_path], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert "table.csv does not exist" in done.stderr
 
 
-def test_script_asks_the_same_rows_with_another_limit(row, tmp_path):
+def test_the_command_asks_the_same_rows_with_another_limit(row, tmp_path):
     write_table(make_table([row(delta=-0.05, noise=0.002)]), tmp_path)
 
     def ask(*options: str) -> str:
         done = subprocess.run(
-            [sys.executable, SCRIPT, tmp_path, *options],
+            [*COMMAND, tmp_path, *options],
             capture_output=True,
             text=True,
             check=False,

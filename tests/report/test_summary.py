@@ -24,9 +24,9 @@ def test_names_the_row_that_loses_least(sweep):
     assert answer.best.speedup == 1.7
     assert answer.n_images == 400
     assert [tie.name for tie in answer.ties] == ["minmax, 64 calibration images, plan float_head"]
-    assert "A tie: 1 other configuration is as accurate within the margin of 0.006" in answer.rule
-    assert "the least loss decided" in answer.rule
-    assert "10 other configurations are proven to lose more" in answer.rule
+    assert "A tie: 1 other configuration is as accurate within the margin of 0.006" in answer.reason
+    assert "the least loss decided" in answer.reason
+    assert "10 other configurations are proven to lose more" in answer.reason
     assert answer.runner_up is not None
     assert answer.runner_up.name == "minmax, 64 calibration images, plan float_head"
     assert "loses 0.005 mAP50-95" in answer.sentence
@@ -42,9 +42,9 @@ def test_what_matters_most_is_ordered_by_its_range(sweep):
 
 def test_each_calibrator_shows_its_best_and_its_range_over_plans(sweep):
     ranges = only(sweep).calibrators
-    assert [own.rule for own in ranges] == ["mse", "minmax", "entropy2"]
+    assert [own.calibrator_label for own in ranges] == ["mse", "minmax", "entropy2"]
     entropy = ranges[-1]
-    assert (entropy.best.setting, entropy.worst_plan.setting) == ("float_head", "all")
+    assert (entropy.best.plan_label, entropy.worst_plan.plan_label) == ("float_head", "all")
     assert entropy.best.size == entropy.worst_plan.size == 64
 
 
@@ -120,10 +120,10 @@ def test_what_was_built_beside_is_told_apart_from_what_was_measured(row):
     rows = [
         row(
             **by,
-            built_engine_bytes=4,
+            engine_bytes=4,
             fp32_engine_bytes=8,
             builder_warnings=1,
-            builder_said="odd weights.",
+            builder_warning_text="odd weights.",
         ),
         row(**by, calibrator="mse", builder_error="no zero points."),
     ]
@@ -138,7 +138,11 @@ def test_what_was_built_beside_is_told_apart_from_what_was_measured(row):
 
 def test_the_gpus_built_for_name_a_row_only_where_it_has_some(row, built):
     rows = [row(), built(compute_capability="SM86"), built(compute_capability="SM89")]
-    assert tidy(make_table(rows))["setting"].tolist() == ["all", "all, for SM86", "all, for SM89"]
+    assert tidy(make_table(rows))["plan_label"].tolist() == [
+        "all",
+        "all, for SM86",
+        "all, for SM89",
+    ]
 
 
 def test_further_axes_are_named_only_when_they_vary(row):
@@ -148,30 +152,33 @@ def test_further_axes_are_named_only_when_they_vary(row):
     )
 
 
-def test_calibration_images_are_named_by_what_was_typed(row):
-    typed = "model=yolov8n dataset.calibration_domain="
+def test_calibration_images_are_named_by_the_options_of_their_dataset(row):
     rows = [
-        row(calibration_fingerprint=print_, overrides=typed + domain)
-        for print_, domain in (("db72520eb355290f8ecc", "day"), ("0f", "night"), ("1a", "null"))
+        row(calibration_fingerprint=print_, dataset_options=options)
+        for print_, options in (
+            ("db72520eb355290f8ecc", "calibration_domain=day"),
+            ("0f", "calibration_domain=night"),
+            ("1a", ""),
+        )
     ]
-    assert tidy(make_table(rows))["setting"].tolist() == [
+    assert tidy(make_table(rows))["plan_label"].tolist() == [
         "all, calibration images calibration_domain=day",
         "all, calibration images calibration_domain=night", "all",
     ]  # fmt: skip
     alike = [row(calibration_fingerprint=print_) for print_ in ("db72520eb355290f8ecc", "0f")]
-    assert tidy(make_table(alike))["setting"].tolist() == [
+    assert tidy(make_table(alike))["plan_label"].tolist() == [
         "all, calibration images set 1", "all, calibration images set 2",
     ]  # fmt: skip
 
 
 def test_options_of_the_engine_name_a_row_where_they_vary(row):
     table = make_table([row(), row(engine_options="streams=4")])
-    assert tidy(table)["setting"].tolist() == ["all", "all, streams=4"]
+    assert tidy(table)["plan_label"].tolist() == ["all", "all, streams=4"]
 
 
 def test_what_is_ordinary_goes_without_saying(row):
     rows = [row(), row(calibration_preprocess="stretch"), row(weight_scales="per_tensor max")]
-    assert tidy(make_table(rows))["setting"].tolist() == [
+    assert tidy(make_table(rows))["plan_label"].tolist() == [
         "all", "all, calibration fit stretch", "all, weights per_tensor max"
     ]  # fmt: skip
 
@@ -193,7 +200,10 @@ def test_what_is_ordinary_goes_without_saying(row):
         ({"calibration_overlap": 8}, "evaluated too (up to 8 of them, 1 run)"),
         ({"metric": "agreement Top-1"}, "the metric is agreement with the FP32 model"),
         ({"delta": None}, "1 run finished without an accuracy"),
-        ({"int8_unmet": 3}, "ran up to 3 products in float that the plan quantizes, in 1 run:"),
+        (
+            {"planned_layers_in_float": 3},
+            "ran up to 3 products in float that the plan quantizes, in 1 run:",
+        ),
         ({"speedup_fp16": 0.9}, "in FP16 in 1 of 1 run: but what is not INT8 ran in FP32 there."),
         (
             {"speedup_fp16": 0.9, "engine_options": "half=True"},

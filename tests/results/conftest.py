@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from bench.results.row import SCHEMA_VERSION, Row
+from bench.results.history import SCHEMA_VERSION
+from bench.results.row import Row
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 
 from bench.errors import DataError
 from bench.results.row import COLUMNS
-from bench.results.table import AXES, make_table, read_table, write_table
+from bench.results.table import make_table, read_table, write_table
 
 
 @pytest.fixture
@@ -23,7 +23,6 @@ def table(full_row) -> pd.DataFrame:
 def test_one_line_a_row_one_column_a_field(table):
     assert list(table.columns) == list(COLUMNS)
     assert list(table["run_key"]) == ["a", "b"]
-    assert set(AXES) <= set(COLUMNS)
     assert list(make_table([]).columns) == list(COLUMNS)
 
 

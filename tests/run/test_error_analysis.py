@@ -27,8 +27,8 @@ def kept(folder: Path, task: Any, fp32: Any, int8: Any) -> tuple[Losses, dict[st
     dataset = SimpleNamespace(name="grey", class_names=("cat", "dog"), validation=validation)
     run: Any = SimpleNamespace(key="key", dataset=dataset, validation_indices=range(len(fp32)))
     judged = [Judged(found, task.score(found)) for found in (fp32, int8)]
-    columns = keep_losses(run, folder, task, *judged)
-    return LossStore(folder).load("key"), columns
+    shift = keep_losses(run, folder, task, *judged)
+    return LossStore(folder).load("key"), shift
 
 
 def found(*boxes: list[float], scores: list[float], labels: list[int]) -> Detections:
@@ -51,10 +51,10 @@ SEEN = [
 
 def test_what_int8_misses_is_drawn_on_the_picture_it_misses_it_on(tmp_path):
     less = [SEEN[0], found(RIGHT, scores=[0.85], labels=[1])]
-    losses, columns = kept(tmp_path, DetectionTask(HEAD, TARGETS, 2), SEEN, less)
+    losses, shift = kept(tmp_path, DetectionTask(HEAD, TARGETS, 2), SEEN, less)
     assert [(p.name, p.count, p.images) for p in losses.classes] == [("cat", 2, 2), ("dog", 1, 1)]
     assert (losses.worse, losses.better) == (1, 0)
-    assert [losses.threshold, columns["f1_threshold_fp32"]] == pytest.approx([0.8, 0.8])
+    assert [losses.threshold, shift.fp32] == pytest.approx([0.8, 0.8])
     (example,) = losses.examples
     assert (example.name, example.truth) == ("1.png", "1 cat")
     assert [view.says for view in (example.fp32, example.int8)] == [
@@ -84,8 +84,8 @@ def test_what_is_no_number_is_kept_as_it_was_judged(tmp_path):
 
 def test_who_finds_nothing_has_no_pictures_and_no_threshold(tmp_path):
     nothing = [found(scores=[], labels=[])] * 2
-    losses, columns = kept(tmp_path, DetectionTask(HEAD, TARGETS, 2), nothing, SEEN)
-    assert (losses.threshold, losses.examples, columns) == (None, (), {})
+    losses, shift = kept(tmp_path, DetectionTask(HEAD, TARGETS, 2), nothing, SEEN)
+    assert (losses.threshold, losses.examples, shift) == (None, (), None)
     assert [part.fp32 for part in losses.classes] == [0, 0]
 
 
@@ -93,8 +93,8 @@ def test_the_clearest_of_what_a_classifier_no_longer_knows_comes_first(tmp_path)
     task = ClassificationTask(HEAD, np.array([0, 0, 1, 1]))
     fp32 = [np.float32(logits) for logits in ([2, 0], [3, 0], [0, 1], [1, 0])]
     int8 = [np.float32(logits) for logits in ([0, 1], [0, 5], [0, 1], [0, 1])]
-    losses, columns = kept(tmp_path, task, fp32, int8)
-    assert (losses.worse, losses.better, columns) == (2, 1, {})
+    losses, shift = kept(tmp_path, task, fp32, int8)
+    assert (losses.worse, losses.better, shift) == (2, 1, None)
     assert [e.name for e in losses.examples] == ["1.png", "0.png"]
     told = [(e.truth, e.fp32.says, e.int8.says) for e in losses.examples]
     assert told == [("cat", "cat", "dog")] * 2

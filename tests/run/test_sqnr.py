@@ -14,7 +14,7 @@ from bench.model.heads.end_to_end import DetectionsHead, YoloV10Head
 from bench.model.heads.yolov5 import YoloV5Head
 from bench.model.heads.yolov8 import YoloV8Head
 from bench.model.heads.yolox import YoloXHead
-from bench.run.measure import sqnr_of
+from bench.run.measure import decibels_of_parts
 
 Outputs = list[np.ndarray]
 Maker = Callable[[np.ndarray, np.ndarray], Outputs]
@@ -61,21 +61,23 @@ def truth(n_scores: int) -> tuple[np.ndarray, np.ndarray]:
 def compared(kind: str, change: Callable[..., tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
     head, make, n_scores = DETECTORS[kind]
     before, after = make(*truth(n_scores)), make(*change(*truth(n_scores)))
-    return sqnr_of(head, [before, before], [before, after])  # of two images, one has changed
+    return decibels_of_parts(
+        head, [before, before], [before, after]
+    )  # of two images, one has changed
 
 
 @pytest.mark.parametrize("kind", DETECTORS)
 def test_scores_that_are_lost_show(kind: str) -> None:
     found = compared(kind, lambda boxes, scores: (boxes, scores * 0))
-    assert found["sqnr_db"] == found["sqnr_scores_db"] == pytest.approx(3.01, abs=0.01)
-    assert found["sqnr_boxes_db"] == math.inf
+    assert found["scores"] == pytest.approx(3.01, abs=0.01)
+    assert found["boxes"] == math.inf
 
 
 @pytest.mark.parametrize("kind", DETECTORS)
 def test_boxes_alone_are_disturbed(kind: str) -> None:
     found = compared(kind, lambda boxes, scores: (boxes * np.float32(0.9), scores))
-    assert found["sqnr_db"] == found["sqnr_boxes_db"] == pytest.approx(23.01, abs=0.01)
-    assert found["sqnr_scores_db"] == math.inf
+    assert found["boxes"] == pytest.approx(23.01, abs=0.01)
+    assert found["scores"] == math.inf
 
 
 @pytest.mark.parametrize("kind", DETECTORS)
@@ -97,7 +99,7 @@ def test_one_map_of_several_cannot_hide() -> None:
     head, make, n_scores = DETECTORS["yolox"]
     before, after = make(*truth(n_scores)), make(*truth(n_scores))
     after[2][4:] = 0
-    assert sqnr_of(head, [before], [after])["sqnr_db"] == pytest.approx(0)
+    assert decibels_of_parts(head, [before], [after])["scores"] == pytest.approx(0)
 
 
 def test_nothing_that_changes_is_infinite() -> None:
@@ -109,10 +111,12 @@ def test_a_classifier_has_its_logits() -> None:
     def images(factor: float) -> Sequence[Outputs]:
         return [[np.float32(factor) * np.arange(10, dtype=np.float32)] for _ in range(3)]
 
-    assert sqnr_of(Classifier(), images(1), images(0.9)) == {"sqnr_db": pytest.approx(20, abs=1e-4)}
+    assert decibels_of_parts(Classifier(), images(1), images(0.9)) == {
+        "logits": pytest.approx(20, abs=1e-4)
+    }
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf])
 def test_a_score_that_is_not_finite_is_all_noise(broken: float) -> None:
     found = compared("yolov8", lambda boxes, scores: (boxes, scores * np.float32(broken)))
-    assert found["sqnr_db"] == found["sqnr_scores_db"] == -math.inf
+    assert found["scores"] == -math.inf

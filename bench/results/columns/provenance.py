@@ -1,0 +1,80 @@
+"""Which run this is, of what, by what and on what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.results.column import column
+from bench.results.history import SCHEMA_VERSION
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Which run this is, of what, by what and on what."""
+
+    run_key: str = column("hash of everything that can change the result", "bundle")
+    status: Literal["ok", "built", "skipped", "unfaithful"] = column(
+        "ok; built: an engine for another machine, not run here; skipped: the engine refused; "
+        "unfaithful: what was run does not compute the Q/DQ file, so its accuracy says nothing",
+        "beside",
+    )
+    error: str = column("why a run was skipped, or is unfaithful", "beside")
+    task: str = column("detection or classification", "bundle")
+    weights: str = column("where the weights came from", "provenance", "bundle")
+    model_sha256: str = column(
+        "SHA-256 of the FP32 ONNX file", "condition", "graph", "provenance", "bundle"
+    )
+    dataset_fingerprint: str = column("hash of the validation images", "condition", "provenance")
+    engine_version: str = column(
+        "version of the engine", "condition", "graph", "provenance", "bundle"
+    )
+    builder: str = column(
+        "what built an engine of the Q/DQ file ahead of time, for another machine",
+        "provenance",
+        default="",
+    )
+    builder_version: str = column("version of the builder", "provenance", default="")
+    baseline_engine: str = column(
+        "what ran the FP32 ONNX baseline, on the CPU or on CUDA", "provenance", default=""
+    )
+    threads: int = column(
+        "threads per inference; 0 is the engine's own choice", "condition", "graph", "provenance"
+    )
+    n_images: int | None = column(
+        "validation images",
+        "condition",
+        "provenance",
+        "bundle",
+        unit="images",
+        heading="validated on",
+        default=None,
+    )
+    hardware: str = column(
+        "processor, cores and memory", "graph", "provenance", "bundle", default=""
+    )
+    device: str = column("the GPU and its driver", "graph", "bundle", default="")
+    environment: str = column(
+        "versions of Python and the packages that matter", "provenance", "bundle", default=""
+    )
+    git_commit: str = column("commit of this harness", "provenance", "bundle", default="")
+    harness_version: str = column("version of this harness", "provenance", default="")
+    started_at: str = column("start of the run, UTC", "provenance", default="")
+    schema_version: int = column("version of this schema", "provenance", default=SCHEMA_VERSION)
+    overrides: str = column("what was typed for this run: Hydra overrides", "bundle", default="")
+    statistics_key: str = column(
+        "names the file of histograms of this calibration set, beside the rows", default=""
+    )
+    calibration_overlap: int | None = column(
+        "calibration images that are also evaluated, by file or content; none where they are drawn",
+        unit="images",
+        better="lower",
+        default=None,
+    )
+    run_s: float | None = column("the whole run", unit="s", default=None)
+    peak_memory_mb: float | None = column(
+        "peak resident memory of the process during the run",
+        unit="MB",
+        better="lower",
+        default=None,
+    )

@@ -1,0 +1,106 @@
+"""A sweep's folder: every path under it has its name here, and only here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """Where a sweep's files lie under ``path``; nothing has to be there.
+
+    Files of a run are named by its key, histograms by that of their statistics, pictures by their
+    content.
+    """
+
+    path: Path
+
+    @property
+    def rows(self) -> Path:
+        """The folder of finished runs, one JSON file each."""
+        return self.path / "rows"
+
+    def row(self, run_key: str) -> Path:
+        return self.rows / f"{run_key}.json"
+
+    @property
+    def roundings(self) -> Path:
+        """The folder of what rounding alone does to a run, for some runs."""
+        return self.path / "rounding"
+
+    def rounding(self, run_key: str) -> Path:
+        return self.roundings / f"{run_key}.json"
+
+    def judged(self, run_key: str) -> Path:
+        """A run's judged predictions on the half-samples of the images."""
+        return self.path / "judged" / f"{run_key}.npz"
+
+    def histograms(self, statistics_key: str) -> Path:
+        """The histograms of a calibration set, which its runs share."""
+        return self.path / "histograms" / f"{statistics_key}.npz"
+
+    def ranges(self, run_key: str) -> Path:
+        """A run's dynamic ranges."""
+        return self.path / "ranges" / f"{run_key}.json"
+
+    def calibration_cache(self, run_key: str) -> Path:
+        """The calibration cache that TensorRT wrote for a run."""
+        return self.ranges(run_key).with_suffix(".cache")
+
+    def layers(self, run_key: str) -> Path:
+        """Which layers a run's engine ran in INT8."""
+        return self.path / "layers" / f"{run_key}.json"
+
+    def losses(self, run_key: str) -> Path:
+        """Where a run loses: by class, by size, and on which pictures."""
+        return self.path / "losses" / f"{run_key}.json"
+
+    def picture(self, name: str) -> Path:
+        """A picture that the losses of some runs show."""
+        return self.path / "pictures" / f"{name}.jpg"
+
+    @property
+    def table_csv(self) -> Path:
+        return self.path / "table.csv"
+
+    @property
+    def table_parquet(self) -> Path:
+        return self.path / "table.parquet"
+
+    @property
+    def settings(self) -> Path:
+        """What the sweep's answer is judged by."""
+        return self.path / "report.json"
+
+    @property
+    def claims(self) -> Path:
+        """The verdicts on published claims."""
+        return self.path / "claims.json"
+
+    @property
+    def references(self) -> Path:
+        """Published cases beside the sweep's rows."""
+        return self.path / "references.json"
+
+    @property
+    def report_html(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def report_markdown(self) -> Path:
+        return self.path / "report.md"
+
+    @property
+    def figures(self) -> Path:
+        """The folder of the report's figures."""
+        return self.path / "figures"
+
+    @property
+    def jobs(self) -> Path:
+        """Hydra's folder of the runs' configurations and logs, as ``conf/config.yaml`` names it."""
+        return self.path / "jobs"
+
+    def bundle(self, run_key: str) -> Path:
+        """The folder in which a run is to be deployed, unless another is named."""
+        return self.path / f"bundle-{run_key}"
