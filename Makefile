@@ -47,6 +47,8 @@ ANNOTATIONS ?=
 CALIBRATION_IMAGES ?=
 # Any further Hydra overrides
 EXTRA ?=
+# A file of tests stays in one process, as its tests share what they measure
+PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 $(if $(and $(filter yolo,$(DATASET)),$(strip $(IMAGES)$(ANNOTATIONS)$(CALIBRATION_IMAGES))),\
 	$(error DATASET=yolo takes FILE=data.yaml in place of IMAGES, ANNOTATIONS and CALIBRATION_IMAGES))
 
@@ -63,7 +65,7 @@ OVERRIDES = model=$(MODEL) dataset=$(DATASET) calibrator=$(CALIBRATORS) calibrat
 	$(call given,max_loss,$(MAX_LOSS)) $(call given,sweep.out,$(OUT)) $(EXTRA)
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep data report claims histograms bundle doctor test test-tensorrt lint format benchmark clean
+.PHONY: help sweep data report claims histograms bundle doctor test test-all test-tensorrt lint format benchmark clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -99,8 +101,11 @@ bundle: $(VENV)/.installed ## Turn a row into a folder to deploy (OUT=results/..
 doctor: $(VENV)/.installed ## Check this machine for sweeps and TensorRT (EXTRA=--json=FILE)
 	$(BIN)/int8bench doctor $(EXTRA)
 
-test: $(VENV)/.installed ## Run the tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed ## Run the tests but the slow ones, on every core (5 minutes on two)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+
+test-all: $(VENV)/.installed ## Run all tests, and measure what share of bench/ they reach (15 minutes)
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term
 
 test-tensorrt: ## Check engine=tensorrt on the real TensorRT 8.5.1.7, without a GPU (Python 3.10)
 	@test -e .venv-tensorrt85/.installed || echo "TensorRT 8.5.1.7 with cuDNN and cuBLAS: downloads about 1.7 GB"
