@@ -54,7 +54,8 @@ def build_run(config: Config, shared: Shared | None = None) -> Run:
         (str(config.dataset), head.task, config.sweep.cache, config.sweep.strict),
         lambda: create(config.dataset, "dataset", task=head.task, hashes=hashes),
     )
-    engine, also_build = create_engines(config.engine)
+    engine: Engine | Builder = create(config.engine, "engine")
+    beside = config.also_build
     return Run(
         model=_model(config, head, convention, dataset.name, shared),
         dataset=dataset,
@@ -75,7 +76,7 @@ def build_run(config: Config, shared: Shared | None = None) -> Run:
             config.weights.granularity,  # type: ignore[arg-type]
             config.weights.rule,  # type: ignore[arg-type]
         ),
-        engine=engine,
+        engine=(isinstance(engine, Builder) and engine.runner()) or engine,
         measurement=MeasurementSettings(
             config.evaluation.images,
             config.evaluation.batch_size,
@@ -85,7 +86,7 @@ def build_run(config: Config, shared: Shared | None = None) -> Run:
             config.evaluation.seed,
         ),
         cache=Path(config.sweep.cache),
-        also_build=also_build,
+        also_build=None if beside is None else create(beside, "also_build"),
         dataset_options=_unusual(config.dataset),
         baseline_provider=config.baseline.provider,  # type: ignore[arg-type]
         shared=shared,
@@ -105,43 +106,6 @@ def _unusual(dataset: Any) -> str:
         for key, value in given.items()
         if key not in ("_target_", "name") and value != usual.get(key)
     )
-
-
-def create_engines(node: Any) -> tuple[Engine | Builder, Builder | None]:
-    """The engine, and the builder that ``also_build`` names.
-
-    That option and ``compute_capability``, which goes with it, are no business of an engine that
-    measures, so it does not get them. A builder has its own ``compute_capability``.
-    """
-    if not isinstance(node, DictConfig) or "also_build" not in node:
-        alone: Engine | Builder = create(node, "engine")
-        return (isinstance(alone, Builder) and alone.runner()) or alone, None
-    own: Any = OmegaConf.to_container(node, resolve=True)
-    name, capability = (own.pop(key, None) for key in ("also_build", "compute_capability"))
-    engine = create(OmegaConf.create(own), "engine")
-    if name is not None:
-        return engine, _builder(name, capability)
-    if capability is not None:
-        raise ConfigError(
-            f"engine.compute_capability={capability} says for which GPUs engine.also_build builds, "
-            "and that is null",
-            "Add engine.also_build=tensorrt_rtx, or drop it",
-        )
-    return engine, None
-
-
-def _builder(name: str, capability: str | None) -> Builder:
-    """A builder of conf/engine by its name; None takes the capability that its file says."""
-    files = {file.stem: _given(OmegaConf.load(file)) for file in (CONF / "engine").glob("*.yaml")}
-    builders = [own for own in files if issubclass(get_class(files[own]["_target_"]), Builder)]
-    if name not in builders:
-        raise ConfigError(
-            f"engine.also_build={name} is nothing that builds ahead of time",
-            f"Use {' or '.join(sorted(builders))}",
-        )
-    options = files[name] | ({"compute_capability": capability} if capability is not None else {})
-    builder: Builder = create(OmegaConf.create(options), "engine")
-    return builder
 
 
 def build_typed(overrides: Sequence[str], shared: Shared | None = None) -> Run:

@@ -163,6 +163,7 @@ class Config:
     calibrator: Any = MISSING
     plan: Any = MISSING
     engine: Any = MISSING
+    also_build: Any = None
     placement: str = "explicit"
     scheme: str = "symmetric"
     weights: QuantizedWeightsConfig = field(default_factory=QuantizedWeightsConfig)

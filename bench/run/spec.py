@@ -293,6 +293,10 @@ class Run:
                 f"engine {self.engine.name} has no {self.scheme} quantization",
                 f"Use scheme={' or '.join(self.engine.schemes)}, or another engine",
             )
+        if self.also_build is not None and self.engine.name.startswith("tensorrt"):
+            raise ConfigError(
+                f"engine {self.engine.name} builds engines of NVIDIA's itself", "Drop also_build"
+            )
         _ = self.calibration_preprocess
         self._check_native()
         graph = self.graph

@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from PIL import Image as Pil
 
-from bench.cli.compose import build_run, create, create_engines
+from bench.cli.compose import build_run, create
 from bench.cli.messages import one_line
 from bench.engine.trt.rtx import TensorRtRtx
 from bench.environment import CONF
@@ -182,19 +182,19 @@ def test_every_plan_is_created_and_called_as_its_file(name: str) -> None:
 
 @pytest.mark.parametrize("name", names("engine"))
 def test_every_engine_is_created_and_called_as_its_file(name: str) -> None:
-    engine, beside = create_engines(composed(f"engine={name}").engine)
-    assert engine.name == name
-    assert beside is None
+    config = composed(f"engine={name}")
+    assert create(config.engine, "engine").name == name
+    assert config.also_build is None
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
 def test_an_engine_that_measures_has_a_builder_beside_it_if_so_asked(name: str) -> None:
-    chosen = [f"engine={name}", "engine.also_build=tensorrt_rtx", "engine.threads=2"]
-    engine, beside = create_engines(composed(*chosen).engine)
-    assert (engine.name, engine.threads) == (name, 2)
-    assert beside == TensorRtRtx("SM89")
-    engine, beside = create_engines(composed(*chosen, "engine.compute_capability=SM86").engine)
-    assert beside == TensorRtRtx("SM86")
+    chosen = [f"engine={name}", "also_build=tensorrt_rtx", "engine.threads=2"]
+    run = build_run(composed(*chosen))
+    assert (run.engine.name, run.engine.threads) == (name, 2)
+    assert run.also_build == TensorRtRtx("SM89")
+    run = build_run(composed(*chosen, "also_build.compute_capability=SM86"))
+    assert run.also_build == TensorRtRtx("SM86")
 
 
 def test_a_plan_of_ones_own_is_named_after_its_selectors() -> None:
@@ -249,7 +249,7 @@ def test_a_mistake_in_a_file_is_one_line(
     content = OmegaConf.load(CONF / group / f"{base.get(group, 'openvino')}.yaml")
     OmegaConf.save(OmegaConf.merge(content, change), tmp_path / "conf" / group / "mine.yaml")
     given = {"task": "classification"} if group == "dataset" else {}
-    make = create_engines if group == "engine" else partial(create, part=group, **given)
+    make = partial(create, part=group, **given)
     # Hydra finds mistakes in a model's file, we find those in what is instantiated.
     with pytest.raises((HydraException, BenchError)) as caught:
         make(composed(f"{group}=mine", conf=tmp_path / "conf")[group])
