@@ -74,19 +74,6 @@ class Sqnr:
         return float(noisy.mean()) if len(noisy) else float("inf")
 
 
-def agreement(reference: FloatArray, actual: FloatArray) -> float:
-    """Share of images, in [0, 1], whose top class is the same in both logits (n, n_classes).
-
-    Of equal logits the lower class index wins; a row with a NaN agrees with nothing. Raises
-    ValueError when the shapes differ or there is no image.
-    """
-    if reference.shape != actual.shape or reference.ndim != 2 or not len(reference):
-        raise ValueError(f"cannot compare logits of shapes {reference.shape} and {actual.shape}")
-    same = reference.argmax(axis=1) == actual.argmax(axis=1)
-    valid = ~(np.isnan(reference) | np.isnan(actual)).any(axis=1)
-    return float((same & valid).mean())
-
-
 def _energy(values: FloatArray) -> float:
     return float(np.square(values, dtype=np.float64).sum())
 

@@ -83,15 +83,6 @@ def load_resampled(path: Path) -> Resampled | None:
         )
 
 
-def load_judgement(path: Path) -> Judgement:
-    """What was judged; raises DataError for a file of something else."""
-    with _opened(path) as arrays:
-        if "correct" in arrays.files:
-            correct: npt.NDArray[np.bool_] = arrays["correct"]
-            return correct
-        return MatchTable(**{field.name: arrays[field.name] for field in fields(MatchTable)})
-
-
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -98,17 +97,6 @@ class MatchTable:
         group = np.cumsum(~self.tied)[positions]
         ordered: npt.NDArray[np.int64] = positions[np.lexsort((positions, copy, group))]
         return ordered
-
-    def save(self, path: Path) -> None:
-        """Write the table to ``path`` as a compressed npz file."""
-        with path.open("wb") as file:  # given a name, numpy would append ".npz" to it
-            np.savez_compressed(file, **self._arrays())
-
-    @classmethod
-    def load(cls, path: Path) -> MatchTable:
-        """Read what ``save`` wrote."""
-        with np.load(path, allow_pickle=False) as arrays:
-            return cls(**{field.name: arrays[field.name] for field in fields(cls)})
 
     def _arrays(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}

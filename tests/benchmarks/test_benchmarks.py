@@ -44,6 +44,7 @@ def benchmark(folder: Path, *arguments: str) -> dict[str, Any]:
     return content
 
 
+@pytest.mark.slow
 def test_every_figure_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = benchmark(tmp_path)
     assert found.pop("memory_ratio_192_to_8") is None  # neither was measured

@@ -151,6 +151,7 @@ def test_the_record_says_what_readme_says() -> None:
     assert inside["within 10 %"] == pytest.approx(0.88, abs=6e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 @pytest.mark.skipif(not (REAL.is_dir() and YOLO.is_file()), reason=f"{REAL}, {YOLO} are not there")
 def test_the_record_is_made_again(tmp_path: Path) -> None:

@@ -89,7 +89,13 @@ def samples() -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.parametrize("kind", samples())
+FULL_SIZE = pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=() if k == "image" else pytest.mark.slow) for k in samples()]
+)
+"""The slow search takes a second at full size. An image has the grey that makes its minima near."""
+
+
+@FULL_SIZE
 def test_divergences_at_full_size(kind: str) -> None:
     snapshot = look(samples()[kind])
     check(snapshot.magnitudes().counts, 127, 1)
@@ -151,7 +157,7 @@ def test_both_calibrators_make_the_same_search() -> None:
 # --- tensorrt10 -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", samples())
+@FULL_SIZE
 @pytest.mark.parametrize("levels", [127, 128])
 def test_tensorrt10_is_the_slow_search_on_floor_bins(kind: str, levels: int) -> None:
     values = samples()[kind].astype(np.float32)
@@ -182,7 +188,7 @@ def test_the_threshold_of_8_bit_images_ends_a_bin_of_a_pixel_value(
 # --- modelopt -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", samples())
+@FULL_SIZE
 def test_modelopt_is_the_slow_search_on_a_plain_histogram(kind: str) -> None:
     values = samples()[kind].astype(np.float32)
     values = np.append(values[np.abs(values) < 4], np.float32(4))  # a power of two: exact bins
@@ -279,6 +285,7 @@ def brightness(paths: list[Path], letterbox: bool) -> np.ndarray:
     return counts
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 @pytest.mark.skipif(not IMAGES.is_dir(), reason=f"{IMAGES} is not there")
 @pytest.mark.parametrize("start", [0, 64])

@@ -121,13 +121,13 @@ def test_every_model_is_built_for_each_of_its_datasets(
 def test_every_model_but_the_embedded_says_what_is_published_and_where(
     model: str, dataset: str
 ) -> None:
-    weights = composed(f"model={model}").model.weights[dataset]
+    chosen = composed(f"model={model}").model
+    weights = chosen.weights[dataset]
     if weights.file.startswith("carried:"):
         assert set(weights.published.values()) == {None}
     else:
         published = Published(**weights.published)
-        head = composed(f"model={model}").model.head
-        assert published.metric == ("Top-1" if head == "classifier" else "mAP50-95")
+        assert published.metric == ("Top-1" if chosen.head == "classifier" else "mAP50-95")
         assert published.source.startswith("https://")
 
 

@@ -25,11 +25,9 @@ NATIVE = [
 
 
 def test_its_figure_is_measured_with_the_row_s_own_algorithm(
-    fake_tensorrt: Callable[..., Any], deploy: Callable[..., Any], tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    fake_tensorrt: Callable[..., Any], deploy: Callable[..., Any], tmp_path: Path
+) -> None:
     trt = fake_tensorrt("8.5.1.7")
-    monkeypatch.setattr("bench.cli.sweep.write_report", lambda folder: folder / "report.html")
     bench = Bench(tmp_path / "out", tmp_path / "cache")
     ended = bench(*NATIVE)
     assert ended.status == 0, ended.err

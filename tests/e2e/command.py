@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 
 from bench.__main__ import main
+from bench.cli import sweep
 
 ROOT = Path(__file__).parents[2]
 QUICK = (
@@ -63,20 +65,28 @@ class Ended:
 class Bench:
     """``bench(*overrides)`` runs ``python -m bench`` in this process, with short runs.
 
-    FILES in an override stands for the folder of models and images.
+    FILES in an override stands for the folder of models and images. Claims are judged and the
+    report is drawn only if asked for with ``report=True``: they cost several times a short run.
     """
 
     out: Path
     cache: Path
     files: Path = Path()
 
-    def __call__(self, *overrides: str) -> Ended:
+    def __call__(self, *overrides: str, report: bool = False) -> Ended:
         said, complained = io.StringIO(), io.StringIO()
-        try:
-            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complained):
+        with (
+            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(complained),
+            pytest.MonkeyPatch.context() as patch,
+        ):
+            if not report:
+                patch.setattr(sweep, "write_claims", lambda folder: [])
+                patch.setattr(sweep, "write_report", lambda folder: folder / "report.html")
+            try:
                 status: Any = main(self.arguments(*overrides))
-        except SystemExit as stop:
-            status = stop.code
+            except SystemExit as stop:
+                status = stop.code
         return Ended(status, said.getvalue(), complained.getvalue())
 
     def arguments(self, *overrides: str) -> list[str]:

@@ -44,7 +44,7 @@ def times(folder: Path) -> dict[Path, int]:
 def test_a_run_that_ends_with_the_engine(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "out", tmp_path / "cache")
     sweep = ["--multirun", *RUN, "engine=tensorrt_rtx", "plan=all,float_first"]
-    ended = bench(*sweep)
+    ended = bench(*sweep, report=True)
     assert ended.status == 0, ended.err
     table = bench.table
     assert table["status"].tolist() == ["built", "built"]
@@ -85,7 +85,7 @@ def test_an_engine_built_beside_a_measured_run(tmp_path: Path, cache: Path) -> N
     assert alone["builder"] == alone["compute_capability"] == ""
     assert all(pd.isna(alone[name]) for name in BUILT)
 
-    ended = bench(*chosen)
+    ended = bench(*chosen, report=True)
     assert ended.status == 0, ended.err
     beside = only(bench.table[bench.table["builder"] != ""])
     assert beside["status"] == "ok"
@@ -112,7 +112,6 @@ def test_a_builder_that_refuses_costs_no_row(tmp_path: Path, cache: Path) -> Non
     assert "zero point is not supported" in row["builder_error"]
     assert "\n" not in row["builder_error"]
     assert all(pd.isna(row[name]) for name in BUILT)
-    assert row["builder_error"].rstrip(".") in (bench.out / "report.html").read_text()
 
 
 @pytest.mark.usefixtures("package")
@@ -128,7 +127,7 @@ def test_an_fp32_network_that_the_builder_refuses_costs_only_its_own_columns(
 
     monkeypatch.setattr(TensorRtRtx, "compile", refuse_float)
     bench = Bench(tmp_path / "out", cache)
-    ended = bench(*RUN, "engine=tensorrt_rtx", "engine.compute_capability=SM80")
+    ended = bench(*RUN, "engine=tensorrt_rtx", "engine.compute_capability=SM80", report=True)
     assert ended.status == 0, ended.err
     row = only(bench.table)
     assert row["status"] == "built", row["error"]

@@ -42,6 +42,7 @@ def for_avx2(bench: Bench, *overrides: str) -> tuple[dict[str, Any], str]:
     return json.loads(path.read_text())["row"], ended.stdout
 
 
+@pytest.mark.slow
 def test_accuracy_is_the_file_s_whatever_the_processor(bench: Bench, tmp_path: Path) -> None:
     row, printed = for_avx2(bench)
     assert (row["status"], row["accuracy_by"]) == ("ok", "exact emulation")
@@ -61,6 +62,7 @@ def test_accuracy_is_the_file_s_whatever_the_processor(bench: Bench, tmp_path: P
     assert here["int8"] == pytest.approx(row["int8"], abs=0.012)  # rounding, on 32 images
 
 
+@pytest.mark.slow
 def test_kernels_that_saturate_are_unfaithful_where_they_were_asked_for(bench: Bench) -> None:
     row, printed = for_avx2(bench, "engine.accuracy_by=kernels")
     assert (row["status"], row["accuracy_by"]) == ("unfaithful", "int8 kernels")

@@ -31,7 +31,6 @@ def test_a_baseline_on_cuda_is_another_run_and_says_so(
     monkeypatch.setattr(OnnxRuntime, "_open", open_)
     monkeypatch.setattr(onnxrt, "_start_cuda", lambda: None)
     monkeypatch.setitem(onnxrt._PROVIDERS, "cuda", ["CPUExecutionProvider"])
-    monkeypatch.setattr("bench.cli.sweep.write_report", lambda folder: folder / "report.html")
     bench = Bench(tmp_path / "out", tmp_path / "cache", files)
     ended = bench("--multirun", *CUSTOM, "baseline.provider=cpu,cuda")
     assert ended.status == 0, ended.err

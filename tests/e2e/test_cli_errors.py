@@ -98,7 +98,11 @@ def test_a_row_of_another_version_is_one_line(bench: Bench) -> None:
     ("asked", "told"),
     [
         (["calibration.sise=3"], "Did you mean calibration.size?"),
-        (["--multirun", "calibration.size=4,7", "hydra/launcher=joblib"], "calibration.size=7"),
+        pytest.param(
+            ["--multirun", "calibration.size=4,7", "hydra/launcher=joblib"],
+            "calibration.size=7",
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["composition", "worker"],
 )

@@ -22,6 +22,7 @@ def test_int8_rounds_to_the_scale_and_saturates() -> None:
     np.testing.assert_allclose(found, [0.0, step, 76 * step, 0.5, 0.5], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_sweep_of_both_calibrators_gives_the_picture(
     bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

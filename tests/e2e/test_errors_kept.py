@@ -9,7 +9,7 @@ import pytest
 from PIL import Image as Pil
 
 from bench.results.error_analysis import LossStore
-from tests.e2e.command import Bench
+from tests.e2e.command import CUSTOM, Bench
 
 pytestmark = pytest.mark.e2e
 
@@ -18,7 +18,7 @@ def test_a_detector_keeps_its_losses(bench: Bench) -> None:
     images = 16
     ended = bench(
         "model=yolov8n", f"dataset.validation_images={images}", "dataset.calibration_images=4",
-        "calibrator=entropy2", "plan=all",
+        "calibrator=entropy2", "plan=all", report=True,
     )  # fmt: skip
     assert ended.status == 0, ended.err
     ((key, row),) = bench.table.iterrows()
@@ -65,8 +65,7 @@ def test_a_classifier_keeps_its_losses(bench: Bench) -> None:
 
 def test_only_implicit_placement_gives_outputs_a_range(bench: Bench) -> None:
     ended = bench(
-        "--multirun", "model=resnet18", "dataset.validation_images=8",
-        "dataset.calibration_images=4", "calibrator=minmax",
+        "--multirun", *CUSTOM, "calibrator=minmax",
         "placement=explicit,explicit_residual,implicit,implicit_tensorrt10",
     )  # fmt: skip
     assert ended.status == 0, ended.err

@@ -25,7 +25,7 @@ def published(value: float, classes: int = 10) -> list[str]:
 
 def test_far_from_the_published_value(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "out", tmp_path / "cache")
-    ended = bench("--multirun", *RUN, "plan=all,float_first", *published(0.3))
+    ended = bench("--multirun", *RUN, "plan=all,float_first", *published(0.3), report=True)
     assert ended.status == 0, ended.err
     (warning,) = (line for line in ended.err.splitlines() if line.startswith("warning:"))
     assert warning.startswith("warning: resnet18: FP32 Top-1 is 1.000")

@@ -21,6 +21,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.slow
 def test_resnet20_on_cifar10_loses_next_to_nothing(tmp_path: Path) -> None:
     """Top-1 0.823 in FP32 on these 2,000 images, and within half a point of it in INT8."""
     bench = Bench(tmp_path / "out", tmp_path / "cache")

@@ -39,7 +39,7 @@ def test_every_row_is_measured_and_every_claim_judged(sweep: str) -> None:
     assert all("Scope: " in own["text"] for own in verdicts if own["rows"])
 
 
-@pytest.mark.parametrize("calibrator", ["minmax", "entropy2"])
+@pytest.mark.parametrize("calibrator", [pytest.param("minmax", marks=pytest.mark.slow), "entropy2"])
 def test_a_row_made_again_is_the_recorded_one(calibrator: str, bench: Bench) -> None:
     """Kernels and processors round differently, so a little less than two points are allowed."""
     rows = table("resnet18-shapes")

@@ -19,8 +19,7 @@ RUN = ["model=resnet18", "dataset.validation_images=32", "dataset.calibration_im
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr("bench.cli.sweep.write_report", lambda folder: folder / "report.html")
+def run(tmp_path: Path) -> Bench:
     return Bench(tmp_path / "out", tmp_path / "cache")
 
 

@@ -134,6 +134,7 @@ def test_an_edit_makes_anew_what_the_edited_code_makes(
     assert found == [(1, 1, 1), (1, 1, 1), (1, 1, 2), (1, 2, 2), (2, 3, 3)]
 
 
+@pytest.mark.slow
 def test_an_edited_package_finds_what_it_finds_with_an_empty_cache(
     checkout: Path, tmp_path: Path, files: Path
 ) -> None:

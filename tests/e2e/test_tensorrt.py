@@ -31,9 +31,8 @@ NATIVELY = [*IMPLICIT, "calibrator=tensorrt_minmax"]
 
 
 @pytest.fixture
-def run(tmp_path: Path, files: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """A command line with a cache of its own, as engines are looked for there, and no report."""
-    monkeypatch.setattr("bench.cli.sweep.write_report", lambda folder: folder / "report.html")
+def run(tmp_path: Path, files: Path) -> Bench:
+    """A command line with a cache of its own, as engines are looked for there."""
     return Bench(tmp_path / "out", tmp_path / "cache", files)
 
 

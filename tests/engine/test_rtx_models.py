@@ -27,6 +27,9 @@ PLANS = sorted({path.stem for path in (CONF / "plan").glob("*.yaml")} - {"custom
 EMBEDDED = {
     name: CARRIED / f"{name}_shapes.onnx" for name in ("yolov8n", "resnet18", "mobilenetv2")
 }
+MODELS = [
+    pytest.param(name, marks=() if name == "mobilenetv2" else pytest.mark.slow) for name in EMBEDDED
+]
 SHARED = ROOT.parent / "shared" / "models"
 REAL = {
     "yolox_nano": SHARED / "yolox_nano.onnx",
@@ -66,9 +69,9 @@ def compiled(
     return TensorRtRtx(capability, half).compile_int8(with_batch(proto, model.input_name, 1))
 
 
-@pytest.mark.parametrize("capability", ["SM89", "SM86"])
+@pytest.mark.parametrize("capability", ["SM89", pytest.param("SM86", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("plan", PLANS)
-@pytest.mark.parametrize("name", EMBEDDED)
+@pytest.mark.parametrize("name", MODELS)
 def test_the_embedded_models_are_built_under_every_plan(
     name: str, plan: str, capability: str
 ) -> None:
@@ -77,6 +80,7 @@ def test_the_embedded_models_are_built_under_every_plan(
     assert built.content != compiled(EMBEDDED[name], "", capability).content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["yolov8n", "resnet18"])
 def test_int8_weights_make_the_engine_smaller(name: str) -> None:
     """(MobileNetV2's grows: 3.4 MB in FP32, 6.5 MB in INT8.)"""
@@ -85,7 +89,7 @@ def test_int8_weights_make_the_engine_smaller(name: str) -> None:
     assert sizes[1] < 0.7 * sizes[2]
 
 
-@pytest.mark.parametrize("name", EMBEDDED)
+@pytest.mark.parametrize("name", MODELS)
 def test_for_another_gpu_another_engine_is_built(name: str) -> None:
     for plan in ("", "all"):
         other = compiled(EMBEDDED[name], plan, "SM86")
@@ -94,12 +98,12 @@ def test_for_another_gpu_another_engine_is_built(name: str) -> None:
 
 
 @pytest.mark.parametrize("placement", ["explicit_residual", "implicit"])
-@pytest.mark.parametrize("name", EMBEDDED)
+@pytest.mark.parametrize("name", MODELS)
 def test_other_placements_are_built_too(name: str, placement: Placement) -> None:
     assert compiled(EMBEDDED[name], "all", "SM89", placement).warnings == ()
 
 
-@pytest.mark.parametrize("name", EMBEDDED)
+@pytest.mark.parametrize("name", MODELS)
 def test_what_is_not_int8_is_built_in_fp16_where_asked(name: str) -> None:
     whole, mixed, fp32 = (
         len(compiled(EMBEDDED[name], *chosen).content)
@@ -113,6 +117,7 @@ def test_what_is_not_int8_is_built_in_fp16_where_asked(name: str) -> None:
     assert mixed < fp32
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 @pytest.mark.parametrize("name", REAL)
 def test_models_of_the_world_are_built(name: str) -> None:

@@ -229,16 +229,10 @@ def test_wrong_weights_are_refused():
         table.map(np.array([-1]))
 
 
-def test_a_table_survives_saving_and_cannot_be_changed(scene, tmp_path):
+def test_a_table_cannot_be_changed(scene):
     table = evaluate_boxes(*scene(5), 4).matches
-    path = tmp_path / "matches"
-    table.save(path)
-    again = MatchTable.load(path)
     for field in dataclasses.fields(MatchTable):
-        before, after = getattr(table, field.name), getattr(again, field.name)
-        assert np.array_equal(before, after) and before.dtype == after.dtype
         with pytest.raises(ValueError, match="read-only"):
-            after[...] = 0
+            getattr(table, field.name)[...] = 0
     assert [table.image.dtype, table.score.dtype] == [np.int32, np.float32]
     assert [table.hit.dtype, table.ignored.dtype] == [np.uint16, np.uint16]
-    assert again.map() == table.map()

@@ -1,15 +1,16 @@
 """Do 95 % intervals cover the truth? By simulation: see ``populations`` and ``coverage``.
 
-Few trials, cheap settings and fixed seeds; ``make benchmark`` has the long one, and its table is
-results/reference/coverage.csv. The method promises a coverage of at least 93 %. A simulation of few
-trials shows less by chance, so two standard errors of a share of that many trials are allowed for:
-that is 88 % of 100 trials.
+Few trials, cheap settings and fixed seeds, and most of them for ``make test-all``; ``make
+benchmark`` has the long one, and its table is results/reference/coverage.csv. The method promises a
+coverage of at least 93 %. A simulation of few trials shows less by chance, so two standard errors
+of a share of that many trials are allowed for: that is 88 % of 100 trials.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,6 +39,10 @@ def surely_below(tally: Tally, trials: int) -> bool:
     return tally.coverage < PROMISED - 2 * math.sqrt(PROMISED * (1 - PROMISED) / trials)
 
 
+def _slow(*values: object) -> Any:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def scenes(shift: float, rows: int = 1, n_classes: int = 8, rarity: float = 0.0) -> Scenes:
     return Scenes(3000, n_classes, [shift] * rows, rarity, jitter=0.3)
 
@@ -63,7 +68,7 @@ def test_losses_are_what_these_tests_call_them(without_loss: Scenes, with_loss: 
         assert population.truths.mean() == pytest.approx(-0.1, abs=0.01)
 
 
-@pytest.mark.parametrize("n_images", [40, 85, 400])
+@pytest.mark.parametrize("n_images", [40, _slow(85), _slow(400)])
 @pytest.mark.parametrize("shift", [NO_LOSS, TOP1_LOSS])
 def test_top1_of_one_row_and_of_the_best_of_24(n_images: int, shift: float) -> None:
     trials = 60
@@ -72,15 +77,15 @@ def test_top1_of_one_row_and_of_the_best_of_24(n_images: int, shift: float) -> N
     assert not surely_below(found.widened, trials)
 
 
-@pytest.mark.parametrize(("n_images", "trials"), [(85, 100), (400, 30)])
-@pytest.mark.parametrize("shift", [NO_LOSS, LOSS])
+@pytest.mark.parametrize(("n_images", "trials"), [(85, 100), _slow(400, 30)])
+@pytest.mark.parametrize("shift", [_slow(NO_LOSS), LOSS])
 def test_map_of_one_row(n_images: int, trials: int, shift: float) -> None:
     found = coverage_of(scenes(shift), n_images, trials, halves=50)
     assert found.images_per_class is not None and found.images_per_class > FEWEST_PER_CLASS
     assert not surely_below(found.one, trials)
 
 
-@pytest.mark.parametrize("population", ["without_loss", "with_loss"])
+@pytest.mark.parametrize("population", ["without_loss", _slow("with_loss")])
 def test_map_of_the_best_of_24(population: str, request: pytest.FixtureRequest) -> None:
     trials = 25
     found = coverage_of(request.getfixturevalue(population), 40, trials, halves=50)
@@ -90,12 +95,14 @@ def test_map_of_the_best_of_24(population: str, request: pytest.FixtureRequest) 
     assert surely_below(found.naive, trials), "the interval of one row forgets the choice"
 
 
+@pytest.mark.slow
 def test_the_best_of_24_gains_nothing_where_there_is_nothing_to_gain() -> None:
     found = coverage_of(pictures([NO_LOSS] * ROWS), 400, 100, halves=100)
     assert found.naive.false_gain > 0.15
     assert found.widened.false_gain <= 0.025
 
 
+@pytest.mark.slow
 def test_many_rare_classes_are_declared_too_few_images() -> None:
     """They have to be: no interval sees the loss of classes that are not there."""
     rare = scenes(LOSS, n_classes=80, rarity=1.0)
@@ -113,8 +120,8 @@ def test_the_percentile_bootstrap_covers_less() -> None:
     assert found.one.coverage > found.bootstrap.coverage + 0.03
 
 
-@pytest.mark.parametrize("spread", [0.05, 0.15])
-@pytest.mark.parametrize("sets", [2, 3])
+@pytest.mark.parametrize("spread", [_slow(0.05), 0.15])
+@pytest.mark.parametrize("sets", [_slow(2), 3])
 def test_calibration_sets_are_a_level_of_their_own(sets: int, spread: float) -> None:
     """Their standard deviation is 0.02 or 0.05, that of 400 images 0.015."""
     trials, drawn = 300, np.random.default_rng(0).normal(TOP1_LOSS, spread, 300)

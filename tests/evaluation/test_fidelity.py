@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.evaluation.fidelity import Sqnr, agreement
+from bench.evaluation.fidelity import Sqnr
 
 property_test = settings(deadline=None, derandomize=True)
 
@@ -75,19 +75,3 @@ def test_outputs_that_do_not_correspond_are_refused():
     sqnr.update([np.ones(3)], [np.ones(3)])
     with pytest.raises(ValueError, match="2 outputs"):
         sqnr.update([np.ones(3)] * 2, [np.ones(3)] * 2)
-
-
-def test_agreement_is_the_share_of_equal_top_classes():
-    reference = np.eye(4)
-    actual = np.eye(4)[[0, 1, 2, 0]]
-    assert agreement(reference, actual) == 0.75
-    assert agreement(reference, reference) == 1
-
-
-def test_agreement_counts_nan_as_disagreement():
-    reference = np.eye(4)
-    actual = reference.copy()
-    actual[0, 0] = math.nan
-    assert agreement(reference, actual) == 0.75
-    with pytest.raises(ValueError, match="cannot compare"):
-        agreement(reference, reference[:2])

@@ -18,16 +18,15 @@ HEAD: Any = None  # scoring reads no outputs
 @pytest.mark.parametrize("seed", range(4))
 def test_classes_and_sizes_are_cocoevals(scene, seed, monkeypatch):
     targets, found = scene(seed, n_images=20, n_classes=5)
-    kept = []
+    real, made = coco_map.COCOeval, []
 
-    class Remembered(coco_map.COCOeval):
-        def summarize(self):
-            super().summarize()
-            kept.append(self.eval["precision"])
+    def remember(*given: Any, **options: Any) -> Any:
+        made.append(real(*given, **options))
+        return made[-1]
 
-    monkeypatch.setattr(coco_map, "COCOeval", Remembered)
+    monkeypatch.setattr(coco_map, "COCOeval", remember)
     score = DetectionTask(HEAD, targets, 5).score(found)
-    precision = kept[0]  # thresholds x recalls x classes x areas x detections
+    precision = made[0].eval["precision"]  # thresholds x recalls x classes x areas x detections
     expected = [own.mean() if (own := precision[:, :, c, 0, -1]).min() >= 0 else np.nan
                 for c in range(5)]  # fmt: skip
     assert score.class_values == pytest.approx(expected, abs=1e-9, nan_ok=True)

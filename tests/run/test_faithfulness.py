@@ -33,11 +33,11 @@ from tests.wrong_engines import Hopeless, change_constants, clip_at
 
 
 def load(folder: Any, model: str, **parts: Any) -> tuple[Run, onnx.ModelProto]:
-    """A run on 12 drawn scenes, and its Q/DQ file."""
+    """A run on 8 drawn scenes, and its Q/DQ file."""
     run = build_run(
         composed(
             f"model={model}", "calibrator=minmax", "calibration.size=4", "engine.threads=1",
-            "dataset.validation_images=12", "dataset.calibration_images=4",
+            "dataset.validation_images=8", "dataset.calibration_images=4",
             f"sweep.out={folder}/out", f"sweep.cache={folder}/cache",
         )
     )  # fmt: skip
@@ -69,7 +69,7 @@ def test_what_computes_the_file_is_faithful(detector):
 
 def test_a_sample_is_compared_on_its_own_first_images(detector, monkeypatch):
     run, qdq = detector
-    sample = replace(run, measurement=replace(run.measurement, images=8))
+    sample = replace(run, measurement=replace(run.measurement, images=6))
     assert sample.validation_indices[:4] != (0, 1, 2, 3)
     monkeypatch.setattr(measure, "FIRST_IMAGES", 4)  # fewer than are evaluated
     found = check(sample, qdq, measured(sample, qdq))
@@ -90,7 +90,7 @@ def test_what_saturates_is_not_and_the_fix_is_told(detector):
     found = check(run, qdq, evidence)
     assert found.decibels < found.limit_db
     assert "dB further from the file's than rounding goes" in found.doubt
-    assert "mAP50-95 on the first 12 images is 0." in found.doubt
+    assert "mAP50-95 on the first 8 images is 0." in found.doubt
     by_kernels = replace(run, engine=OpenVino(threads=1, accuracy_by="kernels"))
     assert "Add engine.accuracy_by=emulation" in check(by_kernels, qdq, evidence).doubt
     emulated = replace(run, engine=OpenVino(threads=1, accuracy_by="emulation"))
@@ -115,7 +115,7 @@ def test_scores_that_boxes_drown_are_seen(detector):
     task, fittings = task_of(run), validation_images(run).fittings
     predictions = [task.predict(o, f) for o, f in zip(outputs, fittings, strict=True)]
     found = check(run, qdq, Evidence(predictions, outputs))
-    assert "mAP50-95 on the first 12 images is 0.000" in found.doubt
+    assert "mAP50-95 on the first 8 images is 0.000" in found.doubt
 
 
 def test_what_is_no_number_is_not(detector):
