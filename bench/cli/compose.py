@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from inspect import signature
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_type_hints
@@ -15,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from bench.cache import file_state
-from bench.cli.config import Config, ModelConfig, register
+from bench.cli.config import Config, ModelConfig, PreprocessConfig, register
 from bench.data.calibration_order import read_image_list
 from bench.data.contents import ContentHashes
 from bench.data.preprocess import make_preprocess
@@ -63,18 +64,18 @@ def build_run(config: Config, shared: Shared | None = None) -> Run:
         calibration=CalibrationSet(
             config.calibration.size,
             config.calibration.seed,
-            config.calibration.preprocess,  # type: ignore[arg-type]
-            config.input_range,  # type: ignore[arg-type]
-            config.calibration.strategy,  # type: ignore[arg-type]
+            config.calibration.preprocess.name,  # type: ignore[arg-type]
+            config.input_range.name,  # type: ignore[arg-type]
+            config.calibration.strategy.name,  # type: ignore[arg-type]
             read_image_list(Path(listed)) if (listed := config.calibration.list) else None,
             config.calibration.pad,  # type: ignore[arg-type]
         ),
         plan=create(config.plan, "plan"),
-        placement=config.placement,  # type: ignore[arg-type]
-        scheme=config.scheme,  # type: ignore[arg-type]
+        placement=config.placement.name,  # type: ignore[arg-type]
+        scheme=config.scheme.name,  # type: ignore[arg-type]
         weights=WeightScales(
-            config.weights.granularity,  # type: ignore[arg-type]
-            config.weights.rule,  # type: ignore[arg-type]
+            config.weights.granularity.name,  # type: ignore[arg-type]
+            config.weights.rule.name,  # type: ignore[arg-type]
         ),
         engine=(isinstance(engine, Builder) and engine.runner()) or engine,
         measurement=MeasurementSettings(
@@ -88,7 +89,7 @@ def build_run(config: Config, shared: Shared | None = None) -> Run:
         cache=Path(config.sweep.cache),
         also_build=None if beside is None else create(beside, "also_build"),
         dataset_options=_unusual(config.dataset),
-        baseline_provider=config.baseline.provider,  # type: ignore[arg-type]
+        baseline_provider=config.baseline.provider.name,  # type: ignore[arg-type]
         shared=shared,
     )
 
@@ -188,7 +189,8 @@ def _head(name: str) -> tuple[Head, dict[str, Any]]:
         what = f"={name} is unknown" if name else " is not given"
         raise ConfigError(f"model.head{what}", f"Use model.head= with one of {known}")
     content: Any = OmegaConf.load(path)
-    return create(content.head, "head"), _given(content.preprocess)
+    preprocess = OmegaConf.merge(OmegaConf.structured(PreprocessConfig), content.preprocess)
+    return create(content.head, "head"), _given(preprocess)
 
 
 def _model(
@@ -242,4 +244,5 @@ def _made(kind: Callable[..., T], spec: ModelConfig, dataset: str, part: str) ->
 def _given(node: Any) -> dict[str, Any]:
     """The options that are set; null means not given."""
     values: Any = OmegaConf.to_container(node) if isinstance(node, DictConfig) else dict(node)
-    return {key: value for key, value in values.items() if value is not None}
+    names = {key: own.name if isinstance(own, Enum) else own for key, own in values.items()}
+    return {key: value for key, value in names.items() if value is not None}

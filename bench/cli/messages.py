@@ -118,6 +118,9 @@ def _bad_value(error: OmegaConfBaseException) -> str:
     given = re.match(r"Value '(.*)' of type .* could not be converted to (\w+)", words)
     if given:
         return f"{key}={given[1]} is not {_KINDS.get(given[2], given[2])}. Change or drop it"
+    choice = re.match(r"Invalid value '(.*)', expected one of \[(.*)\]", words)
+    if choice:
+        return f"{key}={choice[1]} is unknown. Use {' or '.join(choice[2].split(', '))}"
     if "is not Optional" in words:
         return f"{key}=null is not possible. Give it a value"
     if "Invalid type assigned" in words:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -70,16 +70,6 @@ class CalibrationSet:
             )
         if self.seed < 0:
             raise ConfigError(f"calibration.seed={self.seed} is below 0", "Use 0 or more")
-        if self.input_range not in ("calibrated", "declared"):
-            raise ConfigError(
-                f"input_range={self.input_range} is unknown",
-                "Use calibrated or declared",
-            )
-        if self.strategy not in get_args(Strategy):
-            raise ConfigError(
-                f"calibration.strategy={self.strategy} is unknown",
-                f"Use {' or '.join(get_args(Strategy))}",
-            )
         if self.listed is not None and self.strategy != "random":
             raise ConfigError(
                 f"calibration.list={self.listed.file} settles the order, and so would "
@@ -283,10 +273,6 @@ class Run:
                 f"model {self.model.name} has a fixed batch of {batch}, "
                 f"not evaluation.batch_size={self.measurement.batch_size}",
                 f"Use evaluation.batch_size={batch}, or export the model with an open batch",
-            )
-        if self.scheme not in get_args(Scheme):
-            raise ConfigError(
-                f"scheme={self.scheme} is unknown", f"Use {' or '.join(get_args(Scheme))}"
             )
         if self.scheme not in self.engine.schemes:
             raise ConfigError(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -16,13 +17,17 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from PIL import Image as Pil
 
+from bench.cli import choices
 from bench.cli.compose import build_run, create
 from bench.cli.messages import one_line
+from bench.data import calibration_order, preprocess
+from bench.engine import onnxrt
 from bench.engine.trt.rtx import TensorRtRtx
 from bench.environment import CONF
 from bench.errors import BenchError
 from bench.model.export import Export
 from bench.model.published import Published
+from bench.quantization import grid, plan, weights
 from tests.composing import composed
 
 
@@ -277,3 +282,38 @@ class Guarded:
 def test_a_value_for_a_kind_of_the_targets_own_is_left_to_it() -> None:
     node = OmegaConf.create({"_target_": f"{__name__}.Guarded", "values": [1, 2]})
     assert create(node, "calibrator").values == [1, 2]
+
+
+CHOICES = {
+    choices.Placement: plan.Placement,
+    choices.Scheme: grid.Scheme,
+    choices.Granularity: weights.Granularity,
+    choices.WeightRule: weights.Rule,
+    choices.Fit: preprocess.Fit,
+    choices.CalibrationFit: preprocess.CalibrationFit,
+    choices.Strategy: calibration_order.Strategy,
+    choices.Provider: onnxrt.Provider,
+}
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: choice.__name__)
+def test_what_can_be_chosen_is_what_the_objects_take(choice: type[Enum]) -> None:
+    assert [member.name for member in choice] == list(get_args(CHOICES[choice]))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("placement=everywhere", "placement=everywhere is unknown. Use explicit or explicit_resid"),
+        ("weights.granularity=layer", "weights.granularity=layer is unknown. Use per_channel or "),
+        ("model.preprocess.fit=squeeze", "preprocess.fit=squeeze is unknown. Use letterbox or res"),
+        ("model.preprocess.color=grb", "model.preprocess.color=grb is unknown. Use rgb or bgr"),
+        ("calibration.preprocess=squeeze", "preprocess=squeeze is unknown. Use same or stretch or"),
+        ("input_range=told", "input_range=told is unknown. Use calibrated or declared"),
+        ("baseline.provider=gpu", "baseline.provider=gpu is unknown. Use cpu or cuda"),
+    ],
+)
+def test_a_choice_that_is_unknown_is_told_when_it_is_composed(given: str, told: str) -> None:
+    with pytest.raises(HydraException) as caught:
+        composed(given)
+    assert told in one_line(caught.value)
