@@ -23,7 +23,7 @@ from bench.claims.claim import Claim, Criterion
 from bench.claims.effect import Effect, effect_of, ratio_effect, winner_effect
 from bench.claims.judgements import Judgements
 from bench.claims.select import Case, find_cases
-from bench.claims.wording import (
+from bench.claims.sentences import (
     UNITS,
     GroupVerdict,
     Status,

@@ -21,7 +21,7 @@ from bench.data.calibration_order import read_image_list
 from bench.data.contents import ContentHashes
 from bench.data.preprocess import make_preprocess
 from bench.download import Download
-from bench.engine.base import Builder, Engine
+from bench.engine.base import AotCompiler, Engine
 from bench.environment import CONF
 from bench.errors import BenchError, ConfigError
 from bench.model.export import Export
@@ -29,7 +29,7 @@ from bench.model.heads.base import Head
 from bench.model.onnx_model import load_model
 from bench.model.published import Published
 from bench.model.zoo import Request, Source, check_weights, find_weights
-from bench.quantization.weights import WeightScales
+from bench.quantization.weight_scales import WeightScales
 from bench.run.shared import Shared
 from bench.run.spec import CalibrationSet, MeasurementSettings, Model, Run
 
@@ -55,7 +55,7 @@ def build_run(config: Config, shared: Shared | None = None) -> Run:
         (str(config.dataset), head.task, config.sweep.cache, config.sweep.strict),
         lambda: create(config.dataset, "dataset", task=head.task, hashes=hashes),
     )
-    engine: Engine | Builder = create(config.engine, "engine")
+    engine: Engine | AotCompiler = create(config.engine, "engine")
     beside = config.also_build
     return Run(
         model=_model(config, head, convention, dataset.name, shared),
@@ -77,7 +77,7 @@ def build_run(config: Config, shared: Shared | None = None) -> Run:
             config.weights.granularity.name,  # type: ignore[arg-type]
             config.weights.rule.name,  # type: ignore[arg-type]
         ),
-        engine=(isinstance(engine, Builder) and engine.runner()) or engine,
+        engine=(isinstance(engine, AotCompiler) and engine.runner()) or engine,
         measurement=MeasurementSettings(
             config.evaluation.images,
             config.evaluation.batch_size,

@@ -97,7 +97,7 @@ class CalibrationConfig:
 
 @dataclass
 class QuantizedWeightsConfig:
-    """How weights get their scales; see ``bench.quantization.weights.WeightScales``."""
+    """How weights get their scales; see ``bench.quantization.weight_scales.WeightScales``."""
 
     granularity: choices.Granularity = choices.Granularity.per_channel
     rule: choices.WeightRule = choices.WeightRule.max

@@ -27,7 +27,7 @@ from bench.environment import CONF
 from bench.errors import BenchError
 from bench.model.export import Export
 from bench.model.published import Published
-from bench.quantization import grid, plan, weights
+from bench.quantization import grid, plan, weight_scales
 from tests.composing import composed
 
 
@@ -287,8 +287,8 @@ def test_a_value_for_a_kind_of_the_targets_own_is_left_to_it() -> None:
 CHOICES = {
     choices.Placement: plan.Placement,
     choices.Scheme: grid.Scheme,
-    choices.Granularity: weights.Granularity,
-    choices.WeightRule: weights.Rule,
+    choices.Granularity: weight_scales.Granularity,
+    choices.WeightRule: weight_scales.Rule,
     choices.Fit: preprocess.Fit,
     choices.CalibrationFit: preprocess.CalibrationFit,
     choices.Strategy: calibration_order.Strategy,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.quantization.weights import WeightScales
+from bench.quantization.weight_scales import WeightScales
 
 seeds = st.integers(0, 2**32 - 1)
 
