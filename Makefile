@@ -2,14 +2,15 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
-EXTRAS := dev
+# Beside the package: NVIDIA's builder, where there is one (pyproject.toml)
+EXTRAS := rtx
 # For ENGINE=tensorrt: 8.5.1.7, 10 or 11 takes an environment with that TensorRT.
 TENSORRT ?=
 ifneq ($(TENSORRT),)
 release := $(or $(if $(filter 8.5.1.7 8.5,$(TENSORRT)),85),$(filter 10 11,$(TENSORRT)),\
 	$(error TENSORRT=$(TENSORRT) is none of 8.5.1.7, 10 and 11))
 VENV := .venv-tensorrt$(release)
-EXTRAS := dev,tensorrt$(release)
+EXTRAS := rtx,tensorrt$(release)
 ifeq ($(release),85)
 ifeq ($(origin PYTHON),file)
 PYTHON := $(firstword $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python3.10) python3.10)
@@ -28,9 +29,10 @@ SIZES ?= 8,64
 SEEDS ?= 0
 PLANS ?= all,float_first,float_head
 ENGINE ?= openvino
-# tensorrt_rtx: NVIDIA's engine of each Q/DQ file in passing; of that one and of ENGINE=tensorrt_rtx
-# the GPUs it is for (SM86, SM89 ...)
-ALSO_BUILD ?=
+# NVIDIA's engine of each Q/DQ file, built in passing; ALSO_BUILD= for none. Of that one and of
+# ENGINE=tensorrt_rtx the GPUs it is for (SM86, SM89 ...)
+ALSO_BUILD ?= $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),\
+	$(if $(filter openvino onnxruntime,$(ENGINE)),tensorrt_rtx))
 CAPABILITY ?=
 LAUNCHER ?= basic
 # What may be lost of FP32 (1%): rows that lose more are marked
@@ -45,27 +47,33 @@ FILE ?=
 IMAGES ?=
 ANNOTATIONS ?=
 CALIBRATION_IMAGES ?=
-# Any further Hydra overrides
-EXTRA ?=
+# Further Hydra overrides of a sweep; flags of the other commands; the set that make data fetches
+OVERRIDES ?=
+FLAGS ?=
+NAME ?=
+$(if $(EXTRA),$(error EXTRA is now OVERRIDES=... of make sweep, and FLAGS=... of other targets))
 # A file of tests stays in one process, as its tests share what they measure
 PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 $(if $(and $(filter yolo,$(DATASET)),$(strip $(IMAGES)$(ANNOTATIONS)$(CALIBRATION_IMAGES))),\
 	$(error DATASET=yolo takes FILE=data.yaml in place of IMAGES, ANNOTATIONS and CALIBRATION_IMAGES))
 
+install = $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	--constraint constraints.txt --editable '.[$(1)]'
+COMMA := ,
 given = $(if $(strip $(2)),$(1)=$(2))
-OVERRIDES = model=$(MODEL) dataset=$(DATASET) calibrator=$(CALIBRATORS) calibration.size=$(SIZES) \
+WORDS = model=$(MODEL) dataset=$(DATASET) calibrator=$(CALIBRATORS) calibration.size=$(SIZES) \
 	calibration.seed=$(SEEDS) plan=$(PLANS) engine=$(ENGINE) hydra/launcher=$(LAUNCHER) \
-	$(call given,engine.also_build,$(ALSO_BUILD)) \
-	$(call given,engine.compute_capability,$(CAPABILITY)) \
+	$(call given,also_build,$(strip $(ALSO_BUILD))) \
+	$(call given,$(if $(strip $(ALSO_BUILD)),also_build,engine).compute_capability,$(CAPABILITY)) \
 	$(call given,model.path,$(MODEL_PATH)) $(call given,dataset.file,$(FILE)) \
 	$(if $(filter imagefolder images voc,$(DATASET)),\
 	$(call given,dataset.root,$(IMAGES)) $(call given,dataset.calibration_root,$(CALIBRATION_IMAGES)),\
 	$(call given,dataset.images,$(IMAGES)) $(call given,dataset.annotations,$(ANNOTATIONS)) \
 	$(call given,dataset.calibration_images,$(CALIBRATION_IMAGES))) \
-	$(call given,max_loss,$(MAX_LOSS)) $(call given,sweep.out,$(OUT)) $(EXTRA)
+	$(call given,max_loss,$(MAX_LOSS)) $(call given,sweep.out,$(OUT)) $(OVERRIDES)
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep data report claims histograms bundle doctor test test-all test-tensorrt lint format benchmark clean
+.PHONY: help sweep data report claims histograms bundle doctor test test-all test-wheel test-tensorrt lint format benchmark clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -73,15 +81,20 @@ help: ## List the targets
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the pinned dependencies into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@$(call install,$(EXTRAS))
+	@touch $@
+
+# What tests, linters and the browser need besides
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "Installing what tests and linters need into $(VENV) ..."
+	@$(call install,$(EXTRAS)$(COMMA)dev)
 	@touch $@
 
 sweep: $(VENV)/.installed ## Run a sweep and write its table and report (MODEL= CALIBRATORS= SIZES= PLANS= ...)
-	$(BIN)/int8bench sweep $(strip $(OVERRIDES))
+	$(BIN)/int8bench sweep $(strip $(WORDS))
 
-data: $(VENV)/.installed ## Fetch a public dataset (DATASET=coco-val2017, coco-calib or coco128)
-	@$(BIN)/int8bench data $(DATASET)
+data: $(VENV)/.installed ## Fetch a public dataset (NAME=coco-val2017, coco-calib or coco128)
+	@$(BIN)/int8bench data $(NAME)
 
 report: $(VENV)/.installed ## Redraw the report from a sweep's table (OUT=results/... MAX_LOSS=1%)
 	$(BIN)/int8bench report $(or $(OUT),results/$(MODEL)-$(DATASET)) \
@@ -92,39 +105,43 @@ claims: $(VENV)/.installed ## Judge published claims on a sweep's rows (OUT=resu
 
 histograms: $(VENV)/.installed ## Draw every threshold on the histograms (OUT=results/... TENSOR=images)
 	$(BIN)/int8bench histograms $(or $(OUT),results/$(MODEL)-$(DATASET)) \
-		$(addprefix --tensor=,$(TENSOR)) $(EXTRA)
+		$(addprefix --tensor=,$(TENSOR)) $(FLAGS)
 
-bundle: $(VENV)/.installed ## Turn a row into a folder to deploy (OUT=results/... RUN=key TO=folder EXTRA=--engine=SM89)
+bundle: $(VENV)/.installed ## Turn a row into a folder to deploy (OUT=results/... RUN=key TO=folder FLAGS=--engine=SM89)
 	$(BIN)/int8bench bundle $(or $(OUT),results/$(MODEL)-$(DATASET)) \
-		$(addprefix --run=,$(RUN)) $(addprefix --to=,$(TO)) $(EXTRA)
+		$(addprefix --run=,$(RUN)) $(addprefix --to=,$(TO)) $(FLAGS)
 
-doctor: $(VENV)/.installed ## Check this machine for sweeps and TensorRT (EXTRA=--json=FILE)
-	$(BIN)/int8bench doctor $(EXTRA)
+doctor: $(VENV)/.installed ## Check this machine for sweeps and TensorRT (FLAGS=--json=FILE)
+	$(BIN)/int8bench doctor $(FLAGS)
 
-test: $(VENV)/.installed ## Run the tests but the slow ones, on every core (5 minutes on two)
+test: $(VENV)/.installed-dev ## Run the tests but the slow ones, on every core (5 minutes on two)
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
-test-all: $(VENV)/.installed ## Run all tests, and measure what share of bench/ they reach (15 minutes)
+test-all: $(VENV)/.installed-dev ## Run all tests, and measure what share of bench/ they reach (15 minutes)
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term
 
+test-wheel: ## Build the wheel, install it into an environment of its own, and run a small sweep there
+	@scripts/test_wheel.sh $(PYTHON)
+
 test-tensorrt: ## Check engine=tensorrt on the real TensorRT 8.5.1.7, without a GPU (Python 3.10)
-	@test -e .venv-tensorrt85/.installed || echo "TensorRT 8.5.1.7 with cuDNN and cuBLAS: downloads about 1.7 GB"
-	@$(MAKE) --silent TENSORRT=8.5.1.7 .venv-tensorrt85/.installed
+	@test -e .venv-tensorrt85/.installed-dev || echo "TensorRT 8.5.1.7 with cuDNN and cuBLAS: downloads about 1.7 GB"
+	@$(MAKE) --silent TENSORRT=8.5.1.7 .venv-tensorrt85/.installed-dev
 	.venv-tensorrt85/bin/python -m pytest -m tensorrt tests/engine/test_trt_real.py
 
-lint: $(VENV)/.installed ## Check style, types and import floors
+lint: $(VENV)/.installed-dev ## Check style, types, shell scripts and import floors
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/shellcheck .ci/run scripts/*.sh
 	$(BIN)/lint-imports
 
-format: $(VENV)/.installed ## Format the code
+format: $(VENV)/.installed-dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-benchmark: $(VENV)/.installed ## Measure what calibration costs, and how often intervals cover (MODEL_PATH= OUT=)
+benchmark: $(VENV)/.installed-dev ## Measure what calibration costs, and how often intervals cover (MODEL_PATH= OUT=)
 	$(BIN)/python -m tests.benchmarks $(strip $(call given,--model,$(MODEL_PATH)) \
-		$(call given,--out,$(OUT)) $(EXTRA))
+		$(call given,--out,$(OUT)) $(FLAGS))
 
 clean: ## Remove the virtual environment, caches and results (not results/reference)
 	rm -rf .venv .venv-tensorrt* .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info

@@ -35,9 +35,9 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywhere, installed or not
 
+from bench.calibration.bins import LEAST_RANGE
 from bench.calibration.calibrator import Calibrator
 from bench.calibration.entropy import Entropy2
-from bench.calibration.grid import LEAST_RANGE
 from bench.calibration.legacy import Legacy
 from bench.calibration.minmax import MinMax
 from bench.calibration.moving_average import MovingAverage

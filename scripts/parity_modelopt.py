@@ -29,10 +29,10 @@ from hydra import compose, initialize_config_dir
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywhere, installed or not
 
+from bench.calibration.bins import FINE, from_equal_bins
 from bench.calibration.calibrator import Calibrator
 from bench.calibration.collector import Collector
 from bench.calibration.entropy import Entropy2
-from bench.calibration.grid import FINE, from_equal_bins
 from bench.calibration.histogram import Magnitudes
 from bench.calibration.mse import Mse
 from bench.calibration.percentile import Percentile

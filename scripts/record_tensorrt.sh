@@ -15,7 +15,7 @@
 #   BATCH=1                             calibration images at a time on these, which are mostly
 #                                       exported with a fixed batch of 1
 #   BASELINE=cuda                       the FP32 baseline on the GPU, with onnxruntime-gpu
-#   EXTRA=                              further Hydra overrides
+#   OVERRIDES=                              further Hydra overrides
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [[ -z ${PYTHON:-} ]]; then
@@ -28,7 +28,7 @@ VERSION=$("$PYTHON" -c 'import tensorrt; print(tensorrt.__version__)' 2>/dev/nul
 }
 RECORD=${RECORD:-results/record_tensorrt}
 REFERENCE=${REFERENCE:-results/reference}/tensorrt-$VERSION
-read -ra EXTRA <<<"${EXTRA:-}"
+read -ra OVERRIDES <<<"${OVERRIDES:-}"
 DATA=datasets/coco_mini
 COCO=(dataset=coco dataset.images="${IMAGES:=$DATA/val/images}"
     dataset.annotations="${ANNOTATIONS:-$DATA/val/annotations.json}"
@@ -46,7 +46,7 @@ bench() {
 record() { # NAME FITS BATCH OVERRIDE...: thresholds and table of one model
     local name=$1 fits=$2 fed=++calibrator.batch_size=$3 commands=
     local common=("${@:4}" calibration.size=128 baseline.provider="${BASELINE:-cpu}"
-        sweep.out="$RECORD/$1" "${EXTRA[@]}")
+        sweep.out="$RECORD/$1" "${OVERRIDES[@]}")
     # The native ones, and ours that begin with the range of a batch as they do.
     bench calibrator=tensorrt_minmax,tensorrt_entropy2,entropy2 "$fed" "$fits" $PLANS \
         "${IMPLICIT[@]}" "${common[@]}"

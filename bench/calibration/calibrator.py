@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from bench.calibration.grid import LEAST_RANGE
+from bench.calibration.bins import LEAST_RANGE
 from bench.calibration.statistics import Snapshot
 from bench.errors import DataError
 

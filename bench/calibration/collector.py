@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from bench import environment
 from bench.cache import content_key, only_one, source_key, write_with
-from bench.calibration.archive import load_snapshots, save_snapshots
+from bench.calibration.snapshot_file import load_snapshots, save_snapshots
 from bench.calibration.statistics import Snapshot, TensorStatistics, joined
 from bench.calibration.tap import Tap, TappedNetwork
 from bench.model.graph import Graph

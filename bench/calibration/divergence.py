@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from bench.calibration.grid import Counts
+from bench.calibration.bins import Counts
 from bench.calibration.kernels import compiled
 
 _SMOOTH = 0.0001  # values, what onnxruntime puts into an empty bin

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bench.calibration.grid import FINE, Counts
+from bench.calibration.bins import FINE, Counts
 from bench.errors import ConfigError
 
 MOST_BINS = FINE // 4

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from bench.calibration.grid import EDGES, LEAST_RANGE, Counts
+from bench.calibration.bins import EDGES, LEAST_RANGE, Counts
 from bench.calibration.statistics import Snapshot
 
 Floats = npt.NDArray[np.float64]

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.calibration.grid import (
+from bench.calibration.bins import (
     BINS,
     EDGES,
     FINE,

@@ -12,23 +12,25 @@ from scipy.special import stdtr
 from bench.claims.claim import Criterion
 from bench.claims.judgements import Difference, Judgements, Record
 from bench.claims.select import Case
+from bench.evaluation.bootstrap import Interval
 from bench.evaluation.interval import LEVEL
 
 
 @dataclass(frozen=True, eq=False)
 class Effect:
     """An effect with its 95 % interval; ``error`` is its standard error, with ``freedom`` degrees
-    of freedom. ``low`` and ``high`` are None where nothing tells how sure the effect is. ``by_set``
-    are the effects of each calibration set, where there are several.
+    of freedom. ``by_set`` are the effects of each calibration set, where there are several.
     """
 
-    value: float
-    low: float | None
-    high: float | None
+    interval: Interval
     error: float = math.nan
     freedom: float = math.inf
     basis: str = ""
     by_set: tuple[float, ...] = ()
+
+    @property
+    def value(self) -> float:
+        return self.interval.estimate
 
     def p_value(self, threshold: float) -> float:
         """Two-sided, that the effect is the threshold: by Student's t."""
@@ -54,7 +56,7 @@ def effect_of(case: Case, test: Criterion, judgements: Judgements) -> Effect | N
     if scale is None or scale <= 0:
         return None
     if test.quantity == "kept" and all(_number(row, "int8") == 0 for row in case.firsts):
-        return Effect(0.0, 0.0, 0.0, 0.0, basis=BASIS_OWN)  # 0 of anything is 0
+        return Effect(Interval(0.0, 0.0, 0.0), 0.0, basis=BASIS_OWN)  # 0 of anything is 0
     if case.seconds:
         difference = judgements.difference(case.firsts, case.seconds)
         found = _effect(difference, BASIS_PAIRED if difference.paired else BASIS_BOUNDED)
@@ -79,8 +81,7 @@ def _scale(case: Case, test: Criterion, judgements: Judgements) -> float | None:
 def _effect(difference: Difference, basis: str) -> Effect:
     known = difference.uncertainty
     interval = known.interval(difference.value)
-    low, high = (None if math.isnan(end) else end for end in (interval.low, interval.high))
-    return Effect(difference.value, low, high, known.error, known.freedom, basis, difference.by_set)
+    return Effect(interval, known.error, known.freedom, basis, difference.by_set)
 
 
 def _map(effect: Effect, scale: float, shift: float) -> Effect:
@@ -89,10 +90,9 @@ def _map(effect: Effect, scale: float, shift: float) -> Effect:
     def change(value: float) -> float:
         return value / scale + shift
 
+    interval = effect.interval
     return Effect(
-        change(effect.value),
-        None if effect.low is None else change(effect.low),
-        None if effect.high is None else change(effect.high),
+        Interval(change(interval.estimate), change(interval.low), change(interval.high)),
         effect.error / scale,
         effect.freedom,
         effect.basis,
@@ -108,18 +108,17 @@ def winner_effect(effects: Sequence[Effect]) -> Effect:
     ahead = max(effects, key=lambda effect: effect.value)
     behind = _negative(min(effects, key=lambda effect: effect.value))
     weaker = min(ahead, behind, key=lambda effect: effect.value)
-    ends = [(one.low, one.high) for one in (ahead, behind)]
-    lows = [low for low, _ in ends if low is not None]
-    highs = [high for _, high in ends if high is not None]
-    if len(lows) < 2 or len(highs) < 2:
-        return Effect(weaker.value, None, None)
-    return Effect(weaker.value, min(lows), min(highs), weaker.error, weaker.freedom, weaker.basis)
+    both = ahead.interval, behind.interval
+    if not all(interval.known for interval in both):
+        return Effect(Interval(weaker.value))
+    low, high = min(one.low for one in both), min(one.high for one in both)
+    interval = Interval(weaker.value, low, high)
+    return Effect(interval, weaker.error, weaker.freedom, weaker.basis)
 
 
 def _negative(effect: Effect) -> Effect:
-    low = None if effect.high is None else -effect.high
-    high = None if effect.low is None else -effect.low
-    return Effect(-effect.value, low, high, effect.error, effect.freedom, effect.basis)
+    interval = Interval(-effect.value, -effect.interval.high, -effect.interval.low)
+    return Effect(interval, effect.error, effect.freedom, effect.basis)
 
 
 def ratio_effect(cases: Sequence[Case], columns: Sequence[str]) -> Effect | None:
@@ -134,13 +133,13 @@ def ratio_effect(cases: Sequence[Case], columns: Sequence[str]) -> Effect | None
         return None
     middle = float(np.median(ratios))
     if len(ratios) < 2:
-        return Effect(middle, None, None, basis="one pair of timings")
+        return Effect(Interval(middle), basis="one pair of timings")
     outside = 0  # pairs to leave out at each end
     while 1 - 2 * _tail(len(ratios), outside + 1) >= LEVEL:
         outside += 1
     basis = "order statistics of" if len(ratios) > 5 else "range of"
     ends = ratios[outside], ratios[-1 - outside]
-    return Effect(middle, *ends, basis=f"{basis} {len(ratios)} pairs")
+    return Effect(Interval(middle, *ends), basis=f"{basis} {len(ratios)} pairs")
 
 
 def _tail(n: int, k: int) -> float:

@@ -23,7 +23,7 @@ from bench.claims.claim import Claim, Criterion
 from bench.claims.effect import Effect, effect_of, ratio_effect, winner_effect
 from bench.claims.judgements import Judgements
 from bench.claims.select import Case, find_cases
-from bench.claims.wording import (
+from bench.claims.sentences import (
     UNITS,
     GroupVerdict,
     Status,
@@ -179,8 +179,7 @@ def _decide(found: Sequence[_Found], test: Criterion) -> tuple[GroupVerdict, ...
             own.setting,
             _status(own.effect, test, 0.0 if timed else p_value),
             own.effect.value,
-            own.effect.low,
-            own.effect.high,
+            *own.effect.interval.ends,
             None if timed else p_value,
             own.effect.basis,
             own.rows,
@@ -193,11 +192,12 @@ def _decide(found: Sequence[_Found], test: Criterion) -> tuple[GroupVerdict, ...
 
 
 def _status(effect: Effect, test: Criterion, p_value: float) -> Status:
-    if effect.low is None or effect.high is None or p_value >= ALPHA:
+    low, high = effect.interval.low, effect.interval.high
+    if not effect.interval.known or p_value >= ALPHA:
         return "undecided"
-    if effect.low == effect.high and effect.value == (1.0 if test.quantity == "kept" else 0.0):
+    if low == high and effect.value == (1.0 if test.quantity == "kept" else 0.0):
         return "undecided"  # where no image tells two runs apart, no resample of them can
-    above, below = effect.low > test.threshold, effect.high < test.threshold
+    above, below = low > test.threshold, high < test.threshold
     if above == below:
         return "undecided"
     return "supported" if above == (test.expect == "above") else "refuted"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from inspect import signature
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_type_hints
@@ -15,12 +16,12 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from bench.cache import file_state
-from bench.cli.config import Config, ModelConfig, register
+from bench.cli.config import Config, ModelConfig, PreprocessConfig, register
 from bench.data.calibration_order import read_image_list
 from bench.data.contents import ContentHashes
 from bench.data.preprocess import make_preprocess
 from bench.download import Download
-from bench.engine.base import Builder, Engine
+from bench.engine.base import AotCompiler, Engine
 from bench.environment import CONF
 from bench.errors import BenchError, ConfigError
 from bench.model.export import Export
@@ -28,7 +29,7 @@ from bench.model.heads.base import Head
 from bench.model.onnx_model import load_model
 from bench.model.published import Published
 from bench.model.zoo import Request, Source, check_weights, find_weights
-from bench.quantization.weights import WeightScales
+from bench.quantization.weight_scales import WeightScales
 from bench.run.shared import Shared
 from bench.run.spec import CalibrationSet, MeasurementSettings, Model, Run
 
@@ -54,7 +55,8 @@ def build_run(config: Config, shared: Shared | None = None) -> Run:
         (str(config.dataset), head.task, config.sweep.cache, config.sweep.strict),
         lambda: create(config.dataset, "dataset", task=head.task, hashes=hashes),
     )
-    engine, also_build = create_engines(config.engine)
+    engine: Engine | AotCompiler = create(config.engine, "engine")
+    beside = config.also_build
     return Run(
         model=_model(config, head, convention, dataset.name, shared),
         dataset=dataset,
@@ -62,20 +64,20 @@ def build_run(config: Config, shared: Shared | None = None) -> Run:
         calibration=CalibrationSet(
             config.calibration.size,
             config.calibration.seed,
-            config.calibration.preprocess,  # type: ignore[arg-type]
-            config.input_range,  # type: ignore[arg-type]
-            config.calibration.strategy,  # type: ignore[arg-type]
+            config.calibration.preprocess.name,  # type: ignore[arg-type]
+            config.input_range.name,  # type: ignore[arg-type]
+            config.calibration.strategy.name,  # type: ignore[arg-type]
             read_image_list(Path(listed)) if (listed := config.calibration.list) else None,
             config.calibration.pad,  # type: ignore[arg-type]
         ),
         plan=create(config.plan, "plan"),
-        placement=config.placement,  # type: ignore[arg-type]
-        scheme=config.scheme,  # type: ignore[arg-type]
+        placement=config.placement.name,  # type: ignore[arg-type]
+        scheme=config.scheme.name,  # type: ignore[arg-type]
         weights=WeightScales(
-            config.weights.granularity,  # type: ignore[arg-type]
-            config.weights.rule,  # type: ignore[arg-type]
+            config.weights.granularity.name,  # type: ignore[arg-type]
+            config.weights.rule.name,  # type: ignore[arg-type]
         ),
-        engine=engine,
+        engine=(isinstance(engine, AotCompiler) and engine.runner()) or engine,
         measurement=MeasurementSettings(
             config.evaluation.images,
             config.evaluation.batch_size,
@@ -85,9 +87,9 @@ def build_run(config: Config, shared: Shared | None = None) -> Run:
             config.evaluation.seed,
         ),
         cache=Path(config.sweep.cache),
-        also_build=also_build,
+        also_build=None if beside is None else create(beside, "also_build"),
         dataset_options=_unusual(config.dataset),
-        baseline_provider=config.baseline.provider,  # type: ignore[arg-type]
+        baseline_provider=config.baseline.provider.name,  # type: ignore[arg-type]
         shared=shared,
     )
 
@@ -105,43 +107,6 @@ def _unusual(dataset: Any) -> str:
         for key, value in given.items()
         if key not in ("_target_", "name") and value != usual.get(key)
     )
-
-
-def create_engines(node: Any) -> tuple[Engine | Builder, Builder | None]:
-    """The engine, and the builder that ``also_build`` names.
-
-    That option and ``compute_capability``, which goes with it, are no business of an engine that
-    measures, so it does not get them. A builder has its own ``compute_capability``.
-    """
-    if not isinstance(node, DictConfig) or "also_build" not in node:
-        alone: Engine | Builder = create(node, "engine")
-        return (isinstance(alone, Builder) and alone.runner()) or alone, None
-    own: Any = OmegaConf.to_container(node, resolve=True)
-    name, capability = (own.pop(key, None) for key in ("also_build", "compute_capability"))
-    engine = create(OmegaConf.create(own), "engine")
-    if name is not None:
-        return engine, _builder(name, capability)
-    if capability is not None:
-        raise ConfigError(
-            f"engine.compute_capability={capability} says for which GPUs engine.also_build builds, "
-            "and that is null",
-            "Add engine.also_build=tensorrt_rtx, or drop it",
-        )
-    return engine, None
-
-
-def _builder(name: str, capability: str | None) -> Builder:
-    """A builder of conf/engine by its name; None takes the capability that its file says."""
-    files = {file.stem: _given(OmegaConf.load(file)) for file in (CONF / "engine").glob("*.yaml")}
-    builders = [own for own in files if issubclass(get_class(files[own]["_target_"]), Builder)]
-    if name not in builders:
-        raise ConfigError(
-            f"engine.also_build={name} is nothing that builds ahead of time",
-            f"Use {' or '.join(sorted(builders))}",
-        )
-    options = files[name] | ({"compute_capability": capability} if capability is not None else {})
-    builder: Builder = create(OmegaConf.create(options), "engine")
-    return builder
 
 
 def build_typed(overrides: Sequence[str], shared: Shared | None = None) -> Run:
@@ -224,7 +189,8 @@ def _head(name: str) -> tuple[Head, dict[str, Any]]:
         what = f"={name} is unknown" if name else " is not given"
         raise ConfigError(f"model.head{what}", f"Use model.head= with one of {known}")
     content: Any = OmegaConf.load(path)
-    return create(content.head, "head"), _given(content.preprocess)
+    preprocess = OmegaConf.merge(OmegaConf.structured(PreprocessConfig), content.preprocess)
+    return create(content.head, "head"), _given(preprocess)
 
 
 def _model(
@@ -278,4 +244,5 @@ def _made(kind: Callable[..., T], spec: ModelConfig, dataset: str, part: str) ->
 def _given(node: Any) -> dict[str, Any]:
     """The options that are set; null means not given."""
     values: Any = OmegaConf.to_container(node) if isinstance(node, DictConfig) else dict(node)
-    return {key: value for key, value in values.items() if value is not None}
+    names = {key: own.name if isinstance(own, Enum) else own for key, own in values.items()}
+    return {key: value for key, value in names.items() if value is not None}

@@ -10,18 +10,20 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 from platformdirs import user_cache_dir
 
+from bench.cli import choices
+
 
 @dataclass
 class PreprocessConfig:
     """See ``bench.data.preprocess``; null takes the default, or the model's own size."""
 
-    fit: str | None = None
+    fit: choices.Fit | None = None
     size: int | None = None
     resize: int | None = None
     crop: int | None = None
-    interpolation: str | None = None
+    interpolation: choices.Interpolation | None = None
     pad: int | None = None
-    color: str | None = None
+    color: choices.Color | None = None
     scale: float | None = None
     mean: list[float] | None = None
     std: list[float] | None = None
@@ -87,25 +89,25 @@ class CalibrationConfig:
 
     size: int = 64
     seed: int = 0
-    preprocess: str = "same"
+    preprocess: choices.CalibrationFit = choices.CalibrationFit.same
     pad: int | str | None = None
-    strategy: str = "random"
+    strategy: choices.Strategy = choices.Strategy.random
     list: str | None = None
 
 
 @dataclass
 class QuantizedWeightsConfig:
-    """How weights get their scales; see ``bench.quantization.weights.WeightScales``."""
+    """How weights get their scales; see ``bench.quantization.weight_scales.WeightScales``."""
 
-    granularity: str = "per_channel"
-    rule: str = "max"
+    granularity: choices.Granularity = choices.Granularity.per_channel
+    rule: choices.WeightRule = choices.WeightRule.max
 
 
 @dataclass
 class BaselineConfig:
     """What runs the FP32 ONNX file; see ``bench.engine.onnxrt.OnnxRuntime``."""
 
-    provider: str = "cpu"
+    provider: choices.Provider = choices.Provider.cpu
 
 
 @dataclass
@@ -163,10 +165,11 @@ class Config:
     calibrator: Any = MISSING
     plan: Any = MISSING
     engine: Any = MISSING
-    placement: str = "explicit"
-    scheme: str = "symmetric"
+    also_build: Any = None
+    placement: choices.Placement = choices.Placement.explicit
+    scheme: choices.Scheme = choices.Scheme.symmetric
     weights: QuantizedWeightsConfig = field(default_factory=QuantizedWeightsConfig)
-    input_range: str = "calibrated"
+    input_range: choices.InputRange = choices.InputRange.calibrated
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
     baseline: BaselineConfig = field(default_factory=BaselineConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

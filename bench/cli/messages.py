@@ -24,6 +24,14 @@ from bench.errors import BenchError, ConfigError
 
 P = ParamSpec("P")
 
+_HINTS = {
+    "dataset.labels": "dataset=imagefolder takes a file, dataset=images agreement with "
+    "the FP32 model",
+    "also_build.compute_capability": "Add also_build=tensorrt_rtx",
+    "engine.also_build": "It is also_build=tensorrt_rtx, beside any engine that measures",
+}
+"""What to do about an option that is unknown as things are chosen."""
+
 _KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
 
@@ -93,8 +101,8 @@ def _unknown_option(error: OmegaConfBaseException) -> str:
     where, _, name = key.rpartition(".")
     known = [str(k) for k in parent if k != "_target_"] if isinstance(parent, DictConfig) else []
     near = difflib.get_close_matches(name, known, n=1)
-    if key == "dataset.labels":
-        mend = "dataset=imagefolder takes a file, dataset=images agreement with the FP32 model"
+    if key in _HINTS:
+        mend = _HINTS[key]
     elif near:
         mend = f"Did you mean {where}{'.' if where else ''}{near[0]}?"
     elif known:
@@ -110,6 +118,9 @@ def _bad_value(error: OmegaConfBaseException) -> str:
     given = re.match(r"Value '(.*)' of type .* could not be converted to (\w+)", words)
     if given:
         return f"{key}={given[1]} is not {_KINDS.get(given[2], given[2])}. Change or drop it"
+    choice = re.match(r"Invalid value '(.*)', expected one of \[(.*)\]", words)
+    if choice:
+        return f"{key}={choice[1]} is unknown. Use {' or '.join(choice[2].split(', '))}"
     if "is not Optional" in words:
         return f"{key}=null is not possible. Give it a value"
     if "Invalid type assigned" in words:

@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.cache import content_key, hash_file
 from bench.data.contents import ContentHashes
-from bench.data.dataset import BoxTarget, Task, require_task
+from bench.data.dataset import BoxTarget, TaskName, require_task
 from bench.data.files import FileSamples, list_images
 from bench.errors import ConfigError, DataError
 
@@ -29,11 +29,11 @@ class CocoDataset:
     or do not match.
     """
 
-    task: Task = "detection"
+    task: TaskName = "detection"
 
     def __init__(
         self,
-        task: Task,
+        task: TaskName,
         images: str | None,
         annotations: str | None,
         calibration_images: str | None,

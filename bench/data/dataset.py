@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bench.errors import ConfigError
 
-Task = Literal["detection", "classification"]
+TaskName = Literal["detection", "classification"]
 Image = npt.NDArray[np.uint8]
 """Height x width x 3, RGB, uint8."""
 
@@ -37,7 +37,7 @@ class BoxTarget:
     crowd: npt.NDArray[np.bool_]
 
 
-def require_task(name: str, wanted: Task, task: Task, instead: str) -> None:
+def require_task(name: str, wanted: TaskName, task: TaskName, instead: str) -> None:
     """Raise ConfigError if the model's ``task`` is not the one that a dataset is for."""
     if task != wanted:
         model = "detector" if wanted == "detection" else "classifier"
@@ -71,7 +71,7 @@ class Dataset(Protocol):
     """A named dataset with disjoint calibration and validation samples."""
 
     name: str
-    task: Task
+    task: TaskName
     class_names: tuple[str, ...]
 
     @property

@@ -21,8 +21,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from bench.cache import hash_file, only_one, write_atomically
-from bench.data.archive import take_out
 from bench.data.calibration_order import read_image_list
+from bench.data.unpack import take_out
 from bench.download import Download, Patience, fetch
 from bench.errors import ConfigError, DataError
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from bench.cache import content_key
 from bench.data.contents import ContentHashes
-from bench.data.dataset import Task, require_task
+from bench.data.dataset import TaskName, require_task
 from bench.data.files import FileSamples, list_images
 from bench.data.label_file import read_label_file
 from bench.errors import ConfigError, DataError
@@ -31,11 +31,11 @@ class ImageFolderDataset:
     are missing, an image lies outside, or the labels do not fit.
     """
 
-    task: Task = "classification"
+    task: TaskName = "classification"
 
     def __init__(
         self,
-        task: Task,
+        task: TaskName,
         root: str | None,
         calibration_root: str | None,
         labels: str | None = None,

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.cache import content_key
 from bench.data.contents import ContentHashes
-from bench.data.dataset import Task
+from bench.data.dataset import TaskName
 from bench.data.files import FileSamples, list_images
 from bench.errors import ConfigError
 
@@ -29,7 +29,7 @@ class ImagesDataset:
 
     def __init__(
         self,
-        task: Task,
+        task: TaskName,
         root: str | None,
         calibration_root: str | None,
         classes: int | None,
@@ -55,7 +55,7 @@ class ImagesDataset:
             raise ConfigError(f"dataset.classes={classes} is below 1", "Use 1 or more")
         self.name = name
         self._hashes = hashes
-        self.task: Task = task
+        self.task: TaskName = task
         self.class_names = tuple(map(str, range(classes)))
         self.labels = None
         self.validation = self._images(Path(str(root)), "dataset.root")

@@ -63,13 +63,6 @@ class Preprocess:
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
     def __post_init__(self) -> None:
-        if self.fit not in ("letterbox", "resize_crop", "stretch"):
-            raise ConfigError(
-                f"model.preprocess.fit={self.fit} is unknown",
-                "Use letterbox, resize_crop or stretch",
-            )
-        if self.color not in ("rgb", "bgr"):
-            raise ConfigError(f"model.preprocess.color={self.color} is unknown", "Use rgb or bgr")
         if self.interpolation not in _RESAMPLING or (
             self.interpolation != "bilinear" and self.fit != "resize_crop"
         ):
@@ -113,9 +106,7 @@ class Preprocess:
             return self
         if how == "stretch":
             return replace(self, fit="stretch", interpolation="bilinear")
-        if how == "crop":
-            return replace(self, fit="resize_crop", resize=None)
-        raise ConfigError(f"calibration.preprocess={how} is unknown", "Use same, stretch or crop")
+        return replace(self, fit="resize_crop", resize=None)
 
     def place(self, image: Image, seed: int = 0) -> tuple[Image, Fitting]:
         """Fit one picture into ``size``: height x width x 3 uint8, and where it came to lie.

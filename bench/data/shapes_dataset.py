@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.cache import content_key
-from bench.data.dataset import BoxTarget, Image, Task
+from bench.data.dataset import BoxTarget, Image, TaskName
 from bench.data.shapes import CLASSES, DOMAINS, Domain, Scene, draw_picture, draw_scene, split_seed
 from bench.errors import ConfigError
 
@@ -25,7 +25,7 @@ class ShapeSamples:
 
     split: str
     count: int
-    task: Task
+    task: TaskName
     domain: Domain | None = None
     outlier: bool | None = None
 
@@ -69,7 +69,7 @@ class ShapesDataset:
 
     def __init__(
         self,
-        task: Task,
+        task: TaskName,
         validation_images: int,
         calibration_images: int,
         validation_domain: Domain | None = None,

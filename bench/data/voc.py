@@ -18,7 +18,7 @@ import numpy as np
 
 from bench.cache import content_key
 from bench.data.contents import ContentHashes
-from bench.data.dataset import IGNORED, BoxTarget, Task, require_task
+from bench.data.dataset import IGNORED, BoxTarget, TaskName, require_task
 from bench.data.files import SUFFIXES, FileSamples, read_text, require_images
 from bench.errors import ConfigError, DataError
 
@@ -44,11 +44,11 @@ class VocDataset:
     missing or broken.
     """
 
-    task: Task = "detection"
+    task: TaskName = "detection"
 
     def __init__(
         self,
-        task: Task,
+        task: TaskName,
         root: str | None,
         calibration_root: str | None = None,
         split: str = "val",

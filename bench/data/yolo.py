@@ -18,7 +18,7 @@ import yaml  # type: ignore[import-untyped,unused-ignore]
 
 from bench.cache import content_key
 from bench.data.contents import ContentHashes
-from bench.data.dataset import BoxTarget, Task, require_task
+from bench.data.dataset import BoxTarget, TaskName, require_task
 from bench.data.files import FileSamples, list_images, read_text, require_images
 from bench.errors import ConfigError, DataError
 
@@ -35,11 +35,11 @@ class YoloDataset:
     model is no detector or a split is not in the YAML, DataError if files are missing or broken.
     """
 
-    task: Task = "detection"
+    task: TaskName = "detection"
 
     def __init__(
         self,
-        task: Task,
+        task: TaskName,
         file: str | None,
         root: str | None = None,
         split: str = "val",

@@ -18,10 +18,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from bench.cache import hash_file
 from bench.calibration.trt_cache import from_ranges, to_json
 from bench.deploy.artefact import Artefact, make_artefact
-from bench.deploy.samples import Samples, make_samples
+from bench.deploy.samples import BundleSamples, make_samples
 from bench.engine.base import calibrates
+from bench.engine.trt.float_weights import with_float_weights
 from bench.engine.trt.rtx import TensorRtRtx
-from bench.engine.trt.weights import with_float_weights
 from bench.errors import ConfigError
 from bench.evaluation.task import save_arrays
 from bench.report.caveats import CLIPPED
@@ -86,7 +86,7 @@ def _models(artefact: Artefact) -> Files:
     }
 
 
-def _packed(samples: Samples, run: Run) -> Files:
+def _packed(samples: BundleSamples, run: Run) -> Files:
     kept = {
         f"{name}:{index}": output
         for index, outputs in enumerate(samples.outputs)
@@ -101,7 +101,7 @@ def _packed(samples: Samples, run: Run) -> Files:
     return {**batches, "samples/outputs.npz": buffer.getvalue()}
 
 
-def _facts(row: Row, run: Run, artefact: Artefact, samples: Samples) -> dict[str, Any]:
+def _facts(row: Row, run: Run, artefact: Artefact, samples: BundleSamples) -> dict[str, Any]:
     """What ``bundle.json`` says; the page is made of it too."""
     network, preprocess = run.model.network, run.model.preprocess
     low, high = preprocess.input_range()

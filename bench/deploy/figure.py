@@ -18,7 +18,7 @@ from bench.calibration.native import NativeCalibrator
 from bench.calibration.trt_cache import from_json
 from bench.cli.compose import build_typed
 from bench.cli.messages import command
-from bench.engine.base import Builder, Int8Model
+from bench.engine.base import AotCompiler, Int8Model
 from bench.errors import ConfigError
 from bench.evaluation.task import compare
 from bench.run.measure import measure_accuracy
@@ -45,7 +45,7 @@ def measure_figure(bundle: Path, overrides: Sequence[str]) -> tuple[str, bool]:
     """
     row = json.loads((bundle / "bundle.json").read_text())["row"]
     run = build_typed([*shlex.split(row["overrides"]), *overrides])
-    if isinstance(run.engine, Builder):
+    if isinstance(run.engine, AotCompiler):
         raise ConfigError(f"engine {run.engine.name} only builds", "Add engine=onnxruntime")
     ranges = from_json((bundle / "dynamic_ranges.json").read_bytes(), "dynamic_ranges.json")
     model = Int8Model(

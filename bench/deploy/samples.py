@@ -26,7 +26,7 @@ computations differ by a third of the signal."""
 
 
 @dataclass(frozen=True, eq=False)
-class Samples:
+class BundleSamples:
     """Input batches, the exact outputs of the Q/DQ file, and how close others have to come.
 
     ``tolerance_db``: SQNR of the worst output against these.
@@ -37,7 +37,7 @@ class Samples:
     tolerance_db: float
 
 
-def make_samples(run: Run, qdq: onnx.ModelProto) -> Samples:
+def make_samples(run: Run, qdq: onnx.ModelProto) -> BundleSamples:
     """Of the first validation images; the tolerance is the file's own rounding noise on them, with
     a margin.
 
@@ -53,4 +53,4 @@ def make_samples(run: Run, qdq: onnx.ModelProto) -> Samples:
         for batch, expected in zip(batches, outputs, strict=True):
             sqnr.update(expected, nudged.run(batch))
     rounding = float(sqnr.per_output().min())
-    return Samples(batches, outputs, max(LOOSEST_DB, min(STRICTEST_DB, rounding - MARGIN_DB)))
+    return BundleSamples(batches, outputs, max(LOOSEST_DB, min(STRICTEST_DB, rounding - MARGIN_DB)))

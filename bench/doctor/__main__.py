@@ -22,7 +22,7 @@ from bench.doctor.check import Check, Finding, Outcome, Status
 
 MODULES = (
     "bench.doctor.host", "bench.doctor.engines", "bench.doctor.gpu", "bench.doctor.trt",
-    "bench.doctor.ranges",
+    "bench.doctor.native_ranges",
 )  # fmt: skip
 """Each has its ``CHECKS``; imported one by one, as a package that is missing must not hide all."""
 

@@ -18,9 +18,9 @@ from bench.doctor.gpu import look_at_cuda, look_at_tensorrt
 from bench.doctor.tiny import Tiny, make_tiny
 from bench.engine.base import Int8Model, Session
 from bench.engine.onnxrt import OnnxRuntime
+from bench.engine.trt.build_log import open_log
 from bench.engine.trt.cuda import find_gpu
 from bench.engine.trt.engine import Ranges, TensorRt
-from bench.engine.trt.messages import open_log
 from bench.engine.trt.network import make_builder
 from bench.engine.trt.runtime import TensorRtSession
 from bench.engine.trt.version import has, load_tensorrt

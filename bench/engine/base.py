@@ -146,7 +146,7 @@ class Engine(Protocol):
         ...
 
 
-class Builder(ABC):
+class AotCompiler(ABC):
     """What builds engines ahead of time, mostly for others; a frozen dataclass of its options.
 
     A run of it ends with the engine's file, unless its ``runner`` is there. It is a class to derive
@@ -240,7 +240,7 @@ def check_cpu_options(threads: int, accuracy_by: str) -> None:
         )
 
 
-def calibrates(engine: Engine | Builder) -> bool:
+def calibrates(engine: Engine | AotCompiler) -> bool:
     """Whether an engine quantizes implicitly, with calibrators of its own."""
     return isinstance(engine, Calibrating) and engine.calibrates
 
@@ -251,7 +251,7 @@ _TOLD_ELSEWHERE = frozenset({"name", "threads", "compute_capability", "cache"})
 def unusual_options(engine: Any) -> str:
     """Options of an engine that are not as they come and can change a result: "streams=4".
 
-    ``engine`` is an ``Engine`` or a ``Builder``; those that a row tells elsewhere are left out.
+    ``engine`` is an ``Engine`` or ``AotCompiler``; those that a row tells elsewhere are left out.
     """
     told = []
     for option in fields(engine):

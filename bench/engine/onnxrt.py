@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import onnx
@@ -32,7 +32,7 @@ from bench.engine.base import (
     Session,
     check_cpu_options,
 )
-from bench.errors import ConfigError, EngineError
+from bench.errors import EngineError
 from bench.quantization.grid import Scheme
 
 _INT8_OPS = frozenset(
@@ -77,8 +77,6 @@ class OnnxRuntime:
     schemes: ClassVar[tuple[Scheme, ...]] = ("symmetric", "asymmetric")
 
     def __post_init__(self) -> None:
-        if self.provider not in get_args(Provider):
-            raise ConfigError(f"provider={self.provider} is unknown", "Use cpu or cuda")
         check_cpu_options(self.threads, self.accuracy_by)
 
     @property

@@ -11,6 +11,7 @@ percentile interval, section 8.3 for resampling the units that were sampled, her
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,15 +29,24 @@ Replicates = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its interval; ``level`` is the nominal coverage.
+    """An estimate with its 95 % interval, unless another level is named.
 
-    ``low`` and ``high`` are nan when there is none.
+    ``low`` and ``high`` are nan where nothing tells how sure the estimate is: then no comparison
+    with them holds, and nothing is proven.
     """
 
     estimate: float
-    low: float
-    high: float
-    level: float = 0.95
+    low: float = math.nan
+    high: float = math.nan
+
+    @property
+    def known(self) -> bool:
+        return not (math.isnan(self.low) or math.isnan(self.high))
+
+    @property
+    def ends(self) -> tuple[float | None, float | None]:
+        """``low`` and ``high``, None where they are not known."""
+        return (self.low, self.high) if self.known else (None, None)
 
 
 def resample_weights(n_images: int, resamples: int = 1000, seed: int = 0) -> Weights:
@@ -130,9 +140,9 @@ def paired_bootstrap(
     difference = candidate - baseline
     difference = difference[~np.isnan(difference)]
     if not len(difference):
-        return Interval(estimate, float("nan"), float("nan"), level)
+        return Interval(estimate)
     low, high = np.quantile(difference, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(estimate, float(low), float(high), level)
+    return Interval(estimate, float(low), float(high))
 
 
 def _relevant(matches: MatchTable, threshold: int) -> tuple[npt.NDArray[Any], ...]:

@@ -65,7 +65,7 @@ class Uncertainty:
         reach = widen * float(stdtrit(self.freedom, (1 + level) / 2)) * self.error
         low = estimate - reach - max(self.bias, 0.0)
         high = estimate + reach - min(self.bias, 0.0)
-        return Interval(estimate, low, high, level)
+        return Interval(estimate, low, high)
 
 
 def half_samples(n_images: int, count: int = HALVES, seed: int = 0) -> Weights:

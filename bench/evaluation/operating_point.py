@@ -10,6 +10,7 @@ the order of scores, so what is believed above a threshold matches the same with
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numba
@@ -50,25 +51,53 @@ class ThresholdShift:
     loss_high: float
 
 
-def find_shift(fp32: MatchTable, int8: MatchTable) -> ThresholdShift | None:
+@dataclass(frozen=True, eq=False)
+class OperatingPoint:
+    """Where a system's F1 is best, and what that is worth on images it was not chosen on.
+
+    FP32's is asked for by every run of a sweep, and computed once.
+    """
+
+    matches: MatchTable
+
+    @cached_property
+    def best(self) -> float | None:
+        """The threshold of the best F1 on all images; None where nothing found is right."""
+        return best_threshold(self.matches, np.ones(self.matches.n_images, np.bool_))
+
+    @cached_property
+    def weights(self) -> Weights:
+        """(1 + resamples, n_images): the images themselves, then the resamples."""
+        itself = np.ones((1, self.matches.n_images), np.int32)
+        return np.concatenate([itself, resample_weights(self.matches.n_images)])
+
+    @cached_property
+    def chosen(self) -> npt.NDArray[np.float32]:
+        """(1 + resamples, 2): the best thresholds of the halves of each resample."""
+        assert self.best is not None
+        return _chosen(self.matches, self.weights, self.best)
+
+    @cached_property
+    def held_out_f1(self) -> Replicates:
+        """(1 + resamples,): F1 of each half at the threshold of the other."""
+        return _held_out_f1(self.matches, self.chosen, self.weights)
+
+
+def find_shift(fp32: OperatingPoint, int8: OperatingPoint) -> ThresholdShift | None:
     """Compare two systems on the same images; None where either finds nothing that is right."""
-    everywhere = np.ones(fp32.n_images, np.bool_)
-    before, after = best_threshold(fp32, everywhere), best_threshold(int8, everywhere)
+    before, after = fp32.best, int8.best
     if before is None or after is None:
         return None
-    itself = np.ones((1, fp32.n_images), np.int32)
-    weights = np.concatenate([itself, resample_weights(fp32.n_images)])
-    chosen = _chosen(fp32, weights, before)
-    kept, float_ = (_held_out_f1(one, chosen, weights) for one in (int8, fp32))
-    own = _held_out_f1(int8, _chosen(int8, weights, after), weights)
+    kept, own = _held_out_f1(int8.matches, fp32.chosen, fp32.weights), int8.held_out_f1
+    float_ = fp32.held_out_f1
     interval = paired_bootstrap(float(kept[0] - own[0]), own[1:], kept[1:])
     loss = paired_bootstrap(float(kept[0] - float_[0]), float_[1:], kept[1:])
     return ThresholdShift(
         fp32=before,
         int8=after,
-        f1_fp32=f1(count(fp32, before).sum(0)),
-        f1_int8=f1(count(int8, after).sum(0)),
-        f1_kept=f1(count(int8, before).sum(0)),
+        f1_fp32=f1(count(fp32.matches, before).sum(0)),
+        f1_int8=f1(count(int8.matches, after).sum(0)),
+        f1_kept=f1(count(int8.matches, before).sum(0)),
         low=interval.low,
         high=interval.high,
         loss_low=loss.low,

@@ -26,6 +26,7 @@ from bench.evaluation.coco_map import evaluate_boxes
 from bench.evaluation.interval import half_samples, over_images, rule_of_three
 from bench.evaluation.judgement import Judgement, count_images
 from bench.evaluation.matches import MatchTable
+from bench.evaluation.operating_point import OperatingPoint
 from bench.evaluation.top1 import evaluate_labels
 from bench.model.detections import Detections
 from bench.model.heads.base import ClassifierHead, DetectionHead
@@ -113,6 +114,12 @@ class Score:
         if isinstance(self.judged, MatchTable):
             return mean_over_classes(self.class_replicates)
         return mean_replicates(self.judged, half_samples(self.n_images))
+
+    @cached_property
+    def operating_point(self) -> OperatingPoint:
+        """Of a detector."""
+        assert isinstance(self.judged, MatchTable)
+        return OperatingPoint(self.judged)
 
     def _by_class(self, weights: Weights) -> npt.NDArray[np.float64]:
         if isinstance(self.judged, MatchTable):

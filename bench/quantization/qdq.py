@@ -22,7 +22,7 @@ from bench.model.graph import Graph
 from bench.model.onnx_model import OnnxModel
 from bench.quantization.grid import INT8_MAX, Range, grid_of
 from bench.quantization.plan import QuantizationPoints
-from bench.quantization.weights import PER_CHANNEL_MAX, WeightScales, output_axis
+from bench.quantization.weight_scales import PER_CHANNEL_MAX, WeightScales, output_axis
 
 _LARGEST_BIAS = 2**30  # half of int32: the sum of the products needs room beside it
 

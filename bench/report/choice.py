@@ -29,7 +29,7 @@ from bench.claims.judgements import Difference, Judgements
 from bench.evaluation.bootstrap import Interval
 from bench.evaluation.interval import bonferroni, widening
 from bench.report.result import Result
-from bench.report.wording import SAME_SPEED, calibrator_order, known, plural
+from bench.report.wording import SAME_SPEED, calibrator_order, plural
 from bench.results.settings import Settings
 
 ROUNDING_STEPS = 3
@@ -110,10 +110,8 @@ def choose(
         reason = _explain(standings, margin, noise, reasons)
     if len(results) == 1:
         reason = "It is the only configuration measured."
-    interval = wide[best.run_key]
-    low, high = (known(end) for end in (interval.low, interval.high))
     return Choice(
-        best=replace(best, ci_low=low, ci_high=high),
+        best=replace(best, difference=wide[best.run_key]),
         least=least,
         reason=reason,
         standings=standings,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.report.wording import interval, known, signed
+from bench.evaluation.bootstrap import Interval
+from bench.report.wording import interval, signed
 
 _COLUMNS = (
     "f1_threshold_fp32", "f1_threshold_int8", "f1_fp32", "f1_int8", "f1_int8_at_fp32_threshold",
@@ -17,7 +18,7 @@ _COLUMNS = (
 class ConfidenceShift:
     """The thresholds of the best F1, and INT8's F1 at both.
 
-    ``low`` to ``high`` is of kept minus own, ``loss_low`` to ``loss_high`` of kept minus FP32's.
+    ``gain`` is the interval of kept minus own, ``loss`` that of kept minus FP32's.
     """
 
     threshold_fp32: float
@@ -25,37 +26,35 @@ class ConfidenceShift:
     f1_fp32: float
     f1_int8: float
     f1_kept: float
-    low: float | None
-    high: float | None
-    loss_low: float | None = None
-    loss_high: float | None = None
+    gain: Interval
+    loss: Interval
 
     @property
     def real(self) -> bool:
         """Whether keeping FP32's threshold is proven to lose against INT8's own."""
-        return self.high is not None and self.high < 0
+        return self.gain.high < 0
 
     @property
     def sentence(self) -> str:
         """First what a user loses who changes nothing, then what another threshold gives back."""
-        lost = self.f1_kept - self.f1_fp32
         sure = ""
-        if self.loss_low is not None and self.loss_high is not None:
+        if self.loss.known:
             kind = (
-                "a real loss" if self.loss_high < 0
-                else "a real gain" if self.loss_low > 0
+                "a real loss" if self.loss.high < 0
+                else "a real gain" if self.loss.low > 0
                 else "no loss is proven"
             )  # fmt: skip
-            sure = f", 95 % interval {interval(self.loss_low, self.loss_high)}: {kind}"
+            sure = f", 95 % interval {interval(*self.loss.ends)}: {kind}"
         anew = (
             "choosing it anew really helps" if self.real
             else "that choosing it anew helps is not proven"
         )  # fmt: skip
+        lost = f"{signed(self.loss.estimate)}{sure}"
         return (
             f"At the confidence threshold that is best for FP32 ({self.threshold_fp32:.2f}), F1 is "
-            f"{self.f1_fp32:.3f} in FP32 and {self.f1_kept:.3f} in INT8 ({signed(lost)}{sure}). "
+            f"{self.f1_fp32:.3f} in FP32 and {self.f1_kept:.3f} in INT8 ({lost}). "
             f"INT8's best threshold is {self.threshold_int8:.2f} (F1 {self.f1_int8:.3f}); {anew} "
-            f"(kept minus own, on images that chose neither: {interval(self.low, self.high)})."
+            f"(kept minus own, on images that chose neither: {interval(*self.gain.ends)})."
         )
 
 
@@ -64,11 +63,8 @@ def shift_of(row: pd.Series) -> ConfidenceShift | None:
     if row[list(_COLUMNS)].isna().any():
         return None
     fp32, int8, f1_fp32, f1_int8, kept = (float(row[name]) for name in _COLUMNS)
-    names = (
-        "f1_threshold_loss_ci_low",
-        "f1_threshold_loss_ci_high",
-        "f1_loss_ci_low",
-        "f1_loss_ci_high",
+    gain, loss = (
+        Interval(kept - than, float(row[f"{name}_ci_low"]), float(row[f"{name}_ci_high"]))
+        for name, than in (("f1_threshold_loss", f1_int8), ("f1_loss", f1_fp32))
     )
-    ends = [known(row[name]) for name in names]
-    return ConfidenceShift(fp32, int8, f1_fp32, f1_int8, kept, *ends)
+    return ConfidenceShift(fp32, int8, f1_fp32, f1_int8, kept, gain, loss)

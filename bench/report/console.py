@@ -58,7 +58,8 @@ def _configurations(rows: pd.DataFrame, summary: Summary) -> pd.DataFrame:
         if result is None:
             shown.append(row.to_dict() | {"sets": 1})
         elif result.run_key == row["run_key"]:
-            means = {name: getattr(result, name) for name in ("int8", "delta", "ci_low", "ci_high")}
+            low, high = result.difference.ends
+            means = {"int8": result.int8, "delta": result.delta, "ci_low": low, "ci_high": high}
             shown.append(row.to_dict() | means | {"sets": result.sets})
     return pd.DataFrame(shown, columns=[*rows.columns, "sets"])
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from bench.claims.judgements import Difference as MeanDifference
 from bench.claims.judgements import Judgements, Record, records_of
+from bench.evaluation.bootstrap import Interval
 from bench.report.seeds import SeedSpread, seed_spread
 from bench.report.wording import SAME_SPEED, interval, known, plural
 from bench.results.folder import SweepFolder
@@ -22,9 +23,11 @@ from bench.results.row import columns_with
 class Difference:
     """From FP32, with its 95 % interval, and in words."""
 
-    delta: float
-    ci_low: float | None
-    ci_high: float | None
+    difference: Interval
+
+    @property
+    def delta(self) -> float:
+        return self.difference.estimate
 
     @property
     def change(self) -> str:
@@ -34,7 +37,7 @@ class Difference:
 
     @property
     def interval(self) -> str:
-        return interval(self.ci_low, self.ci_high)
+        return interval(*self.difference.ends)
 
 
 @dataclass(frozen=True)
@@ -122,18 +125,18 @@ class Result(Difference):
     @property
     def verdict(self) -> str:
         """What the interval allows to say about the loss."""
-        if self.ci_low is None or self.ci_high is None:
+        if not self.difference.known:
             return "no interval: the difference may be noise"
         if self.loses:
             return "the interval excludes zero: a real loss"
-        if self.ci_low > 0:
+        if self.difference.low > 0:
             return "the interval excludes zero: a real gain"
         return "the interval includes zero: no loss is proven"
 
     @property
     def loses(self) -> bool:
         """Whether the interval proves a loss."""
-        return self.ci_high is not None and self.ci_high < 0
+        return self.difference.high < 0
 
 
 CONFIGURATION = ("calibrator_label", "plan_label", "calibration_size", *columns_with("condition"))
@@ -153,7 +156,6 @@ def _read_result(rows: pd.DataFrame, judgements: Judgements) -> Result:
     row = rows.iloc[0]
     records = records_of(rows.drop_duplicates("calibration_seed"))
     exact = judgements.loss(records)
-    interval = exact.uncertainty.interval(exact.value)
     return Result(
         run_key=str(row["run_key"]),
         calibrator_label=str(row["calibrator_label"]),
@@ -161,9 +163,7 @@ def _read_result(rows: pd.DataFrame, judgements: Judgements) -> Result:
         size=int(row["calibration_size"]),
         fp32=known(row["fp32"]),
         int8=float(rows["int8"].mean()),
-        delta=exact.value,
-        ci_low=known(interval.low),
-        ci_high=known(interval.high),
+        difference=exact.uncertainty.interval(exact.value),
         latency_ms=known(row["int8_ms"]),
         speedup=known(row["int8_speedup"]),
         timed_runs=int(row["timed_runs"]),
@@ -179,21 +179,22 @@ def _read_result(rows: pd.DataFrame, judgements: Judgements) -> Result:
 
 
 def _half(row: pd.Series) -> Half | None:
-    value, delta = known(row["fp16"]), known(row["fp16_delta"])
-    if value is None or delta is None:
+    value, difference = known(row["fp16"]), _difference(row, "fp16")
+    if value is None or difference is None:
         return None
-    low, high, speedup = (
-        known(row[name]) for name in ("fp16_ci_low", "fp16_ci_high", "speedup_fp16")
-    )
-    return Half(delta, low, high, value, speedup)
+    return Half(difference, value, known(row["speedup_fp16"]))
 
 
 def _kernels(row: pd.Series) -> Kernels | None:
-    value, delta = known(row["kernels_int8"]), known(row["kernels_delta"])
-    if value is None or delta is None:
+    value, difference = known(row["kernels_int8"]), _difference(row, "kernels")
+    return None if value is None or difference is None else Kernels(difference, value)
+
+
+def _difference(row: pd.Series, name: str) -> Interval | None:
+    """From FP32, of the row's columns that begin with ``name``."""
+    if known(row[f"{name}_delta"]) is None:
         return None
-    low, high = (known(row[name]) for name in ("kernels_ci_low", "kernels_ci_high"))
-    return Kernels(delta, low, high, value)
+    return Interval(*(float(row[f"{name}_{end}"]) for end in ("delta", "ci_low", "ci_high")))
 
 
 def _files(row: pd.Series) -> tuple[str, ...]:

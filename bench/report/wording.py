@@ -15,7 +15,12 @@ from bench.results.row import COLUMNS, columns_with
 GROUP = columns_with("group")
 """Only rows of one group are compared with each other."""
 
-LABELLED = tuple(name for name in columns_with("axis") if COLUMNS[name].label)
+LABELLED = tuple(
+    sorted(
+        (name for name in columns_with("axis") if COLUMNS[name].label),
+        key=lambda name: COLUMNS[name].label_order,
+    )
+)
 """Axes that a configuration's name tells when they vary, beside calibrator, size and plan."""
 
 SAME_SPEED = 1.05

@@ -32,7 +32,8 @@ class Column:
     ``kind``, ``required`` and ``default`` are those of the row's field. ``heading`` stands over it
     in a table, ``phrase`` in a sentence, ``verdict`` in a claim's verdict; each is the column's
     name with spaces where nothing else is said. ``label`` says a value in a configuration's name,
-    where the table has several; ``ordinary`` is the value that goes without saying.
+    where the table has several, in the order of ``label_order``; ``ordinary`` is the value that
+    goes without saying.
     """
 
     description: str
@@ -43,6 +44,7 @@ class Column:
     phrase: str = ""
     verdict: str = ""
     label: str = ""
+    label_order: int = 0
     ordinary: str = ""
     format: Format = "plain"
     kind: Kind = "number"

@@ -21,7 +21,7 @@ from bench.cache import write_atomically, write_with
 from bench.errors import DataError
 from bench.results.folder import SweepFolder
 
-_MEND = "Delete it; what is drawn from it is then left out"
+_FIX = "Delete it; what is drawn from it is then left out"
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ class HistogramStore:
             with np.load(path) as arrays:
                 columns = [arrays[key] for key in ("name", "range", "count", "counts")]
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise DataError(f"{path} holds no histograms ({error})", _MEND) from error
+            raise DataError(f"{path} holds no histograms ({error})", _FIX) from error
         return {
             str(name): TensorHistogram(
                 str(name), float(low), float(high), int(count), counts.astype(np.int64)
@@ -106,7 +106,7 @@ class HistogramStore:
             content = json.loads(path.read_text())
             return {name: float(amax) for name, (_, amax) in content.items()}
         except (ValueError, TypeError, AttributeError) as error:
-            raise DataError(f"{path} holds no ranges ({error})", _MEND) from error
+            raise DataError(f"{path} holds no ranges ({error})", _FIX) from error
 
 
 def _save(file: BinaryIO, histograms: Sequence[TensorHistogram]) -> None:

@@ -86,7 +86,9 @@ def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
     version = _version(values.get("schema_version", FIRST_VERSION))
     upgraded = {_renamed(name, version): value for name, value in values.items()}
     if version == 1 and "overrides" in values:
-        upgraded["dataset_options"] = typed_dataset_options(str(values["overrides"]))
+        overrides = str(values["overrides"])
+        upgraded["dataset_options"] = typed_dataset_options(overrides)
+        upgraded["overrides"] = _upgrade_overrides(overrides)
     return upgraded | {"schema_version": SCHEMA_VERSION}
 
 
@@ -111,9 +113,20 @@ def _upgrade_part(table: pd.DataFrame, version: int) -> pd.DataFrame:
     foreign = [name for name, new in names.items() if name == new and new in _targets(names)]
     table = table.drop(columns=foreign).rename(columns=names).assign(schema_version=SCHEMA_VERSION)
     if version == 1 and "overrides" in table:
-        options = table["overrides"].fillna("").map(typed_dataset_options)
-        table = table.assign(dataset_options=options)
+        typed = table["overrides"].fillna("")
+        table = table.assign(
+            dataset_options=typed.map(typed_dataset_options),
+            overrides=typed.map(_upgrade_overrides),
+        )
     return table
+
+
+def _upgrade_overrides(overrides: str) -> str:
+    """What was typed in version 1, as it is typed today: ``also_build`` was an engine's option."""
+    if "engine.also_build=" not in overrides:
+        return overrides
+    capability = ("engine.compute_capability=", "also_build.compute_capability=")
+    return overrides.replace("engine.also_build=", "also_build=").replace(*capability)
 
 
 def _targets(names: Mapping[str, str]) -> set[str]:

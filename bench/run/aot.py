@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import onnx
 
-from bench.engine.base import Builder
+from bench.engine.base import AotCompiler
 from bench.errors import EngineError
 from bench.model.half import to_half
 from bench.run.measure import fp32_model
@@ -38,7 +38,7 @@ class AheadOfTime:
     error: str = ""
 
 
-def build_ahead(run: Run, builder: Builder, qdq: onnx.ModelProto) -> AheadOfTime:
+def build_ahead(run: Run, builder: AotCompiler, qdq: onnx.ModelProto) -> AheadOfTime:
     """Build from ``qdq`` and from the float network; EngineError if the builder refuses ``qdq``."""
     with stopwatch() as build:
         compiled = builder.compile_int8(qdq)
@@ -62,7 +62,7 @@ def build_beside(run: Run, qdq: onnx.ModelProto) -> AheadOfTime | None:
         return AheadOfTime(error=str(error))
 
 
-def _float_engines(builder: Builder, fp32: onnx.ModelProto) -> Mapping[str, BuiltEngine]:
+def _float_engines(builder: AotCompiler, fp32: onnx.ModelProto) -> Mapping[str, BuiltEngine]:
     """The FP32 and FP16 engines, but for one that the builder refuses."""
     built: dict[str, BuiltEngine] = {}
     for name, convert in (("fp32", lambda model: model), ("fp16", to_half)):

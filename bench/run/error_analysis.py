@@ -23,7 +23,7 @@ from bench.data.dataset import BoxTarget, Image
 from bench.evaluation.interval import over_images, rule_of_three
 from bench.evaluation.matches import MatchTable
 from bench.evaluation.mistakes import missed, mistakes_at, to_find, verdicts_of
-from bench.evaluation.operating_point import ThresholdShift, best_threshold, find_shift
+from bench.evaluation.operating_point import ThresholdShift, find_shift
 from bench.evaluation.task import ClassificationTask, DetectionTask, Score, Task
 from bench.model.detections import Detections
 from bench.results.error_analysis import (
@@ -75,7 +75,7 @@ def _detection(
         if old.n_objects
     )
     classes = _classes(run, fp32.score, int8.score)
-    threshold = best_threshold(before, np.ones(before.n_images, np.bool_))
+    threshold = fp32.score.operating_point.best
     if threshold is None:  # FP32 finds nothing: there is no loss to show
         return Losses("object", 0, 0, classes=classes, sizes=sizes), None
     more = mistakes_at(after, threshold) - mistakes_at(before, threshold)
@@ -93,7 +93,7 @@ def _detection(
         "object", int((more > 0).sum()), int((more < 0).sum()), threshold, classes, sizes,
         tuple(examples),
     )  # fmt: skip
-    return losses, find_shift(before, after)
+    return losses, find_shift(fp32.score.operating_point, int8.score.operating_point)
 
 
 def _classification(

@@ -16,7 +16,7 @@ import onnx
 
 from bench.cache import only_one, write_with
 from bench.data.prepared import PreparedImages
-from bench.engine.base import Builder, Engine, Int8Model, Session
+from bench.engine.base import AotCompiler, Engine, Int8Model, Session
 from bench.errors import EngineError
 from bench.evaluation.judgement import pack_judgement
 from bench.evaluation.task import Evidence, save_arrays
@@ -110,12 +110,12 @@ def execute(run: Run, store: RowStore, overrides: str = "", caveat: str = "") ->
 def _make(run: Run, store: RowStore, caveat: str) -> Made:
     _ = run.accuracy_by  # an engine that computes nothing exactly is refused before all work
     ranges = find_run_ranges(run)
-    if isinstance(run.engine, Builder):
+    if isinstance(run.engine, AotCompiler):
         return _build(run, run.engine, ranges, store)
     return _measure(run, run.engine, ranges, store, caveat)
 
 
-def _build(run: Run, builder: Builder, ranges: RunRanges, store: RowStore) -> Made:
+def _build(run: Run, builder: AotCompiler, ranges: RunRanges, store: RowStore) -> Made:
     with stopwatch() as insertion:
         qdq = quantize(run, ranges)
     ahead = build_ahead(run, builder, qdq)

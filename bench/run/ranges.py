@@ -82,11 +82,30 @@ def find_run_ranges(run: Run) -> RunRanges:
     inside = fused_tensors(graph) if after_fusion(run.calibrator) else frozenset()
     points = place(run.plan, run.placement, graph, inside)
     calibration = calibrate(run, graph)
-    with stopwatch() as threshold:
-        snapshots = {s.name: s for s in calibration.snapshots if s.name in points.measured}
-        amax = dict(find_ranges(run.calibrator, snapshots.values()))
-        ranges = points.widest(_clipped_to(run, amax, snapshots))
-    return RunRanges(graph, points, calibration, ranges, threshold.seconds)
+    snapshots = {s.name: s for s in calibration.snapshots if s.name in points.measured}
+    amax, seconds = _thresholds(run, graph, snapshots)
+    ranges = points.widest(_clipped_to(run, amax, snapshots))
+    return RunRanges(graph, points, calibration, ranges, seconds)
+
+
+def _thresholds(
+    run: Run, graph: Graph, snapshots: Mapping[str, Snapshot]
+) -> tuple[dict[str, float], float]:
+    """The amax of each tensor, and the seconds that finding them takes.
+
+    A tensor's threshold is the same under every plan, so the runs of a sweep find it once.
+    """
+    rule = (run.calibrator.name, run.calibrator.params)
+    found: dict[str, tuple[float, float]] = run.shared.once(
+        "thresholds", (*rule, _statistics_key(run, graph)), dict, most=16
+    )
+    for name, snapshot in snapshots.items():
+        if name not in found:
+            with stopwatch() as watch:
+                ranges = find_ranges(run.calibrator, [snapshot])
+            found[name] = (ranges[name], watch.seconds)
+    amax = {name: found[name][0] for name in snapshots}
+    return amax, sum(found[name][1] for name in snapshots)
 
 
 def quantize(run: Run, ranges: RunRanges) -> onnx.ModelProto:
@@ -146,16 +165,35 @@ def _calibrate_natively(run: Run, calibrator: NativeCalibrator) -> NativeCalibra
 
 def calibrate(run: Run, graph: Graph) -> Calibration:
     """Statistics of every tensor that any plan of this placement may quantize."""
-    return _collector(run, graph).collect(run.calibration.size, time.perf_counter)
+    collector = _collector(run, graph)
+    return run.shared.once(
+        "statistics",
+        _statistics_key(run, graph),
+        lambda: collector.collect(run.calibration.size, time.perf_counter),
+    )
+
+
+def _statistics_key(run: Run, graph: Graph) -> str:
+    """Of the histograms of a calibration set."""
+    return content_key(_collector(run, graph).key, run.calibration.size)
 
 
 def _collector(run: Run, graph: Graph) -> Collector:
+    images = _inputs_key(run)
+    return run.shared.once(
+        "collector",
+        (run.model.network.sha256, run.placement, images, run.cache),
+        lambda: _make_collector(run, graph, images),
+    )
+
+
+def _make_collector(run: Run, graph: Graph, images_key: str) -> Collector:
     everything = place(PrecisionPlan("all"), run.placement, graph)
     return Collector(
         run.model.network,
         tuple(everything.sources),
         calibration_image(run),
-        _inputs_key(run),
+        images_key,
         run.cache,
     )
 
@@ -197,7 +235,7 @@ def keep_reasons(run: Run, folder: Path, found: RunRanges) -> str:
     kept = HistogramStore(folder)
     by_name = {snapshot.name: snapshot for snapshot in found.calibration.snapshots}
     snapshots = [by_name[name] for name in found.graph.order(by_name)]
-    key = content_key(_collector(run, found.graph).key, found.calibration.size)
+    key = _statistics_key(run, found.graph)
     kept.add_histograms(
         key,
         lambda: [

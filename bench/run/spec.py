@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from bench.data.calibration_order import ImageList, Order, Strategy, calibration
 from bench.data.dataset import Dataset
 from bench.data.overlap import count_shared
 from bench.data.preprocess import CalibrationFit, Pad, Preprocess
-from bench.engine.base import AccuracyBy, Builder, Emulating, Engine, calibrates
+from bench.engine.base import AccuracyBy, AotCompiler, Emulating, Engine, calibrates
 from bench.engine.onnxrt import OnnxRuntime, Provider
 from bench.engine.probe import settle_accuracy_by
 from bench.errors import ConfigError, ModelError
@@ -26,11 +26,11 @@ from bench.model.onnx_model import OnnxModel
 from bench.model.published import Published
 from bench.quantization.grid import Scheme
 from bench.quantization.plan import IMPLICIT, Placement, PrecisionPlan
-from bench.quantization.weights import WeightScales
+from bench.quantization.weight_scales import WeightScales
 from bench.results.row import run_key
 from bench.run.shared import Shared
 
-METHOD = 4
+RESULT_VERSION = 4
 """To be raised with every change to what a run computes: finished rows are then made anew."""
 
 
@@ -70,16 +70,6 @@ class CalibrationSet:
             )
         if self.seed < 0:
             raise ConfigError(f"calibration.seed={self.seed} is below 0", "Use 0 or more")
-        if self.input_range not in ("calibrated", "declared"):
-            raise ConfigError(
-                f"input_range={self.input_range} is unknown",
-                "Use calibrated or declared",
-            )
-        if self.strategy not in get_args(Strategy):
-            raise ConfigError(
-                f"calibration.strategy={self.strategy} is unknown",
-                f"Use {' or '.join(get_args(Strategy))}",
-            )
         if self.listed is not None and self.strategy != "random":
             raise ConfigError(
                 f"calibration.list={self.listed.file} settles the order, and so would "
@@ -138,10 +128,10 @@ class Run:
     placement: Placement
     scheme: Scheme
     weights: WeightScales
-    engine: Engine | Builder
+    engine: Engine | AotCompiler
     measurement: MeasurementSettings
     cache: Path
-    also_build: Builder | None = None
+    also_build: AotCompiler | None = None
     """What else is built from the Q/DQ file that the engine is measured with."""
     baseline_provider: Provider = "cpu"
     dataset_options: str = ""
@@ -159,9 +149,9 @@ class Run:
         return OnnxRuntime(self.engine.threads, self.baseline_provider)
 
     @property
-    def builder(self) -> Builder | None:
+    def builder(self) -> AotCompiler | None:
         """What builds ahead of time, if anything does: the engine itself, or another beside it."""
-        return self.engine if isinstance(self.engine, Builder) else self.also_build
+        return self.engine if isinstance(self.engine, AotCompiler) else self.also_build
 
     @cached_property
     def accuracy_by(self) -> AccuracyBy | None:
@@ -169,7 +159,7 @@ class Run:
 
         Raises EngineError where the engine offers nothing that is exact.
         """
-        if isinstance(self.engine, Builder):
+        if isinstance(self.engine, AotCompiler):
             return None
         return settle_accuracy_by(self.engine, self.cache)
 
@@ -233,7 +223,7 @@ class Run:
         """
         engines = [one for one in (self.engine, self.also_build) if one is not None]
         return run_key(
-            method=METHOD,
+            method=RESULT_VERSION,
             model=self.model.network.sha256,
             name=self.model.name,
             head=self.model.head,
@@ -284,14 +274,14 @@ class Run:
                 f"not evaluation.batch_size={self.measurement.batch_size}",
                 f"Use evaluation.batch_size={batch}, or export the model with an open batch",
             )
-        if self.scheme not in get_args(Scheme):
-            raise ConfigError(
-                f"scheme={self.scheme} is unknown", f"Use {' or '.join(get_args(Scheme))}"
-            )
         if self.scheme not in self.engine.schemes:
             raise ConfigError(
                 f"engine {self.engine.name} has no {self.scheme} quantization",
                 f"Use scheme={' or '.join(self.engine.schemes)}, or another engine",
+            )
+        if self.also_build is not None and self.engine.name.startswith("tensorrt"):
+            raise ConfigError(
+                f"engine {self.engine.name} builds engines of NVIDIA's itself", "Drop also_build"
             )
         _ = self.calibration_preprocess
         self._check_native()

@@ -23,7 +23,7 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn
 from torch import nn
 
-from .tasks import Task
+from .tasks import TrainingTask
 
 WARMUP_STEPS = 300
 FINAL_LR_SHARE = 0.01
@@ -66,7 +66,12 @@ class Trainer:
     """One training run in one directory, resumed from its checkpoint if there is one."""
 
     def __init__(
-        self, task: Task, schedule: Schedule, run: Path, device: torch.device, resume: bool = True
+        self,
+        task: TrainingTask,
+        schedule: Schedule,
+        run: Path,
+        device: torch.device,
+        resume: bool = True,
     ) -> None:
         self.task, self.schedule, self.run_dir, self.device = task, schedule, run, device
         run.mkdir(parents=True, exist_ok=True)

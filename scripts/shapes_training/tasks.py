@@ -44,7 +44,7 @@ RECIPES = {
 }
 
 
-class Task(Protocol):
+class TrainingTask(Protocol):
     """The part of the training that depends on the kind of network."""
 
     train: Rendered
@@ -155,6 +155,8 @@ class ClassifierTask(_Base):
         return right / min(images, len(self.validation))
 
 
-def make_task(name: str, images: int, cache: Path, device: torch.device, threads: int) -> Task:
+def make_task(
+    name: str, images: int, cache: Path, device: torch.device, threads: int
+) -> TrainingTask:
     kind = DetectorTask if name == "yolov8n" else ClassifierTask
     return kind(name, images, cache, device, threads)

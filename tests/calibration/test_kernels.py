@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bench.calibration.grid import BINS as BINS_OF_GRID
-from bench.calibration.grid import EDGES, FINE, first_pattern
+from bench.calibration.bins import BINS as BINS_OF_GRID
+from bench.calibration.bins import EDGES, FINE, first_pattern
 from bench.calibration.kernels import make_scratch, tally
 from bench.calibration.statistics import _GRIDS
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from bench.calibration.asymmetric_mse import AsymmetricMse
+from bench.calibration.bins import LEAST_RANGE
 from bench.calibration.calibrator import SILENT_AMAX, Calibrator, find_ranges
 from bench.calibration.entropy import Entropy, Entropy2
-from bench.calibration.grid import LEAST_RANGE
 from bench.calibration.legacy import Legacy
 from bench.calibration.mse import Mse
 from bench.calibration.percentile import Percentile

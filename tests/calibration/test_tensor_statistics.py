@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bench.calibration.grid import BINS, EDGES, FINE, equal_bins, from_equal_bins
+from bench.calibration.bins import BINS, EDGES, FINE, equal_bins, from_equal_bins
 from bench.calibration.histogram import MOST_BINS
 from bench.calibration.statistics import Snapshot, TensorStatistics, joined
 from bench.errors import ConfigError, DataError

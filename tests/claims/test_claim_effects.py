@@ -93,7 +93,7 @@ def test_order_statistics_leave_out_no_more_than_five_per_cent():
     # Tables of the sign test: of 9 the second to the eighth, of 20 the sixth to the fifteenth.
     for count, low, high in ((5, 1, 5), (6, 1, 6), (9, 2, 8), (20, 6, 15)):
         effect = ratio_effect(cases(count), ["threshold_s"])
-        assert (effect.low, effect.high) == (low, high)
+        assert effect.interval.ends == (low, high)
 
 
 def test_timings_of_two_machines_make_no_pair():

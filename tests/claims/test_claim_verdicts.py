@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from bench.claims.claim import Criterion, load_claims
 from bench.claims.select import find_cases
 from bench.claims.verdict import judge
-from bench.results.table import make_table
+from bench.results.table import make_table, read_table
 from tests.claims.made import NOTHING_KEPT, pair, verdict
 from tests.report.conftest import make_row, make_skip
 
@@ -205,3 +206,13 @@ def test_every_percentile_is_told_apart():
     found = verdict(rows, first={"calibrator": "percentile"}, second={"calibrator": "minmax"})
     assert found.verdict == "depends on parameters"
     assert "percentile=99.99" in found.text
+
+
+@pytest.mark.parametrize(
+    ("name", "pairs"),
+    [("daytime_calibration_fails_at_night", 4), ("minmax_is_hurt_by_outlier_frames", 2)],
+)
+def test_options_that_were_typed_for_rows_of_version_1_are_found(name: str, pairs: int) -> None:
+    record = Path(__file__).parents[2] / "results" / "reference" / "record" / "claims"
+    [about_options] = [one for one in load_claims() if one.id == name]
+    assert len(find_cases(read_table(record), about_options)) == pairs

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -16,13 +17,17 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from PIL import Image as Pil
 
-from bench.cli.compose import build_run, create, create_engines
+from bench.cli import choices
+from bench.cli.compose import build_run, create
 from bench.cli.messages import one_line
+from bench.data import calibration_order, preprocess
+from bench.engine import onnxrt
 from bench.engine.trt.rtx import TensorRtRtx
 from bench.environment import CONF
 from bench.errors import BenchError
 from bench.model.export import Export
 from bench.model.published import Published
+from bench.quantization import grid, plan, weight_scales
 from tests.composing import composed
 
 
@@ -182,19 +187,19 @@ def test_every_plan_is_created_and_called_as_its_file(name: str) -> None:
 
 @pytest.mark.parametrize("name", names("engine"))
 def test_every_engine_is_created_and_called_as_its_file(name: str) -> None:
-    engine, beside = create_engines(composed(f"engine={name}").engine)
-    assert engine.name == name
-    assert beside is None
+    config = composed(f"engine={name}")
+    assert create(config.engine, "engine").name == name
+    assert config.also_build is None
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
 def test_an_engine_that_measures_has_a_builder_beside_it_if_so_asked(name: str) -> None:
-    chosen = [f"engine={name}", "engine.also_build=tensorrt_rtx", "engine.threads=2"]
-    engine, beside = create_engines(composed(*chosen).engine)
-    assert (engine.name, engine.threads) == (name, 2)
-    assert beside == TensorRtRtx("SM89")
-    engine, beside = create_engines(composed(*chosen, "engine.compute_capability=SM86").engine)
-    assert beside == TensorRtRtx("SM86")
+    chosen = [f"engine={name}", "also_build=tensorrt_rtx", "engine.threads=2"]
+    run = build_run(composed(*chosen))
+    assert (run.engine.name, run.engine.threads) == (name, 2)
+    assert run.also_build == TensorRtRtx("SM89")
+    run = build_run(composed(*chosen, "also_build.compute_capability=SM86"))
+    assert run.also_build == TensorRtRtx("SM86")
 
 
 def test_a_plan_of_ones_own_is_named_after_its_selectors() -> None:
@@ -249,7 +254,7 @@ def test_a_mistake_in_a_file_is_one_line(
     content = OmegaConf.load(CONF / group / f"{base.get(group, 'openvino')}.yaml")
     OmegaConf.save(OmegaConf.merge(content, change), tmp_path / "conf" / group / "mine.yaml")
     given = {"task": "classification"} if group == "dataset" else {}
-    make = create_engines if group == "engine" else partial(create, part=group, **given)
+    make = partial(create, part=group, **given)
     # Hydra finds mistakes in a model's file, we find those in what is instantiated.
     with pytest.raises((HydraException, BenchError)) as caught:
         make(composed(f"{group}=mine", conf=tmp_path / "conf")[group])
@@ -277,3 +282,38 @@ class Guarded:
 def test_a_value_for_a_kind_of_the_targets_own_is_left_to_it() -> None:
     node = OmegaConf.create({"_target_": f"{__name__}.Guarded", "values": [1, 2]})
     assert create(node, "calibrator").values == [1, 2]
+
+
+CHOICES = {
+    choices.Placement: plan.Placement,
+    choices.Scheme: grid.Scheme,
+    choices.Granularity: weight_scales.Granularity,
+    choices.WeightRule: weight_scales.Rule,
+    choices.Fit: preprocess.Fit,
+    choices.CalibrationFit: preprocess.CalibrationFit,
+    choices.Strategy: calibration_order.Strategy,
+    choices.Provider: onnxrt.Provider,
+}
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: choice.__name__)
+def test_what_can_be_chosen_is_what_the_objects_take(choice: type[Enum]) -> None:
+    assert [member.name for member in choice] == list(get_args(CHOICES[choice]))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("placement=everywhere", "placement=everywhere is unknown. Use explicit or explicit_resid"),
+        ("weights.granularity=layer", "weights.granularity=layer is unknown. Use per_channel or "),
+        ("model.preprocess.fit=squeeze", "preprocess.fit=squeeze is unknown. Use letterbox or res"),
+        ("model.preprocess.color=grb", "model.preprocess.color=grb is unknown. Use rgb or bgr"),
+        ("calibration.preprocess=squeeze", "preprocess=squeeze is unknown. Use same or stretch or"),
+        ("input_range=told", "input_range=told is unknown. Use calibrated or declared"),
+        ("baseline.provider=gpu", "baseline.provider=gpu is unknown. Use cpu or cuda"),
+    ],
+)
+def test_a_choice_that_is_unknown_is_told_when_it_is_composed(given: str, told: str) -> None:
+    with pytest.raises(HydraException) as caught:
+        composed(given)
+    assert told in one_line(caught.value)

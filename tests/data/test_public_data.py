@@ -19,9 +19,9 @@ from PIL import Image as Pil
 
 from bench.cli import data as script
 from bench.cli.compose import create
-from bench.data import archive
-from bench.data.archive import take_out
+from bench.data import unpack
 from bench.data.fetch import Archive, Images, PublicData, fetch_data, known_data, read_data
+from bench.data.unpack import take_out
 from bench.download import Patience
 from bench.environment import CONF
 from bench.errors import BenchError, ConfigError, DataError, DownloadError
@@ -268,7 +268,7 @@ def test_one_file_of_an_archive(tmp_path):
 def test_an_archive_for_which_there_is_no_room(tmp_path, monkeypatch):
     (tmp_path / "a.zip").write_bytes(ZIP)
     full = shutil.disk_usage(tmp_path)._replace(free=10)
-    monkeypatch.setattr(archive.shutil, "disk_usage", lambda _: full)
+    monkeypatch.setattr(unpack.shutil, "disk_usage", lambda _: full)
     with pytest.raises(DataError, match="Make room, or set BENCH_DATA"):
         take_out(tmp_path / "a.zip", "coco128", tmp_path / "out")
     assert not (tmp_path / "out").exists()

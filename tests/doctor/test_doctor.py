@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bench.doctor import __main__ as doctor
-from bench.doctor import engines, gpu, host, ranges, trt
+from bench.doctor import engines, gpu, host, native_ranges, trt
 from bench.doctor.check import Check, Finding
 from bench.doctor.tiny import make_tiny
 from bench.engine.trt.rtx import TensorRtRtx
@@ -46,7 +46,9 @@ def test_every_check_has_a_line_and_stands_in_the_json(tmp_path, capsys, monkeyp
     assert set(content) == {"doctor", "hardware", "environment", "git_commit", "checks"}
     assert all(set(outcome) == KEYS for outcome in content["checks"])
     found = {outcome["check"]: outcome for outcome in content["checks"]}
-    named = [check.name for module in (host, engines, gpu, trt, ranges) for check in module.CHECKS]
+    named = [
+        check.name for module in (host, engines, gpu, trt, native_ranges) for check in module.CHECKS
+    ]
     assert list(found) == named
     printed = capsys.readouterr().out
     assert all(name in printed for name in named)

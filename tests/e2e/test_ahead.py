@@ -79,7 +79,7 @@ def test_a_run_that_ends_with_the_engine(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("package")
 def test_an_engine_built_beside_a_measured_run(tmp_path: Path, cache: Path) -> None:
     bench = Bench(tmp_path / "out", cache)
-    chosen = [*RUN, "engine.also_build=tensorrt_rtx", "engine.compute_capability=SM86"]
+    chosen = [*RUN, "also_build=tensorrt_rtx", "also_build.compute_capability=SM86"]
     assert bench(*RUN).status == 0
     alone = only(bench.table)
     assert alone["builder"] == alone["compute_capability"] == ""
@@ -104,7 +104,7 @@ def test_an_engine_built_beside_a_measured_run(tmp_path: Path, cache: Path) -> N
 def test_a_builder_that_refuses_costs_no_row(tmp_path: Path, cache: Path) -> None:
     """TensorRT has no zero points."""
     bench = Bench(tmp_path / "out", cache)
-    ended = bench(*RUN, "engine.also_build=tensorrt_rtx", "scheme=asymmetric")
+    ended = bench(*RUN, "also_build=tensorrt_rtx", "scheme=asymmetric")
     assert ended.status == 0, ended.err
     row = only(bench.table)
     assert row["status"] == "ok"
@@ -160,13 +160,13 @@ def test_a_model_that_the_builder_refuses_is_a_skipped_row_until_it_does_not(
     [
         (["engine=tensorrt_rtx", "engine.compute_capability=SM90"], ["SM90", "Use one of SM75"]),
         (
-            ["engine.also_build=tensorrt_rtx", "engine.compute_capability=SM90"],
+            ["also_build=tensorrt_rtx", "also_build.compute_capability=SM90"],
             ["SM90", "Use one of SM75"],
         ),
-        (["engine.also_build=openvino"], ["engine.also_build=openvino", "Use tensorrt_rtx"]),
-        (["engine.compute_capability=SM86"], ["engine.also_build", "or drop it"]),
+        (["also_build=openvino"], ["also_build=openvino", "Use one of tensorrt_rtx"]),
+        (["also_build.compute_capability=SM86"], ["also_build", "Add also_build=tensorrt_rtx"]),
         (["engine=tensorrt_rtx", "scheme=asymmetric"], ["no asymmetric", "scheme=symmetric"]),
-        (["engine=tensorrt_rtx", "engine.also_build=tensorrt_rtx"], ["also_build is unknown"]),
+        (["engine=tensorrt_rtx", "also_build=tensorrt_rtx"], ["builds engines", "Drop also_build"]),
     ],
 )
 def test_what_cannot_be_built_is_told_in_one_line(
@@ -180,7 +180,7 @@ def test_what_cannot_be_built_is_told_in_one_line(
     assert not list(bench.cache.glob("statistics-*"))  # refused before anything is computed
 
 
-@pytest.mark.parametrize("given", ["engine=tensorrt_rtx", "engine.also_build=tensorrt_rtx"])
+@pytest.mark.parametrize("given", ["engine=tensorrt_rtx", "also_build=tensorrt_rtx"])
 def test_without_the_package_one_line_names_the_extra(
     given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

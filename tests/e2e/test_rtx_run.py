@@ -69,7 +69,7 @@ def test_beside_another_engine_it_only_builds(
     run: Bench, fake_tensorrt: Callable[..., Any]
 ) -> None:
     fake_tensorrt(VERSION)
-    ended = run(*RUN, "engine.also_build=tensorrt_rtx")
+    ended = run(*RUN, "also_build=tensorrt_rtx")
     assert ended.status == 0, ended.err
     row = only_row(run)
     assert (row["status"], row["engine"], row["builder"]) == ("ok", "openvino", "tensorrt_rtx")

@@ -155,7 +155,7 @@ def test_an_edited_package_finds_what_it_finds_with_an_empty_cache(
     assert text.count("        return planes\n") == 1
     edited.write_text(text.replace("        return planes\n", "        return 1 - planes\n"))
     after, alone = row("cache", "after"), row("empty", "alone")
-    assert before["run_key"] == after["run_key"]  # METHOD is what makes rows anew
+    assert before["run_key"] == after["run_key"]  # RESULT_VERSION is what makes rows anew
     assert {name: after[name] for name in FACTS} == {name: alone[name] for name in FACTS}
     assert after["fp32"] != before["fp32"]
     assert after["input_amax"] != before["input_amax"]

@@ -14,7 +14,7 @@ import pytest
 
 from bench.engine import onnxrt
 from bench.engine.onnxrt import OnnxRuntime
-from bench.errors import ConfigError, EngineError
+from bench.errors import EngineError
 
 CUDA = ("CUDAExecutionProvider", {"use_tf32": "0"})
 CPU_SESSION = ort.InferenceSession
@@ -113,8 +113,3 @@ def test_a_missing_driver_is_told_without_the_library_s_own_story(cuda):
         assert reason in str(told.value)
         assert "cuda_call.cc" not in str(told.value)
     assert len(asked) == 2
-
-
-def test_an_unknown_provider_is_told():
-    with pytest.raises(ConfigError, match="provider=gpu is unknown"):
-        OnnxRuntime(provider="gpu")  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.engine import trt as package
-from bench.engine.trt.calibrator import Feeding, Reading
+from bench.engine.trt.native_calibrator import Feeding, Reading
 from bench.engine.trt.version import GATED
 from scripts.tensorrt_stubs import LISTS, listed_name
 

@@ -91,7 +91,7 @@ def test_a_cache_that_is_not_taken_is_told(fake_tensorrt, engine, tiny, quantize
     """TensorRT would calibrate again, on nothing."""
     fake_tensorrt()
     monkeypatch.setattr(
-        "bench.engine.trt.calibrator.from_ranges",
+        "bench.engine.trt.native_calibrator.from_ranges",
         lambda ranges, version, header: from_ranges(ranges, "8.4.0", header),
     )
     model = int8_model(quantize(tiny("residual"), placement="implicit"))

@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 
 from bench.calibration.native import HEADERS, NativeCalibrator
-from bench.engine.trt.calibrator import base_class, make_feeding, make_reading
+from bench.engine.trt.build_log import open_log
 from bench.engine.trt.cuda import find_gpu
-from bench.engine.trt.messages import open_log
+from bench.engine.trt.native_calibrator import base_class, make_feeding, make_reading
 from bench.engine.trt.network import make_builder
 from bench.engine.trt.version import load_tensorrt
 from bench.errors import BenchError, ConfigError, EngineError

@@ -29,8 +29,8 @@ _MISSING = re.compile(
 _TALK = """
 from tensorrt_api import IBuilderConfig, ICudaEngine, TensorRT
 
-from bench.engine.trt.calibrator import Feeding
-from bench.engine.trt.messages import open_log
+from bench.engine.trt.native_calibrator import Feeding
+from bench.engine.trt.build_log import open_log
 from bench.engine.trt.network import make_builder, parse_network
 
 

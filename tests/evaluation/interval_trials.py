@@ -102,8 +102,8 @@ def coverage_of(
         best = choose(results, kept, Settings(), None, False).best
         own = int(best.run_key)
         tally["naive"].add(_interval(results[own]), truths[own])
-        assert best.ci_low is not None and best.ci_high is not None
-        tally["widened"].add(Interval(best.delta, best.ci_low, best.ci_high), truths[own])
+        assert best.difference.known
+        tally["widened"].add(best.difference, truths[own])
         per_class.append(images_per_class(kept.fp32))
     known = [count for count in per_class if count is not None]
     mean = float(np.mean(known)) if known else None
@@ -124,10 +124,9 @@ class Kept(Judgements):
         """The configuration of this ``index``, whose run key it becomes."""
         rows = [self._row(index, seed, system) for seed, system in enumerate(systems)]
         exact = self.loss(rows)
-        interval = exact.uncertainty.interval(exact.value)
         return Result(
-            delta=exact.value, ci_low=interval.low, ci_high=interval.high, run_key=str(index),
-            rule=f"rule{index:02d}", setting="all", size=64, fp32=rows[0]["fp32"],
+            difference=exact.uncertainty.interval(exact.value), run_key=str(index),
+            calibrator_label=f"rule{index:02d}", plan_label="all", size=64, fp32=rows[0]["fp32"],
             int8=rows[0]["fp32"] + exact.value, latency_ms=None, speedup=None, timed_runs=1,
             latency_note="", rows=tuple(rows), exact=exact,
         )  # fmt: skip

@@ -150,7 +150,7 @@ def test_the_trials_are_those_of_a_run(population: Population) -> None:
     fp32, int8 = (score(population, system, images) for system in (0, 1))
     interval = compare(fp32, int8)
     assert interval.estimate == pytest.approx(result.delta)
-    assert (interval.low, interval.high) == pytest.approx((result.ci_low, result.ci_high))
+    assert interval.ends == pytest.approx(result.difference.ends)
     assert fp32.images_per_class == images_per_class(fp32.judged)
 
 

@@ -10,7 +10,7 @@ import pytest
 from bench.evaluation import operating_point
 from bench.evaluation.coco_map import evaluate_boxes
 from bench.evaluation.matches import MatchTable
-from bench.evaluation.operating_point import best_threshold, count, f1, find_shift
+from bench.evaluation.operating_point import OperatingPoint, best_threshold, count, f1, find_shift
 from bench.model.detections import Detections
 
 
@@ -77,7 +77,7 @@ def test_pressed_scores_lose_at_the_old_threshold_alone(scene):
     """The order stays, hence mAP and the best F1; the old threshold drops nearly all."""
     table = evaluate_boxes(*scene(1, n_images=60, tie_levels=0), 4).matches
     pressed = dataclasses.replace(table, score=table.score * np.float32(0.4))
-    shift = find_shift(table, pressed)
+    shift = find_shift(OperatingPoint(table), OperatingPoint(pressed))
     assert shift is not None
     assert pressed.map() == pytest.approx(table.map())
     assert shift.int8 == pytest.approx(0.4 * shift.fp32)
@@ -102,14 +102,14 @@ def test_a_resample_chooses_on_one_half_and_is_judged_on_the_other(scene, seed, 
                  for half in (odd, ~odd)]  # fmt: skip
         return f1(sum(parts))
 
-    shift = find_shift(fp32, int8)
+    shift = find_shift(OperatingPoint(fp32), OperatingPoint(int8))
     assert shift is not None
     assert shift.low == shift.high == pytest.approx(held_out(fp32) - held_out(int8))
 
 
 def test_the_same_system_loses_nothing(scene):
     table = evaluate_boxes(*scene(2, n_images=20), 4).matches
-    shift = find_shift(table, table)
+    shift = find_shift(OperatingPoint(table), OperatingPoint(table))
     assert shift is not None
     assert shift.fp32 == shift.int8
     assert shift.f1_kept == shift.f1_int8 == shift.f1_fp32
@@ -120,5 +120,5 @@ def test_who_finds_nothing_has_no_threshold():
     blind = made([0.9], [0], [0], [1, 1])
     seeing = made([0.9], [1], [0], [1, 1])
     assert best_threshold(blind, everywhere(blind)) is None
-    assert find_shift(seeing, blind) is None
+    assert find_shift(OperatingPoint(seeing), OperatingPoint(blind)) is None
     assert best_threshold(seeing, np.array([False, True])) is None

@@ -73,12 +73,6 @@ def test_a_plan_that_keeps_everything_in_float(graph, placement):
         place(plan("op:Conv", "op:Gemm"), placement, graph("classifier"))
 
 
-def test_unknown_placement(graph):
-    told = r"placement=everywhere is unknown.* explicit or explicit_residual or implicit or "
-    with pytest.raises(ConfigError, match=told):
-        place(plan(), "everywhere", graph("classifier"))  # type: ignore[arg-type]
-
-
 # --- explicit -------------------------------------------------------------------------------------
 
 

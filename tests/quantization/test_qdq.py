@@ -17,7 +17,7 @@ from bench.model.graph import Graph
 from bench.model.onnx_model import with_batch
 from bench.quantization.plan import Placement, PrecisionPlan, place
 from bench.quantization.qdq import insert_qdq
-from bench.quantization.weights import WeightScales, output_axis
+from bench.quantization.weight_scales import WeightScales, output_axis
 
 INT32_MAX = 2**31 - 1
 placements = pytest.mark.parametrize("placement", get_args(Placement))

@@ -108,9 +108,9 @@ def test_the_best_of_many_has_a_wider_interval(row):
     alone = only(make_table([row(noise=0.004)])).best
     crowd = [row(noise=0.004, calibration_size=size) for size in range(1, 25)]
     best = only(make_table(crowd)).best
-    assert (alone.ci_low, alone.ci_high) == pytest.approx((-0.014, -0.006))
+    assert alone.difference.ends == pytest.approx((-0.014, -0.006))
     # Nothing tells what 24 rows have in common: 1.57 times as wide (Bonferroni).
-    assert (best.ci_low, best.ci_high) == pytest.approx((-0.0163, -0.0037), abs=0.0002)
+    assert best.difference.ends == pytest.approx((-0.0163, -0.0037), abs=0.0002)
 
 
 def test_with_a_limit_the_fastest_that_surely_keeps_it_is_recommended(row):

@@ -91,11 +91,12 @@ def test_every_axis_changes_the_key_as_no_other_does(
 
 def test_what_is_built_beside_and_for_which_gpus_changes_the_key(key: Key) -> None:
     pytest.importorskip("tensorrt_rtx_bindings", reason="pip install -e '.[rtx]'")
-    beside = "engine.also_build=tensorrt_rtx"
-    capable = [(), ("engine.compute_capability=SM86",), ("engine.compute_capability=SM89",)]
-    own, other, default = (key(beside, *capability) for capability in capable)
+    beside = "also_build=tensorrt_rtx"
+    gpus = ("compute_capability=SM86", "compute_capability=SM89")
+    own, other, default = (key(beside, *(f"also_build.{one}" for one in some))
+                           for some in ((), gpus[:1], gpus[1:]))  # fmt: skip
     assert own == default
-    builds = [key("engine=tensorrt_rtx", *capability) for capability in capable[:2]]
+    builds = [key("engine=tensorrt_rtx"), key("engine=tensorrt_rtx", f"engine.{gpus[0]}")]
     assert len({own, other, key(), *builds}) == 5
 
 

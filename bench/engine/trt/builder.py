@@ -19,9 +19,10 @@ import onnx
 from bench.cache import content_key, write_atomically
 from bench.calibration.native import NativeCalibration, NativeCalibrator
 from bench.engine.base import Array
-from bench.engine.trt.calibrator import make_feeding, make_reading
+from bench.engine.trt.build_log import open_log, reason
 from bench.engine.trt.cuda import Buffer, find_gpu, synchronize
-from bench.engine.trt.messages import open_log, reason
+from bench.engine.trt.float_weights import with_float_weights
+from bench.engine.trt.native_calibrator import make_feeding, make_reading
 from bench.engine.trt.network import (
     add_profile,
     input_shape,
@@ -31,7 +32,6 @@ from bench.engine.trt.network import (
     set_ranges,
 )
 from bench.engine.trt.version import check_implicit, has
-from bench.engine.trt.weights import with_float_weights
 from bench.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:

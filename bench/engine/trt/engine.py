@@ -25,9 +25,9 @@ from bench.engine.trt.builder import (
     check_settings,
 )
 from bench.engine.trt.cuda import find_gpu
+from bench.engine.trt.engine_store import build_once
 from bench.engine.trt.runtime import LoadError, TensorRtSession
 from bench.engine.trt.session import open_session
-from bench.engine.trt.store import build_once
 from bench.engine.trt.version import check_implicit, has, load_tensorrt, number
 from bench.errors import ConfigError
 from bench.model.half import to_half
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 Mode = Literal["explicit", "implicit"]
 Ranges = Literal["cache", "dynamic"]
 
-METHOD = 1
+BUILD_VERSION = 1
 """Part of every engine's key on disk: raise it when what the builder is told changes."""
 
 _OWN_RANGES = "EntropyCalibration2"
@@ -190,7 +190,7 @@ class TensorRt:
         """The engine from disk, or built now; one that TensorRT cannot load is built anew."""
         settings = self._settings
         content = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-        key = content_key(METHOD, trt.__version__, self.options, content, what)
+        key = content_key(BUILD_VERSION, trt.__version__, self.options, content, what)
         path = settings.folder / f"{key}.engine"
         make = partial(build_once, path, partial(build, settings=settings))
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from bench.engine.trt.messages import Log, reason, short
+from bench.engine.trt.build_log import Log, reason, short
 from bench.engine.trt.version import has
 from bench.errors import ConfigError, EngineError
 from bench.model.graph import COMPUTE_OPS

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import onnx
 
-from bench.engine.base import Builder, Compiled, Int8Model
+from bench.engine.base import AotCompiler, Compiled, Int8Model
+from bench.engine.trt.build_log import open_log, reason, short
 from bench.engine.trt.cuda import find_gpu
-from bench.engine.trt.messages import open_log, reason, short
+from bench.engine.trt.engine_store import build_now
 from bench.engine.trt.runtime import TensorRtSession
 from bench.engine.trt.session import open_session
-from bench.engine.trt.store import build_now
 from bench.errors import ConfigError, EngineError
 from bench.model.half import to_half
 from bench.quantization.grid import Scheme
@@ -33,7 +33,7 @@ CAPABILITIES = ("SM75", "SM80", "SM86", "SM89", "SM120", "SM121")
 
 
 @dataclass(frozen=True)
-class TensorRtRtx(Builder):
+class TensorRtRtx(AotCompiler):
     """A builder for one ``compute_capability``; ``half``: what is not INT8 in FP16.
 
     Raises ConfigError for a capability that it does not know.

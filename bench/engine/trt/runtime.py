@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.engine.base import Array, Description, Session
+from bench.engine.trt.build_log import Log, open_log, reason
 from bench.engine.trt.cuda import Buffer, call, load_cudart, synchronize
-from bench.engine.trt.messages import Log, open_log, reason
 from bench.errors import EngineError
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import onnx
 
 from bench.engine.base import Description, DeviceFacts
 from bench.engine.trt.cuda import find_gpu
+from bench.engine.trt.engine_store import Built
 from bench.engine.trt.inspector import read_layers
 from bench.engine.trt.runtime import TensorRtSession
-from bench.engine.trt.store import Built
 from bench.model.graph import COMPUTE_OPS
 
 if TYPE_CHECKING:

@@ -45,51 +45,12 @@ class Axes:
         "bundle",
         heading="seed",
     )
-    plan: str = column(
-        "precision plan: what stays in float", "axis", "effect", "graph", "key", "bundle"
-    )
-    placement: str = column(
-        "which tensors carry Q/DQ: explicit, explicit_residual, implicit or implicit_tensorrt10",
-        "axis",
-        "effect",
-        "graph",
-        "bundle",
-        label="{} placement",
-        ordinary="explicit",
-    )
-    scheme: str = column(
-        "integers of activations: symmetric or asymmetric",
-        "axis",
-        "effect",
-        "graph",
-        label="{}",
-        ordinary="symmetric",
-        default="symmetric",
-    )
-    weight_scales: str = column(
-        "scales of weights: per_channel or per_tensor, max or mse",
-        "axis",
-        "effect",
-        "graph",
-        "bundle",
-        phrase="scales of weights",
-        label="weights {}",
-        ordinary="per_channel max",
-        default="per_channel max",
-    )
-    input_range: str = column(
-        "network input's range: calibrated or declared",
-        "axis",
-        "effect",
-        "bundle",
-        label="{} input range",
-        ordinary="calibrated",
-    )
     calibration_fingerprint: str = column(
         "hash of all calibration images",
         "axis",
         "fingerprint",
         label="calibration images {}",
+        label_order=5,
         default="",
     )
     calibration_preprocess: str = column(
@@ -100,6 +61,7 @@ class Axes:
         heading="fitted",
         phrase="fitting of calibration images",
         label="calibration fit {}",
+        label_order=6,
         ordinary="same",
     )
     calibration_pad: str = column(
@@ -109,6 +71,7 @@ class Axes:
         heading="padded",
         phrase="padding of calibration images",
         label="calibration padding {}",
+        label_order=7,
         ordinary="same",
         default="same",
     )
@@ -120,24 +83,77 @@ class Axes:
         heading="order",
         phrase="order of calibration images",
         label="calibration order {}",
+        label_order=8,
         ordinary="random",
         default="random",
     )
-    engine: str = column("what ran the INT8 model", "axis", "group", "beside", "bundle")
-    batch_size: int = column(
-        "images per inference", "axis", "effect", "graph", unit="images", label="batch {}"
-    )
-    compute_capability: str = column(
-        "GPUs that the builder built for: SM89 is compute capability 8.9",
+    input_range: str = column(
+        "network input's range: calibrated or declared",
         "axis",
-        label="for {}",
-        default="",
+        "effect",
+        "bundle",
+        label="{} input range",
+        label_order=4,
+        ordinary="calibrated",
     )
+    plan: str = column(
+        "precision plan: what stays in float", "axis", "effect", "graph", "key", "bundle"
+    )
+    placement: str = column(
+        "which tensors carry Q/DQ: explicit, explicit_residual, implicit or implicit_tensorrt10",
+        "axis",
+        "effect",
+        "graph",
+        "bundle",
+        label="{} placement",
+        label_order=1,
+        ordinary="explicit",
+    )
+    scheme: str = column(
+        "integers of activations: symmetric or asymmetric",
+        "axis",
+        "effect",
+        "graph",
+        label="{}",
+        label_order=2,
+        ordinary="symmetric",
+        default="symmetric",
+    )
+    weight_scales: str = column(
+        "scales of weights: per_channel or per_tensor, max or mse",
+        "axis",
+        "effect",
+        "graph",
+        "bundle",
+        phrase="scales of weights",
+        label="weights {}",
+        label_order=3,
+        ordinary="per_channel max",
+        default="per_channel max",
+    )
+    engine: str = column("what ran the INT8 model", "axis", "group", "beside", "bundle")
     engine_options: str = column(
         "options of the engine that are not as they come, such as streams=4",
         "axis",
         "effect",
         "graph",
         label="{}",
+        label_order=11,
         default="",
+    )
+    compute_capability: str = column(
+        "GPUs that the builder built for: SM89 is compute capability 8.9",
+        "axis",
+        label="for {}",
+        label_order=10,
+        default="",
+    )
+    batch_size: int = column(
+        "images per inference",
+        "axis",
+        "effect",
+        "graph",
+        unit="images",
+        label="batch {}",
+        label_order=9,
     )

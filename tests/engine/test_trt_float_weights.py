@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from bench.engine.trt.weights import with_float_weights
+from bench.engine.trt.float_weights import with_float_weights
 
 
 @pytest.mark.parametrize("name", ["residual", "silu_concat"])

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.errors import ConfigError
-from bench.quantization.weights import WeightScales
+from bench.quantization.weight_scales import WeightScales
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -61,9 +60,3 @@ def test_a_channel_of_zeros_takes_any_step(rule: str) -> None:
     weight = np.array([[0, 0], [1, -1]], np.float32)
     assert WeightScales(rule=rule)(weight, 0)[0] == 1  # type: ignore[arg-type]
     assert (WeightScales("per_tensor", rule)(weight * 0, 0) == 1).all()  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("options", [{"granularity": "per_layer"}, {"rule": "entropy"}])
-def test_what_is_unknown_is_refused(options: dict[str, str]) -> None:
-    with pytest.raises(ConfigError, match=r"weights\.\w+=\w+ is unknown\. Use \w+ or \w+"):
-        WeightScales(**options)  # type: ignore[arg-type]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from onnx import NodeProto
 
 from bench.calibration.kernels import compiled
-from bench.errors import ConfigError
 from bench.model.graph import attribute
 from bench.quantization.grid import INT8_MAX, LEAST_SCALE
 
@@ -30,20 +29,10 @@ class WeightScales:
     clips where the squared error of the rounded weights is least (R. Banner et al., "Post training
     4-bit quantization of convolutional networks for rapid-deployment", 2019, search for the
     clipping value; NVIDIA ModelOpt's ``MseCalibrator`` likewise tries multiples of max |w|).
-
-    Raises ConfigError for another granularity or rule.
     """
 
     granularity: Granularity = "per_channel"
     rule: Rule = "max"
-
-    def __post_init__(self) -> None:
-        for name, kinds in (("granularity", Granularity), ("rule", Rule)):
-            if getattr(self, name) not in get_args(kinds):
-                raise ConfigError(
-                    f"weights.{name}={getattr(self, name)} is unknown",
-                    f"Use {' or '.join(get_args(kinds))}",
-                )
 
     def __call__(self, weight: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float64]:
         """A scale for every channel along ``axis``: (channels,) float64, all equal per tensor.

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.doctor import ranges
+from bench.doctor import native_ranges
 from bench.doctor.__main__ import to_json
 from bench.doctor.check import Outcome
 from bench.model.onnx_model import load_model
 from bench.model.zoo import CARRIED
 
-CHECKS = {check.name: check for check in ranges.CHECKS}
+CHECKS = {check.name: check for check in native_ranges.CHECKS}
 
 
 def look(name: str) -> Outcome:
@@ -30,7 +30,7 @@ def test_both_rules_are_compared_on_every_embedded_model():
     assert set(CHECKS) == {f"{rule}, {model}" for rule in rules for model in embedded}
 
 
-@pytest.mark.parametrize("model", ranges.MODELS)
+@pytest.mark.parametrize("model", native_ranges.MODELS)
 def test_a_native_minmax_agrees_with_ours(on_gpu, model):
     on_gpu("8.5.1.7")
     outcome = look(f"MinMax, {model}")
@@ -48,7 +48,7 @@ def test_the_clipped_input_of_the_embedded_yolov8n_is_told_native_and_own(on_gpu
     tensors = checked["figures"]["tensors"]
     network = load_model(CARRIED / "yolov8n_shapes.onnx")
     own = tensors[network.input_name]
-    assert own["own"] / own["range"] * ranges.BINS == 916.5
+    assert own["own"] / own["range"] * native_ranges.BINS == 916.5
     assert all(t["largest"] <= t["range"] < 2 * t["largest"] for t in tensors.values())
     assert any(t["largest"] < t["range"] for t in tensors.values())  # a second batch made it longer
     assert all(t["native"] == pytest.approx(0.9 * t["largest"], rel=1e-6) for t in tensors.values())
@@ -67,7 +67,7 @@ def test_a_minmax_of_other_data_is_a_failure_and_sends_its_figures(on_gpu, monke
     def ask(*arguments: Any) -> Any:
         pointers = real(*arguments)
         if pointers is not None:
-            size = ranges.BATCH * 3 * 64 * 64
+            size = native_ranges.BATCH * 3 * 64 * 64
             np.ctypeslib.as_array((ctypes.c_float * size).from_address(pointers[0]))[:] *= 0.5
         return pointers
 
