@@ -52,6 +52,8 @@ OVERRIDES ?=
 FLAGS ?=
 NAME ?=
 $(if $(EXTRA),$(error EXTRA is now OVERRIDES=... of make sweep, and FLAGS=... of other targets))
+# A file of tests stays in one process, as its tests share what they measure
+PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 $(if $(and $(filter yolo,$(DATASET)),$(strip $(IMAGES)$(ANNOTATIONS)$(CALIBRATION_IMAGES))),\
 	$(error DATASET=yolo takes FILE=data.yaml in place of IMAGES, ANNOTATIONS and CALIBRATION_IMAGES))
 
@@ -71,7 +73,7 @@ WORDS = model=$(MODEL) dataset=$(DATASET) calibrator=$(CALIBRATORS) calibration.
 	$(call given,max_loss,$(MAX_LOSS)) $(call given,sweep.out,$(OUT)) $(OVERRIDES)
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep data report claims histograms bundle doctor test test-tensorrt lint format benchmark clean
+.PHONY: help sweep data report claims histograms bundle doctor test test-all test-wheel test-tensorrt lint format benchmark clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -112,18 +114,25 @@ bundle: $(VENV)/.installed ## Turn a row into a folder to deploy (OUT=results/..
 doctor: $(VENV)/.installed ## Check this machine for sweeps and TensorRT (FLAGS=--json=FILE)
 	$(BIN)/int8bench doctor $(FLAGS)
 
-test: $(VENV)/.installed-dev ## Run the tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed-dev ## Run the tests but the slow ones, on every core (5 minutes on two)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+
+test-all: $(VENV)/.installed-dev ## Run all tests, and measure what share of bench/ they reach (15 minutes)
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term
+
+test-wheel: ## Build the wheel, install it into an environment of its own, and run a small sweep there
+	@scripts/test_wheel.sh $(PYTHON)
 
 test-tensorrt: ## Check engine=tensorrt on the real TensorRT 8.5.1.7, without a GPU (Python 3.10)
 	@test -e .venv-tensorrt85/.installed-dev || echo "TensorRT 8.5.1.7 with cuDNN and cuBLAS: downloads about 1.7 GB"
 	@$(MAKE) --silent TENSORRT=8.5.1.7 .venv-tensorrt85/.installed-dev
 	.venv-tensorrt85/bin/python -m pytest -m tensorrt tests/engine/test_trt_real.py
 
-lint: $(VENV)/.installed-dev ## Check style, types and import floors
+lint: $(VENV)/.installed-dev ## Check style, types, shell scripts and import floors
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/shellcheck .ci/run scripts/*.sh
 	$(BIN)/lint-imports
 
 format: $(VENV)/.installed-dev ## Format the code

@@ -218,6 +218,11 @@ BUILDERS: dict[str, Callable[..., onnx.ModelProto]] = {
 }  # fmt: skip
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole runs first: a file that takes long must not be the last one that is begun."""
+    items.sort(key=lambda item: "e2e" not in item.path.parts)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that asks for ``tiny_name`` runs once for every tiny model."""
     if "tiny_name" in metafunc.fixturenames:

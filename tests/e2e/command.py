@@ -31,6 +31,18 @@ CUSTOM = [*CLASSIFIER, "model.path=FILES/classifier.onnx", *SHAPES]
 """A tiny classifier on a few drawn scenes."""
 
 
+WITHOUT_REPORT = """
+import sys
+from bench.__main__ import main
+from bench.cli import sweep
+
+sweep.write_claims = lambda folder: []
+sweep.write_report = lambda folder: folder / "report.html"
+sys.exit(main())
+"""
+"""``python -m bench``, but for claims and report."""
+
+
 def wait_for(happened: Callable[[], object], seconds: float = 180) -> None:
     """Return as soon as it has happened; fail if it does not."""
     end = time.monotonic() + seconds
@@ -95,10 +107,11 @@ class Bench:
         given = [o for o in default if o.partition("=")[0] not in taken]
         return [*given, *(o.replace("FILES", str(self.files)) for o in overrides)]
 
-    def start(self, *overrides: str) -> subprocess.Popen[str]:
+    def start(self, *overrides: str, report: bool = False) -> subprocess.Popen[str]:
         """The same in a process of its own, not waited for."""
+        module = ["-m", "bench"] if report else ["-c", WITHOUT_REPORT]
         return subprocess.Popen(
-            [sys.executable, "-m", "bench", *self.arguments(*overrides)],
+            [sys.executable, *module, *self.arguments(*overrides)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -18,7 +18,7 @@ from tests.e2e.command import Bench
 
 pytestmark = pytest.mark.e2e
 
-RUN = ["model=resnet18", "dataset.validation_images=16", "dataset.calibration_images=4"]
+RUN = ["model=resnet18", "dataset.validation_images=8", "dataset.calibration_images=4"]
 BUILT = ["engine_bytes", "engine_build_s", "fp32_engine_bytes", "fp32_engine_s"]
 MEASURED = [
     name for name in COLUMNS

@@ -11,7 +11,7 @@ from tests.e2e.command import CUSTOM, Bench, Ended, wait_for
 
 
 def test_an_interrupt_is_one_line_and_keeps_whole_rows(bench: Bench) -> None:
-    slow = [*CUSTOM, "timing.rounds=1000000", "timing.seconds=1"]
+    slow = [*CUSTOM, "timing.rounds=1000000", "timing.seconds=0.3"]
     process = bench.start("--multirun", *slow, "calibration.seed=range(20)")
     wait_for(lambda: bench.rows)
     os.killpg(process.pid, signal.SIGINT)

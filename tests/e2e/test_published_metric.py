@@ -12,7 +12,7 @@ from tests.e2e.command import Bench
 
 pytestmark = pytest.mark.e2e
 
-RUN = ["model=resnet18", "dataset.validation_images=32", "dataset.calibration_images=4"]
+RUN = ["model=resnet18", "dataset.validation_images=12", "dataset.calibration_images=4"]
 
 
 def published(value: float, classes: int = 10) -> list[str]:
@@ -29,7 +29,7 @@ def test_far_from_the_published_value(tmp_path: Path) -> None:
     assert ended.status == 0, ended.err
     (warning,) = (line for line in ended.err.splitlines() if line.startswith("warning:"))
     assert warning.startswith("warning: resnet18: FP32 Top-1 is 1.000")
-    assert "on 32 images, but 0.300 is published for the 5000 of Shapes val" in warning
+    assert "on 12 images, but 0.300 is published for the 5000 of Shapes val" in warning
     assert set(bench.table["published_fp32"]) == {0.3}
     (caveat,) = (c for c in find_caveats(tidy(bench.table.reset_index())) if "published" in c)
     assert caveat.startswith("resnet18, 2 runs: FP32 Top-1 is 1.000")

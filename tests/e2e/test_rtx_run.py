@@ -15,7 +15,7 @@ from tests.e2e.command import Bench
 pytestmark = pytest.mark.e2e
 
 VERSION = "rtx-1.7.1.116"
-RUN = ["model=resnet18", "dataset.validation_images=32", "dataset.calibration_images=8"]
+RUN = ["model=resnet18", "dataset.validation_images=12", "dataset.calibration_images=4"]
 
 
 @pytest.fixture

@@ -114,6 +114,7 @@ find_run_ranges(run)
 """What ``use`` does, in a process of its own."""
 
 
+@pytest.mark.slow
 def test_an_edit_makes_anew_what_the_edited_code_makes(
     checkout: Path, files: Path, tmp_path: Path
 ) -> None:

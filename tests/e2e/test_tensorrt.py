@@ -17,11 +17,11 @@ from bench.cli import calibration_cache as cache_command
 from bench.engine.trt.engine import TensorRt
 from bench.errors import EngineError
 from bench.results.row import COLUMNS
-from tests.e2e.command import Bench
+from tests.e2e.command import CUSTOM, Bench
 
 pytestmark = pytest.mark.e2e
 
-FEW = ["model=resnet18", "dataset.validation_images=32", "dataset.calibration_images=8"]
+FEW = CUSTOM
 SMALL = ["model=custom", "model.head=classifier", "model.path=FILES/two_classes.onnx",
          "dataset=imagefolder", "dataset.root=FILES/folder/val",
          "dataset.calibration_root=FILES/folder/calib"]  # fmt: skip
@@ -71,7 +71,7 @@ def test_explicit_yields_a_full_row(run: Bench, fake_tensorrt: Callable[..., Any
     )
     layers = json.loads((run.out / "layers" / f"{row['run_key']}.json").read_text())
     assert row["planned_layers_in_float"] == 0
-    assert row["int8_layers"] == sum(layer["ran_int8"] for layer in layers.values()) > 10
+    assert row["int8_layers"] == sum(layer["ran_int8"] for layer in layers.values()) > 0
 
 
 @pytest.mark.parametrize(

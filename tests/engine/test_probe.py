@@ -111,6 +111,7 @@ def test_kernels_are_exact_where_the_processor_adds_up_in_int32(engine):
         assert found.exact == bool(environment.int8_instructions()), found.wrong
 
 
+@pytest.mark.slow
 @on_x86
 def test_kernels_for_avx2_are_not_exact_and_the_emulation_is():
     """In a process of its own, as oneDNN looks at its limit once."""
