@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,14 +29,12 @@ _SIMD = (
 _PACKAGES = ("numpy", "onnx", "onnxruntime", "openvino", "opencv-python-headless", "hotcoco")
 
 
-@lru_cache
 def hardware() -> str:
     """Processor, cores and memory, on one line."""
     memory = psutil.virtual_memory().total / 2**30
     return f"{_processor()}, {psutil.cpu_count()} cores, {memory:.0f} GiB"
 
 
-@lru_cache
 def software() -> str:
     """System, Python and the packages that results depend on, with versions, on one line."""
     parts = [f"{platform.system()} {platform.machine()}", f"Python {platform.python_version()}"]
@@ -57,7 +54,6 @@ def harness_version() -> str:
         return ""
 
 
-@lru_cache
 def git_commit() -> str:
     """The commit of this harness, with '+' where the tree was changed; '' outside a checkout."""
     root = PACKAGE.parent

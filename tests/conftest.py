@@ -263,7 +263,6 @@ def _forget_tensorrt() -> None:
     for name in list(sys.modules):
         if name.partition(".")[0] in ("tensorrt", "cuda", "pynvml"):
             del sys.modules[name]
-    cuda.load_cudart.cache_clear()
     cuda.find_gpu.cache_clear()
 
 

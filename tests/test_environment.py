@@ -33,7 +33,7 @@ def test_software_names_versions():
 
 def test_a_package_that_is_not_installed_is_left_out(monkeypatch):
     monkeypatch.setattr(environment, "_PACKAGES", ("numpy", "no-such-package-at-all"))
-    line = environment.software.__wrapped__()
+    line = environment.software()
     assert line.endswith(f"numpy {np.__version__}")
 
 
@@ -102,7 +102,7 @@ def git(folder: Path, *arguments: str) -> None:
 @pytest.fixture
 def checkout(tmp_path, monkeypatch) -> Path:
     """A repository of which ``environment`` believes that it lies in it."""
-    monkeypatch.setattr(environment, "__file__", str(tmp_path / "bench" / "environment.py"))
+    monkeypatch.setattr(environment, "PACKAGE", tmp_path / "bench")
     (tmp_path / "bench").mkdir()
     (tmp_path / "bench" / "code.py").write_text("one = 1\n")
     return tmp_path
@@ -112,19 +112,21 @@ def test_git_commit_and_whether_the_tree_was_changed(checkout):
     git(checkout, "init", "-q")
     git(checkout, "add", ".")
     git(checkout, "commit", "-q", "-m", "first")
-    clean = environment.git_commit.__wrapped__()
+    clean = environment.git_commit()
     assert re.fullmatch(r"[0-9a-f]{12}", clean)
     (checkout / "untracked.txt").write_text("results of a run\n")
-    assert environment.git_commit.__wrapped__() == clean
+    assert environment.git_commit() == clean
     (checkout / "bench" / "code.py").write_text("one = 2\n")
-    assert environment.git_commit.__wrapped__() == clean + "+"
+    assert environment.git_commit() == clean + "+"
 
 
 def test_outside_a_checkout_nothing_is_said(checkout, monkeypatch):
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(checkout.parent))
-    assert environment.git_commit.__wrapped__() == ""
+    """An installed package may lie in somebody's repository, whose commit is not ours."""
+    git(checkout.parent, "init", "-q")
+    git(checkout.parent, "commit", "-q", "--allow-empty", "-m", "theirs")
+    assert environment.git_commit() == ""
 
 
 def test_without_git_nothing_is_said(checkout, monkeypatch):
     monkeypatch.setenv("PATH", str(checkout))
-    assert environment.git_commit.__wrapped__() == ""
+    assert environment.git_commit() == ""

@@ -19,15 +19,15 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags
 from PIL import Image as Pil
 
-from bench.cache import content_key, file_state
-from bench.data.contents import ContentHashes, State
+from bench.cache import content_key
+from bench.data.contents import ContentHashes
 from bench.data.dataset import Image
 from bench.errors import DataError
 
@@ -85,8 +85,8 @@ class FileSamples:
         (Of a PNG without EXIF there, Pillow decodes the pixels too: it may stand behind them.)
         """
         path = self.path(index)
-        with _readable(path):
-            size, orientation = _head(path, file_state(path))
+        with _readable(path), Pil.open(path) as picture:
+            size, orientation = picture.size, _orientation(picture)
         turned = self._is_turned(index, size, orientation)
         return size[::-1] if turned and orientation in _SIDEWAYS else size
 
@@ -116,14 +116,6 @@ def _readable(path: Path) -> Iterator[None]:
             f"{path} cannot be read as an image ({type(error).__name__})",
             "Remove or replace the file",
         ) from error
-
-
-# Every run of a sweep makes its own dataset object; ``changed`` tells a file's versions apart.
-@lru_cache(maxsize=1 << 17)
-def _head(path: Path, changed: State) -> tuple[Size, int]:
-    """Width and height as stored, and the orientation."""
-    with Pil.open(path) as picture:
-        return picture.size, _orientation(picture)
 
 
 def _orientation(picture: Pil.Image) -> int:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,8 @@ class ShapeSamples:
     task: TaskName
     domain: Domain | None = None
     outlier: bool | None = None
+    _truth: dict[int, BoxTarget | int] = field(default_factory=dict, compare=False, repr=False)
+    """The boxes or the class of each image that was drawn: both come with the drawing."""
 
     def __len__(self) -> int:
         return self.count
@@ -42,20 +43,24 @@ class ShapeSamples:
 
     def image(self, index: int) -> Image:
         if self.task == "detection":
-            return self.scene(index).image
-        return self.picture(index)[0]
+            scene = self.scene(index)
+            self._truth[index] = _target(scene)
+            return scene.image
+        seed = split_seed(self.split, index)
+        picture, self._truth[index] = draw_picture(seed, domain=self.domain, outlier=self.outlier)
+        return picture
 
     def scene(self, index: int) -> Scene:
-        return _scene(split_seed(self.split, index), self.domain, self.outlier)
+        seed = split_seed(self.split, index)
+        return draw_scene(seed, domain=self.domain, outlier=self.outlier)
 
-    def picture(self, index: int) -> tuple[Image, int]:
-        return draw_picture(split_seed(self.split, index), domain=self.domain, outlier=self.outlier)
-
-
-# An image and its boxes are asked for one after the other: the last few scenes serve both.
-@lru_cache(maxsize=8)
-def _scene(seed: int, domain: Domain | None, outlier: bool | None) -> Scene:
-    return draw_scene(seed, domain=domain, outlier=outlier)
+    @property
+    def truths(self) -> list[Any]:
+        """The boxes or the class of each image; those that were not drawn yet are drawn."""
+        for index in range(self.count):
+            if index not in self._truth:
+                self.image(index)
+        return [self._truth[index] for index in range(self.count)]
 
 
 class ShapesDataset:
@@ -96,17 +101,17 @@ class ShapesDataset:
 
     @property
     def boxes(self) -> tuple[BoxTarget, ...]:
-        return _boxes(self.validation)
+        return tuple(self.validation.truths)
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
-        return _labels(self.validation)
+        return np.array(self.validation.truths, np.int64)
 
     def calibration_classes(self) -> list[frozenset[int]]:
         """The classes of the glyphs in each calibration image."""
         if self.task == "detection":
-            return [frozenset(target.labels.tolist()) for target in _boxes(self.calibration)]
-        return [frozenset({label}) for label in _labels(self.calibration).tolist()]
+            return [frozenset(target.labels.tolist()) for target in self.calibration.truths]
+        return [frozenset({label}) for label in self.calibration.truths]
 
     @property
     def fingerprint(self) -> str:
@@ -133,18 +138,6 @@ class ShapesDataset:
                 annotations.append(annotation)
         categories = [{"id": i + 1, "name": name} for i, name in enumerate(CLASSES)]
         return json.dumps({"images": images, "annotations": annotations, "categories": categories})
-
-
-# Every run of a sweep makes its own dataset object; the ground truth is drawn once a process.
-@lru_cache(maxsize=4)
-def _boxes(samples: ShapeSamples) -> tuple[BoxTarget, ...]:
-    return tuple(_target(samples.scene(index)) for index in range(len(samples)))
-
-
-@lru_cache(maxsize=4)
-def _labels(samples: ShapeSamples) -> npt.NDArray[np.int64]:
-    labels = [samples.picture(index)[1] for index in range(len(samples))]
-    return np.array(labels, np.int64)
 
 
 def _target(scene: Scene) -> BoxTarget:

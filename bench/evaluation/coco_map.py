@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +25,6 @@ from bench.data.dataset import BoxTarget
 from bench.errors import DataError, ModelError
 from bench.evaluation.matches import N_IOU, MatchTable
 from bench.model.detections import Detections
-
-LARGE_AREA = 96**2
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,12 +74,10 @@ def evaluate_boxes(
                 f"A detection in image {image} has a label that is not in [0, {n_classes})",
                 "Check that the model's head and the dataset have the same classes.",
             )
+    truth = _truth(targets, n_classes)
+    results = truth.load_res(_rows(detections))
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its summary
-        evaluator = COCOeval(
-            _coco(len(targets), n_classes, _target_annotations(targets)),
-            _coco(len(targets), n_classes, _detection_annotations(detections)),
-            iouType="bbox",
-        )
+        evaluator = COCOeval(truth, results, "bbox")
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summarize()
@@ -90,9 +85,8 @@ def evaluate_boxes(
     ap, ap50, ap75, small, medium, large, _, _, ar100 = (
         float(value) if value >= 0 else float("nan") for value in evaluator.stats[:9]
     )
-    records = evaluator.evalImgs
-    matches = _match_table(records, len(targets), n_classes)
-    counts = _count_by_size(records)
+    counts = _count_by_size(targets, evaluator.params.area_rng[1:])
+    matches = _match(truth, results, targets, n_classes)
     return DetectionScore(ap, ap50, ap75, small, medium, large, ar100, counts, matches)
 
 
@@ -100,73 +94,78 @@ def _are_classes(labels: npt.NDArray[np.int64], n_classes: int) -> bool:
     return bool(((labels >= 0) & (labels < n_classes)).all())
 
 
-def _coco(n_images: int, n_classes: int, annotations: Iterator[dict[str, Any]]) -> Any:
+def _truth(targets: Sequence[BoxTarget], n_classes: int) -> COCO:
+    annotations = (
+        {
+            "image_id": image,
+            "category_id": label,
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "area": area,
+            "iscrowd": int(crowd),
+        }
+        for image, target in enumerate(targets)
+        for (x1, y1, x2, y2), label, area, crowd in zip(
+            target.boxes.tolist(),
+            target.labels.tolist(),
+            target.areas.tolist(),
+            target.crowd.tolist(),
+            strict=True,
+        )
+    )
     return COCO(
         {
-            "images": [{"id": image} for image in range(n_images)],
+            "images": [{"id": image} for image in range(len(targets))],
             "categories": [{"id": label, "name": str(label)} for label in range(n_classes)],
             # Numbered from 1: COCOeval writes the matched id and reads 0 as unmatched.
-            "annotations": [
-                {"id": number, **rest} for number, rest in enumerate(annotations, start=1)
-            ],
+            "annotations": [{"id": number, **own} for number, own in enumerate(annotations, 1)],
         }
     )
 
 
-def _target_annotations(targets: Sequence[BoxTarget]) -> Iterator[dict[str, Any]]:
-    for image, target in enumerate(targets):
-        columns = (target.boxes, target.labels, target.areas, target.crowd)
-        for box, label, area, crowd in zip(*(c.tolist() for c in columns), strict=True):
-            yield _annotation(image, label, box) | {"area": area, "iscrowd": int(crowd)}
-
-
-def _detection_annotations(detections: Sequence[Detections]) -> Iterator[dict[str, Any]]:
+def _rows(detections: Sequence[Detections]) -> npt.NDArray[np.float64]:
+    """(n, 7) of all images: image, left, top, width, height, score and class."""
+    parts = []
     for image, found in enumerate(detections):
-        boxes = np.where(np.isfinite(found.boxes).all(axis=1, keepdims=True), found.boxes, 0)
-        columns = (boxes, found.labels, found.finite_scores)
-        for box, label, score in zip(*(c.tolist() for c in columns), strict=True):
-            annotation = _annotation(image, label, box) | {"score": score, "iscrowd": 0}
-            _, _, width, height = annotation["bbox"]
-            yield annotation | {"area": width * height}
+        boxes = found.boxes.astype(np.float64)
+        boxes = np.where(np.isfinite(boxes).all(axis=1, keepdims=True), boxes, 0)
+        images = np.full(len(boxes), image)
+        corner, size = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
+        parts.append(np.column_stack([images, corner, size, found.finite_scores, found.labels]))
+    return np.concatenate(parts)
 
 
-def _annotation(image: int, label: int, box: Sequence[float]) -> dict[str, Any]:
-    x1, y1, x2, y2 = box
-    return {"image_id": image, "category_id": label, "bbox": [x1, y1, x2 - x1, y2 - y1]}
-
-
-def _match_table(records: Sequence[Any], n_images: int, n_classes: int) -> MatchTable:
-    """Flatten ``COCOeval.evalImgs``: one record per class, area range and image that has boxes."""
-    seen: list[list[Any]] = [[] for _ in range(n_classes)]
-    for record in records:
-        if _size_of(record) is None:
-            seen[record["category_id"]].append(record)
-    positives = np.zeros((n_images, n_classes), dtype=np.int32)
+def _match(truth: COCO, results: COCO, targets: Sequence[BoxTarget], n_classes: int) -> MatchTable:
+    """What matched what among objects of all sizes."""
+    evaluator = COCOeval(truth, results, "bbox")
+    everything = evaluator.params
+    everything.area_rng, everything.area_rng_lbl = everything.area_rng[:1], ["all"]
+    evaluator.params = everything
+    evaluator.evaluate()
+    by_class: list[list[Any]] = [[] for _ in range(n_classes)]
+    for record in evaluator.eval_imgs:
+        if record is not None:
+            by_class[record["category_id"]].append(record)
+    positives = np.zeros((len(targets), n_classes), dtype=np.int32)
     columns = []
-    for label, of_images in enumerate(seen):
-        of_images.sort(key=lambda record: record["image_id"])
-        for record in of_images:
+    for label, records in enumerate(by_class):
+        records.sort(key=lambda record: record["image_id"])
+        for record in records:
             positives[record["image_id"], label] = record["gtIgnore"].count(False)
-        columns.append(_ordered_columns(of_images))
+        columns.append(_ordered_columns(records))
     image, score, hit, ignored = (np.concatenate(column) for column in zip(*columns, strict=True))
     class_start = np.cumsum([0, *(len(column[0]) for column in columns)], dtype=np.int64)
     return MatchTable(image, score, hit, ignored, class_start, positives)
 
 
-def _size_of(record: Any) -> str | None:
-    """Small, medium or large: the objects that an area range is of; None where it is of all."""
-    low, high = record["aRng"]
-    if low > 0:
-        return "large" if high > LARGE_AREA else "medium"
-    return "small" if high <= LARGE_AREA else None
-
-
-def _count_by_size(records: Sequence[Any]) -> tuple[int, int, int]:
-    """The boxes to find that are small, medium and large, by ``COCOeval.evalImgs``."""
-    counts = Counter[str | None]()
-    for record in records:
-        counts[_size_of(record)] += record["gtIgnore"].count(False)
-    return counts["small"], counts["medium"], counts["large"]
+def _count_by_size(
+    targets: Sequence[BoxTarget], area_ranges: Sequence[Sequence[float]]
+) -> tuple[int, int, int]:
+    """The boxes to find that are small, medium and large: both ends of a range belong to it."""
+    areas = np.concatenate([target.areas[~target.crowd] for target in targets])
+    small, medium, large = (
+        int(np.count_nonzero((areas >= low) & (areas <= high))) for low, high in area_ranges
+    )
+    return small, medium, large
 
 
 def _ordered_columns(records: Sequence[Any]) -> tuple[npt.NDArray[Any], ...]:

@@ -21,7 +21,6 @@ _MEND = (
 )
 
 
-@lru_cache
 def load_cudart() -> Any:
     """cuda-python's runtime API; ConfigError where the package is absent."""
     try:
