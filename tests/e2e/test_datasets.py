@@ -33,13 +33,23 @@ def test_without_labels_a_classifier_is_compared_with_its_fp32_self(bench: Bench
     assert "says nothing about accuracy" in (bench.out / "report.html").read_text()
 
 
-def test_without_labels_a_detector_is_compared_with_its_fp32_self(bench: Bench) -> None:
-    model = ["model=custom", "model.head=yolov8", "model.path=FILES/two_class_detector.onnx"]
+@pytest.mark.slow
+def test_without_labels_a_detector_is_compared_with_its_fp32_self(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """On scenes of the embedded dataset, whose labels nobody reads."""
+    scenes = ShapesDataset("detection", 6, 4)
+    for samples in (scenes.validation, scenes.calibration):
+        for index, name in enumerate(samples.names):
+            path = tmp_path / samples.split / f"{name}.png"
+            path.parent.mkdir(exist_ok=True)
+            Pil.fromarray(samples.image(index)).save(path)
+    model = ["model=yolov8n", f"model.path={CARRIED}/yolov8n_shapes.onnx"]
     images = [
-        "dataset=images", "dataset.classes=2", "dataset.root=FILES/coco/val",
-        "dataset.calibration_root=FILES/coco/calib",
+        "dataset=images", "dataset.classes=10", f"dataset.root={tmp_path}/validation",
+        f"dataset.calibration_root={tmp_path}/calibration",
     ]  # fmt: skip
-    ended = bench("--multirun", *model, *images, "evaluation.agreement_score=0.01,0.1")
+    ended = bench("--multirun", *model, *images, "evaluation.agreement_score=0.25,0.9")
     assert ended.status == 0, ended.err
     assert set(bench.table["metric"]) == {"agreement mAP50-95"}
     assert (bench.table["fp32"] > 0.99).all()

@@ -58,7 +58,7 @@ def test_explicit_yields_a_full_row(run: Bench, fake_tensorrt: Callable[..., Any
         "rounding_sd",  # of what a sweep recommends
         *(f"{kind}_latency_p{p}_ms" for kind in ("int8", "fp32", "fp16", "baseline")
           for p in (90, 99)),  # of so few rounds
-        "engine_build_s", "fp32_engine_bytes", "fp32_engine_s",  # of builders
+        "fp32_engine_bytes", "fp32_engine_s",  # of builders
         "fp16_engine_bytes", "fp16_engine_s",
         "builder_warnings",
     }  # fmt: skip

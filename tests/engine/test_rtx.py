@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from bench.model.onnx_model import with_batch
 from bench.quantization.plan import PrecisionPlan, place
 from bench.quantization.qdq import insert_qdq
 from bench.run.aot import build_ahead
+from bench.run.shared import Shared
 
 
 @pytest.fixture
@@ -81,9 +83,14 @@ def test_a_model_that_cannot_be_made_fp16_costs_no_engine(tiny, quantize, builde
 
     monkeypatch.setattr("bench.model.half.convert_float_to_float16", stumble)
     q = quantize(tiny("residual"))
-    built = build_ahead(builder(), with_batch(q.proto, "images", 1), q.model)
-    assert built["engine_bytes"] > 1000 and built["fp32_engine_bytes"] > 1000
-    assert "fp16_engine_bytes" not in built
+    run: Any = SimpleNamespace(
+        model=SimpleNamespace(network=q.model),
+        measurement=SimpleNamespace(batch_size=1),
+        shared=Shared(),
+    )
+    built = build_ahead(run, builder(), with_batch(q.proto, "images", 1))
+    assert built.int8 is not None and built.int8.size > 1000
+    assert list(built.floats) == ["fp32"] and built.floats["fp32"].size > 1000
 
 
 @pytest.mark.parametrize("capability", ["SM90", "sm89", "89", ""])
