@@ -31,7 +31,7 @@ from bench.environment import CONF
 from bench.errors import ConfigError, DataError
 from bench.report.charts_tensors import draw_histogram
 from bench.report.drawing import WIDTH
-from bench.report.figures import Chart, Group, groups_of, to_png
+from bench.report.figures import Chart, ChartGroup, groups_of, to_png
 from bench.report.style import RC
 from bench.report.thresholds import Thresholds, find_thresholds
 from bench.results.histograms import HistogramStore
@@ -129,7 +129,7 @@ def as_seen(run: Run, image: Image) -> Image:
     return np.asarray(np.clip((image - low) / (high - low), 0, 1).transpose(1, 2, 0))
 
 
-def _thresholds(folder: Path) -> tuple[Group, Thresholds]:
+def _thresholds(folder: Path) -> tuple[ChartGroup, Thresholds]:
     """Those of the first group that has any."""
     store = HistogramStore(folder)
     for group in groups_of(read_table(folder)):
@@ -138,7 +138,7 @@ def _thresholds(folder: Path) -> tuple[Group, Thresholds]:
     raise DataError(f"{folder} has no histograms", "Run the sweep again, into a new folder")
 
 
-def _run(group: Group) -> Run:
+def _run(group: ChartGroup) -> Run:
     """The objects of the group's first row, from what was typed for it.
 
     Raises DataError where that gives another model now: rows from before it was kept say nothing.

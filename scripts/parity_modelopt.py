@@ -20,12 +20,14 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
 from hydra import compose, initialize_config_dir
+
+from bench.cli.config import Config
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywhere, installed or not
 
@@ -107,7 +109,7 @@ def collect(overrides: Sequence[str], images: int) -> tuple[Snapshot, ...]:
     """What every tensor that is quantized shows on the first images of the calibration shuffle."""
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        run: Any = build_run(compose("config", list(overrides)))
+        run: Any = build_run(cast(Config, compose("config", list(overrides))))
     network, preprocess = run.model.network, run.model.preprocess
     order = np.random.default_rng(0).permutation(len(run.dataset.calibration))
 
@@ -253,7 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if options.golden:
-        np.savez_compressed(options.golden, **kept)
+        np.savez_compressed(options.golden, **kept)  # type: ignore[arg-type]
     return 0
 
 

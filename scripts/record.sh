@@ -49,9 +49,9 @@ coco() { # MODEL PLANS SEEDS: calibrators and plans; seeds and sizes
 
 letterbox() { # MODEL PLANS: what of Entropy's loss comes from the padding of calibration images
     local out=sweep.out=$RECORD/$1-coco plans=plan=$2
-    bench model="$1" "${COCO[@]}" $BOTH $plans calibration.preprocess=stretch "$out"
-    bench model="$1" "${COCO[@]}" $BOTH $plans input_range=declared "$out"
-    bench model="$1" "${COCO[@]}" calibrator=entropy2 $plans calibration.pad=0,255,noise "$out"
+    bench model="$1" "${COCO[@]}" $BOTH "$plans" calibration.preprocess=stretch "$out"
+    bench model="$1" "${COCO[@]}" $BOTH "$plans" input_range=declared "$out"
+    bench model="$1" "${COCO[@]}" calibrator=entropy2 "$plans" calibration.pad=0,255,noise "$out"
 }
 
 claims() { # what conf/claim says would measure each claim, on the drawn scenes
@@ -60,9 +60,9 @@ claims() { # what conf/claim says would measure each claim, on the drawn scenes
     bench $BOTH dataset.validation_domain=night dataset.calibration_domain=day,night,null "$out"
     bench model=resnet18,mobilenetv2 $BOTH "$out"
     bench model=yolov8n,resnet18,mobilenetv2 weights.granularity=per_channel,per_tensor "$out"
-    bench calibrator=entropy2 $plans calibration.pad=null,0,255,noise "$out"
-    bench calibrator=entropy2 $plans input_range=declared "$out"
-    bench calibrator=entropy2 $plans calibration.preprocess=stretch "$out"
+    bench calibrator=entropy2 "$plans" calibration.pad=null,0,255,noise "$out"
+    bench calibrator=entropy2 "$plans" input_range=declared "$out"
+    bench calibrator=entropy2 "$plans" calibration.preprocess=stretch "$out"
     bench $BOTH calibration.size=8,64,512 "$out"
     bench $BOTH dataset.calibration_images=1024 calibration.size=512,1024 "$out"
     bench $BOTH plan=all,float_first,float_head,float_first_and_head "$out"

@@ -38,6 +38,7 @@ from collections.abc import Iterator
 from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
 from types import ModuleType, WrapperDescriptorType
+from typing import Any
 
 _OTHERS = re.compile(r"_?Py|_ITM|__|dl|pthread")
 
@@ -116,14 +117,14 @@ def _is_enumeration(value: object) -> bool:
 
 def _lines(path: str, value: object, types: _Types) -> Iterator[str]:
     if inspect.isclass(value):
-        base = types.known(value.__base__.__name__)
+        base = types.known(value.__base__.__name__ if value.__base__ else "object")
         if _is_enumeration(value):
             base = "Enumeration"
         elif "buffer protocol" in (value.__doc__ or ""):
             base = "Buffer"
         yield f"class {path}({base})" if base else f"class {path}"
     elif _is_enumeration(type(value)):
-        kind = type(value)
+        kind: Any = type(value)
         member = next(name for name, own in kind.__members__.items() if own == value)
         inside = path.rpartition(".")[0] == kind.__qualname__
         yield path if inside else f"{path} = {kind.__qualname__}.{member}"
@@ -141,7 +142,7 @@ def _attribute(value: property, types: _Types) -> str:
     """``: int``, or ``-> int`` where it cannot be set, from ``(arg0: tensorrt.Builder) -> int``."""
     got = re.search(r"\) -> (.+)", value.fget.__doc__ or "")
     put = re.search(r", arg1: (.+)\) ->", getattr(value.fset, "__doc__", None) or "")
-    told = types.translate((got or put or [None, "object"])[1])
+    told = types.translate(str((got or put or [None, "object"])[1]))
     return f" -> {told}" if value.fset is None else f": {told}"
 
 

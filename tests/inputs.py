@@ -100,26 +100,26 @@ def _write_coco(folder: Path, broken: str = "") -> None:
     _write_images(folder / "calib", names, 1)
     if broken:
         (folder / broken).write_text("no image")
-    (folder / "annotations.json").write_text(json.dumps(annotations(names)))
+    (folder / "annotations.json").write_text(json.dumps(coco_annotations(names)))
     wrong = {
-        "other_images": annotations(["7.png", *names]),
-        "unknown_image": annotations(names, image_id=99),
-        "unknown_category": annotations(names, category_id=99),
-        "short_box": annotations(names, bbox=[1, 2, 3]),
-        "words_in_box": annotations(names, bbox=[1, 2, 3, "wide"]),
-        "without_box": annotations(names, bbox=None),
-        "no_boxes": annotations(names) | {"annotations": []},
-        "no_images": annotations(names) | {"images": []},
-        "twice": annotations([*names, names[0]], ids=[*range(6), 0]),
-        "nameless": annotations(names) | {"images": [{"id": i} for i in range(6)]},
+        "other_images": coco_annotations(["7.png", *names]),
+        "unknown_image": coco_annotations(names, image_id=99),
+        "unknown_category": coco_annotations(names, category_id=99),
+        "short_box": coco_annotations(names, bbox=[1, 2, 3]),
+        "words_in_box": coco_annotations(names, bbox=[1, 2, 3, "wide"]),
+        "without_box": coco_annotations(names, bbox=None),
+        "no_boxes": coco_annotations(names) | {"annotations": []},
+        "no_images": coco_annotations(names) | {"images": []},
+        "twice": coco_annotations([*names, names[0]], ids=[*range(6), 0]),
+        "nameless": coco_annotations(names) | {"images": [{"id": i} for i in range(6)]},
         "list": list(range(3)),
     }
     for name, content in wrong.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
-    (folder / "cut.json").write_text(json.dumps(annotations(names))[:50])
+    (folder / "cut.json").write_text(json.dumps(coco_annotations(names))[:50])
 
 
-def annotations(names: list[str], ids: Any = None, **changes: Any) -> dict[str, Any]:
+def coco_annotations(names: list[str], ids: Any = None, **changes: Any) -> dict[str, Any]:
     """COCO annotations; ``changes`` are made to the first box, None takes a key away."""
     boxes: list[dict[str, Any]] = [
         {"id": i, "image_id": i, "category_id": 1 + i % 2, "bbox": [4, 4, 20, 20], "area": 400}

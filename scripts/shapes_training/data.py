@@ -97,8 +97,8 @@ def render(kind: str, split: str, count: int, cache: Path, processes: int) -> Re
         labels: list[list[list[float]]] = [[] for _ in range(count)]
         with multiprocessing.Pool(processes) as pool:
             done = pool.imap_unordered(_draw_range, jobs)
-            for start, rows in track(done, f"drawing {stem}", total=len(jobs)):
-                labels[start : start + len(rows)] = rows
+            for start, drawn in track(done, f"drawing {stem}", total=len(jobs)):
+                labels[start : start + len(drawn)] = drawn
         most = max(1, max(map(len, labels)))
         padded = np.full((count, most, 5 if kind == "scenes" else 1), -1, np.float32)
         for index, rows in enumerate(labels):

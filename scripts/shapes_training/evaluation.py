@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +51,8 @@ def coco_map(decoded: Tensor, data: Rendered) -> float | None:
         from pycocotools.cocoeval import COCOeval
     except ImportError:
         return None
-    truth, found = [], []
+    truth: list[Any] = []
+    found: list[Any] = []
     for image in range(len(data)):
         for label, *box in data.labels[image].tolist():
             if label >= 0:

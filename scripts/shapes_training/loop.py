@@ -17,6 +17,7 @@ import signal
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -172,7 +173,8 @@ class Trainer:
             shown = bar.add_task("training", total=1.0, info="")
             base, began = self.state.seconds, time.monotonic()
             saved = scored = self.state.seconds
-            since, window, sums = began, 0, {}
+            sums: dict[str, Any] = {}
+            since, window = began, 0
             while self.progress() < 1 and not self.stop:
                 for key, value in self._step().items():
                     sums[key] = sums.get(key, 0.0) + value
@@ -190,8 +192,8 @@ class Trainer:
                     self.log(f"epoch {epoch} done: {_join(checks)}")
                     since, window, sums = time.monotonic(), 0, {}
                 if self.state.seconds - scored > METRIC_SECONDS:
-                    value = self.task.metric(self.ema, METRIC_IMAGES)
-                    self.log(f"metric on {METRIC_IMAGES} validation images: {value}")
+                    metric = self.task.metric(self.ema, METRIC_IMAGES)
+                    self.log(f"metric on {METRIC_IMAGES} validation images: {metric}")
                     since, window, sums = time.monotonic(), 0, {}
                     scored = self.state.seconds
                 if self.state.seconds - saved > CHECKPOINT_SECONDS:

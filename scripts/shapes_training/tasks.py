@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -72,7 +73,7 @@ class _Base:
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16)
 
-    def _batches(self, images: int, step: int = 50):
+    def _batches(self, images: int, step: int = 50) -> Iterator[Any]:
         for at in range(0, min(images, len(self.validation)), step):
             rows = np.arange(at, min(at + step, images, len(self.validation)))
             yield batch(self.validation, rows, None, self.device)

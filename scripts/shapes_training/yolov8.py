@@ -211,5 +211,5 @@ class Decoded(YOLOv8n):
     def decoded(self, x: Tensor) -> Tensor:
         return super().forward(x, (self.anchor_centres, self.anchor_strides))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         return self.decoded(x) if self.export else super().forward(x)

@@ -80,7 +80,7 @@ def quantize_one(
         )
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
+class _Reader(CalibrationDataReader):
     """Gives the images one by one; ``set_range`` is asked for by ``CalibStridedMinMax``."""
 
     def __init__(self, input_name: str, scenes: Scenes, size: int) -> None:

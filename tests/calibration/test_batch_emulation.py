@@ -252,7 +252,7 @@ def test_a_moving_average_depends_on_both() -> None:
 @given(st.lists(st.floats(2.0**-20, 2.0**20, width=32), min_size=1, max_size=8))
 def test_a_moving_average_of_eight_batches_is_minmax(maxima: list[float]) -> None:
     """Of n values none lies more than (n - 1) / sqrt(n) sigmas off their mean: 2.5 < 3."""
-    snapshot = look([np.float32([peak]) for peak in maxima])
+    snapshot = look([np.array([peak], np.float32) for peak in maxima])
     assert MovingAverage().amax(snapshot) == snapshot.amax
 
 

@@ -206,7 +206,7 @@ def test_ranges_do_not_change_with_what_they_were_made_of() -> None:
     assert ranges == {"a": 1.0}
     assert "b" not in ranges
     with pytest.raises(AttributeError):
-        ranges.amax = source  # type: ignore[misc]
+        ranges.amax = source
 
 
 @pytest.mark.parametrize("amax", [0.0, -1.0, math.nan, math.inf])

@@ -204,7 +204,7 @@ def test_a_snapshot_is_immutable_and_keeps_its_moment() -> None:
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
     with pytest.raises(AttributeError):
-        snapshot.count = 1  # type: ignore[misc]
+        snapshot.count = 1
 
 
 def test_equal_bins_can_stand_for_all() -> None:

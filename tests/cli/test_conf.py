@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Callable
 from enum import Enum
-from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -254,10 +253,9 @@ def test_a_mistake_in_a_file_is_one_line(
     content = OmegaConf.load(CONF / group / f"{base.get(group, 'openvino')}.yaml")
     OmegaConf.save(OmegaConf.merge(content, change), tmp_path / "conf" / group / "mine.yaml")
     given = {"task": "classification"} if group == "dataset" else {}
-    make = partial(create, part=group, **given)
     # Hydra finds mistakes in a model's file, we find those in what is instantiated.
     with pytest.raises((HydraException, BenchError)) as caught:
-        make(composed(f"{group}=mine", conf=tmp_path / "conf")[group])
+        create(composed(f"{group}=mine", conf=tmp_path / "conf")[group], group, **given)
     line = one_line(caught.value)
     assert told in line
     assert "\n" not in line

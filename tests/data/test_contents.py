@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cache import hash_file
+from bench.cache import file_state, hash_file
 from bench.data import contents
 from bench.data.contents import SETTLED_NS, ContentHashes
 
@@ -164,7 +164,7 @@ def test_strict_reads_every_byte_and_puts_the_memory_right(ask, read, tmp_path):
 
 def test_strict_sees_what_no_time_tells(ask, root, monkeypatch):
     """As if a disk had been written to behind the file system's back."""
-    states = {root / name: contents.file_state(root / name) for name in NAMES}
+    states = {root / name: file_state(root / name) for name in NAMES}
     monkeypatch.setattr(contents, "file_state", states.__getitem__)
     before = ask()
     replace_in_place(root / "a.png")

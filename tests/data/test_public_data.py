@@ -19,7 +19,6 @@ from PIL import Image as Pil
 
 from bench.cli import data as script
 from bench.cli.compose import create
-from bench.data import unpack
 from bench.data.fetch import Archive, Images, PublicData, fetch_data, known_data, read_data
 from bench.data.unpack import take_out
 from bench.download import Patience
@@ -74,7 +73,7 @@ def server() -> Iterator[Server]:
 
 
 def a_set(server: Server, **pins: object) -> PublicData:
-    one = Archive(server.url("set.zip"), "coco128", **pins)  # type: ignore[arg-type]
+    one = Archive(server.url("set.zip"), "coco128", **pins)
     return PublicData("Licence: ask", "use {here} of {data}", [one], files={"d.yaml": "x: 1\n"})
 
 
@@ -268,7 +267,7 @@ def test_one_file_of_an_archive(tmp_path):
 def test_an_archive_for_which_there_is_no_room(tmp_path, monkeypatch):
     (tmp_path / "a.zip").write_bytes(ZIP)
     full = shutil.disk_usage(tmp_path)._replace(free=10)
-    monkeypatch.setattr(unpack.shutil, "disk_usage", lambda _: full)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
     with pytest.raises(DataError, match="Make room, or set BENCH_DATA"):
         take_out(tmp_path / "a.zip", "coco128", tmp_path / "out")
     assert not (tmp_path / "out").exists()

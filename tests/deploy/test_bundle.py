@@ -41,7 +41,8 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_a_bundle_holds_what_it_says_with_checksums(bundles):
     content = files(bundles["all"])
     assert set(content) == CONTENT
-    sums = dict(reversed(line.split("  ")) for line in content["SHA256SUMS"].decode().splitlines())
+    lines = content["SHA256SUMS"].decode().splitlines()
+    sums = {name: checksum for checksum, name in (line.split("  ") for line in lines)}
     assert set(sums) == CONTENT - {"SHA256SUMS"}
     assert all(hashlib.sha256(content[name]).hexdigest() == sums[name] for name in sums)
 

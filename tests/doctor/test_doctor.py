@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import os
 import sys
@@ -10,8 +11,10 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
+from bench import environment
 from bench.doctor import __main__ as doctor
 from bench.doctor import engines, gpu, host, native_ranges, trt
 from bench.doctor.check import Check, Finding
@@ -110,7 +113,7 @@ def test_json_that_cannot_be_written_is_told(checks, tmp_path, capsys):
 
 
 def test_an_old_python_is_told(monkeypatch):
-    monkeypatch.setattr(host.sys, "version_info", (3, 9, 0))
+    monkeypatch.setattr(sys, "version_info", (3, 9, 0))
     finding = host.look_at_python()
     assert finding.status == "fail"
     assert "Python 3.10 to 3.13" in finding.mend
@@ -130,10 +133,10 @@ def test_a_checkout_that_is_not_installed_is_told(monkeypatch):
 
 
 def test_a_processor_without_int8_and_scarce_memory_are_told(monkeypatch):
-    monkeypatch.setattr(host.environment, "int8_instructions", lambda: ())
+    monkeypatch.setattr(environment, "int8_instructions", lambda: ())
     assert host.look_at_processor().status == "absent"
     scarce = SimpleNamespace(available=2**30, total=2**34)
-    monkeypatch.setattr(host.psutil, "virtual_memory", lambda: scarce)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: scarce)
     finding = host.look_at_memory()
     assert (finding.status, finding.found) == ("fail", "1.0 GiB free of 16.0")
 
@@ -165,7 +168,7 @@ def test_int8_that_is_no_faster_is_told_but_is_no_failure(monkeypatch):
 
 def test_the_rtx_builder_is_absent_or_builds(monkeypatch):
     with monkeypatch.context() as changed:
-        changed.setattr(engines.importlib.util, "find_spec", lambda name: None)
+        changed.setattr(importlib.util, "find_spec", lambda name: None)
         finding = engines.build_for_rtx()
         assert finding.status == "absent"
         assert "pip install -e '.[rtx]'" in finding.mend
@@ -280,7 +283,7 @@ def test_tensorrt_without_its_libraries_is_a_failure(tmp_path, monkeypatch):
 
 
 def test_absent_tensorrt_tells_how_to_install_it(monkeypatch):
-    monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     finding = gpu.look_at_tensorrt()
     assert finding.status == "absent"
     assert "[tensorrt85]" in finding.mend

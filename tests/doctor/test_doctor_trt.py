@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.doctor import gpu, trt
+from bench.doctor import trt
 from bench.doctor.check import Finding, Outcome
+from bench.engine.trt.runtime import TensorRtSession
 
 IMPLICIT = ("TensorRT implicit, cache", "TensorRT implicit, dynamic ranges", "TensorRT calibrator")
 CHECKS = {check.name: check for check in trt.CHECKS}
@@ -105,7 +106,7 @@ def test_a_driver_that_the_builder_does_not_like_is_a_failure_with_its_mend(on_g
 def test_int8_is_timed_against_fp32(on_gpu, monkeypatch, faster):
     on_gpu("11.4.0.106")
     medians = iter([0.4, 0.1] if faster else [0.1, 0.4])
-    monkeypatch.setattr(trt.TensorRtSession, "device_ms", lambda self: [next(medians)])
+    monkeypatch.setattr(TensorRtSession, "device_ms", lambda self: [next(medians)])
     outcome = look("INT8 on this GPU")
     assert outcome.status == ("pass" if faster else "absent")
     expected = "FP32 0.400 ms, INT8 0.100 ms, 4.0x" if faster else "INT8 0.400 ms, 0.2x"
@@ -115,7 +116,7 @@ def test_int8_is_timed_against_fp32(on_gpu, monkeypatch, faster):
 
 def test_all_is_absent_without_tensorrt_or_a_gpu(fake_tensorrt, monkeypatch):
     with monkeypatch.context() as changed:
-        changed.setattr(gpu.importlib.util, "find_spec", lambda name: None)
+        changed.setattr(importlib.util, "find_spec", lambda name: None)
         outcomes = [check.run() for check in trt.CHECKS]
     assert {(o.status, o.mend) for o in outcomes} == {("absent", "See TensorRT above")}
     fake_tensorrt("10.16.1.11")

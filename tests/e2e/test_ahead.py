@@ -33,7 +33,7 @@ def package() -> None:
 
 def only(table: pd.DataFrame) -> dict[str, Any]:
     (row,) = table.to_dict("records")
-    return row
+    return {str(name): value for name, value in row.items()}
 
 
 def times(folder: Path) -> dict[Path, int]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
 from bench.cli.compose import build_run
+from bench.evaluation.task import ClassificationTask
 from bench.results.error_analysis import LossStore
 from bench.results.table import read_table
 from bench.run.error_analysis import _keep_picture
@@ -101,7 +103,7 @@ def test_losses_are_shown_on_the_images_of_the_sample(bench: Bench) -> None:
     for row, index in enumerate(run.validation_indices):
         expected, _ = run.model.preprocess.place(samples.image(index))
         np.testing.assert_array_equal(images.pixels[row], expected)
-        assert task_of(run).labels[row] == run.dataset.labels[index]
+        assert cast(ClassificationTask, task_of(run)).labels[row] == run.dataset.labels[index]
         assert _keep_picture(run, LossStore(bench.out), row).name == Path(samples.names[index]).name
 
 

@@ -13,7 +13,7 @@ from bench.engine.ov import OpenVino
 from bench.errors import EngineError
 from bench.model.onnx_model import with_batch
 
-ENGINES = {"openvino": OpenVino(threads=1), "onnxruntime": OnnxRuntime(threads=1)}
+ENGINES: dict[str, Any] = {"openvino": OpenVino(threads=1), "onnxruntime": OnnxRuntime(threads=1)}
 engines = pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
 placements = pytest.mark.parametrize("placement", ["explicit", "implicit"])
 

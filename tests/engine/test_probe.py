@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import onnx
@@ -22,7 +23,7 @@ from bench.engine.probe_networks import ProbeNetwork, probe_networks
 from bench.errors import ConfigError, EngineError
 from tests.wrong_engines import Hopeless, InBfloat16, Saturating
 
-ENGINES = {"openvino": OpenVino(threads=1), "onnxruntime": OnnxRuntime(threads=1)}
+ENGINES: dict[str, Any] = {"openvino": OpenVino(threads=1), "onnxruntime": OnnxRuntime(threads=1)}
 engines = pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
 on_x86 = pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64"), reason="oneDNN's limit is one of x86"

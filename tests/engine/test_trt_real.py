@@ -129,7 +129,7 @@ def test_our_calibrators_answer_to_its_builder(algorithm: str, theirs: str) -> N
     assert [builder.batch() for _ in range(3)] == [4096, 4097, None]
     header = f"TRT-8501-{HEADERS[algorithm]}"
     builder.write(f"{header}\nimages: 3c010a14\n".encode())
-    result = ours.result(2)
+    result = ours.result(2)  # type: ignore[attr-defined]
     assert (result.cache.header, result.batches) == (header, 2)
 
 
@@ -154,7 +154,7 @@ def test_it_swallows_an_exception_and_ours_keeps_it() -> None:
         yield from batches(1)
         raise BenchError("image 3 is broken")
 
-    class Plain(trt.IInt8MinMaxCalibrator):  # type: ignore[misc]
+    class Plain(trt.IInt8MinMaxCalibrator):
         def __init__(self) -> None:
             trt.IInt8MinMaxCalibrator.__init__(self)
 

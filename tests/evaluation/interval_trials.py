@@ -107,7 +107,9 @@ def coverage_of(
         per_class.append(images_per_class(kept.fp32))
     known = [count for count in per_class if count is not None]
     mean = float(np.mean(known)) if known else None
-    return Coverage(*(tally[n] for n in ("one", "bootstrap", "naive", "widened")), mean)
+    return Coverage(
+        *(tally[n] for n in ("one", "bootstrap", "naive", "widened")), images_per_class=mean
+    )
 
 
 class Kept(Judgements):

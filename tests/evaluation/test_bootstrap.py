@@ -33,7 +33,9 @@ def map_difference(baseline, candidate, resamples, seed=0, level=0.95, iou=slice
     """Two systems' mAP, as a run's is compared."""
     weights = resample_weights(baseline.n_images, resamples, seed)
     replicates = (map_replicates(matches, weights, iou) for matches in (baseline, candidate))
-    return paired_bootstrap(candidate.map(iou=iou) - baseline.map(iou=iou), *replicates, level)
+    return paired_bootstrap(
+        candidate.map(iou=iou) - baseline.map(iou=iou), *replicates, level=level
+    )
 
 
 def shrunk(detections: list[Detections]) -> list[Detections]:
@@ -65,7 +67,7 @@ def test_the_seed_decides_the_resamples():
     iou=st.sampled_from([slice(None), slice(1), slice(5, 6), slice(9, None)]),
 )
 def test_the_kernel_equals_the_table(scene, seed, tie_levels, n_classes, iou):
-    table = evaluate_boxes(*scene(seed, 6, n_classes, tie_levels), n_classes).matches
+    table = evaluate_boxes(*scene(seed, 6, n_classes, tie_levels), n_classes=n_classes).matches
     weights = resample_weights(6, resamples=20, seed=seed)
     expected = [table.map(row, iou) for row in weights]
     assert map_replicates(table, weights, iou) == pytest.approx(expected, abs=1e-9, nan_ok=True)
@@ -109,7 +111,7 @@ def test_a_resample_without_boxes_is_nan_and_left_out_of_the_interval():
 
 
 def test_weights_for_other_images_are_refused(scene):
-    table = evaluate_boxes(*scene(1), 4).matches
+    table = evaluate_boxes(*scene(1), n_classes=4).matches
     with pytest.raises(ValueError, match="8 images"):
         map_replicates(table, resample_weights(7, 3))
     with pytest.raises(ValueError, match="0 IoU thresholds"):
@@ -151,7 +153,7 @@ def test_identical_systems_differ_by_exactly_nothing(correct):
 
 
 def test_identical_detectors_differ_by_exactly_nothing(scene):
-    table = evaluate_boxes(*scene(2), 4).matches
+    table = evaluate_boxes(*scene(2), n_classes=4).matches
     interval = map_difference(table, table, resamples=50)
     assert (interval.estimate, interval.low, interval.high) == (0, 0, 0)
 

@@ -88,7 +88,7 @@ def test_summary_equals_pycocotools_used_through_files(scene, tmp_path):
 @property_test
 @given(seed=SEEDS, n_classes=st.integers(1, 5))
 def test_the_table_repeats_pycocotools_on_the_full_sample(scene, seed, n_classes):
-    score = evaluate_boxes(*scene(seed, n_classes=n_classes), n_classes)
+    score = evaluate_boxes(*scene(seed, n_classes=n_classes), n_classes=n_classes)
     expected = [score.map50_95, score.map50, score.map75]
     table = score.matches
     actual = [table.map(), table.map(iou=slice(1)), table.map(iou=slice(5, 6))]
@@ -126,7 +126,7 @@ def test_equal_scores_of_different_classes_or_images_are_no_ties():
 
 
 def test_weighting_all_images_alike_changes_nothing_without_ties(scene):
-    table = evaluate_boxes(*scene(7, tie_levels=0), 4).matches
+    table = evaluate_boxes(*scene(7, tie_levels=0), n_classes=4).matches
     assert table.map(np.full(table.n_images, 3)) == pytest.approx(table.map(), abs=0.02)
     assert table.map(np.ones(table.n_images, dtype=np.int64)) == table.map()
 
@@ -230,7 +230,7 @@ def test_wrong_weights_are_refused():
 
 
 def test_a_table_cannot_be_changed(scene):
-    table = evaluate_boxes(*scene(5), 4).matches
+    table = evaluate_boxes(*scene(5), n_classes=4).matches
     for field in dataclasses.fields(MatchTable):
         with pytest.raises(ValueError, match="read-only"):
             getattr(table, field.name)[...] = 0

@@ -66,7 +66,7 @@ def test_matches_hold_above_every_threshold(scene, seed):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_no_other_threshold_is_better(scene, seed):
-    table = evaluate_boxes(*scene(seed, tie_levels=6), 4).matches
+    table = evaluate_boxes(*scene(seed, tie_levels=6), n_classes=4).matches
     best = best_threshold(table, everywhere(table))
     every = [f1(count(table, score).sum(0)) for score in np.unique(table.score)]
     assert best is not None
@@ -75,7 +75,7 @@ def test_no_other_threshold_is_better(scene, seed):
 
 def test_pressed_scores_lose_at_the_old_threshold_alone(scene):
     """The order stays, hence mAP and the best F1; the old threshold drops nearly all."""
-    table = evaluate_boxes(*scene(1, n_images=60, tie_levels=0), 4).matches
+    table = evaluate_boxes(*scene(1, n_images=60, tie_levels=0), n_classes=4).matches
     pressed = dataclasses.replace(table, score=table.score * np.float32(0.4))
     shift = find_shift(OperatingPoint(table), OperatingPoint(pressed))
     assert shift is not None
@@ -108,7 +108,7 @@ def test_a_resample_chooses_on_one_half_and_is_judged_on_the_other(scene, seed, 
 
 
 def test_the_same_system_loses_nothing(scene):
-    table = evaluate_boxes(*scene(2, n_images=20), 4).matches
+    table = evaluate_boxes(*scene(2, n_images=20), n_classes=4).matches
     shift = find_shift(OperatingPoint(table), OperatingPoint(table))
     assert shift is not None
     assert shift.fp32 == shift.int8

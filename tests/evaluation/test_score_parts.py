@@ -18,7 +18,8 @@ HEAD: Any = None  # scoring reads no outputs
 @pytest.mark.parametrize("seed", range(4))
 def test_classes_and_sizes_are_cocoevals(scene, seed, monkeypatch):
     targets, found = scene(seed, n_images=20, n_classes=5)
-    real, made = coco_map.COCOeval, []
+    real: Any = coco_map.COCOeval  # type: ignore[attr-defined]
+    made: list[Any] = []
 
     def remember(*given: Any, **options: Any) -> Any:
         made.append(real(*given, **options))

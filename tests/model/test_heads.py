@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -213,7 +215,7 @@ def test_a_yolov5_of_one_class_is_not_taken_for_final_boxes(head):
 
 # --- the shapes that fit --------------------------------------------------------------------------
 
-RIGHT = {
+RIGHT: dict[str, tuple[Any, Any]] = {
     "yolov8": (YoloV8Head(), [(1, 4 + 10, CELLS)]),
     "yolov5": (YoloV5Head(), [(1, 3 * CELLS, 5 + 10)]),
     "yolox": (YoloXHead(), [(1, 15, 8, 12), (1, 15, 4, 6), (1, 15, 2, 3)]),

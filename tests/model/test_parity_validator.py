@@ -40,7 +40,7 @@ def validate(file: Path, folder: Path) -> tuple[float, Mapping[str, Detections]]
 
     found: dict[str, Detections] = {}
 
-    class Recorder(DetectionValidator):  # type: ignore[misc]
+    class Recorder(DetectionValidator):
         def update_metrics(self, preds: list[Any], batch: dict[str, Any]) -> None:
             super().update_metrics(preds, batch)
             for index, own in enumerate(preds):

@@ -14,7 +14,7 @@ from bench.model.heads.suppression import Suppression
 
 def suppress(boxes: object, scores: object, **options: object) -> Detections:
     candidates = Candidates(np.array(boxes, np.float32), np.array(scores, np.float32))
-    return Suppression(**({"score": 0.1, "iou": 0.5} | options))(candidates)  # type: ignore[arg-type]
+    return Suppression(**({"score": 0.1, "iou": 0.5} | options))(candidates)
 
 
 def overlap(one: np.ndarray, other: np.ndarray) -> float:

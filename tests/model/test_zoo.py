@@ -48,7 +48,7 @@ def find(folders):
     """``find(dataset, path, **source)``: the weights, where the file for COCO has this source."""
 
     def found(dataset: str = "coco", path: str | None = None, **source: object):
-        sources = SOURCES | {"coco": Source("net_coco.onnx", **source)}  # type: ignore[arg-type]
+        sources = SOURCES | {"coco": Source("net_coco.onnx", **source)}
         return find_weights(request(folders, "net", dataset, path, sources))
 
     return found

@@ -34,7 +34,7 @@ def test_mse_never_errs_more_than_max(seed: int, granularity: str) -> None:
     weight = rng.standard_t(2, size=(5, 40)).astype(np.float32)
     errors = {}
     for rule in ("max", "mse"):
-        scales = WeightScales(granularity, rule)(weight, 0)  # type: ignore[arg-type]
+        scales = WeightScales(granularity, rule)(weight, 0)
         errors[rule] = ((rounded(weight, scales, 0) - weight) ** 2).sum()
     assert errors["mse"] <= errors["max"] * (1 + 1e-9)
 
@@ -58,5 +58,5 @@ def test_mse_scales_with_the_weights(seed: int) -> None:
 @pytest.mark.parametrize("rule", ["max", "mse"])
 def test_a_channel_of_zeros_takes_any_step(rule: str) -> None:
     weight = np.array([[0, 0], [1, -1]], np.float32)
-    assert WeightScales(rule=rule)(weight, 0)[0] == 1  # type: ignore[arg-type]
-    assert (WeightScales("per_tensor", rule)(weight * 0, 0) == 1).all()  # type: ignore[arg-type]
+    assert WeightScales(rule=rule)(weight, 0)[0] == 1
+    assert (WeightScales("per_tensor", rule)(weight * 0, 0) == 1).all()

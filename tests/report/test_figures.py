@@ -7,7 +7,7 @@ import pytest
 from bench.report import figures
 from bench.report.charts_cost import pareto_front
 from bench.report.figures import draw_charts, to_html, to_svg, write_png
-from bench.report.style import calibrator_colours
+from bench.report.style import INK, calibrator_colours
 from bench.results.table import make_table
 
 
@@ -43,7 +43,7 @@ def test_text_is_not_rounded_with_the_coordinates(row):
 def test_ink_follows_the_theme(sweep):
     svg = to_svg(draw_charts(sweep)[0])
     assert "currentColor" in svg
-    assert figures.INK not in svg
+    assert INK not in svg
 
 
 def test_a_calibrator_keeps_its_colour():

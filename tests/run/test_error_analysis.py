@@ -18,7 +18,7 @@ from bench.run.error_analysis import Judged, keep_losses
 HEAD: Any = None  # what is kept are predictions
 
 
-def kept(folder: Path, task: Any, fp32: Any, int8: Any) -> tuple[Losses, dict[str, float]]:
+def kept(folder: Path, task: Any, fp32: Any, int8: Any) -> tuple[Losses, Any]:
     """Of a run on grey pictures, 100 wide and 50 high."""
     validation = SimpleNamespace(
         fingerprint="f", names=[f"in/{i}.png" for i in range(len(fp32))],

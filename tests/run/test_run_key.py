@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnx
@@ -18,6 +19,7 @@ from bench.cli.compose import build_run
 from bench.data import contents
 from bench.engine.ov import OpenVino
 from bench.errors import ConfigError
+from bench.evaluation.task import ClassificationTask
 from bench.run.measure import classes_evaluated, task_of
 from bench.run.ranges import calibration_image
 from tests.composing import composed
@@ -251,7 +253,9 @@ def test_every_class_folder_has_its_share_of_a_sample(tmp_path: Path, folder: Pa
         f"dataset.calibration_root={tmp_path}/calib", f"sweep.cache={tmp_path}/cache",
     ))  # fmt: skip
     assert classes_evaluated(run) == 5
-    assert task_of(run).labels.tolist() == [index // 20 for index in run.validation_indices]
+    assert cast(ClassificationTask, task_of(run)).labels.tolist() == [
+        index // 20 for index in run.validation_indices
+    ]
 
 
 def test_another_sample_of_the_same_size_is_another_run(key: Key) -> None:
