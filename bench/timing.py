@@ -14,9 +14,12 @@ import psutil
 
 Clock = Callable[[], int]
 
+LEAST_ROUNDS = 10
+"""However slow a network is: the 90th percentile wants ten."""
+
 
 @dataclass(frozen=True)
-class Latency:
+class CallTimes:
     """One system's raw times of one inference call, nanoseconds, in the order taken."""
 
     nanoseconds: tuple[int, ...]
@@ -35,7 +38,7 @@ def measure_in_turn(
     seconds: float,
     warmup: int = 3,
     clock: Clock = time.perf_counter_ns,
-) -> dict[str, Latency]:
+) -> dict[str, CallTimes]:
     """Time every system once a round, so that a drift of the machine's speed hits all alike.
 
     The order turns by one each round. Stops after ``rounds`` rounds, or after ``seconds`` once at
@@ -48,13 +51,13 @@ def measure_in_turn(
     times: dict[str, list[int]] = {name: [] for name in names}
     begin = clock()
     for done in range(rounds):
-        if done >= 10 and clock() - begin > seconds * 1e9:
+        if done >= LEAST_ROUNDS and clock() - begin > seconds * 1e9:
             break
         for name in names[done % len(names) :] + names[: done % len(names)]:
             start = clock()
             systems[name]()
             times[name].append(clock() - start)
-    return {name: Latency(tuple(values)) for name, values in times.items()}
+    return {name: CallTimes(tuple(values)) for name, values in times.items()}
 
 
 @dataclass

@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
-from bench.timing import Latency, measure_in_turn, peak_memory, stopwatch
+from bench.timing import CallTimes, measure_in_turn, peak_memory, stopwatch
 
 
 class World:
@@ -88,7 +88,7 @@ def test_fewer_rounds_than_ten_when_asked():
 
 
 def test_percentiles_in_milliseconds():
-    latency = Latency(tuple(int(ms * 1e6) for ms in (4, 1, 3, 2, 5)))
+    latency = CallTimes(tuple(int(ms * 1e6) for ms in (4, 1, 3, 2, 5)))
     assert latency.percentile_ms(50) == 3
     assert latency.percentile_ms(0) == 1
     assert latency.percentile_ms(100) == 5
@@ -97,10 +97,10 @@ def test_percentiles_in_milliseconds():
 
 @pytest.mark.parametrize(("percent", "fewest"), [(90, 10), (99, 100)])
 def test_a_high_percentile_wants_enough_calls(percent, fewest):
-    calls = Latency(tuple(range(1, fewest + 1)))
+    calls = CallTimes(tuple(range(1, fewest + 1)))
     expected = np.percentile(calls.nanoseconds, percent) / 1e6
     assert calls.percentile_ms(percent) == pytest.approx(expected)
-    assert math.isnan(Latency(calls.nanoseconds[1:]).percentile_ms(percent))
+    assert math.isnan(CallTimes(calls.nanoseconds[1:]).percentile_ms(percent))
 
 
 def test_the_real_clock():

@@ -17,9 +17,11 @@ from typing import Any
 from bench.results.column import Column, Role, complete
 from bench.results.columns.accuracy import Accuracy
 from bench.results.columns.axes import Axes
+from bench.results.columns.build import Build
 from bench.results.columns.cost import Cost
+from bench.results.columns.fidelity import Fidelity
+from bench.results.columns.latency import Latency
 from bench.results.columns.provenance import Provenance
-from bench.results.columns.speed import Speed
 from bench.results.history import in_table_order, upgrade
 
 KEY_VERSION = 1
@@ -27,17 +29,24 @@ KEY_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row(Speed, Cost, Accuracy, Provenance, Axes):
+class Row(Build, Latency, Cost, Fidelity, Accuracy, Provenance, Axes):
     """One run: what was asked, what was measured, and on what. Unmeasured values are None."""
 
     @classmethod
     def of(
-        cls, axes: Axes, provenance: Provenance, accuracy: Accuracy, speed: Speed, cost: Cost
+        cls,
+        axes: Axes,
+        provenance: Provenance,
+        accuracy: Accuracy,
+        fidelity: Fidelity,
+        latency: Latency,
+        cost: Cost,
+        build: Build,
     ) -> Row:
         """The row of these parts. Nan and infinity become None: JSON knows neither."""
         values: dict[str, Any] = {
             column.name: getattr(part, column.name)
-            for part in (axes, provenance, accuracy, speed, cost)
+            for part in (axes, provenance, accuracy, fidelity, latency, cost, build)
             for column in dataclasses.fields(part)
         }
         return cls(**{name: _finite(value) for name, value in values.items()})

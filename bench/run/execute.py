@@ -21,8 +21,10 @@ from bench.errors import EngineError
 from bench.evaluation.judgement import pack_judgement
 from bench.evaluation.task import Evidence, save_arrays
 from bench.results.columns.accuracy import Accuracy
+from bench.results.columns.build import Build
 from bench.results.columns.cost import Cost
-from bench.results.columns.speed import Speed
+from bench.results.columns.fidelity import Fidelity
+from bench.results.columns.latency import Latency
 from bench.results.folder import SweepFolder
 from bench.results.row import Row
 from bench.results.store import RowStore
@@ -40,15 +42,8 @@ from bench.run.measure import (
     time_session,
     validation_images,
 )
-from bench.run.parts import (
-    Measured,
-    Status,
-    accuracy_of,
-    axes_of,
-    cost_of,
-    provenance_of,
-    speed_of,
-)
+from bench.run.measured import Measured, accuracy_of, fidelity_of, latency_of
+from bench.run.parts import Status, axes_of, build_of, cost_of, provenance_of
 from bench.run.ranges import RunRanges, find_run_ranges, keep_reasons, quantize
 from bench.run.spec import Run
 from bench.timing import peak_memory, stopwatch
@@ -61,8 +56,10 @@ class Made:
     status: Status
     accuracy: Accuracy
     error: str = ""
-    speed: Speed = field(default_factory=Speed)
+    fidelity: Fidelity = field(default_factory=Fidelity)
+    latency: Latency = field(default_factory=Latency)
     cost: Cost = field(default_factory=Cost)
+    build: Build = field(default_factory=Build)
     measured: Measured | None = None
     statistics_key: str = ""
     raw: Mapping[str, Sequence[float]] = field(default_factory=dict)
@@ -90,7 +87,7 @@ def execute(run: Run, store: RowStore, overrides: str = "", caveat: str = "") ->
         try:
             made = _make(run, store, caveat)
         except EngineError as error:
-            made = Made("skipped", accuracy_of(run, None, None), str(error))
+            made = Made("skipped", accuracy_of(run, None), str(error))
     provenance = provenance_of(
         run,
         made.status,
@@ -102,7 +99,15 @@ def execute(run: Run, store: RowStore, overrides: str = "", caveat: str = "") ->
         run_s=whole.seconds,
         peak_memory_mb=memory.megabytes,
     )
-    row = Row.of(axes_of(run), provenance, made.accuracy, made.speed, made.cost)
+    row = Row.of(
+        axes_of(run),
+        provenance,
+        made.accuracy,
+        made.fidelity,
+        made.latency,
+        made.cost,
+        made.build,
+    )
     store.add(row, made.raw)
     return row
 
@@ -122,9 +127,11 @@ def _build(run: Run, builder: AotCompiler, ranges: RunRanges, store: RowStore) -
     build_s = insertion.seconds + (ahead.int8.seconds if ahead.int8 else 0.0)
     return Made(
         "built",
-        accuracy_of(run, ranges, None),
-        speed=speed_of(run, ranges, None, "", store.folder),
-        cost=cost_of(ranges, qdq, build_s, ahead),
+        accuracy_of(run, None),
+        fidelity=fidelity_of(run, ranges, None),
+        latency=latency_of(run, ranges, None, "", store.folder),
+        cost=cost_of(ranges),
+        build=build_of(qdq, build_s, ahead),
         statistics_key=keep_reasons(run, store.folder, ranges),
     )
 
@@ -170,10 +177,12 @@ def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore, cavea
     doubt = measured.agreement.doubt
     return Made(
         "unfaithful" if doubt else "ok",
-        accuracy_of(run, ranges, measured),
+        accuracy_of(run, measured),
         doubt,
-        speed_of(run, ranges, measured, caveat, store.folder),
-        cost_of(ranges, qdq, insertion.seconds + seconds, build_beside(run, qdq), described),
+        fidelity_of(run, ranges, measured),
+        latency_of(run, ranges, measured, caveat, store.folder),
+        cost_of(ranges),
+        build_of(qdq, insertion.seconds + seconds, build_beside(run, qdq), described),
         measured,
         keep_reasons(run, store.folder, ranges),
         {f"{name}_ns": latency.nanoseconds for name, latency in latencies.items()},

@@ -5,7 +5,7 @@ Beside it stand the FP32 baseline, and the same engine in FP32 and FP16.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -28,7 +28,7 @@ from bench.evaluation.task import ClassificationTask, DetectionTask, Evidence, S
 from bench.model.heads.base import Head
 from bench.model.onnx_model import with_batch
 from bench.run.spec import Run
-from bench.timing import Latency, measure_in_turn
+from bench.timing import LEAST_ROUNDS, CallTimes, measure_in_turn
 
 FIRST_IMAGES = 16
 """The raw outputs of the first 16 images are stored, for the SQNR and for the agreement gate."""
@@ -183,7 +183,7 @@ def fp32_model(run: Run) -> onnx.ModelProto:
 
 def time_session(
     run: Run, engine: Engine, session: Session, images: PreparedImages
-) -> dict[str, Latency]:
+) -> dict[str, CallTimes]:
     """Latencies of ``int8``, of the same engine's ``fp32`` and, if it has that, ``fp16``, and of
     the ``baseline``, taken in turn."""
     batch = images.batch(0, run.measurement.batch_size)
@@ -193,7 +193,20 @@ def time_session(
         "baseline": float_sessions(run, run.baseline_engine)["fp32"],
     }
     systems = {name: partial(one.run, batch) for name, one in sessions.items()}
-    return measure_in_turn(systems, rounds=run.measurement.rounds, seconds=run.measurement.seconds)
+    return measure_in_turn(systems, rounds=_rounds(run), seconds=run.measurement.seconds)
+
+
+def _rounds(run: Run) -> int:
+    """Of the first run of a plan all that was asked for, of those after it in a sweep a third, ten
+    at least: they run the same layers with other scales, and a report pools their latencies."""
+    timed = run.shared.once("timed layers", "of all runs", set[Hashable])
+    network, batch = run.model.network.sha256, run.measurement.batch_size
+    layers = (network, batch, str(run.plan), run.placement, run.scheme, run.weights, run.engine)
+    asked = run.measurement.rounds
+    if layers not in timed:
+        timed.add(layers)
+        return asked
+    return min(asked, max(LEAST_ROUNDS, asked // 3))
 
 
 def device_medians(run: Run, engine: Engine) -> dict[str, float]:

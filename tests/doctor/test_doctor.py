@@ -21,7 +21,7 @@ from bench.doctor.check import Check, Finding
 from bench.doctor.tiny import make_tiny
 from bench.engine.trt.rtx import TensorRtRtx
 from bench.errors import EngineError
-from bench.timing import Latency
+from bench.timing import CallTimes
 from tests.wrong_engines import Hopeless, Saturating
 
 KEYS = {"check", "status", "found", "mend", "figures", "seconds"}
@@ -159,7 +159,7 @@ def test_an_emulation_that_is_not_exact_is_a_failure(monkeypatch):
 
 
 def test_int8_that_is_no_faster_is_told_but_is_no_failure(monkeypatch):
-    times = {"int8": Latency((2_000_000,)), "fp32": Latency((1_000_000,))}
+    times = {"int8": CallTimes((2_000_000,)), "fp32": CallTimes((1_000_000,))}
     monkeypatch.setattr(engines, "measure_in_turn", lambda systems, **_: times)
     finding = engines.time_int8()
     assert finding.status == "absent"

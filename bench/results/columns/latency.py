@@ -8,7 +8,7 @@ from bench.results.column import column
 
 
 @dataclass(frozen=True, kw_only=True)
-class Speed:
+class Latency:
     """Latency against FP32, and how much of the network ran in INT8."""
 
     int8_latency_p50_ms: float | None = column(

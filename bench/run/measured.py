@@ -1,0 +1,204 @@
+"""What was measured of a run, and the parts of its row that this makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.engine.base import Description
+from bench.evaluation.operating_point import ThresholdShift
+from bench.evaluation.task import Evidence, Score, compare
+from bench.results.columns.accuracy import Accuracy
+from bench.results.columns.fidelity import Fidelity
+from bench.results.columns.latency import Latency
+from bench.results.layers import keep_layers
+from bench.run.faithfulness import Agreement
+from bench.run.measure import classes_evaluated, decibels_of_parts, task_of
+from bench.run.ranges import RunRanges
+from bench.run.spec import Run
+from bench.timing import CallTimes
+
+LOW_INT8_SHARE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was measured of a run: FP32, its INT8 and, where these are something else, the
+    engine's INT8 kernels; where the engine has it, FP16."""
+
+    baseline: Evidence[Any]
+    fp32: Score
+    evidence: Evidence[Any]
+    int8: Score
+    kernels: Score | None
+    fp16: Score | None
+    shift: ThresholdShift | None
+    agreement: Agreement
+    latencies: Mapping[str, CallTimes]
+    device_medians_ms: Mapping[str, float]
+    described: Description
+
+
+def accuracy_of(run: Run, measured: Measured | None) -> Accuracy:
+    """Of a run that was not measured it has the metric's names alone."""
+    task = task_of(run)
+    names: dict[str, Any] = {"metric": task.metric, "secondary_metric": task.secondary_metric}
+    if not measured:
+        return Accuracy(**names)
+    fp32, int8 = measured.fp32, measured.int8
+    interval = compare(fp32, int8)
+    return Accuracy(
+        **names,
+        fp32=fp32.value,
+        int8=int8.value,
+        delta=interval.estimate,
+        ci_low=interval.low,
+        ci_high=interval.high,
+        **_published(run, fp32),
+        secondary_fp32=fp32.secondary,
+        secondary_int8=int8.secondary,
+        images_per_class=fp32.images_per_class,
+        classes_evaluated=classes_evaluated(run),
+        n_classes=len(run.dataset.class_names),
+        **_against(fp32, "fp16", "fp16", measured.fp16),
+        **(_of_thresholds(measured.shift) if measured.shift else {}),
+    )
+
+
+def _published(run: Run, fp32: Score) -> dict[str, Any]:
+    """What is published of the model, where it is about this metric and these classes."""
+    published = run.model.published
+    if not published or not published.applies(task_of(run).metric, len(run.dataset.class_names)):
+        return {}
+    doubt = published.doubt(fp32.value, run.n_images)
+    return {"published_fp32": published.value, "published_note": doubt}
+
+
+def _against(fp32: Score, name: str, column: str, other: Score | None) -> dict[str, Any]:
+    if other is None:
+        return {}
+    interval = compare(fp32, other)
+    return {
+        column: other.value,
+        f"{name}_delta": interval.estimate,
+        f"{name}_ci_low": interval.low,
+        f"{name}_ci_high": interval.high,
+    }
+
+
+def _of_thresholds(shift: ThresholdShift) -> dict[str, Any]:
+    return {
+        "f1_threshold_fp32": shift.fp32,
+        "f1_threshold_int8": shift.int8,
+        "f1_fp32": shift.f1_fp32,
+        "f1_int8": shift.f1_int8,
+        "f1_int8_at_fp32_threshold": shift.f1_kept,
+        "f1_loss_ci_low": shift.loss_low,
+        "f1_loss_ci_high": shift.loss_high,
+        "f1_threshold_loss_ci_low": shift.low,
+        "f1_threshold_loss_ci_high": shift.high,
+    }
+
+
+def fidelity_of(run: Run, ranges: RunRanges, measured: Measured | None) -> Fidelity:
+    """Of a run that was not measured it has what its ranges say."""
+    known: dict[str, Any] = {
+        "input_amax": ranges.amax.get(run.model.network.input_name),
+        "input_true_amax": run.model.preprocess.input_amax(),
+        "output_amax_share": ranges.output_share,
+    }
+    if not measured:
+        return Fidelity(**known)
+    agreement = measured.agreement
+    decibels = decibels_of_parts(
+        run.model.head, measured.baseline.outputs, measured.evidence.outputs
+    )
+    return Fidelity(
+        **known,
+        sqnr_db=float(np.min(list(decibels.values()))),
+        sqnr_boxes_db=decibels.get("boxes"),
+        sqnr_scores_db=decibels.get("scores"),
+        accuracy_by=run.accuracy_by or "",
+        exact_sqnr_db=agreement.decibels,
+        exact_sqnr_limit_db=agreement.limit_db,
+        exact_delta=agreement.difference,
+        **_against(measured.fp32, "kernels", "kernels_int8", measured.kernels),
+    )
+
+
+def latency_of(
+    run: Run, ranges: RunRanges, measured: Measured | None, caveat: str, folder: Path
+) -> Latency:
+    """``caveat``: what is to be said of every latency; the layers' names go to ``folder``."""
+    planned = ranges.points.mac_share(ranges.graph)
+    if not measured:
+        return Latency(planned_mac_share=planned)
+    latencies, described = measured.latencies, measured.described
+    medians = {name: latency.percentile_ms(50) for name, latency in latencies.items()}
+    percentiles: dict[str, Any] = {
+        f"{name}_latency_p{percent}_ms": latency.percentile_ms(percent)
+        for name, latency in latencies.items()
+        for percent in (50, 90, 99)
+    }
+    share = _int8_share(run, ranges, described, folder)
+    return Latency(
+        planned_mac_share=planned,
+        **percentiles,
+        latency_rounds=len(latencies["int8"].nanoseconds),
+        speedup=medians["fp32"] / medians["int8"],
+        speedup_fp16=medians["fp16"] / medians["int8"] if "fp16" in medians else None,
+        speedup_baseline=medians["baseline"] / medians["int8"],
+        throughput=run.measurement.batch_size * 1e9 / float(np.mean(latencies["int8"].nanoseconds)),
+        **share,
+        latency_note=caveat or _latency_note(run.engine.name, share.get("int8_mac_share")),
+        **_on_device(measured),
+    )
+
+
+def _int8_share(
+    run: Run, ranges: RunRanges, described: Description, folder: Path
+) -> dict[str, Any]:
+    """What really ran in INT8; empty where the engine does not tell."""
+    graph, ran = ranges.graph, described.int8_nodes
+    if ran is None:
+        return {}
+    planned = ranges.points.products(graph)
+    keep_layers(folder, run.key, graph, planned, ran)
+    share = sum(map(graph.macs, ran & set(graph.compute))) / sum(map(graph.macs, graph.compute))
+    return {
+        "int8_mac_share": share,
+        "int8_layers": described.int8_layers,
+        "product_layers": described.layers,
+        "planned_layers_in_float": len(planned - ran),
+    }
+
+
+def _latency_note(engine: str, share: float | None) -> str:
+    if share is None:
+        return f"{engine} does not tell which layers ran in INT8"
+    if share >= LOW_INT8_SHARE:
+        return ""
+    return f"{engine} ran only {share:.0%} of the multiply-accumulates in INT8"
+
+
+def _on_device(measured: Measured) -> dict[str, Any]:
+    facts = measured.described.facts
+    if facts is None:
+        return {}
+    return {
+        "device_latency_p50_ms": facts.latency_p50_ms,
+        "device_latency_p90_ms": facts.latency_p90_ms,
+        "device_latency_p99_ms": facts.latency_p99_ms,
+        "device_throughput": facts.throughput,
+        "device_memory_mb": facts.memory_mb,
+        "device_clock_mhz": facts.clock_mhz,
+        "device_temperature_c": facts.temperature_c,
+        **{
+            f"{name}_device_latency_p50_ms": median
+            for name, median in measured.device_medians_ms.items()
+        },
+    }

@@ -1,0 +1,56 @@
+"""What runs of a sweep share is made once, makes room for others, and is closed at the end."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+
+from bench.cli.compose import build_typed
+from bench.run.measure import _rounds
+from bench.run.shared import Shared
+
+
+class Session:
+    """A thing that knows whether it was closed."""
+
+    closed = False
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.closed = True
+
+
+def test_a_thing_is_made_once_for_each_kind_and_key() -> None:
+    shared, made = Shared(), []
+    for kind, key in (("graph", "a"), ("graph", "a"), ("graph", "b"), ("order", "a")):
+        shared.once(kind, key, lambda kind=kind, key=key: made.append((kind, key)))
+    assert made == [("graph", "a"), ("graph", "b"), ("order", "a")]
+
+
+def test_what_was_not_asked_for_longest_makes_room_and_is_closed() -> None:
+    shared = Shared()
+    first, second = (shared.once("session", key, Session, most=2) for key in "ab")
+    assert shared.once("session", "a", Session, most=2) is first
+    shared.once("session", "c", Session, most=2)
+    assert (first.closed, second.closed) == (False, True)
+    assert shared.once("session", "b", Session, most=2) is not second
+
+
+def test_the_end_closes_everything_after_an_error_too() -> None:
+    with contextlib.suppress(RuntimeError), Shared() as shared:
+        sessions = [shared.once("session", key, Session) for key in "ab"]
+        shared.once("graph", "a", object)  # is nothing to close
+        raise RuntimeError
+    assert all(session.closed for session in sessions)
+    assert shared.once("session", "a", Session) is not sessions[0]
+
+
+def test_later_runs_of_a_plan_are_timed_for_a_third_of_the_rounds() -> None:
+    run = build_typed(["calibration.size=2"])
+    other = replace(run, placement="implicit")
+    assert [_rounds(one) for one in (run, run, other, other)] == [50, 16, 50, 16]
+    few = build_typed(["calibration.size=2", "timing.rounds=12"])
+    assert [_rounds(few), _rounds(few)] == [12, 10]
+    assert _rounds(build_typed(["calibration.size=2"])) == 50  # of another sweep
