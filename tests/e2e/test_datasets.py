@@ -7,9 +7,12 @@ from typing import cast
 
 import numpy as np
 import pytest
+from PIL import Image as Pil
 
 from bench.cli.compose import build_run
+from bench.data.shapes_dataset import ShapesDataset
 from bench.evaluation.task import ClassificationTask
+from bench.model.zoo import CARRIED
 from bench.results.error_analysis import LossStore
 from bench.results.table import read_table
 from bench.run.error_analysis import _keep_picture
