@@ -81,7 +81,12 @@ class ChartGroup:
 
 def groups_of(table: pd.DataFrame) -> tuple[ChartGroup, ...]:
     """A table's groups; a calibrator looks alike in all of them."""
-    rows = measured(tidy(table))
+    return groups_in(tidy(table))
+
+
+def groups_in(tidied: pd.DataFrame) -> tuple[ChartGroup, ...]:
+    """The same of a tidy table."""
+    rows = measured(tidied)
     look = Look(
         calibrator_colours(rows["calibrator_label"]), calibrator_markers(rows["calibrator_label"])
     )
@@ -99,22 +104,22 @@ def file_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
 
 
-def draw_charts(table: pd.DataFrame) -> tuple[Chart, ...]:
-    """Every figure that the table has numbers for, group by group."""
+def draw_charts(groups: Sequence[ChartGroup]) -> tuple[Chart, ...]:
+    """Every figure that there are numbers for, group by group."""
     with matplotlib.rc_context(RC):
         return tuple(
             group.chart(kind, drawing)
-            for group in groups_of(table)
+            for group in groups
             for kind, draw in CHARTS.items()
             if (drawing := draw(group.rows, group.look))
         )
 
 
-def draw_reasons(table: pd.DataFrame, store: HistogramStore) -> tuple[Chart, ...]:
+def draw_reasons(groups: Sequence[ChartGroup], store: HistogramStore) -> tuple[Chart, ...]:
     """The figures of why: none for a group without histograms in ``store``."""
     return tuple(
         chart
-        for group in groups_of(table)
+        for group in groups
         if (thresholds := find_thresholds(group.rows, store))
         for chart in draw_thresholds(group, thresholds)
     )
