@@ -12,7 +12,7 @@ import pandas as pd
 
 from bench.claims.judgements import Difference as MeanDifference
 from bench.claims.judgements import Judgements, Record, records_of
-from bench.evaluation.bootstrap import Interval
+from bench.evaluation.estimate import Interval
 from bench.report.seeds import SeedSpread, seed_spread
 from bench.report.wording import SAME_SPEED, interval, known, plural
 from bench.results.folder import SweepFolder
