@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -261,7 +262,10 @@ def test_calibration_sets_are_one_group_whose_interval_covers_others(tmp_path):
 @pytest.mark.parametrize("judged", [detections(7), np.arange(9) > 2])
 def test_a_judgement_is_kept_whole(tmp_path, judged):
     keep(tmp_path, "key", judged)
-    whole = {"correct": judged} if isinstance(judged, np.ndarray) else vars(judged)
+    if isinstance(judged, np.ndarray):
+        whole = {"correct": judged}
+    else:
+        whole = {field.name: getattr(judged, field.name) for field in fields(judged)}
     with np.load(tmp_path / "judged" / "key.npz") as arrays:
         for name, expected in whole.items():
             np.testing.assert_array_equal(arrays[name], expected)
