@@ -12,7 +12,7 @@ from scipy.special import stdtr
 from bench.claims.claim import Criterion
 from bench.claims.judgements import Difference, Judgements, Record
 from bench.claims.select import Case
-from bench.evaluation.bootstrap import Interval
+from bench.evaluation.estimate import Interval
 from bench.evaluation.interval import LEVEL
 
 

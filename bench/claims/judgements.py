@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from bench.evaluation.bootstrap import Replicates
+from bench.evaluation.estimate import Replicates
 from bench.evaluation.interval import LEVEL, Uncertainty, over_images, with_sets
 from bench.evaluation.judgement import Resampled, load_resampled
 from bench.results.folder import SweepFolder

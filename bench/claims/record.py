@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from bench.cache import write_atomically
-from bench.claims.claim import Claim, load_claims
+from bench.claims.claim import load_claims
 from bench.claims.judgements import Judgements
 from bench.claims.reference import Comparison, compare_references, load_references
+from bench.claims.select import measured_rows
 from bench.claims.verdict import Verdict, judge
 from bench.errors import DataError
 from bench.results.folder import SweepFolder
-from bench.results.table import read_table
 
 
-def write_claims(folder: Path, claims: Sequence[Claim] | None = None) -> tuple[Verdict, ...]:
-    """Judge the claims (all of ``conf/claim``) on ``folder/table.csv``; write the two records.
+def write_claims(folder: Path, table: pd.DataFrame, judgements: Judgements) -> tuple[Verdict, ...]:
+    """Judge all claims of ``conf/claim`` on a sweep's table, as it is read or tidy; write the two
+    records to its folder.
 
     ``claims.json`` holds the verdicts, ``references.json`` the published cases beside the rows.
     """
-    table = read_table(folder)
-    judgements, paths = Judgements(folder), SweepFolder(folder)
-    verdicts = tuple(
-        judge(claim, table, judgements) for claim in (load_claims() if claims is None else claims)
-    )
+    paths, measured = SweepFolder(folder), measured_rows(table)
+    verdicts = tuple(judge(claim, measured, judgements) for claim in load_claims())
     _write(paths.claims, [verdict.to_json() for verdict in verdicts])
     compared = compare_references(load_references(), table)
     _write(paths.references, [comparison.to_json() for comparison in compared])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -45,10 +45,14 @@ class Case:
         return len({row[SETS] for row in self.firsts})
 
 
-def find_cases(table: pd.DataFrame, claim: Claim) -> list[Case]:
-    """Every case in the table that this claim can be tested on, in the table's order."""
-    measured = table[(table["status"] == "ok") & table["int8"].notna()]
-    rows = [row for row in records_of(measured) if _meets(row, claim.where)]
+def measured_rows(table: pd.DataFrame) -> tuple[Record, ...]:
+    """The rows that claims may be judged on."""
+    return records_of(table[(table["status"] == "ok") & table["int8"].notna()])
+
+
+def find_cases(measured: Sequence[Record], claim: Claim) -> list[Case]:
+    """Every case in the measured rows that this claim can be tested on, in their order."""
+    rows = [row for row in measured if _meets(row, claim.where)]
     if not claim.second:
         return _over_sets([Case((row,), (), _setting(row, claim)) for row in rows])
     alike: dict[tuple[object, ...], list[Record]] = {}

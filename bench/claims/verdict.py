@@ -17,11 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from bench.claims.claim import Claim, Criterion
 from bench.claims.effect import Effect, effect_of, ratio_effect, winner_effect
-from bench.claims.judgements import Judgements
+from bench.claims.judgements import Judgements, Record
 from bench.claims.select import Case, find_cases
 from bench.claims.sentences import (
     UNITS,
@@ -101,9 +99,9 @@ class _Found:
     looks: int = 1
 
 
-def judge(claim: Claim, table: pd.DataFrame, judgements: Judgements) -> Verdict:
-    """The verdict of a table on a claim."""
-    found = _groups(find_cases(table, claim), claim.test, judgements)
+def judge(claim: Claim, measured: Sequence[Record], judgements: Judgements) -> Verdict:
+    """The verdict of a table's measured rows on a claim."""
+    found = _groups(find_cases(measured, claim), claim.test, judgements)
     if not found:
         return _verdict(claim, "not measured", _how_to_measure(claim), ())
     groups = _decide(found, claim.test)

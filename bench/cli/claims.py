@@ -8,10 +8,14 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.claims.judgements import Judgements
 from bench.claims.record import write_claims
 from bench.cli.messages import Parser, command
 from bench.report.page import write_report
+from bench.report.summary import summarize
 from bench.report.verdicts import print_verdicts
+from bench.results.settings import read_settings
+from bench.results.table import read_table
 
 
 @command
@@ -25,8 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "folder", metavar="FOLDER", type=Path, help="a sweep's results, as in results/<sweep>"
     )
     folder = parser.parse_args(argv).folder
-    print_verdicts(write_claims(folder), Console())
-    print(f"{folder / 'claims.json'}   {write_report(folder)}")
+    judgements = Judgements(folder)
+    summary = summarize(read_table(folder), judgements, read_settings(folder))
+    print_verdicts(write_claims(folder, summary.tidied, judgements), Console())
+    print(f"{folder / 'claims.json'}   {write_report(folder, summary)}")
     return 0
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.cli.messages import Parser, command
-from bench.report.page import write_report
+from bench.report.page import redraw_report
 from bench.results.settings import read_settings, read_share, write_settings
 from bench.results.table import read_table
 
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if changes:
         read_table(options.folder)  # nothing is written where there is no sweep
         write_settings(options.folder, replace(kept, **changes))
-    print(write_report(options.folder))
+    print(redraw_report(options.folder))
     return 0
 
 

@@ -28,6 +28,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from bench.claims.judgements import Judgements
 from bench.claims.record import write_claims
 from bench.cli.compose import build_run
 from bench.cli.config import Config
@@ -37,7 +38,7 @@ from bench.cli.progress import MARK, ProgressBar
 from bench.errors import BenchError
 from bench.report.console import print_table
 from bench.report.page import write_report
-from bench.report.summary import summarize_folder
+from bench.report.summary import summarize
 from bench.results.settings import Settings, read_share, write_settings
 from bench.results.store import RowStore
 from bench.results.table import make_table, write_table
@@ -152,10 +153,12 @@ class Sweep:
                 continue
             write_settings(folder, asked.settings)
             write_table(table, folder)
-            write_claims(folder)
-            report = write_report(folder)
+            judgements = Judgements(folder)
+            summary = summarize(table, judgements, asked.settings)
+            write_claims(folder, summary.tidied, judgements)
+            report = write_report(folder, summary)
             console = Console()
-            print_table(table, summarize_folder(table, folder), console)
+            print_table(summary, console)
             console.print(f"Table: {folder / 'table.csv'}   Report: {report}", soft_wrap=True)
 
 

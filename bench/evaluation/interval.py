@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtridf, stdtrit
 
-from bench.evaluation.bootstrap import Interval, Replicates, Weights
+from bench.evaluation.estimate import Interval, Replicates, Weights
 
 HALVES = 600
 """Half-samples: the standard error is then good to 3 %."""

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from bench.cache import content_key
 from bench.errors import DataError
-from bench.evaluation.bootstrap import Replicates
+from bench.evaluation.estimate import Replicates
 from bench.evaluation.matches import MatchTable
 
 Judgement = MatchTable | npt.NDArray[np.bool_]

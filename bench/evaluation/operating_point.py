@@ -17,7 +17,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from bench.evaluation.bootstrap import Replicates, Weights, paired_bootstrap, resample_weights
+from bench.evaluation.bootstrap import paired_bootstrap, resample_weights
+from bench.evaluation.estimate import Replicates, Weights
 from bench.evaluation.matches import MatchTable
 
 Counts = npt.NDArray[np.int64]

@@ -14,15 +14,13 @@ import numpy.typing as npt
 from bench.data.dataset import BoxTarget
 from bench.data.preprocess import Fitting
 from bench.evaluation.bootstrap import (
-    Interval,
-    Replicates,
-    Weights,
     class_mean_replicates,
     class_replicates,
     mean_over_classes,
     mean_replicates,
 )
 from bench.evaluation.coco_map import evaluate_boxes
+from bench.evaluation.estimate import Interval, Replicates, Weights
 from bench.evaluation.interval import half_samples, over_images, rule_of_three
 from bench.evaluation.judgement import Judgement, count_images
 from bench.evaluation.matches import MatchTable

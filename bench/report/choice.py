@@ -26,7 +26,7 @@ from typing import Literal
 import numpy as np
 
 from bench.claims.judgements import Difference, Judgements
-from bench.evaluation.bootstrap import Interval
+from bench.evaluation.estimate import Interval
 from bench.evaluation.interval import bonferroni, widening
 from bench.report.result import Result
 from bench.report.wording import SAME_SPEED, calibrator_order, plural

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.evaluation.bootstrap import Interval
+from bench.evaluation.estimate import Interval
 from bench.report.wording import interval, signed
 
 _COLUMNS = (

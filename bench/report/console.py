@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from bench.claims.judgements import records_of
 from bench.report.summary import Summary
 from bench.report.wording import (
     GROUP,
@@ -19,7 +20,6 @@ from bench.report.wording import (
     plain,
     plural,
     signed,
-    tidy,
 )
 
 NARROW = 110
@@ -33,9 +33,9 @@ MARKS = {
 """How a standing is marked, and what the mark means."""
 
 
-def print_table(table: pd.DataFrame, summary: Summary, console: Console) -> None:
+def print_table(summary: Summary, console: Console) -> None:
     """Print every row, best first and marked, then the winner or the tie, then the caveats."""
-    rows = _configurations(tidy(table), summary)
+    rows = _configurations(summary)
     for _, group in rows.groupby(list(GROUP), sort=False):
         console.print(_view(group, summary, narrow=console.width < NARROW))
     for answer in summary.answers:
@@ -49,19 +49,19 @@ def print_table(table: pd.DataFrame, summary: Summary, console: Console) -> None
         console.print(Text(f"! {warning}", style="yellow"))
 
 
-def _configurations(rows: pd.DataFrame, summary: Summary) -> pd.DataFrame:
+def _configurations(summary: Summary) -> pd.DataFrame:
     """One line a configuration: of several calibration sets the mean, and how many there are."""
     results = {key: r for answer in summary.answers for r in answer.results for key in r.run_keys}
     shown = []
-    for _, row in rows.iterrows():
+    for row in records_of(summary.tidied):
         result = results.get(str(row["run_key"]))
         if result is None:
-            shown.append(row.to_dict() | {"sets": 1})
+            shown.append({**row, "sets": 1})
         elif result.run_key == row["run_key"]:
             low, high = result.difference.ends
             means = {"int8": result.int8, "delta": result.delta, "ci_low": low, "ci_high": high}
-            shown.append(row.to_dict() | means | {"sets": result.sets})
-    return pd.DataFrame(shown, columns=[*rows.columns, "sets"])
+            shown.append({**row, **means, "sets": result.sets})
+    return pd.DataFrame(shown, columns=[*summary.tidied.columns, "sets"])
 
 
 def _view(rows: pd.DataFrame, summary: Summary, *, narrow: bool) -> Table:

@@ -9,13 +9,11 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
 from bench.evaluation.interval import FEWEST_IMAGES
 from bench.report.confidence import ConfidenceShift, shift_of
 from bench.report.result import Result
 from bench.report.summary import Answer, Summary
-from bench.report.wording import interval, plural, tidy
+from bench.report.wording import interval, plural
 from bench.results.error_analysis import LONGER_SIDE, Example, Losses, LossStore, Part, View
 
 FEW = 20
@@ -172,9 +170,9 @@ class GroupLosses:
         return tuple(dict.fromkeys(part.name for own in self.others for part in own.losses.sizes))
 
 
-def find_losses(table: pd.DataFrame, summary: Summary, store: LossStore) -> tuple[GroupLosses, ...]:
+def find_losses(summary: Summary, store: LossStore) -> tuple[GroupLosses, ...]:
     """The losses of every group that has any file in ``store``."""
-    shifts = {str(row["run_key"]): shift_of(row) for _, row in tidy(table).iterrows()}
+    shifts = {str(row["run_key"]): shift_of(row) for _, row in summary.tidied.iterrows()}
     return tuple(
         group for answer in summary.answers if (group := _group(answer, shifts, store)) is not None
     )

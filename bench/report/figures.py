@@ -20,9 +20,8 @@ import numpy.typing as npt
 import pandas as pd
 from markupsafe import Markup, escape
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.image import imread, imsave
+from PIL import Image
 
 from bench.cache import write_atomically
 from bench.report.charts_accuracy import accuracy_by_size, loss_map
@@ -40,6 +39,9 @@ CHARTS: dict[str, Callable[[pd.DataFrame, Look], Drawing | None]] = {
     "accuracy-by-latency": accuracy_by_latency,
     "calibration-cost": calibration_cost,
 }
+DPI = 150
+"""Of a PNG file."""
+
 LARGEST_SVG = 400_000
 """Characters: a scatter of thousands of rows goes into the page as pixels instead."""
 
@@ -48,7 +50,7 @@ _NO_DATE = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 @dataclass(frozen=True)
 class Chart:
-    """One figure of one group: its file's name, what to see, how to read it."""
+    """One figure of one group, laid out: its file's name, what to see, how to read it."""
 
     name: str
     group: str
@@ -73,12 +75,18 @@ class ChartGroup:
 
     def chart(self, kind: str, drawing: Drawing) -> Chart:
         name = f"{self.slug}-{kind}"
+        _lay_out(drawing.figure)
         return Chart(name, self.title, drawing.title, drawing.reading, drawing.figure)
 
 
 def groups_of(table: pd.DataFrame) -> tuple[ChartGroup, ...]:
     """A table's groups; a calibrator looks alike in all of them."""
-    rows = measured(tidy(table))
+    return groups_in(tidy(table))
+
+
+def groups_in(tidied: pd.DataFrame) -> tuple[ChartGroup, ...]:
+    """The same of a tidy table."""
+    rows = measured(tidied)
     look = Look(
         calibrator_colours(rows["calibrator_label"]), calibrator_markers(rows["calibrator_label"])
     )
@@ -96,22 +104,22 @@ def file_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
 
 
-def draw_charts(table: pd.DataFrame) -> tuple[Chart, ...]:
-    """Every figure that the table has numbers for, group by group."""
+def draw_charts(groups: Sequence[ChartGroup]) -> tuple[Chart, ...]:
+    """Every figure that there are numbers for, group by group."""
     with matplotlib.rc_context(RC):
         return tuple(
             group.chart(kind, drawing)
-            for group in groups_of(table)
+            for group in groups
             for kind, draw in CHARTS.items()
             if (drawing := draw(group.rows, group.look))
         )
 
 
-def draw_reasons(table: pd.DataFrame, store: HistogramStore) -> tuple[Chart, ...]:
+def draw_reasons(groups: Sequence[ChartGroup], store: HistogramStore) -> tuple[Chart, ...]:
     """The figures of why: none for a group without histograms in ``store``."""
     return tuple(
         chart
-        for group in groups_of(table)
+        for group in groups
         if (thresholds := find_thresholds(group.rows, store))
         for chart in draw_thresholds(group, thresholds)
     )
@@ -135,11 +143,19 @@ def draw_tensor(group: ChartGroup, thresholds: Thresholds, tensor: str) -> Chart
     return group.chart(f"histogram-{place}-{file_name(tensor)[-80:]}", drawing)
 
 
+def _lay_out(figure: Figure) -> None:
+    """Place everything once: that is costly, and SVG and PNG are placed alike."""
+    FigureCanvasAgg(figure)  # it measures the text
+    if engine := figure.get_layout_engine():
+        figure.set_dpi(DPI)
+        engine.execute(figure)
+    figure.set_layout_engine(None)
+
+
 def to_svg(chart: Chart) -> str:
     """The figure as an ``<svg>`` element to put into a page that may hold many."""
     buffer = io.StringIO()
     with matplotlib.rc_context(RC):
-        FigureCanvasSVG(chart.figure)
         chart.figure.savefig(buffer, format="svg", metadata=_NO_DATE)
     svg = re.sub(r"<!--.*?-->", "", buffer.getvalue(), flags=re.DOTALL)
     svg = re.sub(r"<[^>]+>", lambda tag: _tidy_tag(tag[0], chart.name), svg[svg.index("<svg") :])
@@ -154,27 +170,27 @@ def _tidy_tag(tag: str, name: str) -> str:
     return tag.replace(INK, "currentColor")
 
 
-def to_png(chart: Chart, dpi: int = 150) -> bytes:
+def to_png(chart: Chart) -> bytes:
     """The figure on white, with its title above."""
-    with matplotlib.rc_context(RC | {"figure.facecolor": "white"}):
+    with matplotlib.rc_context(RC):
         # A figure of its own: no layout keeps a legend outside the axes clear of a title.
         width = chart.figure.get_figwidth()
         heading = Figure(figsize=(width, 0.62))
         for y, text, weight in ((0.66, chart.title, "bold"), (0.22, chart.group, "normal")):
             size = min(11.5, 11.5 * 9.6 * width / len(text))  # a long title has to fit
             heading.text(0.008, y, text, va="center", fontsize=size, fontweight=weight)
-        pixels = np.vstack([_pixels(heading, dpi), _pixels(chart.figure, dpi)])
+        pixels = np.vstack([_pixels(heading), _pixels(chart.figure)])
     buffer = io.BytesIO()
-    imsave(buffer, pixels, format="png", dpi=dpi)
+    Image.fromarray(pixels).save(buffer, format="png", dpi=(DPI, DPI))
     return buffer.getvalue()
 
 
-def _pixels(figure: Figure, dpi: int) -> npt.NDArray[np.float32]:
+def _pixels(figure: Figure) -> npt.NDArray[np.uint8]:
+    """(height, width, 3): the figure on white."""
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure)
-    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
-    buffer.seek(0)
-    return np.asarray(imread(buffer), dtype=np.float32)
+    figure.savefig(buffer, format="rgba", dpi=DPI, facecolor="white")
+    pixels = np.frombuffer(buffer.getbuffer(), dtype=np.uint8)
+    return pixels.reshape(-1, int(figure.get_figwidth() * DPI), 4)[:, :, :3]
 
 
 def to_html(chart: Chart) -> Markup:

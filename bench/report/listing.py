@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from bench.claims.judgements import Record, records_of
 from bench.report.summary import Summary
 from bench.report.wording import (
     GROUP,
@@ -21,7 +22,6 @@ from bench.report.wording import (
     interval,
     known,
     plain,
-    tidy,
 )
 from bench.results.row import COLUMNS, columns_with
 
@@ -82,9 +82,9 @@ class Fact:
     values: tuple[str, ...]
 
 
-def key_listings(table: pd.DataFrame, summary: Summary) -> tuple[Listing, ...]:
+def key_listings(summary: Summary) -> tuple[Listing, ...]:
     """For each group all its rows, in the columns that matter most; best first."""
-    rows = tidy(table)
+    rows = summary.tidied
     listings = []
     for _, group in rows.groupby(list(GROUP), sort=False):
         status = ["status"] if (group["status"] != "ok").any() else []
@@ -93,18 +93,17 @@ def key_listings(table: pd.DataFrame, summary: Summary) -> tuple[Listing, ...]:
     return tuple(listings)
 
 
-def rest_listing(table: pd.DataFrame, summary: Summary) -> Listing:
+def rest_listing(summary: Summary) -> Listing:
     """Every row in the columns that ``key_listings`` leave out and that are not alike in all."""
-    rows = tidy(table)
+    rows = summary.tidied
     told = {*columns_with("beside"), *columns_with("key"), *_varied(rows), *_results(rows)}
     told -= set(GROUP)
     rest = [name for name in COLUMNS if name not in told and rows[name].nunique(dropna=False) > 1]
     return _listing("Remaining columns", rows, [*columns_with("key"), *rest], summary)
 
 
-def common_facts(table: pd.DataFrame) -> tuple[Fact, ...]:
+def common_facts(rows: pd.DataFrame) -> tuple[Fact, ...]:
     """The columns that say the same in every row, but for what has a place of its own."""
-    rows = tidy(table)
     placed = (name for role in ("key", "provenance", "beside") for name in columns_with(role))
     shown = {*placed, *_varied(rows), *_results(rows)}
     alike = [
@@ -113,9 +112,8 @@ def common_facts(table: pd.DataFrame) -> tuple[Fact, ...]:
     return tuple(fact for name in alike if (fact := _fact(rows, name)).values)
 
 
-def environment_facts(table: pd.DataFrame) -> tuple[Fact, ...]:
+def environment_facts(rows: pd.DataFrame) -> tuple[Fact, ...]:
     """On what the runs were made."""
-    rows = tidy(table)
     return tuple(fact for name in columns_with("provenance") if (fact := _fact(rows, name)).values)
 
 
@@ -145,12 +143,12 @@ def _listing(title: str, rows: pd.DataFrame, columns: Sequence[str], summary: Su
     )
     lines = [
         ListedRow(_mark(row, summary), tuple(_cell(row, name) for name in columns))
-        for _, row in ranked.iterrows()
+        for row in records_of(ranked)
     ]
     return Listing(title, tuple(_head(name) for name in columns), tuple(lines))
 
 
-def _cell(row: pd.Series, name: str) -> Cell:
+def _cell(row: Record, name: str) -> Cell:
     number = known(row[name])
     match name:
         case "calibrator":
@@ -166,7 +164,7 @@ def _cell(row: pd.Series, name: str) -> Cell:
     return Cell(text, text if _is_text(name) else "" if number is None else f"{number:.6g}")
 
 
-def _mark(row: pd.Series, summary: Summary) -> str:
+def _mark(row: Record, summary: Summary) -> str:
     if row["run_key"] in summary.best_keys:
         return "best"
     if row["status"] in ("skipped", "unfaithful"):

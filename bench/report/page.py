@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from bench.cache import write_atomically
@@ -22,7 +22,14 @@ from bench.report.error_analysis import (
     encode_pictures,
     find_losses,
 )
-from bench.report.figures import Chart, draw_charts, draw_reasons, to_html, write_png
+from bench.report.figures import (
+    Chart,
+    draw_charts,
+    draw_reasons,
+    groups_in,
+    to_html,
+    write_png,
+)
 from bench.report.listing import common_facts, environment_facts, key_listings, rest_listing
 from bench.report.reproduce import reproduce_command
 from bench.report.summary import Summary, summarize_folder
@@ -47,7 +54,6 @@ class Report:
     ``pictures`` are those of the losses' examples, by name.
     """
 
-    table: pd.DataFrame
     summary: Summary
     charts: tuple[Chart, ...] = ()
     reasons: tuple[Chart, ...] = ()
@@ -55,22 +61,44 @@ class Report:
     losses: tuple[GroupLosses, ...] = ()
     pictures: Mapping[str, EncodedPicture] = field(default_factory=dict)
 
+    @cached_property
+    def shared(self) -> Mapping[str, object]:
+        """What page and Markdown both show, as their templates name it."""
+        rows = self.summary.tidied
+        parts = (("figures", "Figures", self.charts), ("why", WHY, self.reasons))
+        return {
+            "names": {name: list(rows[name].unique()) for name in ("model", "dataset", "engine")},
+            "summary": self.summary,
+            "record": self.record,
+            "losses": self.losses,
+            "shown_classes": SHOWN_CLASSES,
+            "sections": [(key, title, _by_group(own)) for key, title, own in parts if own],
+            "listings": key_listings(self.summary),
+            "environment": environment_facts(rows),
+            "command": reproduce_command(rows),
+        }
 
-def write_report(folder: Path) -> Path:
-    """Redraw ``report.html``, ``report.md`` and ``figures/*.png`` from ``folder/table.csv``.
+
+def redraw_report(folder: Path) -> Path:
+    """The report of a finished sweep, from ``folder/table.csv``; DataError where there is none."""
+    return write_report(folder, summarize_folder(read_table(folder), folder))
+
+
+def write_report(folder: Path, summary: Summary) -> Path:
+    """Write ``report.html``, ``report.md`` and ``figures/*.png`` of a table's ``summary``.
 
     Where the sweep's histograms are beside it, the report also shows why, where the runs' losses
     are, where they lose, and where claims.json is (see ``make claims``) what became of published
     claims; it does without them.
-    Returns the page's path; raises DataError when there is no table to draw from.
+    Returns the page's path; raises DataError for a table without rows.
     """
-    table, paths = _read(folder), SweepFolder(folder)
-    reasons = draw_reasons(table, HistogramStore(folder))
-    summary, kept = summarize_folder(table, folder), LossStore(folder)
-    losses = find_losses(table, summary, kept)
+    paths, kept = SweepFolder(folder), LossStore(folder)
+    if not summary.rows:
+        raise DataError(f"{paths.table_csv} has no rows", "Run the sweep first")
+    groups, losses = groups_in(summary.tidied), find_losses(summary, kept)
     report = Report(
-        table, summary, draw_charts(table), reasons, read_record(folder), losses,
-        encode_pictures(losses, kept),
+        summary, draw_charts(groups), draw_reasons(groups, HistogramStore(folder)),
+        read_record(folder), losses, encode_pictures(losses, kept),
     )  # fmt: skip
     write_atomically(paths.report_html, render_html(report).encode())
     write_atomically(paths.report_markdown, render_markdown(report).encode())
@@ -80,14 +108,14 @@ def write_report(folder: Path) -> Path:
 
 def render_html(report: Report) -> str:
     """The page, with the figures in it."""
-    rest = rest_listing(report.table, report.summary)
+    rest = rest_listing(report.summary)
     fits = len(rest.heads) * len(rest.lines) <= MOST_CELLS
     return _render(
         "report.html.j2",
         report,
         drawn={chart.name: to_html(chart) for chart in (*report.charts, *report.reasons)},
         rest=rest if fits else None,
-        common=common_facts(report.table),
+        common=common_facts(report.summary.tidied),
         pictures=report.pictures,
         few=FEW,
         fewest=FEWEST_IMAGES,
@@ -100,35 +128,8 @@ def render_markdown(report: Report) -> str:
     return _render("report.md.j2", report)
 
 
-def _read(folder: Path) -> pd.DataFrame:
-    table = read_table(folder)
-    if table.empty:
-        raise DataError(f"{SweepFolder(folder).table_csv} has no rows", "Run the sweep first")
-    return table
-
-
 def _render(template: str, report: Report, **more: object) -> str:
-    table = report.table
-    names = {
-        name: list(table[name].astype(str).unique()) for name in ("model", "dataset", "engine")
-    }
-    parts = (("figures", "Figures", report.charts), ("why", WHY, report.reasons))
-    return (
-        _templates()
-        .get_template(template)
-        .render(
-            names=names,
-            summary=report.summary,
-            record=report.record,
-            losses=report.losses,
-            shown_classes=SHOWN_CLASSES,
-            sections=[(key, title, _by_group(own)) for key, title, own in parts if own],
-            listings=key_listings(table, report.summary),
-            environment=environment_facts(table),
-            command=reproduce_command(table),
-            **more,
-        )
-    )
+    return _templates().get_template(template).render(**report.shared, **more)
 
 
 def _by_group(charts: tuple[Chart, ...]) -> list[tuple[str, list[Chart]]]:

@@ -6,17 +6,15 @@ import shlex
 
 import pandas as pd
 
-from bench.report.wording import tidy
 
-
-def reproduce_command(table: pd.DataFrame) -> str:
+def reproduce_command(rows: pd.DataFrame) -> str:
     """``python -m bench --multirun ...`` with every value that a row was made with.
 
     One line for all rows that were typed with the same keys. Rows that are no full product of their
     values are covered, not matched: the command may make more.
     """
     lines: dict[tuple[str, ...], list[dict[str, None]]] = {}
-    for typed in tidy(table)["overrides"].unique():
+    for typed in rows["overrides"].unique():
         pairs = [override.partition("=") for override in shlex.split(typed)]
         values = lines.setdefault(tuple(key for key, _, _ in pairs), [{} for _ in pairs])
         for seen, (_, _, value) in zip(values, pairs, strict=True):

@@ -12,7 +12,7 @@ import pandas as pd
 
 from bench.claims.judgements import Difference as MeanDifference
 from bench.claims.judgements import Judgements, Record, records_of
-from bench.evaluation.bootstrap import Interval
+from bench.evaluation.estimate import Interval
 from bench.report.seeds import SeedSpread, seed_spread
 from bench.report.wording import SAME_SPEED, interval, known, plural
 from bench.results.folder import SweepFolder
@@ -145,17 +145,19 @@ CONFIGURATION = ("calibrator_label", "plan_label", "calibration_size", *columns_
 
 def read_results(rows: pd.DataFrame, judgements: Judgements) -> list[Result]:
     """Every configuration of the tidy, measured ``rows`` of one group, in their order."""
-    return [
-        _read_result(of_one.sort_values("calibration_seed", kind="stable"), judgements)
-        for _, of_one in rows.groupby(list(CONFIGURATION), sort=False, dropna=False)
-    ]
+    records = dict(zip(rows.index, records_of(rows), strict=True))
+    results = []
+    for _, of_one in rows.groupby(list(CONFIGURATION), sort=False, dropna=False):
+        by_seed = of_one.sort_values("calibration_seed", kind="stable")
+        sets = by_seed.index[~by_seed["calibration_seed"].duplicated()]
+        results.append(_read_result(by_seed, tuple(records[one] for one in sets), judgements))
+    return results
 
 
-def _read_result(rows: pd.DataFrame, judgements: Judgements) -> Result:
-    """Of the rows of one configuration, the lowest seed first."""
-    row = rows.iloc[0]
-    records = records_of(rows.drop_duplicates("calibration_seed"))
-    exact = judgements.loss(records)
+def _read_result(rows: pd.DataFrame, records: tuple[Record, ...], judgements: Judgements) -> Result:
+    """Of the rows of one configuration, and one record of each calibration set, the lowest seed
+    first."""
+    row, exact = records[0], judgements.loss(records)
     return Result(
         run_key=str(row["run_key"]),
         calibrator_label=str(row["calibrator_label"]),
@@ -178,26 +180,26 @@ def _read_result(rows: pd.DataFrame, judgements: Judgements) -> Result:
     )
 
 
-def _half(row: pd.Series) -> Half | None:
+def _half(row: Record) -> Half | None:
     value, difference = known(row["fp16"]), _difference(row, "fp16")
     if value is None or difference is None:
         return None
     return Half(difference, value, known(row["speedup_fp16"]))
 
 
-def _kernels(row: pd.Series) -> Kernels | None:
+def _kernels(row: Record) -> Kernels | None:
     value, difference = known(row["kernels_int8"]), _difference(row, "kernels")
     return None if value is None or difference is None else Kernels(difference, value)
 
 
-def _difference(row: pd.Series, name: str) -> Interval | None:
+def _difference(row: Record, name: str) -> Interval | None:
     """From FP32, of the row's columns that begin with ``name``."""
     if known(row[f"{name}_delta"]) is None:
         return None
     return Interval(*(float(row[f"{name}_{end}"]) for end in ("delta", "ci_low", "ci_high")))
 
 
-def _files(row: pd.Series) -> tuple[str, ...]:
+def _files(row: Record) -> tuple[str, ...]:
     """What the sweep's folder keeps of a run; an older one has no ranges, or no layers."""
     folder, key = SweepFolder(Path()), str(row["run_key"])
     ranges = [folder.ranges(key)] * bool(row["statistics_key"])

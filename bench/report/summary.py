@@ -9,7 +9,7 @@ Where FP32 itself finds nothing, there is nothing to lose: that group has no ans
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -181,6 +181,7 @@ class Summary:
     """The whole table's answers, one a group, and its warnings.
 
     ``unanswered`` says of each group without an answer why it has none, and what to check.
+    ``tidied`` is the table itself, for all that shows it.
     """
 
     answers: tuple[Answer, ...]
@@ -190,6 +191,7 @@ class Summary:
     skipped: int
     built: int
     unfaithful: int
+    tidied: pd.DataFrame = field(repr=False, compare=False)
 
     @cached_property
     def best_keys(self) -> frozenset[str]:
@@ -226,7 +228,7 @@ def summarize(
         for _, rows in tidied.groupby(list(GROUP), sort=False)
         if (rows["status"] == "unfaithful").any() and measured(rows).empty
     ]
-    counts = (int((tidied["status"] == s).sum()) for s in ("skipped", "built", "unfaithful"))
+    count = tidied["status"].value_counts()
     asked, judged = settings or Settings(), judgements or Judgements(None)
     return Summary(
         tuple(_answer(rows, judged, asked) for rows in groups if not finds_nothing(rows)),
@@ -235,8 +237,11 @@ def summarize(
             *(_nothing_faithful(rows) for rows in unfaithful),
         ),
         find_caveats(tidied),
-        len(tidied),
-        *counts,
+        rows=len(tidied),
+        skipped=int(count.get("skipped", 0)),
+        built=int(count.get("built", 0)),
+        unfaithful=int(count.get("unfaithful", 0)),
+        tidied=tidied,
     )
 
 

@@ -63,7 +63,7 @@ def tidy(table: pd.DataFrame) -> pd.DataFrame:
                 ),
             ]
         )
-        for _, row in tidied.iterrows()
+        for row in records_of(tidied[["plan", *further]])
     ]
     return tidied
 
@@ -74,7 +74,7 @@ def _calibration_images(tidied: pd.DataFrame) -> dict[str, str]:
     firsts = tidied.drop_duplicates("calibration_fingerprint")
     options = {
         str(row["calibration_fingerprint"]): read_options(str(row["dataset_options"]))
-        for row in records_of(firsts)
+        for row in records_of(firsts[["calibration_fingerprint", "dataset_options"]])
     }
     keys = dict.fromkeys(key for own in options.values() for key in own)
     varied = [key for key in keys if len({own.get(key) for own in options.values()}) > 1]

@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.claims.claim import Claim, Criterion
 from bench.claims.judgements import Judgements
+from bench.claims.select import measured_rows
 from bench.claims.verdict import Verdict, judge
 from bench.results.table import make_table
 from tests.report.conftest import make_row
@@ -32,4 +33,4 @@ def pair(lead: float, noise: float = 0.004, **changes: Any) -> list[Any]:
 
 
 def verdict(rows: list[Any], *, judgements: Judgements = NOTHING_KEPT, **changes: Any) -> Verdict:
-    return judge(claim(**changes), make_table(rows), judgements)
+    return judge(claim(**changes), measured_rows(make_table(rows)), judgements)

@@ -262,8 +262,9 @@ def test_calibration_sets_are_one_group_whose_interval_covers_others(tmp_path):
 @pytest.mark.parametrize("judged", [detections(7), np.arange(9) > 2])
 def test_a_judgement_is_kept_whole(tmp_path, judged):
     keep(tmp_path, "key", judged)
-    whole = {"correct": judged}
-    if not isinstance(judged, np.ndarray):
+    if isinstance(judged, np.ndarray):
+        whole = {"correct": judged}
+    else:
         whole = {field.name: getattr(judged, field.name) for field in fields(judged)}
     with np.load(tmp_path / "judged" / "key.npz") as arrays:
         for name, expected in whole.items():

@@ -11,10 +11,12 @@ import pytest
 
 from bench.__main__ import main
 from bench.claims.claim import load_claims
+from bench.claims.judgements import Judgements
 from bench.claims.record import read_references, read_verdicts, write_claims
 from bench.claims.reference import compare_references, load_references
+from bench.claims.verdict import Verdict
 from bench.errors import DataError
-from bench.report.page import write_report
+from bench.report.page import redraw_report
 from bench.results.table import make_table, read_table, write_table
 from tests.claims.made import pair
 
@@ -25,8 +27,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def judged(folder: Path) -> tuple[Verdict, ...]:
+    return write_claims(folder, read_table(folder), Judgements(folder))
+
+
 def test_the_record_has_its_schema(folder):
-    verdicts = write_claims(folder)
+    verdicts = judged(folder)
     content = json.loads((folder / "claims.json").read_text())
     assert [one["id"] for one in content] == [own.id for own in load_claims()]
     keys = set(pd.read_csv(folder / "table.csv")["run_key"])
@@ -47,9 +53,9 @@ def test_the_record_has_its_schema(folder):
 
 
 def test_the_report_shows_claims_where_they_were_judged(folder):
-    assert 'id="claims"' not in write_report(folder).read_text()
-    write_claims(folder)
-    page = write_report(folder).read_text()
+    assert 'id="claims"' not in redraw_report(folder).read_text()
+    judged(folder)
+    page = redraw_report(folder).read_text()
     assert '<section id="claims"' in page and '<section id="published"' in page
     assert "Entropy-v2 (1 % lost" in page
     assert 'class="verdict supported">supported on this model<' in page
@@ -57,19 +63,19 @@ def test_the_report_shows_claims_where_they_were_judged(folder):
     markdown = (folder / "report.md").read_text()
     assert "## Claims" in markdown and "## Published cases" in markdown
     first = page, markdown
-    assert (write_report(folder).read_text(), (folder / "report.md").read_text()) == first
+    assert (redraw_report(folder).read_text(), (folder / "report.md").read_text()) == first
 
 
 def test_a_record_of_something_else_is_one_clear_line(folder):
     (folder / "claims.json").write_text('[{"id": 1}]')
     with pytest.raises(DataError, match=r"claims\.json is no record of claims"):
-        write_report(folder)
+        redraw_report(folder)
 
 
 def test_an_old_table_is_read_with_the_defaults_of_newer_columns(folder):
     path = folder / "table.csv"
     pd.read_csv(path).drop(columns=["weight_scales", "statistics_key"]).to_csv(path, index=False)
-    found = {one.id: one.verdict for one in write_claims(folder)}
+    found = {one.id: one.verdict for one in judged(folder)}
     assert found["minmax_beats_entropy2_on_yolo"] == "supported on this model"
 
 

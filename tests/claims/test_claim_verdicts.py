@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.claims.claim import Criterion, load_claims
-from bench.claims.select import find_cases
+from bench.claims.select import find_cases, measured_rows
 from bench.claims.verdict import judge
 from bench.results.table import make_table, read_table
 from tests.claims.made import NOTHING_KEPT, pair, verdict
@@ -181,11 +181,13 @@ def test_options_of_the_dataset_can_be_what_a_claim_is_about():
     rows = [row("day", -0.2), row("night", -0.01), row("null", -0.02)]
     rows.append(make_row(dataset_options="calibration_domain=day"))  # not validated at night
     [night] = [one for one in load_claims() if one.id == "daytime_calibration_fails_at_night"]
-    cases = find_cases(make_table(rows), night)
+    measured = measured_rows(make_table(rows))
+    cases = find_cases(measured, night)
     assert {case.keys for case in cases} == {
         (rows[1].run_key, rows[0].run_key), (rows[2].run_key, rows[0].run_key),
     }  # fmt: skip
-    assert judge(night, make_table(rows), NOTHING_KEPT).verdict == "supported on this model"
+    found = judge(night, measured, NOTHING_KEPT)
+    assert found.verdict == "supported on this model"
 
 
 def test_sizes_by_bound_and_by_rank():
@@ -215,4 +217,4 @@ def test_every_percentile_is_told_apart():
 def test_options_that_were_typed_for_rows_of_version_1_are_found(name: str, pairs: int) -> None:
     record = Path(__file__).parents[2] / "results" / "reference" / "record" / "claims"
     [about_options] = [one for one in load_claims() if one.id == name]
-    assert len(find_cases(read_table(record), about_options)) == pairs
+    assert len(find_cases(measured_rows(read_table(record)), about_options)) == pairs

@@ -93,8 +93,8 @@ class Bench:
             pytest.MonkeyPatch.context() as patch,
         ):
             if not report:
-                patch.setattr(sweep, "write_claims", lambda folder: [])
-                patch.setattr(sweep, "write_report", lambda folder: folder / "report.html")
+                patch.setattr(sweep, "write_claims", lambda *given: [])
+                patch.setattr(sweep, "write_report", lambda folder, *rest: folder / "report.html")
             try:
                 status: Any = main(self.arguments(*overrides))
             except SystemExit as stop:

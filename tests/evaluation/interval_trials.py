@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bench.claims.judgements import Judgements, Record
-from bench.evaluation.bootstrap import Interval, Weights, paired_bootstrap, resample_weights
+from bench.evaluation.bootstrap import paired_bootstrap, resample_weights
+from bench.evaluation.estimate import Interval, Weights
 from bench.evaluation.interval import HALVES, half_samples
 from bench.evaluation.judgement import Judgement, Resampled, count_images
 from bench.report.choice import choose

@@ -14,7 +14,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from bench.evaluation.bootstrap import Replicates, Weights, map_replicates, mean_replicates
+from bench.evaluation.bootstrap import map_replicates, mean_replicates
+from bench.evaluation.estimate import Replicates, Weights
 from bench.evaluation.interval import rule_of_three
 from bench.evaluation.judgement import Judgement
 from bench.evaluation.matches import N_IOU, MatchTable

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image as Pil
 
-from bench.report.page import write_report
+from bench.report.page import redraw_report
 from bench.results.error_analysis import Box, Example, Losses, LossStore, Part, View
 from bench.results.table import write_table
 
@@ -48,7 +48,7 @@ def report(sweep, tmp_path_factory) -> Path:
     picture = io.BytesIO()
     Pil.new("RGB", (320, 80), (0, 0, 255)).save(picture, "JPEG")
     LossStore(folder).add_picture("f00d", picture.getvalue)
-    return write_report(folder)
+    return redraw_report(folder)
 
 
 @pytest.fixture

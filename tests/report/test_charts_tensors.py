@@ -15,7 +15,7 @@ from bench.cli.histograms import main
 from bench.report.charts_tensors import columns, threshold_histograms, threshold_shares
 from bench.report.drawing import Look
 from bench.report.figures import groups_of
-from bench.report.page import write_report
+from bench.report.page import redraw_report
 from bench.report.style import calibrator_colours, calibrator_markers
 from bench.report.thresholds import TELLING, Thresholds, find_thresholds
 from bench.results.histograms import HistogramStore, TensorHistogram
@@ -174,7 +174,7 @@ def test_the_largest_size_and_the_plan_with_most_tensors_are_taken(swept):
 
 
 def test_the_report_shows_why(swept):
-    page = write_report(swept).read_text()
+    page = redraw_report(swept).read_text()
     assert '<h2 id="why-title">Why: thresholds on the histograms</h2>' in page
     assert '<a href="#why">Why</a>' in page
     assert page.count("<figure>") == 6
@@ -191,7 +191,7 @@ def test_the_report_shows_why(swept):
 def test_the_report_without_histograms_is_drawn_all_the_same(swept):
     for path in (swept / "histograms").iterdir():
         path.unlink()
-    page = write_report(swept).read_text()
+    page = redraw_report(swept).read_text()
     assert page.count("<figure>") == 4
     assert "Why" not in page
     assert "Drawn from table.csv alone" in page

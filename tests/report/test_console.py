@@ -14,7 +14,7 @@ from bench.results.table import make_table
 
 def printed(table, width=140):
     console = Console(width=width, record=True, file=io.StringIO())
-    print_table(table, summarize(table), console)
+    print_table(summarize(table), console)
     return console.export_text()
 
 

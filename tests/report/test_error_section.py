@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from bench.report.error_analysis import FEW, PartLine, encode_pictures, find_losses
-from bench.report.figures import draw_charts
-from bench.report.page import Report, render_html, write_report
+from bench.report.figures import draw_charts, groups_of
+from bench.report.page import Report, redraw_report, render_html
 from bench.report.summary import summarize
 from bench.results.error_analysis import Box, Example, Losses, LossStore, Part, View
 from bench.results.table import make_table, read_table, write_table
@@ -58,11 +58,11 @@ def folder(row, tmp_path):
 
 
 def page_of(folder) -> tuple[str, Page]:
-    """As ``write_report`` makes it, but without the charts, which take seconds."""
+    """As ``redraw_report`` makes it, but without the charts, which take seconds."""
     table, store = read_table(folder), LossStore(folder)
     summary = summarize(table)
-    found = find_losses(table, summary, store)
-    shown = Report(table, summary, losses=found, pictures=encode_pictures(found, store))
+    found = find_losses(summary, store)
+    shown = Report(summary, losses=found, pictures=encode_pictures(found, store))
     html = render_html(shown)
     return html, Page(html)
 
@@ -139,7 +139,7 @@ def test_runs_without_files_make_a_page_without_the_section(folder):
 def test_pictures_keep_to_their_room(folder, monkeypatch):
     monkeypatch.setattr("bench.report.error_analysis.MOST_PICTURE_BYTES", 1)
     table, store = read_table(folder), LossStore(folder)
-    groups = find_losses(table, summarize(table), store)
+    groups = find_losses(summarize(table), store)
     assert len(encode_pictures(groups, store)) == 1
 
 
@@ -158,7 +158,7 @@ def test_a_classifiers_picture_is_shown_once(row, tmp_path):
 
 
 def test_markdown_tells_them_too(folder):
-    write_report(folder)
+    redraw_report(folder)
     text = (folder / "report.md").read_text()
     assert "## Where it loses" in text
     assert "picture-f00d3" in (folder / "report.html").read_text()
@@ -185,9 +185,9 @@ def test_a_page_of_a_hundred_runs_stays_below_its_limit(row, tmp_path):
     assert len(rows) == 100
     table = make_table(rows)
     summary = summarize(table)
-    found = find_losses(table, summary, store)
+    found = find_losses(summary, store)
     pictures = encode_pictures(found, store)
     assert len(pictures) == 8
-    charts = draw_charts(table)
-    page = render_html(Report(table, summary, charts, losses=found, pictures=pictures))
+    charts = draw_charts(groups_of(table))
+    page = render_html(Report(summary, charts, losses=found, pictures=pictures))
     assert len(page.encode()) < 2_500_000

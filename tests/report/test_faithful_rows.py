@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from bench.claims.claim import load_claims
-from bench.claims.select import find_cases
+from bench.claims.select import find_cases, measured_rows
 from bench.report.console import print_table
 from bench.report.page import Report, render_html, render_markdown
 from bench.report.summary import summarize
@@ -22,7 +22,7 @@ WHY = "the outputs are 21.0 dB further off than rounding goes. Add engine.accura
 def printed(table) -> str:
     console = Console(width=200)
     with console.capture() as said:
-        print_table(table, summarize(table), console)
+        print_table(summarize(table), console)
     return " ".join(said.get().split())
 
 
@@ -51,7 +51,7 @@ def test_an_unfaithful_row_is_never_recommended_and_said_first(mixed):
 
 
 def test_it_is_marked_wherever_rows_are_listed(mixed):
-    report = Report(mixed, summarize(mixed))
+    report = Report(summarize(mixed))
     page, text, said = render_html(report), render_markdown(report), printed(mixed)
     assert '<tr class="unfaithful">' in page
     assert "✗ does not compute the Q/DQ file, see Beware" in page
@@ -63,7 +63,7 @@ def test_it_is_marked_wherever_rows_are_listed(mixed):
 
 
 def test_no_claim_counts_it(mixed):
-    cases = [case for claim in load_claims() for case in find_cases(mixed, claim)]
+    cases = [case for claim in load_claims() for case in find_cases(measured_rows(mixed), claim)]
     unfaithful = mixed["run_key"][0]
     assert cases
     assert all(unfaithful not in case.keys for case in cases)
@@ -75,7 +75,7 @@ def test_where_nothing_is_faithful_nothing_is_recommended(row):
     assert summary.answers == ()
     (sentence,) = summary.unanswered
     assert "no run is recommended, as none computes its Q/DQ file faithfully" in sentence
-    assert sentence in " ".join(render_markdown(Report(table, summary)).split())
+    assert sentence in " ".join(render_markdown(Report(summary)).split())
 
 
 def test_an_emulation_says_what_the_kernels_reach_here(row):
@@ -87,7 +87,7 @@ def test_an_emulation_says_what_the_kernels_reach_here(row):
     (warning,) = (one for one in summary.warnings if "exactly in float" in one)
     assert "openvino are not exact on this processor (yolov8n on shapes, 2 runs)" in warning
     assert "they reach 0.310 mAP50-95 where the Q/DQ file has 0.590" in warning
-    page = render_html(Report(table, summary))
+    page = render_html(Report(summary))
     assert "mAP50-95 of the int8 kernels here" in page
     assert "INT8 kernels here" in page  # a column
     assert "kernels here" in printed(table)
@@ -103,7 +103,7 @@ def test_an_emulation_that_was_asked_for_says_so(row):
 def test_kernels_that_are_exact_need_no_word(row):
     table = make_table([row(accuracy_by="int8 kernels", exact_delta=0.0)])
     assert not any("kernels" in warning for warning in summarize(table).warnings)
-    assert "kernels here" not in render_html(Report(table, summarize(table)))
+    assert "kernels here" not in render_html(Report(summarize(table)))
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from bench.errors import DataError
-from bench.report.figures import draw_charts
-from bench.report.page import Report, render_html, render_markdown, write_report
+from bench.report.figures import draw_charts, groups_of
+from bench.report.page import Report, redraw_report, render_html, render_markdown
 from bench.report.summary import summarize
 from bench.results.row import COLUMNS
 from bench.results.table import make_table, write_table
@@ -53,7 +53,7 @@ class Page(HTMLParser):
 
 
 def html(table, draw=True):
-    return render_html(Report(table, summarize(table), draw_charts(table) if draw else ()))
+    return render_html(Report(summarize(table), draw_charts(groups_of(table)) if draw else ()))
 
 
 def test_page_is_well_formed_and_asks_no_network(sweep):
@@ -110,13 +110,13 @@ def test_names_are_escaped(row, skip):
     assert "alert(" in text
     assert EVIL not in text
     assert len(Page(text).all("script")) == 1
-    markdown = render_markdown(Report(table, summarize(table), draw_charts(table)))
+    markdown = render_markdown(Report(summarize(table), draw_charts(groups_of(table))))
     assert "<script" not in markdown.partition("## Reproduce")[0]
 
 
 def test_dollars_and_bars_in_names_are_only_text(row):
     table = make_table([row(plan="$a|b$", calibrator="$\\frac$"), row(plan="c")])
-    markdown = render_markdown(Report(table, summarize(table), draw_charts(table)))
+    markdown = render_markdown(Report(summarize(table), draw_charts(groups_of(table))))
     assert "$a\\|b$" in markdown
 
 
@@ -151,7 +151,7 @@ def test_where_fp32_finds_nothing_page_and_markdown_recommend_nothing(row):
     table = make_table(
         [row(fp32=0.0, int8=0.0, delta=0.0, calibrator=c) for c in ("mse", "minmax")]
     )
-    page, text = Page(html(table)), render_markdown(Report(table, summarize(table), ()))
+    page, text = Page(html(table)), render_markdown(Report(summarize(table), ()))
     for said in (page.text, text):
         assert "FP32 itself finds nothing (mAP50-95 0.000). Check the preprocessing" in said
         assert "loses no" not in said
@@ -175,7 +175,8 @@ def test_engines_that_were_built_only_make_a_report(built):
 
 def test_built_rows_stand_beside_measured_ones(row, built):
     table = make_table([row(), row(calibrator="mse"), built()])
-    assert len(draw_charts(table)) == len(draw_charts(make_table([row(), row(calibrator="mse")])))
+    measured = make_table([row(), row(calibrator="mse")])
+    assert len(draw_charts(groups_of(table))) == len(draw_charts(groups_of(measured)))
     page = Page(html(table, draw=False))
     assert "1 of them built only" in page.text
     assert "engines built, not run" in page.text
@@ -203,7 +204,7 @@ def test_report_is_a_pure_function_of_the_table(row, tmp_path):
     for name in ("first", "second"):
         write_table(table, tmp_path / name)
         before = (tmp_path / name / "table.csv").read_bytes()
-        page = write_report(tmp_path / name)
+        page = redraw_report(tmp_path / name)
         assert page == tmp_path / name / "report.html"
         assert (tmp_path / name / "table.csv").read_bytes() == before
         files = [path for path in (tmp_path / name).rglob("*") if path.is_file()]
@@ -230,7 +231,7 @@ def test_a_table_that_is_none_is_one_line(content, complaint, tmp_path):
     if content is not None:
         (tmp_path / "table.csv").write_bytes(content)
     with pytest.raises(DataError, match=complaint) as caught:
-        write_report(tmp_path)
+        redraw_report(tmp_path)
     assert "\n" not in str(caught.value)
     assert str(tmp_path / "table.csv") in str(caught.value)
     assert not (tmp_path / "report.html").exists()

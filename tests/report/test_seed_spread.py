@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from bench.report.figures import draw_charts, to_svg
+from bench.report.figures import draw_charts, groups_of, to_svg
 from bench.report.page import Report, render_html
 from bench.report.summary import summarize
 from bench.results.table import make_table
@@ -34,7 +34,7 @@ def test_both_intervals_stand_beside_each_other(seeded):
 
 
 def test_the_page_shows_every_calibrators_spread(seeded):
-    text = re.sub(r"<[^>]+>", " ", render_html(Report(seeded, summarize(seeded))))
+    text = re.sub(r"<[^>]+>", " ", render_html(Report(summarize(seeded))))
     assert "95 % interval over images and calibration sets −0.023 to +0.003" in text
     assert "INT8 with 3 calibration sets: 0.588 to 0.592" in text
     assert "−0.210 to −0.020" in text
@@ -44,7 +44,7 @@ def test_one_seed_has_no_spread(row):
     table = make_table([row(), row(calibrator="mse", calibration_seed=1)])
     answer = summarize(table).answers[0]
     assert [result.spread for result in answer.results] == [None, None]
-    page = render_html(Report(table, summarize(table)))
+    page = render_html(Report(summarize(table)))
     assert "What another calibration set would give is not known." in page
     assert "over calibration sets" not in page
 
@@ -53,7 +53,7 @@ def test_one_seed_has_no_spread(row):
 def test_the_figure_draws_the_sets_apart_from_the_images(seeded, size):
     table = seeded if size is None else seeded[seeded["calibration_size"] == size]
     alone = table[table["calibration_seed"] == 0]
-    with_seeds, without = draw_charts(table)[0], draw_charts(alone)[0]
+    with_seeds, without = draw_charts(groups_of(table))[0], draw_charts(groups_of(alone))[0]
     assert "means over 3 seeds" in with_seeds.reading
     assert "the calibration sets of the seeds" in with_seeds.reading
     assert "seeds" not in without.reading
