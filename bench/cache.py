@@ -11,9 +11,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
-from filelock import FileLock
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 T = TypeVar("T")
 
@@ -94,6 +95,8 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def only_one(path: Path) -> FileLock:
     """A lock that one process at a time can hold, on a file that is made if it is not there."""
+    from filelock import FileLock  # brings asyncio: for those who lock alone
+
     path.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(path)
 

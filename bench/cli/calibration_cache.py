@@ -24,7 +24,7 @@ from bench.calibration.trt_cache import (
     to_csv,
     to_json,
 )
-from bench.cli.messages import Parser
+from bench.cli.command import Parser
 from bench.errors import BenchError, ConfigError
 
 

@@ -10,15 +10,15 @@ from rich.console import Console
 
 from bench.claims.judgements import Judgements
 from bench.claims.record import write_claims
-from bench.cli.messages import Parser, command
+from bench.cli.command import Parser, plain_command
+from bench.report.console_verdicts import print_verdicts
 from bench.report.page import write_report
 from bench.report.summary import summarize
-from bench.report.verdicts import print_verdicts
 from bench.results.settings import read_settings
 from bench.results.table import read_table
 
 
-@command
+@plain_command
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         "int8bench claims",

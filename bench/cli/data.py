@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.cli.messages import Parser, command
+from bench.cli.command import Parser, plain_command
 from bench.data.fetch import fetch_data, known_data, read_data
 from bench.environment import CONF
 
 
-@command
+@plain_command
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         "int8bench data",

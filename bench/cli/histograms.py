@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.cli.messages import Parser, command
+from bench.cli.command import Parser, plain_command
 from bench.errors import ConfigError, DataError
 from bench.report.figures import (
     Chart,
@@ -26,7 +26,7 @@ from bench.results.table import read_table
 Found = list[tuple[ChartGroup, Thresholds]]
 
 
-@command
+@plain_command
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         "int8bench histograms",

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import re
-import sys
 from collections.abc import Callable, Sequence
-from functools import wraps
-from typing import NoReturn, ParamSpec
+from typing import ParamSpec
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
@@ -20,7 +17,8 @@ from omegaconf.errors import (
     ValidationError,
 )
 
-from bench.errors import BenchError, ConfigError
+from bench.cli.command import in_one_line, plain_line
+from bench.errors import BenchError
 
 P = ParamSpec("P")
 
@@ -35,25 +33,11 @@ _HINTS = {
 _KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
 
-class Parser(argparse.ArgumentParser):
-    """Complains in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(message, f"{self.prog} --help shows how")
-
-
 def command(main: Callable[P, int]) -> Callable[P, int]:
     """A command's ``main``: what its user did wrong is one line, and exit status 2."""
 
-    @wraps(main)
-    def told(*args: P.args, **kwargs: P.kwargs) -> int:
-        try:
-            return main(*args, **kwargs)
-        except (BenchError, HydraException, OmegaConfBaseException, OSError) as error:
-            print(f"error: {one_line(error)}", file=sys.stderr)
-            return 2
-
-    return told
+    wrong = (BenchError, HydraException, OmegaConfBaseException, OSError)
+    return in_one_line(main, wrong, one_line)
 
 
 def one_line(error: BaseException) -> str:
@@ -77,9 +61,6 @@ def one_line(error: BaseException) -> str:
         return _bad_value(cause)
     if isinstance(cause, MissingMandatoryValue):
         return f"{cause.full_key} is not given. Add {cause.full_key}=VALUE to the command"
-    if isinstance(error, OSError) and error.strerror:
-        where = f"{error.filename}: " if error.filename else "cannot write: "
-        return f"{where}{error.strerror}. Check the paths given, sweep.out and sweep.cache too"
     several = re.match(
         r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)'(?: |$)", str(error), re.M
     )
@@ -88,7 +69,7 @@ def one_line(error: BaseException) -> str:
             f"{several[1]} names several values. Add --multirun to sweep over them, or write a "
             f"list as KEY=[A,B]"
         )
-    return " ".join(str(error).split())
+    return plain_line(error)
 
 
 def _unknown_choice(choice: str, options: Sequence[str]) -> str:

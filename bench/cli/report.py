@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench.cli.messages import Parser, command
+from bench.cli.command import Parser, plain_command
 from bench.report.page import redraw_report
 from bench.results.settings import read_settings, read_share, write_settings
 from bench.results.table import read_table
 
 
-@command
+@plain_command
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         "int8bench report",

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.cli.messages import Parser, command
+from bench.cli.command import Parser
+from bench.cli.messages import command
 from bench.deploy.bundle import check_target, write_bundle
 from bench.deploy.choose import choose_row, rebuild_run
 from bench.engine.trt.rtx import TensorRtRtx

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 
 import pandas as pd
 
@@ -18,12 +19,13 @@ CLIPPED = 0.95
 """A calibrator rounds and leaves out stray extremes; below this share it cuts into the picture."""
 
 
-def find_caveats(tidied: pd.DataFrame) -> tuple[str, ...]:
-    """All that weakens the answer, the gravest first."""
-    rules = (
+def find_caveats(tidied: pd.DataFrame, told: Collection[str] = ()) -> tuple[str, ...]:
+    """All that weakens the answer, the gravest first; but for a builder's refusals whose reasons
+    the answers have ``told``."""
+    rules: tuple[Callable[[pd.DataFrame], Iterator[str]], ...] = (
         _unfaithful, _unchecked, _emulated, _skipped, _built, _unmeasured, _finds_nothing,
-        _builder_refused, _no_fp32_engine,
-        _built_beside, _unlike_published, _strangers, _agreement, _overlap, _clipped,
+        partial(_builder_refused, told=told), _no_fp32_engine, _unlike_published, _strangers,
+        _agreement, _overlap, _clipped,
         _clipped_outputs, _thresholds, _few_images, _few_per_class, _classes_left_out,
         _no_interval, _latency_notes,
         _unmet, _half_is_as_fast, _machines, _builder_warned,
@@ -92,8 +94,9 @@ def _built(rows: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _builder_refused(rows: pd.DataFrame) -> Iterator[str]:
-    for reason, same in rows[rows["builder_error"] != ""].groupby("builder_error", sort=False):
+def _builder_refused(rows: pd.DataFrame, told: Collection[str]) -> Iterator[str]:
+    refused = rows[(rows["builder_error"] != "") & ~rows["builder_error"].isin(list(told))]
+    for reason, same in refused.groupby("builder_error", sort=False):
         for builder, own in _by_builder(same):
             yield (
                 f"{builder} refused the Q/DQ file of {plural(len(own), 'run')}: "
@@ -102,27 +105,13 @@ def _builder_refused(rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _no_fp32_engine(rows: pd.DataFrame) -> Iterator[str]:
-    alone = _with_builder(rows) & rows["fp32_engine_bytes"].isna()
+    built = (rows["builder"] != "") & rows["engine_bytes"].notna()
+    alone = built & rows["fp32_engine_bytes"].isna()
     for builder, same in _by_builder(rows[alone]):
         yield (
             f"{builder} refused the FP32 network beside {plural(len(same), 'run')}: there is no "
             "FP32 engine to compare sizes with."
         )
-
-
-def _built_beside(rows: pd.DataFrame) -> Iterator[str]:
-    beside = (rows["status"] == "ok") & _with_builder(rows)
-    for builder, same in _by_builder(rows[beside]):
-        engines = " and ".join(same["engine"].unique())
-        yield (
-            f"The engines that {builder} built beside {plural(len(same), 'run')} were not run: "
-            f"accuracy and latency are those of {engines}."
-        )
-
-
-def _with_builder(rows: pd.DataFrame) -> pd.Series:
-    """Whose engine a builder made, rather than the engine that ran it."""
-    return (rows["builder"] != "") & rows["engine_bytes"].notna()
 
 
 def _builder_warned(rows: pd.DataFrame) -> Iterator[str]:

@@ -40,6 +40,8 @@ def print_table(summary: Summary, console: Console) -> None:
         console.print(_view(group, summary, narrow=console.width < NARROW))
     for answer in summary.answers:
         console.print(Text(answer.sentence, style="bold"))
+        if answer.built.sentence:
+            console.print(Text(answer.built.sentence))
     for sentence in summary.unanswered:
         console.print(Text(sentence, style="bold"))
     if not summary.answers and not summary.unanswered:

@@ -18,6 +18,7 @@ import pandas as pd
 from bench.claims.judgements import Judgements
 from bench.evaluation.interval import FEWEST_PER_CLASS
 from bench.report.advice import what_to_try
+from bench.report.ahead import BuiltBeside, find_built
 from bench.report.caveats import count_machines, find_caveats, finds_nothing
 from bench.report.choice import Choice, Standing, choose
 from bench.report.result import Result, read_results
@@ -55,7 +56,10 @@ class AxisEffect:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one (model, dataset, engine) says; ``results``: its configurations, least loss first."""
+    """What one (model, dataset, engine) says; ``results``: its configurations, least loss first.
+
+    ``built`` says what was built of the recommended one for other machines.
+    """
 
     model: str
     dataset: str
@@ -70,6 +74,7 @@ class Answer:
     effects: tuple[AxisEffect, ...]
     results: tuple[Result, ...]
     advice: tuple[str, ...]
+    built: BuiltBeside
 
     @property
     def best(self) -> Result:
@@ -230,13 +235,15 @@ def summarize(
     ]
     count = tidied["status"].value_counts()
     asked, judged = settings or Settings(), judgements or Judgements(None)
+    answers = tuple(_answer(rows, judged, asked) for rows in groups if not finds_nothing(rows))
+    told = {answer.built.refusal for answer in answers}
     return Summary(
-        tuple(_answer(rows, judged, asked) for rows in groups if not finds_nothing(rows)),
+        answers,
         (
             *(_no_answer(rows) for rows in groups if finds_nothing(rows)),
             *(_nothing_faithful(rows) for rows in unfaithful),
         ),
-        find_caveats(tidied),
+        find_caveats(tidied, told),
         rows=len(tidied),
         skipped=int(count.get("skipped", 0)),
         built=int(count.get("built", 0)),
@@ -295,6 +302,7 @@ def _answer(rows: pd.DataFrame, judgements: Judgements, settings: Settings) -> A
         effects=_effects(rows),
         results=tuple(sorted(results, key=lambda r: -r.delta)),
         advice=what_to_try(rows) if choice.fit == "outside" else (),
+        built=find_built(best.rows, [one for result in results for one in result.rows]),
     )
 
 

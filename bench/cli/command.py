@@ -1,0 +1,52 @@
+"""What every subcommand shares: its words are read, and what its user did wrong is one line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import NoReturn, ParamSpec
+
+from bench.errors import BenchError, ConfigError
+
+P = ParamSpec("P")
+
+
+class Parser(argparse.ArgumentParser):
+    """Complains in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message, f"{self.prog} --help shows how")
+
+
+def plain_command(main: Callable[P, int]) -> Callable[P, int]:
+    """The ``main`` of a command that composes no configuration, and so needs no Hydra: exit status
+    2 and one line for what its user did wrong."""
+    return in_one_line(main, (BenchError, OSError), plain_line)
+
+
+def in_one_line(
+    main: Callable[P, int],
+    wrong: tuple[type[Exception], ...],
+    say: Callable[[Exception], str],
+) -> Callable[P, int]:
+    """``main``, with one line and exit status 2 in place of what is ``wrong``."""
+
+    @wraps(main)
+    def told(*args: P.args, **kwargs: P.kwargs) -> int:
+        try:
+            return main(*args, **kwargs)
+        except wrong as error:
+            print(f"error: {say(error)}", file=sys.stderr)
+            return 2
+
+    return told
+
+
+def plain_line(error: BaseException) -> str:
+    """An error that says what was wrong and the fix itself, or that the system reports."""
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else "cannot write: "
+        return f"{where}{error.strerror}. Check the paths given, sweep.out and sweep.cache too"
+    return " ".join(str(error).split())
