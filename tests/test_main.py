@@ -17,7 +17,7 @@ def test_a_word_that_is_no_command_is_one_line(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_its_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     try:
-        status = main([name, "--help"])
+        status: object = main([name, "--help"])
     except SystemExit as end:
         status = end.code or 0
     assert status == 0
