@@ -24,6 +24,7 @@ NATIVE = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_its_figure_is_measured_with_the_row_s_own_algorithm(
     fake_tensorrt: Callable[..., Any], deploy: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -41,6 +41,7 @@ def checks(monkeypatch) -> Any:
     return use
 
 
+@pytest.mark.slow
 def test_every_check_has_a_line_and_stands_in_the_json(tmp_path, capsys, monkeypatch):
     """The real thing, on this machine."""
     monkeypatch.setenv("COLUMNS", "200")

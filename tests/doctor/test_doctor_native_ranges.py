@@ -30,7 +30,13 @@ def test_both_rules_are_compared_on_every_embedded_model():
     assert set(CHECKS) == {f"{rule}, {model}" for rule in rules for model in embedded}
 
 
-@pytest.mark.parametrize("model", native_ranges.MODELS)
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name == "yolov8n" else ())
+        for name in native_ranges.MODELS
+    ],
+)
 def test_a_native_minmax_agrees_with_ours(on_gpu, model):
     on_gpu("8.5.1.7")
     outcome = look(f"MinMax, {model}")

@@ -53,7 +53,7 @@ def test_a_bad_value_in_a_sweep_is_told_before_anything_runs(bench: Bench) -> No
     assert bench.left_nothing
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+@pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=pytest.mark.slow)])
 def test_a_bad_run_ends_the_sweep_and_finished_rows_stay(launcher: str, bench: Bench) -> None:
     processes = ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
     chosen = [*CUSTOM, f"hydra/launcher={launcher}", *processes]

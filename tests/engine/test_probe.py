@@ -130,6 +130,7 @@ def test_kernels_for_avx2_are_not_exact_and_the_emulation_is():
     assert (wrong_emulated, int8_emulated) == ([], 0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     environment.int8_instructions() != ("avx512_vnni",) or "ONEDNN" in environment.hardware(),
     reason="without VNNI more is wrong, with AMX less",

@@ -98,12 +98,14 @@ def test_for_another_gpu_another_engine_is_built(name: str) -> None:
         assert other.content != compiled(EMBEDDED[name], plan).content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("placement", ["explicit_residual", "implicit"])
 @pytest.mark.parametrize("name", MODELS)
 def test_other_placements_are_built_too(name: str, placement: Placement) -> None:
     assert compiled(EMBEDDED[name], "all", "SM89", placement).warnings == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_what_is_not_int8_is_built_in_fp16_where_asked(name: str) -> None:
     whole, mixed, fp32 = (

@@ -111,6 +111,7 @@ def test_many_rare_classes_are_declared_too_few_images() -> None:
     assert found.one.coverage < PROMISED
 
 
+@pytest.mark.slow
 def test_the_percentile_bootstrap_covers_less() -> None:
     """Average precision rises when an image stands twice."""
     trials, several = 80, scenes(LOSS, n_classes=20)
