@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import pytest
 from bench.deploy.__main__ import main
 from bench.results.row import Row
 from bench.results.store import RowStore
-from tests.e2e.command import Bench
+from tests.e2e.command import Bench, probed_once
 
 CLASSIFIER = [
     "model=resnet18", "dataset.validation_images=48", "dataset.calibration_images=8",
@@ -29,6 +29,12 @@ class Said:
     status: int
     out: str
     err: str
+
+
+@pytest.fixture(scope="package", autouse=True)
+def one_probe(probes: Path) -> Iterator[None]:
+    with probed_once(probes):
+        yield
 
 
 @pytest.fixture(scope="package")
