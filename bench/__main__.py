@@ -27,18 +27,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns its exit status.
 
     Without one, the words are those of a run: ``python -m bench calibrator=minmax``, and with
-    ``--multirun`` of a sweep, as ``int8bench sweep``.
+    ``--multirun`` of a sweep, as ``int8bench sweep``. No words at all are the default run.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     named = bool(words) and words[0] in COMMANDS
-    if not named and (not words or words[0] in ("--version", "--help", "-h")):
-        _parser().parse_args(words or ["--help"])
+    if words and words[0] in ("--version", "--help", "-h"):
+        _parser().parse_args(words)
+    if words and not named and "=" not in words[0] and words[0][0] not in "-+~":
+        print(
+            f"error: '{words[0]}' is not a command. Use {', '.join(COMMANDS)}, or KEY=VALUE",
+            file=sys.stderr,
+        )
+        return 2
     module, _ = COMMANDS[words[0] if named else "sweep"]
     run = importlib.import_module(module).main
     if named and words[0] == "sweep":
         words.insert(1, "--multirun")
     status: int = run(words[1:] if named else words)
     return status
+
+
+def command() -> int:
+    """``int8bench``: as ``main``, but help where nothing is asked for."""
+    return main(sys.argv[1:] or ["--help"])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -72,6 +72,12 @@ def _git(root: Path, *arguments: str) -> str:
     ).stdout.strip()
 
 
+def of_child(package_folder: Path, **more: str) -> dict[str, str]:
+    """The environment of a process that imports from ``package_folder`` first, and ``more``."""
+    path = os.pathsep.join([str(package_folder), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "PYTHONPATH": path.rstrip(os.pathsep), **more}
+
+
 def versions(*modules: str) -> str:
     """Versions of imported libraries, by the names they are imported by: "numpy 2.2.6, cv2 5.0"."""
     return ", ".join(f"{name} {import_module(name).__version__}" for name in modules)

@@ -16,7 +16,6 @@ from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
@@ -71,12 +70,7 @@ class Sweep:
         self._before = _OPEN.set(self)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         _OPEN.reset(self._before)
         self.end_runs()
         self.shared.close()

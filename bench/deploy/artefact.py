@@ -8,8 +8,8 @@ from pathlib import Path
 
 import onnx
 
+from bench.model.edit import with_batch
 from bench.model.graph import Graph
-from bench.model.onnx_model import with_batch
 from bench.quantization.plan import IMPLICIT
 from bench.quantization.qdq import insert_qdq
 from bench.results.histograms import HistogramStore

@@ -28,6 +28,7 @@ from bench.engine.base import (
     check_cpu_options,
 )
 from bench.errors import EngineError
+from bench.model.edit import copy_of, set_nodes
 from bench.model.graph import COMPUTE_OPS
 from bench.quantization.grid import Scheme
 
@@ -173,8 +174,7 @@ def guard_quantizations(model: onnx.ModelProto) -> onnx.ModelProto:
       into the convolution and skips the rounding before it: 34 dB instead of 43 dB on ResNet-18
       (rounding alone: 44 dB).
     """
-    guarded = onnx.ModelProto()
-    guarded.CopyFrom(model)
+    guarded = copy_of(model)
     summed = _summed(model.graph)
     scales = {t.name: helper.tensor_dtype_to_np_dtype(t.data_type) for t in model.graph.initializer}
     lowest: dict[np.dtype[Any], str] = {}  # FP16 files have scales of FP16
@@ -201,9 +201,7 @@ def guard_quantizations(model: onnx.ModelProto) -> onnx.ModelProto:
         nodes.append(node)
     if len(nodes) == len(guarded.graph.node):
         return model
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del guarded.graph.node[:]
-    guarded.graph.node.extend(copies)
+    set_nodes(guarded.graph, nodes)
     for kind, name in lowest.items():
         guarded.graph.initializer.append(
             numpy_helper.from_array(np.array(np.finfo(kind).min, kind), name)

@@ -8,13 +8,13 @@ again: ``python -m bench.model.export PACKAGE WEIGHTS SIZE FILE``.
 from __future__ import annotations
 
 import importlib.util
-import os
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.environment import of_child
 from bench.errors import ConfigError, ModelError
 
 LICENCES = {
@@ -85,11 +85,8 @@ def run_export(wanted: Export, target: Path, mend: str) -> None:
 
 def _run(command: list[str], folder: Path) -> str:
     """Run in ``folder``, where packages may drop what they like; the last line of a failure."""
-    beside = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-    environment = os.environ | {
-        "PYTHONPATH": beside.rstrip(os.pathsep),
-        "YOLO_AUTOINSTALL": "false",  # Ultralytics would install packages as it finds them missing
-    }
+    # Ultralytics would install packages as it finds them missing.
+    environment = of_child(Path(__file__).parents[2], YOLO_AUTOINSTALL="false")
     try:
         ended = subprocess.run(
             command, cwd=folder, env=environment, timeout=_PATIENCE, check=False,

@@ -10,6 +10,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel as Sortable
 
 from bench.errors import EngineError
+from bench.model.edit import copy_of
 
 FLOAT16_QDQ = 19
 """The first opset whose QuantizeLinear and DequantizeLinear take float16 (ONNX operators)."""
@@ -24,10 +25,8 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     itself is no reference: on the CPU its QuantizeLinear cuts float16 off instead of rounding it.)
     Raises EngineError for a model that this cannot convert.
     """
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
     try:
-        return _converted(copy)
+        return _converted(copy_of(model))
     except Exception as error:  # whatever the search through the graph stumbles over
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise EngineError(f"the model cannot be converted to FP16 ({reason})") from error

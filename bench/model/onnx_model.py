@@ -13,6 +13,7 @@ from onnx import TensorProto, numpy_helper, version_converter
 
 from bench.cache import content_key, hash_file
 from bench.errors import ModelError
+from bench.model.edit import set_nodes, with_batch
 
 OLDEST_OPSET = 13
 """QuantizeLinear knows per-channel scales (``axis``) from opset 13 on."""
@@ -84,19 +85,6 @@ def load_model(path: Path) -> OnnxModel:
         input_shape=shape,
         output_names=tuple(output.name for output in proto.graph.output),
     )
-
-
-def with_batch(proto: onnx.ModelProto, input_name: str, batch: int) -> onnx.ModelProto:
-    """A copy whose input has a fixed batch size; what follows from it is left to the engine."""
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(proto)
-    for value in fixed.graph.input:
-        if value.name == input_name:
-            value.type.tensor_type.shape.dim[0].dim_value = batch
-    for output in fixed.graph.output:
-        output.type.tensor_type.ClearField("shape")
-    del fixed.graph.value_info[:]
-    return fixed
 
 
 def _hash_with_weights(path: Path, proto: onnx.ModelProto) -> str:
@@ -206,8 +194,7 @@ def _constants_to_initializers(proto: onnx.ModelProto) -> None:
             proto.graph.initializer.append(tensor)
         else:
             kept.append(node)
-    del proto.graph.node[:]
-    proto.graph.node.extend(kept)
+    set_nodes(proto.graph, kept)
 
 
 def _name_nodes(proto: onnx.ModelProto) -> None:

@@ -18,6 +18,7 @@ import onnx
 from onnx import NodeProto, helper, numpy_helper
 
 from bench.errors import ModelError
+from bench.model.edit import copy_of, drop_unused_initializers, set_nodes
 from bench.model.graph import Graph
 from bench.model.onnx_model import OnnxModel
 from bench.quantization.grid import INT8_MAX, Range, grid_of
@@ -41,8 +42,7 @@ def insert_qdq(
     missing = [tensor for tensor in points.tensors if tensor not in ranges]
     if missing:
         raise ModelError(f"no range was calibrated for {', '.join(missing[:3])}")
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.proto)
+    proto = copy_of(model.proto)
     writer = _QdqWriter(graph, weight_scales)
     for node in proto.graph.node:
         writer.nodes.setdefault(node.name, node)
@@ -60,10 +60,9 @@ def insert_qdq(
         ordered.append(node)
         for output in node.output:
             ordered.extend(writer.after.get(output, []))
-    del proto.graph.node[:]
-    proto.graph.node.extend(ordered)
+    set_nodes(proto.graph, ordered)
     proto.graph.initializer.extend(writer.initializers)
-    _drop_unused_initializers(proto)
+    drop_unused_initializers(proto)
     del proto.graph.value_info[:]
     onnx.checker.check_model(proto)
     return proto
@@ -153,20 +152,3 @@ class _QdqWriter:
 
 def _dequantized(name: str) -> str:
     return f"{name}/dequantized"
-
-
-def _read_names(graph: onnx.GraphProto) -> set[str]:
-    """The tensors that nodes read, those in the branches of an If or the body of a Loop as well."""
-    names = {name for node in graph.node for name in node.input}
-    for node in graph.node:
-        for inner in node.attribute:
-            if inner.type == onnx.AttributeProto.GRAPH:
-                names |= _read_names(inner.g)
-    return names
-
-
-def _drop_unused_initializers(proto: onnx.ModelProto) -> None:
-    used = _read_names(proto.graph)
-    kept = [tensor for tensor in proto.graph.initializer if tensor.name in used]
-    del proto.graph.initializer[:]
-    proto.graph.initializer.extend(kept)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullLocator
 
-from bench.report.drawing import WIDTH, Drawing, Look, legend_above, panels, wrap
+from bench.report.drawing import TITLE_Y, WIDTH, Drawing, Look, legend_above, panels, wrap
 from bench.report.style import INK
 from bench.report.thresholds import Thresholds
 from bench.report.wording import calibrator_order, plural
@@ -167,7 +167,7 @@ def _draw_key(axes: Axes, abreast: int) -> None:
         borderaxespad=0, handlelength=1.2, handletextpad=0.5, columnspacing=1.2,
     )  # fmt: skip
     axes.set_title(
-        axes.get_title(loc="left"), loc="left", fontweight="bold", fontsize=9.5,
+        axes.get_title(loc="left"), loc="left", fontweight="bold", fontsize=9.5, y=TITLE_Y,
         pad=8 + 13.5 * math.ceil(len(key.get_texts()) / abreast),
     )  # fmt: skip
 

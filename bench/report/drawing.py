@@ -16,6 +16,9 @@ from bench.report.wording import calibrator_order
 WIDTH = 10.4
 """Inches: at the page's full width, text is then drawn at its own size."""
 
+TITLE_Y = 1.0
+"""Of a panel, whose top has no ticks: looking for them at every draw is costly."""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -49,7 +52,7 @@ def panels(
         # The panel above an empty place has to show the shared scale itself.
         axes[index - columns].tick_params(labelbottom=True)
     for panel, title in zip(axes, titles, strict=False):
-        panel.set_title(wrap(title, 110 // columns), loc="left", fontweight="bold")
+        panel.set_title(wrap(title, 110 // columns), loc="left", fontweight="bold", y=TITLE_Y)
     return figure, axes[: len(titles)]
 
 

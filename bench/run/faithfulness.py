@@ -25,6 +25,7 @@ from bench.engine.onnxrt import OnnxRuntime
 from bench.engine.ov import OpenVino
 from bench.errors import EngineError
 from bench.evaluation.task import Evidence, compare
+from bench.model.edit import copy_of
 from bench.run.measure import evaluate, task_of, validation_images
 from bench.run.spec import Run
 
@@ -208,8 +209,7 @@ def _fix(run: Run, engine: Engine) -> str:
 
 def nudge_scales(qdq: onnx.ModelProto, seed: int = 0, nudge: float = NUDGE) -> onnx.ModelProto:
     """A copy with every activation's scale moved by ``nudge`` of itself, up or down at random."""
-    nudged = onnx.ModelProto()
-    nudged.CopyFrom(qdq)
+    nudged = copy_of(qdq)
     rng = np.random.default_rng(seed)
     scales = {node.input[1] for node in qdq.graph.node if node.op_type == "QuantizeLinear"}
     for tensor in nudged.graph.initializer:

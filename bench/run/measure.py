@@ -25,8 +25,8 @@ from bench.evaluation.agreement import classification_agreement, detection_agree
 from bench.evaluation.fidelity import Sqnr
 from bench.evaluation.mistakes import to_find
 from bench.evaluation.task import ClassificationTask, DetectionTask, Evidence, Score, Task
+from bench.model.edit import with_batch
 from bench.model.heads.base import Head
-from bench.model.onnx_model import with_batch
 from bench.run.spec import Run
 from bench.timing import LEAST_ROUNDS, CallTimes, measure_in_turn
 

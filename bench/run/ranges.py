@@ -21,9 +21,9 @@ from bench.calibration.statistics import Snapshot
 from bench.calibration.trt_cache import to_json
 from bench.data.prepared import network_input, pixel_makers
 from bench.engine.base import Calibrating
+from bench.model.edit import with_batch
 from bench.model.fusion import fused_tensors
 from bench.model.graph import Graph
-from bench.model.onnx_model import with_batch
 from bench.quantization.grid import Range, amax_of, ranges_of
 from bench.quantization.plan import PrecisionPlan, QuantizationPoints, place
 from bench.quantization.qdq import insert_qdq

@@ -11,7 +11,7 @@ import pytest
 from bench.engine.onnxrt import OnnxRuntime
 from bench.engine.ov import OpenVino
 from bench.errors import EngineError
-from bench.model.onnx_model import with_batch
+from bench.model.edit import with_batch
 
 ENGINES: dict[str, Any] = {"openvino": OpenVino(threads=1), "onnxruntime": OnnxRuntime(threads=1)}
 engines = pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)

@@ -11,7 +11,7 @@ import pytest
 
 from bench.engine.onnxrt import OnnxRuntime
 from bench.engine.ov import OpenVino, guard_quantizations
-from bench.model.onnx_model import with_batch
+from bench.model.edit import with_batch
 
 BEHIND: dict[str, Callable[[Any, str], str]] = {
     "nothing": lambda g, x: x,

@@ -13,8 +13,8 @@ from onnx import helper, numpy_helper
 
 from bench.engine.trt.rtx import CAPABILITIES, TensorRtRtx
 from bench.errors import ConfigError, EngineError
+from bench.model.edit import with_batch
 from bench.model.graph import Graph
-from bench.model.onnx_model import with_batch
 from bench.quantization.plan import PrecisionPlan, place
 from bench.quantization.qdq import insert_qdq
 from bench.run.aot import build_ahead

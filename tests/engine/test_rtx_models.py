@@ -16,8 +16,9 @@ from bench.cli.compose import create
 from bench.engine.base import Compiled
 from bench.engine.trt.rtx import TensorRtRtx
 from bench.environment import CONF
+from bench.model.edit import with_batch
 from bench.model.graph import Graph
-from bench.model.onnx_model import OnnxModel, load_model, with_batch
+from bench.model.onnx_model import OnnxModel, load_model
 from bench.model.zoo import CARRIED
 from bench.quantization.plan import Placement, place
 from bench.quantization.qdq import insert_qdq

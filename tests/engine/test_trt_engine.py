@@ -14,7 +14,7 @@ import onnx
 import pytest
 
 from bench.errors import EngineError
-from bench.model.onnx_model import with_batch
+from bench.model.edit import with_batch
 from tests.engine.trt_models import ALL, IMPLICIT, batches, calibrate, int8_model, one_line
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.model.onnx_model import with_batch
+from bench.model.edit import with_batch
 from tests.engine.trt_models import int8_model
 
 

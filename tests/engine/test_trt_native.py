@@ -11,7 +11,7 @@ import pytest
 from bench.calibration.native import NativeCalibrator
 from bench.calibration.trt_cache import from_ranges
 from bench.errors import BenchError, EngineError
-from bench.model.onnx_model import with_batch
+from bench.model.edit import with_batch
 from tests.engine.trt_models import IMPLICIT, batches, calibrate, int8_model, one_line
 
 

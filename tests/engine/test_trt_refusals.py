@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from bench.errors import ConfigError, EngineError
-from bench.model.onnx_model import with_batch
+from bench.model.edit import with_batch
 from tests.engine.trt_models import int8_model, one_line
 
 

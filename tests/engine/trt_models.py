@@ -11,7 +11,7 @@ from bench.calibration.native import NativeCalibrator
 from bench.engine.base import Int8Model
 from bench.engine.trt.engine import TensorRt
 from bench.errors import BenchError
-from bench.model.onnx_model import with_batch
+from bench.model.edit import with_batch
 
 ALL = ["8.5.1.7", "8.6.0", "10.16.1.11", "11.4.0.106"]
 IMPLICIT = ALL[:3]

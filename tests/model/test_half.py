@@ -8,8 +8,8 @@ from onnx import TensorProto
 
 from bench.engine.ov import OpenVino
 from bench.errors import EngineError
+from bench.model.edit import with_batch
 from bench.model.half import FLOAT16_QDQ, to_half
-from bench.model.onnx_model import with_batch
 
 
 def test_it_computes_the_same_in_float16(tiny_name, tiny, images, run_in_onnxruntime, sqnr):

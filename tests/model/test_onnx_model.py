@@ -10,7 +10,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from bench.errors import ModelError
-from bench.model.onnx_model import OLDEST_OPSET, load_model, with_batch
+from bench.model.edit import with_batch
+from bench.model.onnx_model import OLDEST_OPSET, load_model
 
 
 def save(proto: onnx.ModelProto, path: Path) -> Path:

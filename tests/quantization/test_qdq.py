@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 from bench.errors import ModelError
+from bench.model.edit import with_batch
 from bench.model.graph import Graph
-from bench.model.onnx_model import with_batch
 from bench.quantization.plan import Placement, PrecisionPlan, place
 from bench.quantization.qdq import insert_qdq
 from bench.quantization.weight_scales import WeightScales, output_axis

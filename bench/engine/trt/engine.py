@@ -30,6 +30,7 @@ from bench.engine.trt.runtime import LoadError, TensorRtSession
 from bench.engine.trt.session import open_session
 from bench.engine.trt.version import check_implicit, has, load_tensorrt, number
 from bench.errors import ConfigError
+from bench.model.edit import with_open_batch
 from bench.model.half import to_half
 from bench.quantization.grid import Scheme
 
@@ -176,13 +177,7 @@ class TensorRt:
         """With a profile, a copy whose batch is open again."""
         if self.profile is None:
             return model
-        opened = onnx.ModelProto()
-        opened.CopyFrom(model)
-        weights = {tensor.name for tensor in opened.graph.initializer}
-        for value in opened.graph.input:
-            if value.name not in weights:
-                value.type.tensor_type.shape.dim[0].dim_param = "batch"
-        return opened
+        return with_open_batch(model)
 
     def _session(
         self, trt: TensorRT, model: onnx.ModelProto, what: str, build: Callable[..., bytes]

@@ -6,6 +6,8 @@ import numpy as np
 import onnx
 from onnx import NodeProto, helper, numpy_helper
 
+from bench.model.edit import copy_of, set_nodes
+
 
 def with_float_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy whose INT8 weights are FP32 values on the same grid, quantized in the graph.
@@ -15,8 +17,7 @@ def with_float_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     QuantizeLinear and one DequantizeLinear (its library's own words). Quantizing what lies on the
     grid gives the same integers again, so nothing else changes.
     """
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = copy_of(model)
     graph = copy.graph
     stored = {tensor.name: tensor for tensor in graph.initializer}
     nodes: list[NodeProto] = []
@@ -32,9 +33,8 @@ def with_float_weights(model: onnx.ModelProto) -> onnx.ModelProto:
                     "QuantizeLinear", inputs, [name], name=f"{name}/QuantizeLinear", axis=axis
                 )
             )
-        nodes.append(NodeProto.FromString(node.SerializeToString()))
-    del graph.node[:]
-    graph.node.extend(nodes)
+        nodes.append(node)
+    set_nodes(graph, nodes)
     return copy
 
 

@@ -1,0 +1,62 @@
+"""Copies of ONNX files, changed: what quantization and engines do to a graph is made of these."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+from onnx import NodeProto
+
+
+def copy_of(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy that may be changed."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy
+
+
+def set_nodes(graph: onnx.GraphProto, nodes: Sequence[NodeProto]) -> None:
+    """Make these the graph's nodes, in this order; some or all of them may be its own."""
+    copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def with_batch(model: onnx.ModelProto, input_name: str, batch: int) -> onnx.ModelProto:
+    """A copy whose input has a fixed batch size; what follows from it is left to the engine."""
+    fixed = copy_of(model)
+    for value in fixed.graph.input:
+        if value.name == input_name:
+            value.type.tensor_type.shape.dim[0].dim_value = batch
+    for output in fixed.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    del fixed.graph.value_info[:]
+    return fixed
+
+
+def with_open_batch(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose inputs take any batch."""
+    opened = copy_of(model)
+    weights = {tensor.name for tensor in opened.graph.initializer}
+    for value in opened.graph.input:
+        if value.name not in weights:
+            value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    return opened
+
+
+def drop_unused_initializers(model: onnx.ModelProto) -> None:
+    """Take out what no node reads."""
+    used = _read_names(model.graph)
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+
+
+def _read_names(graph: onnx.GraphProto) -> set[str]:
+    """The tensors that nodes read, those in the branches of an If or the body of a Loop as well."""
+    names = {name for node in graph.node for name in node.input}
+    for node in graph.node:
+        for inner in node.attribute:
+            if inner.type == onnx.AttributeProto.GRAPH:
+                names |= _read_names(inner.g)
+    return names
