@@ -31,18 +31,19 @@ class Said:
     err: str
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_probe(probes: Path) -> Iterator[None]:
     with probed_once(probes):
         yield
 
 
 @pytest.fixture(scope="package")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def swept(tmp_path_factory: pytest.TempPathFactory, probes: Path) -> Bench:
     """A classifier measured in ONNX Runtime, all INT8 and with the first convolution in float."""
     folder = tmp_path_factory.mktemp("swept")
     bench = Bench(folder / "out", folder / "cache")
-    ended = bench("--multirun", *CLASSIFIER)
+    with probed_once(probes):
+        ended = bench("--multirun", *CLASSIFIER)
     assert ended.status == 0, ended.err
     return bench
 
