@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import pytest
 from bench.deploy.__main__ import main
 from bench.results.row import Row
 from bench.results.store import RowStore
-from tests.e2e.command import Bench
+from tests.e2e.command import Bench, probed_once
 
 CLASSIFIER = [
     "model=resnet18", "dataset.validation_images=48", "dataset.calibration_images=8",
@@ -31,12 +31,19 @@ class Said:
     err: str
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_probe(probes: Path) -> Iterator[None]:
+    with probed_once(probes):
+        yield
+
+
 @pytest.fixture(scope="package")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def swept(tmp_path_factory: pytest.TempPathFactory, probes: Path) -> Bench:
     """A classifier measured in ONNX Runtime, all INT8 and with the first convolution in float."""
     folder = tmp_path_factory.mktemp("swept")
     bench = Bench(folder / "out", folder / "cache")
-    ended = bench("--multirun", *CLASSIFIER)
+    with probed_once(probes):
+        ended = bench("--multirun", *CLASSIFIER)
     assert ended.status == 0, ended.err
     return bench
 

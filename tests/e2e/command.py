@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import pytest
 
 from bench.__main__ import main
 from bench.cli import sweep
+from bench.engine import probe
 
 ROOT = Path(__file__).parents[2]
 QUICK = (
@@ -31,6 +34,8 @@ CUSTOM = [*CLASSIFIER, "model.path=FILES/classifier.onnx", *SHAPES]
 """A tiny classifier on a few drawn scenes."""
 
 
+PROBES = "TEST_PROBES"
+"""The variable that names the folder of ``probed_once``."""
 WITHOUT_REPORT = """
 import sys
 from bench.__main__ import main
@@ -73,6 +78,16 @@ class Ended:
         return line
 
 
+@contextlib.contextmanager
+def probed_once(folder: Path) -> Iterator[None]:
+    """This machine's int8 kernels are probed once, in ``folder``, whatever cache a run has."""
+    remember = probe._remember
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe, "_remember", lambda engine, _, *rest: remember(engine, folder, *rest))
+        patch.setenv(PROBES, str(folder))
+        yield
+
+
 @dataclass(frozen=True)
 class Bench:
     """``bench(*overrides)`` runs ``python -m bench`` in this process, with short runs.
@@ -110,6 +125,7 @@ class Bench:
     def start(self, *overrides: str, report: bool = False) -> subprocess.Popen[str]:
         """The same in a process of its own, not waited for."""
         module = ["-m", "bench"] if report else ["-c", WITHOUT_REPORT]
+        self.lend_probes()
         return subprocess.Popen(
             [sys.executable, *module, *self.arguments(*overrides)],
             cwd=ROOT,
@@ -118,6 +134,10 @@ class Bench:
             text=True,
             start_new_session=True,
         )
+
+    def lend_probes(self) -> None:
+        """For processes of their own, which look for what is known of the kernels in the cache."""
+        shutil.copytree(os.environ[PROBES], self.cache, dirs_exist_ok=True)
 
     @property
     def rows(self) -> list[Path]:

@@ -7,21 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.engine import probe
-from tests.e2e.command import Bench
-
-
-@pytest.fixture(scope="session")
-def probes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("probes")
+from tests.e2e.command import Bench, probed_once
 
 
 @pytest.fixture(scope="module", autouse=True)
 def one_probe(probes: Path) -> Iterator[None]:
-    """This machine's int8 kernels are probed once for these tests, whatever cache each has."""
-    folder, remember = probes, probe._remember
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(probe, "_remember", lambda engine, _, *rest: remember(engine, folder, *rest))
+    with probed_once(probes):
         yield
 
 

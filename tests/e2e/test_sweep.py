@@ -255,6 +255,7 @@ def alone(tmp_path: Path, files: Path) -> Bench:
 def test_workers_find_what_one_process_finds(alone: Bench, tmp_path: Path) -> None:
     other = Bench(tmp_path / "out", tmp_path / "cache", alone.files)
     workers = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    other.lend_probes()
     ended = other("--multirun", *TINY, *FEW, *workers)
     assert ended.status == 0, ended.err
     assert "4/4" in ended.err
