@@ -72,7 +72,7 @@ keep() { # NAME: table, caches (TensorRT's as it wrote them), what differs, and 
             if [[ -z $native || -z $own ]]; then continue; fi
             name=$rule-$fit
             cp "$RECORD/$1/ranges/$native.cache" "$to/tensorrt_$name.cache"
-            "$PYTHON" -m bench.cli.calibration_cache export "$RECORD/$1/ranges/$own.json" \
+            "$PYTHON" -m bench cache export "$RECORD/$1/ranges/$own.json" \
                 --cache "$to/$name.cache" --tensorrt "$VERSION" --algorithm "${pair#*:}"
             compare "$to/tensorrt_$name.cache" "$to/$name.cache" >"$to/$name.diff"
         done
@@ -94,7 +94,7 @@ PYTHON
 }
 
 compare() { # A B: what differs, and that anything does is no error
-    "$PYTHON" -m bench.cli.calibration_cache diff "$@" || (($? == 1))
+    "$PYTHON" -m bench cache diff "$@" || (($? == 1))
 }
 
 write_readme() { # NAME

@@ -139,7 +139,3 @@ def _differ(a: CalibrationCache, b: CalibrationCache) -> bool:
 
 def _shown(name: str) -> str:
     return name if name.isprintable() else repr(name)[1:-1]
-
-
-if __name__ == "__main__":
-    sys.exit(main())

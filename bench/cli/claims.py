@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,7 +33,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     print_verdicts(write_claims(folder, summary.tidied, judgements), Console())
     print(f"{folder / 'claims.json'}   {write_report(folder, summary)}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -34,14 +34,14 @@ def in_one_line(
     """``main``, with one line and exit status 2 in place of what is ``wrong``."""
 
     @wraps(main)
-    def told(*args: P.args, **kwargs: P.kwargs) -> int:
+    def run(*args: P.args, **kwargs: P.kwargs) -> int:
         try:
             return main(*args, **kwargs)
         except wrong as error:
             print(f"error: {say(error)}", file=sys.stderr)
             return 2
 
-    return told
+    return run
 
 
 def plain_line(error: BaseException) -> str:

@@ -30,6 +30,7 @@ from bench.model.onnx_model import load_model
 from bench.model.published import Published
 from bench.model.zoo import Request, Source, check_weights, find_weights
 from bench.quantization.weight_scales import WeightScales
+from bench.results.options import write_options
 from bench.run.shared import Shared
 from bench.run.spec import CalibrationSet, MeasurementSettings, Model, Run
 
@@ -50,9 +51,10 @@ def build_run(config: Config, shared: Shared | None = None) -> Run:
         # Which weights are missing comes before which images.
         check_weights(_request(config, config.dataset.name))
     hashes = ContentHashes(Path(config.sweep.cache), config.sweep.strict)
+    asked = str(config.dataset)
     dataset = shared.once(
         "dataset",
-        (str(config.dataset), head.task, config.sweep.cache, config.sweep.strict),
+        (asked, head.task, config.sweep.cache, config.sweep.strict),
         lambda: create(config.dataset, "dataset", task=head.task, hashes=hashes),
     )
     engine: Engine | AotCompiler = create(config.engine, "engine")
@@ -88,24 +90,28 @@ def build_run(config: Config, shared: Shared | None = None) -> Run:
         ),
         cache=Path(config.sweep.cache),
         also_build=None if beside is None else create(beside, "also_build"),
-        dataset_options=_unusual(config.dataset),
+        dataset_options=shared.once(
+            "dataset options", asked, lambda: _unusual_options(config.dataset)
+        ),
         baseline_provider=config.baseline.provider.name,  # type: ignore[arg-type]
         shared=shared,
     )
 
 
-def _unusual(dataset: Any) -> str:
-    """Options of a dataset that are not as its YAML has them; its name is told elsewhere."""
+def _unusual_options(dataset: Any) -> str:
+    """The cell of a dataset's options that are not as its YAML has them; its name is a column."""
     given: Any = OmegaConf.to_container(dataset, resolve=True)
     usual: dict[str, Any] = {}
     for file in (CONF / "dataset").glob("*.yaml"):
         content: Any = OmegaConf.to_container(OmegaConf.load(file))
         if content["_target_"] == given["_target_"]:
             usual = content
-    return ", ".join(
-        f"{key}={value}"
-        for key, value in given.items()
-        if key not in ("_target_", "name") and value != usual.get(key)
+    return write_options(
+        {
+            key: json.dumps(value) if isinstance(value, bool) else str(value)
+            for key, value in given.items()
+            if key not in ("_target_", "name") and value != usual.get(key)
+        }
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -101,7 +100,3 @@ def _listed(group: ChartGroup, thresholds: Thresholds) -> str:
         cells = [f"{seen.amax:.6g}", *(f"{found[r]:.6g}" if r in found else MISSING for r in rules)]
         lines.append("".join(map(str.ljust, cells, widths)) + name)
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -41,7 +41,7 @@ def command(main: Callable[P, int]) -> Callable[P, int]:
 
 
 def one_line(error: BaseException) -> str:
-    """What was wrong, where and the mend; an error that is not known here keeps its words."""
+    """What was wrong, where, and the fix; an error that is not known here keeps its words."""
     if isinstance(error, MissingConfigException) and error.options:
         return _unknown_choice(error.missing_cfg_file or "", error.options)
     if isinstance(error, OverrideParseException):
@@ -83,14 +83,14 @@ def _unknown_option(error: OmegaConfBaseException) -> str:
     known = [str(k) for k in parent if k != "_target_"] if isinstance(parent, DictConfig) else []
     near = difflib.get_close_matches(name, known, n=1)
     if key in _HINTS:
-        mend = _HINTS[key]
+        fix = _HINTS[key]
     elif near:
-        mend = f"Did you mean {where}{'.' if where else ''}{near[0]}?"
+        fix = f"Did you mean {where}{'.' if where else ''}{near[0]}?"
     elif known:
-        mend = f"{where or 'The command'} has {', '.join(k for k in known if k != 'hydra')}"
+        fix = f"{where or 'The command'} has {', '.join(k for k in known if k != 'hydra')}"
     else:
-        mend = f"{where}, as chosen, has no options"
-    return f"option {key} is unknown. {mend}"
+        fix = f"{where}, as chosen, has no options"
+    return f"option {key} is unknown. {fix}"
 
 
 def _bad_value(error: OmegaConfBaseException) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from bench.claims.judgements import Judgements
 from bench.cli.command import Parser, plain_command
-from bench.report.page import redraw_report
+from bench.report.page import write_report
+from bench.report.summary import summarize
 from bench.results.settings import read_settings, read_share, write_settings
 from bench.results.table import read_table
 
@@ -25,18 +26,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-loss", metavar="SHARE", help="what may be lost of FP32, as 1%%")
     parser.add_argument("--margin", metavar="SHARE", help="rows tie within it, as 0.005")
     options = parser.parse_args(argv)
-    kept = read_settings(options.folder)
+    table, settings = read_table(options.folder), read_settings(options.folder)
     given = {
         "margin": read_share("--margin", options.margin),
         "max_loss": read_share("--max-loss", options.max_loss),
     }
     changes = {name: value for name, value in given.items() if value is not None}
     if changes:
-        read_table(options.folder)  # nothing is written where there is no sweep
-        write_settings(options.folder, replace(kept, **changes))
-    print(redraw_report(options.folder))
+        settings = replace(settings, **changes)
+        write_settings(options.folder, settings)
+    summary = summarize(table, Judgements(options.folder), settings)
+    print(write_report(options.folder, summary))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -16,7 +16,7 @@ def copy_of(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def set_nodes(graph: onnx.GraphProto, nodes: Sequence[NodeProto]) -> None:
-    """Make these the graph's nodes, in this order; some or all of them may be its own."""
+    """Make these the graph's nodes, in this order; they may be nodes that it has already."""
     copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)
@@ -47,9 +47,9 @@ def with_open_batch(model: onnx.ModelProto) -> onnx.ModelProto:
 def drop_unused_initializers(model: onnx.ModelProto) -> None:
     """Take out what no node reads."""
     used = _read_names(model.graph)
-    kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
+    read = [tensor for tensor in model.graph.initializer if tensor.name in used]
     del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
+    model.graph.initializer.extend(read)
 
 
 def _read_names(graph: onnx.GraphProto) -> set[str]:

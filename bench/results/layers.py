@@ -11,8 +11,10 @@ from bench.model.graph import Graph
 from bench.results.folder import SweepFolder
 
 
-def keep_layers(folder: Path, run_key: str, graph: Graph, planned: Set[str], ran: Set[str]) -> None:
-    """Keep, for every convolution and matrix product, by the name of its ONNX node: operator,
+def store_layers(
+    folder: Path, run_key: str, graph: Graph, planned: Set[str], ran: Set[str]
+) -> None:
+    """Store, for every convolution and matrix product, by the name of its ONNX node: operator,
     multiply-accumulates, and whether INT8 was ``planned`` for it and ``ran``."""
     content = {
         name: {

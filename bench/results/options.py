@@ -1,4 +1,4 @@
-"""Options in one cell of the table: ``calibration_domain=day, calibration_outlier=True``.
+"""Options in one cell of the table: ``calibration_domain=day, calibration_outlier=true``.
 
 Only those that are not as they come are there.
 """
@@ -15,8 +15,8 @@ DATASET = "dataset."
 def read_options(cell: str) -> dict[str, str]:
     """Option -> value.
 
-    >>> read_options("images=a, b, calibration_outlier=True")
-    {'images': 'a, b', 'calibration_outlier': 'True'}
+    >>> read_options("images=a, b, calibration_outlier=true")
+    {'images': 'a, b', 'calibration_outlier': 'true'}
     """
     options: dict[str, str] = {}
     name = ""

@@ -49,7 +49,7 @@ class Judged:
     score: Score
 
 
-def keep_losses(
+def store_losses(
     run: Run, folder: Path, task: Task[Any], fp32: Judged, int8: Judged
 ) -> ThresholdShift | None:
     """Store under ``folder`` where the run loses; returns how a detector's threshold shifts."""

@@ -29,7 +29,7 @@ from bench.results.folder import SweepFolder
 from bench.results.row import Row
 from bench.results.store import RowStore
 from bench.run.aot import build_ahead, build_beside
-from bench.run.error_analysis import Judged, keep_losses
+from bench.run.error_analysis import Judged, store_losses
 from bench.run.faithfulness import check_agreement
 from bench.run.measure import (
     baseline_of,
@@ -44,7 +44,7 @@ from bench.run.measure import (
 )
 from bench.run.measured import Measured, accuracy_of, fidelity_of, latency_of
 from bench.run.parts import Status, axes_of, build_of, cost_of, provenance_of
-from bench.run.ranges import RunRanges, find_run_ranges, keep_reasons, quantize
+from bench.run.ranges import RunRanges, find_run_ranges, quantize, store_reasons
 from bench.run.spec import Run
 from bench.timing import peak_memory, stopwatch
 
@@ -132,7 +132,7 @@ def _build(run: Run, builder: AotCompiler, ranges: RunRanges, store: RowStore) -
         latency=latency_of(run, ranges, None, "", store.folder),
         cost=cost_of(ranges),
         build=build_of(qdq, build_s, ahead),
-        statistics_key=keep_reasons(run, store.folder, ranges),
+        statistics_key=store_reasons(run, store.folder, ranges),
     )
 
 
@@ -158,7 +158,7 @@ def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore, cavea
         int8,
         task.score(kernels.predictions) if kernels else None,
         fp16,
-        keep_losses(
+        store_losses(
             run,
             store.folder,
             task,
@@ -184,7 +184,7 @@ def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore, cavea
         cost_of(ranges),
         build_of(qdq, insertion.seconds + seconds, build_beside(run, qdq), described),
         measured,
-        keep_reasons(run, store.folder, ranges),
+        store_reasons(run, store.folder, ranges),
         {f"{name}_ns": latency.nanoseconds for name, latency in latencies.items()},
     )
 

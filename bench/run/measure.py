@@ -5,7 +5,7 @@ Beside it stand the FP32 baseline, and the same engine in FP32 and FP16.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -199,14 +199,11 @@ def time_session(
 def _rounds(run: Run) -> int:
     """Of the first run of a plan all that was asked for, of those after it in a sweep a third, ten
     at least: they run the same layers with other scales, and a report pools their latencies."""
-    timed = run.shared.once("timed layers", "of all runs", set[Hashable])
     network, batch = run.model.network.sha256, run.measurement.batch_size
     layers = (network, batch, str(run.plan), run.placement, run.scheme, run.weights, run.engine)
-    asked = run.measurement.rounds
-    if layers not in timed:
-        timed.add(layers)
-        return asked
-    return min(asked, max(LEAST_ROUNDS, asked // 3))
+    first = run.shared.once("first run of its layers", layers, lambda: run.key, most=64)
+    rounds = run.measurement.rounds
+    return rounds if first == run.key else min(rounds, max(LEAST_ROUNDS, rounds // 3))
 
 
 def device_medians(run: Run, engine: Engine) -> dict[str, float]:

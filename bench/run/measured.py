@@ -15,7 +15,7 @@ from bench.evaluation.task import Evidence, Score, compare
 from bench.results.columns.accuracy import Accuracy
 from bench.results.columns.fidelity import Fidelity
 from bench.results.columns.latency import Latency
-from bench.results.layers import keep_layers
+from bench.results.layers import store_layers
 from bench.run.faithfulness import Agreement
 from bench.run.measure import classes_evaluated, decibels_of_parts, task_of
 from bench.run.ranges import RunRanges
@@ -167,7 +167,7 @@ def _int8_share(
     if ran is None:
         return {}
     planned = ranges.points.products(graph)
-    keep_layers(folder, run.key, graph, planned, ran)
+    store_layers(folder, run.key, graph, planned, ran)
     share = sum(map(graph.macs, ran & set(graph.compute))) / sum(map(graph.macs, graph.compute))
     return {
         "int8_mac_share": share,

@@ -96,16 +96,16 @@ def _thresholds(
     A tensor's threshold is the same under every plan, so the runs of a sweep find it once.
     """
     rule = (run.calibrator.name, run.calibrator.params)
-    found: dict[str, tuple[float, float]] = run.shared.once(
+    known: dict[str, tuple[float, float]] = run.shared.once(
         "thresholds", (*rule, _statistics_key(run, graph)), dict, most=16
     )
     for name, snapshot in snapshots.items():
-        if name not in found:
+        if name not in known:
             with stopwatch() as watch:
                 ranges = find_ranges(run.calibrator, [snapshot])
-            found[name] = (ranges[name], watch.seconds)
-    amax = {name: found[name][0] for name in snapshots}
-    return amax, sum(found[name][1] for name in snapshots)
+            known[name] = (ranges[name], watch.seconds)
+    amax = {name: known[name][0] for name in snapshots}
+    return amax, sum(known[name][1] for name in snapshots)
 
 
 def quantize(run: Run, ranges: RunRanges) -> onnx.ModelProto:
@@ -226,23 +226,23 @@ def _clipped_to(
     return ranges
 
 
-def keep_reasons(run: Run, folder: Path, found: RunRanges) -> str:
-    """Keep what explains the row: its ranges, and the histograms that they were found on; and the
+def store_reasons(run: Run, folder: Path, ranges: RunRanges) -> str:
+    """Store what explains the row: its ranges, the histograms that they were computed from, and the
     cache that TensorRT's own calibrator wrote.
 
     Returns the histograms' key: they are the same for all runs of a calibration set.
     """
-    kept = HistogramStore(folder)
-    by_name = {snapshot.name: snapshot for snapshot in found.calibration.snapshots}
-    snapshots = [by_name[name] for name in found.graph.order(by_name)]
-    key = _statistics_key(run, found.graph)
-    kept.add_histograms(
+    store = HistogramStore(folder)
+    by_name = {snapshot.name: snapshot for snapshot in ranges.calibration.snapshots}
+    snapshots = [by_name[name] for name in ranges.graph.order(by_name)]
+    key = _statistics_key(run, ranges.graph)
+    store.add_histograms(
         key,
         lambda: [
             TensorHistogram(s.name, s.min, s.max, s.count, s.magnitudes().counts) for s in snapshots
         ],
     )
-    kept.add_ranges(run.key, to_json(found.amax))
-    if found.native:
-        kept.add_cache(run.key, found.native.cache.to_bytes())
+    store.add_ranges(run.key, to_json(ranges.amax))
+    if ranges.native:
+        store.add_cache(run.key, ranges.native.cache.to_bytes())
     return key

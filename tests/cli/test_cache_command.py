@@ -186,7 +186,7 @@ def test_wrong_commands_are_told_in_one_line(
 
 
 def from_the_shell(command: str, **env: str) -> subprocess.CompletedProcess[str]:
-    line = command.replace("CACHE", f"'{sys.executable}' -m bench.cli.calibration_cache")
+    line = command.replace("CACHE", f"'{sys.executable}' -m bench cache")
     return subprocess.run(
         ["bash", "-c", f"set -o pipefail; {line}"], cwd=ROOT, capture_output=True, text=True,
         env={**os.environ, **env}, timeout=120, check=False,

@@ -27,6 +27,7 @@ from bench.errors import BenchError
 from bench.model.export import Export
 from bench.model.published import Published
 from bench.quantization import grid, plan, weight_scales
+from bench.results.options import typed_dataset_options
 from tests.composing import composed
 
 
@@ -315,3 +316,11 @@ def test_a_choice_that_is_unknown_is_told_when_it_is_composed(given: str, told: 
     with pytest.raises(HydraException) as caught:
         composed(given)
     assert told in one_line(caught.value)
+
+
+def test_options_of_a_dataset_are_told_as_those_of_old_rows_are_read() -> None:
+    typed = ["dataset.calibration_domain=day", "dataset.calibration_outlier=true"]
+    options = build_run(composed(*typed, "dataset.name=mine")).dataset_options
+    assert options == "calibration_domain=day, calibration_outlier=true"
+    assert options == typed_dataset_options(" ".join([*typed, "dataset.name=mine"]))
+    assert build_run(composed("dataset.validation_images=400")).dataset_options == ""

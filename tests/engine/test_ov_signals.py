@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx
 
-from tests.conftest import classifier
+from tests.tiny_models import classifier
 
 SCRIPT = """
 import signal, sys

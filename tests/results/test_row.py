@@ -109,3 +109,9 @@ def test_run_key_does_not_depend_on_the_order_of_names():
 
 def test_run_key_is_the_same_on_every_machine_and_in_every_schema():
     assert run_key(a=1, b=("x", 2.5)) == "42bbc30c5b8b83dc"
+
+
+def test_no_column_belongs_to_two_parts() -> None:
+    parts = [part for part in Row.__bases__ if part is not object]
+    names = [field.name for part in parts for field in dataclasses.fields(part)]
+    assert sorted(names) == sorted(COLUMNS)

@@ -13,7 +13,7 @@ from bench.data.dataset import BoxTarget
 from bench.evaluation.task import ClassificationTask, DetectionTask
 from bench.model.detections import Detections
 from bench.results.error_analysis import Losses, LossStore
-from bench.run.error_analysis import Judged, keep_losses
+from bench.run.error_analysis import Judged, store_losses
 
 HEAD: Any = None  # what is kept are predictions
 
@@ -27,7 +27,7 @@ def kept(folder: Path, task: Any, fp32: Any, int8: Any) -> tuple[Losses, Any]:
     dataset = SimpleNamespace(name="grey", class_names=("cat", "dog"), validation=validation)
     run: Any = SimpleNamespace(key="key", dataset=dataset, validation_indices=range(len(fp32)))
     judged = [Judged(found, task.score(found)) for found in (fp32, int8)]
-    shift = keep_losses(run, folder, task, *judged)
+    shift = store_losses(run, folder, task, *judged)
     return LossStore(folder).load("key"), shift
 
 

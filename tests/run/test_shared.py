@@ -48,9 +48,11 @@ def test_the_end_closes_everything_after_an_error_too() -> None:
 
 
 def test_later_runs_of_a_plan_are_timed_for_a_third_of_the_rounds() -> None:
-    run = build_typed(["calibration.size=2"])
-    other = replace(run, placement="implicit")
-    assert [_rounds(one) for one in (run, run, other, other)] == [50, 16, 50, 16]
-    few = build_typed(["calibration.size=2", "timing.rounds=12"])
-    assert [_rounds(few), _rounds(few)] == [12, 10]
-    assert _rounds(build_typed(["calibration.size=2"])) == 50  # of another sweep
+    shared = Shared()
+    first, later = (build_typed([f"calibration.size={size}"], shared) for size in (2, 4))
+    others = [replace(one, placement="implicit") for one in (first, later)]
+    assert [_rounds(one) for one in (first, later, *others)] == [50, 16, 50, 16]
+    assert _rounds(first) == 50  # it is the first, however often it is asked
+    few = replace(later, measurement=replace(later.measurement, rounds=12))
+    assert _rounds(few) == 10
+    assert _rounds(build_typed(["calibration.size=4"])) == 50  # of another sweep
