@@ -320,7 +320,7 @@ def test_a_choice_that_is_unknown_is_told_when_it_is_composed(given: str, told: 
 
 def test_options_of_a_dataset_are_told_as_those_of_old_rows_are_read() -> None:
     typed = ["dataset.calibration_domain=day", "dataset.calibration_outlier=true"]
-    options = build_run(composed(*typed, "dataset.name=mine")).dataset_options
+    options = build_run(composed(*typed, "dataset.name=shapes")).dataset_options
     assert options == "calibration_domain=day, calibration_outlier=true"
-    assert options == typed_dataset_options(" ".join([*typed, "dataset.name=mine"]))
+    assert options == typed_dataset_options(" ".join([*typed, "dataset.name=shapes"]))
     assert build_run(composed("dataset.validation_images=400")).dataset_options == ""
