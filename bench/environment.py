@@ -30,9 +30,9 @@ _PACKAGES = ("numpy", "onnx", "onnxruntime", "openvino", "opencv-python-headless
 
 
 def hardware() -> str:
-    """Processor, cores and memory, on one line."""
+    """Processor, the cores of it that this process has, and memory, on one line."""
     memory = psutil.virtual_memory().total / 2**30
-    return f"{_processor()}, {psutil.cpu_count()} cores, {memory:.0f} GiB"
+    return f"{_processor()}, {_cores()} cores, {memory:.0f} GiB"
 
 
 def software() -> str:
@@ -114,6 +114,20 @@ def _cpu_flags() -> frozenset[str]:
         return frozenset()
     flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
     return frozenset(flags.partition(":")[2].split())
+
+
+def own_cores() -> int | None:
+    """How many of the machine's cores this process is kept to; None: it has them all."""
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    own = len(os.sched_getaffinity(0))
+    return None if own == psutil.cpu_count() else own
+
+
+def _cores() -> str:
+    """ "8", or "2 of 8"."""
+    total, own = psutil.cpu_count(), own_cores()
+    return f"{own} of {total}" if own else str(total)
 
 
 def _processor() -> str:

@@ -75,8 +75,10 @@ def _forget_tensorrt() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def usual_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What a test caches without naming a folder does not go to the user's."""
+    """What a test caches without naming a folder does not go to the user's, and runs of other test
+    processes are not waited for."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
         patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("usual-cache")))
         yield
 

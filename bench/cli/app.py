@@ -19,8 +19,10 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from bench.cli.config import register
+from bench.cli.job import job
+from bench.cli.launchers import ask_for_gpus, in_sharing_order
 from bench.cli.messages import one_line
-from bench.cli.sweep import Sweep, job
+from bench.cli.sweep import Sweep
 from bench.environment import CONF
 from bench.errors import BenchError, ConfigError
 
@@ -31,28 +33,30 @@ def main(argv: Sequence[str]) -> int:
     register()
     with _interrupts() as interrupts, _as_arguments(argv), Sweep() as sweep:
         try:
-            _run(sweep)
+            wrong = _run(sweep)
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             if interrupts or isinstance(error, KeyboardInterrupt):
                 _conclude_what_there_is(sweep)
                 return _tell("interrupted. Finished runs are kept; the same command goes on", 130)
             if isinstance(error, (BenchError, HydraException, OmegaConfBaseException, OSError)):
                 return _tell(one_line(error), 2)
-            if isinstance(error, SystemExit) and isinstance(error.code, str):  # see sweep.job
-                _conclude_what_there_is(sweep)
+            if isinstance(error, SystemExit) and isinstance(error.code, str):  # of SweepWatch
                 return _tell(error.code, 2)
             raise
-    return 0
+    for line in wrong:
+        _tell(line, 2)
+    return 2 if wrong else 0
 
 
-def _run(sweep: Sweep) -> None:
+def _run(sweep: Sweep) -> list[str]:
+    """Returns what went wrong with some runs, each line once."""
     _check_options()
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
     finally:
         sweep.end_runs()
     sweep.confirm()
-    sweep.conclude()
+    return sweep.conclude()
 
 
 @contextlib.contextmanager
@@ -60,8 +64,11 @@ def _as_arguments(argv: Sequence[str]) -> Iterator[None]:
     """Hydra reads its words from ``sys.argv``: before or behind all overrides its own options, but
     --multirun may also stand between."""
     before = sys.argv
-    words = sorted(argv, key=lambda given: given not in ("--multirun", "-m"))
-    sys.argv = ["int8bench", *words]
+    several = [word for word in argv if word in ("--multirun", "-m")]
+    words = [word for word in argv if word not in several]
+    if several:
+        words = [*in_sharing_order(words), *ask_for_gpus(words)]
+    sys.argv = ["int8bench", *several, *words]
     try:
         yield
     finally:

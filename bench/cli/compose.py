@@ -31,6 +31,7 @@ from bench.model.published import Published
 from bench.model.zoo import Request, Source, check_weights, find_weights
 from bench.quantization.weight_scales import WeightScales
 from bench.results.options import write_options
+from bench.run.machine import Machine
 from bench.run.shared import Shared
 from bench.run.spec import CalibrationSet, MeasurementSettings, Model, Run
 
@@ -93,6 +94,7 @@ def build_run(config: Config, shared: Shared | None = None) -> Run:
         dataset_options=shared.once(
             "dataset options", asked, lambda: _unusual_options(config.dataset)
         ),
+        machine=machine_of(config.sweep.locks, shared),
         baseline_provider=config.baseline.provider.name,  # type: ignore[arg-type]
         shared=shared,
     )
@@ -113,6 +115,11 @@ def _unusual_options(dataset: Any) -> str:
             if key not in ("_target_", "name") and value != usual.get(key)
         }
     )
+
+
+def machine_of(locks: str, shared: Shared) -> Machine:
+    """What the runs of this process share with those of others here."""
+    return shared.once("machine", locks, lambda: Machine(Path(locks)))
 
 
 def build_typed(overrides: Sequence[str], shared: Shared | None = None) -> Run:

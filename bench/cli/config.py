@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
-from platformdirs import user_cache_dir
+from platformdirs import user_cache_dir, user_runtime_dir
 
 from bench.cli import choices
 
@@ -122,7 +123,10 @@ class EvaluationConfig:
 
 @dataclass
 class TimingConfig:
-    """Alternating rounds, and the seconds after which no further round starts (ten are certain)."""
+    """Alternating rounds, and the seconds after which no further round starts (ten are certain).
+
+    No rounds: nothing is timed.
+    """
 
     rounds: int = 50
     seconds: float = 3.0
@@ -132,13 +136,16 @@ class TimingConfig:
 class SweepConfig:
     """Where rows, table and report go, and where intermediate results are kept.
 
-    ``strict``: see ``bench.data.contents.ContentHashes``.
+    ``strict``: see ``bench.data.contents.ContentHashes``; ``locks``: ``bench.run.machine``.
+    ``objective``: the columns that a sweeper optimizes, such as Optuna's.
     """
 
     out: str = MISSING
     cache: str = MISSING
+    locks: str = MISSING
     strict: bool = False
     models: str = "models"
+    objective: list[str] = field(default_factory=lambda: ["int8"])
 
 
 @dataclass
@@ -181,10 +188,17 @@ class Config:
 
 
 def register() -> None:
-    """Make the schema known to Hydra as ``schema``, and the cache's usual folder as a resolver."""
+    """Make the schema known to Hydra as ``schema``, and the usual folders as resolvers."""
     OmegaConf.register_new_resolver("usual_cache", _usual_cache, replace=True)
+    OmegaConf.register_new_resolver("usual_locks", _usual_locks, replace=True)
     ConfigStore.instance().store("schema", node=Config)
 
 
 def _usual_cache() -> str:
     return os.environ.get("BENCH_CACHE", user_cache_dir("int8bench", appauthor=False))
+
+
+def _usual_locks() -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that XDG_RUNTIME_DIR is not set: then it is under /tmp
+        return user_runtime_dir("int8bench", appauthor=False)

@@ -11,7 +11,7 @@ import atexit
 import math
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -24,20 +24,24 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from bench.claims.judgements import Judgements
 from bench.claims.record import write_claims
-from bench.cli.compose import build_run
+from bench.cli.compose import build_run, machine_of
 from bench.cli.config import Config
 from bench.cli.confirm import confirm
+from bench.cli.launchers import cores_of_job
 from bench.cli.messages import one_line
-from bench.cli.progress import MARK, ProgressBar
+from bench.cli.progress import ProgressBar
+from bench.cli.status import failures
 from bench.errors import BenchError
 from bench.report.console import print_table
 from bench.report.page import write_report
 from bench.report.summary import summarize
+from bench.results.folder import SweepFolder
+from bench.results.jobs import JobFolder
+from bench.results.row import Row
 from bench.results.settings import Settings, read_share, write_settings
 from bench.results.store import RowStore
 from bench.results.table import make_table, write_table
@@ -53,6 +57,8 @@ class Asked:
 
     folder: Path
     settings: Settings
+    launcher: DictConfig
+    locks: str
     confirm_seeds: int = 0
     confirm_roundings: int = 0
 
@@ -60,9 +66,11 @@ class Asked:
 class Sweep:
     """A context manager; in it, this sweep is the one that the process has open."""
 
-    def __init__(self) -> None:
+    def __init__(self, launched: bool = False) -> None:
+        """``launched``: this process is a launcher's, for some of the sweep's jobs."""
         self.shared = Shared()
-        self._asked: list[Asked] = []
+        self._launched = launched
+        self._asked: list[tuple[Asked, JobFolder]] = []
         self._said: set[str] = set()
         self._bar = ExitStack()
 
@@ -75,10 +83,14 @@ class Sweep:
         self.end_runs()
         self.shared.close()
 
-    def start_runs(self, asked: Asked, jobs: Path | None = None, total: int | None = None) -> None:
-        """Remember what is to be concluded; with a folder of jobs, show how many have finished."""
-        self._asked.append(asked)
-        if jobs:
+    def start_runs(self, asked: Asked, total: int | None) -> None:
+        """Remember what is to be concluded, and show how many runs of several have ended."""
+        try:
+            jobs = JobFolder(SweepFolder(asked.folder).jobs).begin(total)
+        except OSError as error:
+            raise SystemExit(one_line(error)) from error
+        self._asked.append((asked, jobs))
+        if total != 1:
             self._bar.enter_context(ProgressBar(jobs, total))
 
     def end_runs(self) -> None:
@@ -91,17 +103,26 @@ class Sweep:
             self._said.add(about or line)
             print(line, file=sys.stderr)
 
-    def run(self, config: DictConfig) -> None:
-        """Make the row that this configuration asks for, unless it is there already."""
+    def run(self, config: DictConfig, begin: Callable[[Run], None]) -> Row:
+        """The row that this configuration asks for, made unless it is there already: then ``begin``
+        is told of the run first."""
         run = build_run(cast(Config, config), self.shared)
+        if self._launched:
+            self._keep_to_cores(HydraConfig.get().launcher, config.sweep.locks)
         self.say(f"{run.model.name}: weights {run.model.weights}")
         self._warn_of_overlap(run)
         self._warn_of_classes_left_out(run)
         store = RowStore(Path(config.sweep.out))
-        row = execute_once(run, store, shlex.join(HydraConfig.get().overrides.task), _company())
+        if not store.settled(run.key):
+            begin(run)
+        row = execute_once(run, store, shlex.join(HydraConfig.get().overrides.task))
         if row is not None and row.published_note:
             self.say(f"warning: {run.model.name}: {row.published_note}")
-        (Path(HydraConfig.get().runtime.output_dir) / MARK).write_text(run.key + "\n")
+        return row or store.row(run.key)
+
+    def _keep_to_cores(self, launcher: DictConfig, locks: str) -> None:
+        if cores := cores_of_job(launcher):
+            machine_of(locks, self.shared).keep_to_cores(cores)
 
     def _warn_of_overlap(self, run: Run) -> None:
         """Once for a dataset, however many sizes of calibration sets it is in."""
@@ -129,7 +150,9 @@ class Sweep:
 
     def confirm(self) -> None:
         """Run what is still to be run before anything is recommended."""
-        for asked in self._asked:
+        for asked, _ in self._asked:
+            # As many cores as the runs before had, or latencies could not be compared.
+            self._keep_to_cores(asked.launcher, asked.locks)
             confirm(
                 asked.folder,
                 asked.settings,
@@ -138,10 +161,16 @@ class Sweep:
                 self.shared,
             )
 
-    def conclude(self) -> None:
-        """Write the tables and reports of what has finished, and print both."""
+    def conclude(self) -> list[str]:
+        """Write the tables and reports of what has finished, and print both.
+
+        Returns what went wrong, each line once.
+        """
+        wrong: list[str] = []
         while self._asked:
-            asked = self._asked.pop()
+            asked, jobs = self._asked.pop()
+            wrong += failures(jobs)
+            jobs.end()
             folder, table = asked.folder, make_table(RowStore(asked.folder).rows())
             if table.empty:
                 continue
@@ -154,6 +183,7 @@ class Sweep:
             console = Console()
             print_table(summary, console)
             console.print(f"Table: {folder / 'table.csv'}   Report: {report}", soft_wrap=True)
+        return wrong
 
 
 _OPEN: ContextVar[Sweep] = ContextVar("open sweep")
@@ -165,29 +195,9 @@ def open_sweep() -> Sweep:
     try:
         return _OPEN.get()
     except LookupError:
-        sweep = Sweep().__enter__()
+        sweep = Sweep(launched=True).__enter__()
         atexit.register(sweep.shared.close)
         return sweep
-
-
-def job(config: DictConfig) -> None:
-    """One run of a sweep, for Hydra.
-
-    Bad input ends the whole sweep, with SystemExit and the line to print: any other exception Hydra
-    would keep until every job has run.
-    """
-    try:
-        open_sweep().run(config)
-    except (BenchError, OmegaConfBaseException, OSError) as error:
-        raise SystemExit(one_line(error)) from error
-
-
-def _company() -> str:
-    """What a latency has to say where the launcher runs jobs side by side."""
-    launcher = HydraConfig.get().launcher
-    if launcher["_target_"].endswith("BasicLauncher") or launcher.get("n_jobs") == 1:
-        return ""
-    return "other runs of the sweep shared the machine"
 
 
 class SweepWatch(Callback):
@@ -210,11 +220,16 @@ class SweepWatch(Callback):
         for name in ("seeds", "roundings"):
             if repeat[name] < 0:
                 raise SystemExit(f"confirm.{name}={repeat[name]} is below 0. Use 0 or more")
-        asked = Asked(Path(config.sweep.out), _settings(config), repeat.seeds, repeat.roundings)
-        open_sweep().start_runs(asked, Path(config.hydra.sweep.dir), _count(swept))
+        asked = _asked(config, repeat.seeds, repeat.roundings)
+        open_sweep().start_runs(asked, config.hydra.sweeper.get("n_trials") or _count(swept))
 
-    def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
-        open_sweep().start_runs(Asked(Path(config.sweep.out), _settings(config)))
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        open_sweep().start_runs(_asked(config, 0, 0), 1)
+
+
+def _asked(config: DictConfig, seeds: int, roundings: int) -> Asked:
+    out, locks = Path(config.sweep.out), config.sweep.locks
+    return Asked(out, _settings(config), config.hydra.launcher, locks, seeds, roundings)
 
 
 def _settings(config: DictConfig) -> Settings:

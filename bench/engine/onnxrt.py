@@ -24,6 +24,7 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper
 
+from bench import environment
 from bench.engine.base import (
     AccuracyChoice,
     Array,
@@ -109,7 +110,8 @@ class OnnxRuntime:
 
     def _session_options(self) -> ort.SessionOptions:
         options = ort.SessionOptions()
-        options.intra_op_num_threads = self.threads
+        # By itself it starts a thread for each core of the machine, on the few that a process has.
+        options.intra_op_num_threads = self.threads or environment.own_cores() or 0
         options.log_severity_level = 3
         # Threads that spin after a run would steal the clock of the engine timed next.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

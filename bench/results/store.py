@@ -42,6 +42,10 @@ class RowStore:
         text = json.dumps({"row": row.to_json(), "raw": dict(raw)}, indent=1)
         write_atomically(self.path(row.run_key), text.encode())
 
+    def row(self, key: str) -> Row:
+        """A finished run's; raises DataError for a file of no row."""
+        return self._read(self.path(key))
+
     def rows(self) -> list[Row]:
         """Every finished run, in the order of its start; raises DataError for a file of no row."""
         folder = SweepFolder(self.folder)

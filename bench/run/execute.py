@@ -16,7 +16,7 @@ import onnx
 
 from bench.cache import only_one, write_with
 from bench.data.prepared import PreparedImages
-from bench.engine.base import AotCompiler, Engine, Int8Model, Session
+from bench.engine.base import AotCompiler, Description, Engine, Int8Model, Session
 from bench.errors import EngineError
 from bench.evaluation.judgement import pack_judgement
 from bench.evaluation.task import Evidence, save_arrays
@@ -31,6 +31,7 @@ from bench.results.store import RowStore
 from bench.run.aot import build_ahead, build_beside
 from bench.run.error_analysis import Judged, store_losses
 from bench.run.faithfulness import check_agreement
+from bench.run.machine import Sharing
 from bench.run.measure import (
     baseline_of,
     build_for_accuracy,
@@ -46,7 +47,7 @@ from bench.run.measured import Measured, accuracy_of, fidelity_of, latency_of
 from bench.run.parts import Status, axes_of, build_of, cost_of, provenance_of
 from bench.run.ranges import RunRanges, find_run_ranges, quantize, store_reasons
 from bench.run.spec import Run
-from bench.timing import peak_memory, stopwatch
+from bench.timing import CallTimes, peak_memory, stopwatch
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,27 +66,26 @@ class Made:
     raw: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
-def execute_once(run: Run, store: RowStore, overrides: str, caveat: str = "") -> Row | None:
+def execute_once(run: Run, store: RowStore, overrides: str) -> Row | None:
     """``execute``, unless the run's row is in the store, or another process makes it meanwhile."""
     if store.settled(run.key):
         return None
     with only_one(run.cache / f".run-{run.key}.lock"):
-        return None if store.settled(run.key) else execute(run, store, overrides, caveat)
+        return None if store.settled(run.key) else execute(run, store, overrides)
 
 
-def execute(run: Run, store: RowStore, overrides: str = "", caveat: str = "") -> Row:
+def execute(run: Run, store: RowStore, overrides: str = "") -> Row:
     """Make the run's row and store it; an engine that refuses makes a skipped row.
 
-    ``overrides`` is what was typed, so that the row can say how to make it again; ``caveat`` what
-    the row has to say about its latencies, for instance that other runs shared the processor.
+    ``overrides`` is what was typed, so that the row can say how to make it again.
 
     Raises BenchError for bad input; nothing is stored then.
     """
     started = datetime.now(timezone.utc).isoformat(timespec="microseconds")
     run.check()
-    with stopwatch() as whole, peak_memory() as memory:
+    with run.machine.busy(), stopwatch() as whole, peak_memory() as memory:
         try:
-            made = _make(run, store, caveat)
+            made = _make(run, store)
         except EngineError as error:
             made = Made("skipped", accuracy_of(run, None), str(error))
     provenance = provenance_of(
@@ -112,12 +112,12 @@ def execute(run: Run, store: RowStore, overrides: str = "", caveat: str = "") ->
     return row
 
 
-def _make(run: Run, store: RowStore, caveat: str) -> Made:
+def _make(run: Run, store: RowStore) -> Made:
     _ = run.accuracy_by  # an engine that computes nothing exactly is refused before all work
     ranges = find_run_ranges(run)
     if isinstance(run.engine, AotCompiler):
         return _build(run, run.engine, ranges, store)
-    return _measure(run, run.engine, ranges, store, caveat)
+    return _measure(run, run.engine, ranges, store)
 
 
 def _build(run: Run, builder: AotCompiler, ranges: RunRanges, store: RowStore) -> Made:
@@ -129,14 +129,14 @@ def _build(run: Run, builder: AotCompiler, ranges: RunRanges, store: RowStore) -
         "built",
         accuracy_of(run, None),
         fidelity=fidelity_of(run, ranges, None),
-        latency=latency_of(run, ranges, None, "", store.folder),
+        latency=latency_of(run, ranges, None, store.folder),
         cost=cost_of(ranges),
         build=build_of(qdq, build_s, ahead),
         statistics_key=store_reasons(run, store.folder, ranges),
     )
 
 
-def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore, caveat: str) -> Made:
+def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore) -> Made:
     images = validation_images(run)
     baseline, fp32 = baseline_of(run, images)
     task = task_of(run, baseline.predictions)
@@ -148,8 +148,7 @@ def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore, cavea
     with session:
         evidence, kernels = _evaluate(run, engine, model, session, images)
         fp16 = fp16_of(run, engine, baseline, images)
-        latencies = time_session(run, engine, session, images)
-        described = session.describe()
+        latencies, sharing, described = _time(run, engine, session, images)
     int8 = task.score(evidence.predictions)
     measured = Measured(
         baseline,
@@ -167,7 +166,8 @@ def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore, cavea
         ),
         check_agreement(run, engine, qdq, evidence, baseline),
         latencies,
-        device_medians(run, engine) if described.facts else {},
+        sharing,
+        device_medians(run, engine) if described.facts and latencies else {},
         described,
     )
     judged = pack_judgement(int8.judged, int8.replicates, fp32.replicates, int8.least_error)
@@ -180,7 +180,7 @@ def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore, cavea
         accuracy_of(run, measured),
         doubt,
         fidelity_of(run, ranges, measured),
-        latency_of(run, ranges, measured, caveat, store.folder),
+        latency_of(run, ranges, measured, store.folder),
         cost_of(ranges),
         build_of(qdq, insertion.seconds + seconds, build_beside(run, qdq), described),
         measured,
@@ -199,6 +199,16 @@ def _evaluate(
         return evidence, None
     with build_for_accuracy(run, engine, model) as session:
         return evaluate(run, session, images), evidence
+
+
+def _time(
+    run: Run, engine: Engine, session: Session, images: PreparedImages
+) -> tuple[Mapping[str, CallTimes], Sharing, Description]:
+    """Latencies, and what the engine tells of itself: a GPU's while it is warm from the timing."""
+    if not run.measurement.rounds:
+        return {}, "alone", session.describe()
+    with run.machine.alone() as sharing:
+        return time_session(run, engine, session, images), sharing, session.describe()
 
 
 def _int8_model(run: Run, ranges: RunRanges, qdq: onnx.ModelProto) -> Int8Model:

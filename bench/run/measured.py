@@ -17,12 +17,15 @@ from bench.results.columns.fidelity import Fidelity
 from bench.results.columns.latency import Latency
 from bench.results.layers import store_layers
 from bench.run.faithfulness import Agreement
+from bench.run.machine import Sharing
 from bench.run.measure import classes_evaluated, decibels_of_parts, task_of
 from bench.run.ranges import RunRanges
 from bench.run.spec import Run
 from bench.timing import CallTimes
 
 LOW_INT8_SHARE = 0.5
+
+SHARED = "other runs computed on the machine while this one was timed"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +42,7 @@ class Measured:
     shift: ThresholdShift | None
     agreement: Agreement
     latencies: Mapping[str, CallTimes]
+    sharing: Sharing
     device_medians_ms: Mapping[str, float]
     described: Description
 
@@ -130,21 +134,21 @@ def fidelity_of(run: Run, ranges: RunRanges, measured: Measured | None) -> Fidel
     )
 
 
-def latency_of(
-    run: Run, ranges: RunRanges, measured: Measured | None, caveat: str, folder: Path
-) -> Latency:
-    """``caveat``: what is to be said of every latency; the layers' names go to ``folder``."""
+def latency_of(run: Run, ranges: RunRanges, measured: Measured | None, folder: Path) -> Latency:
+    """The layers' names go to ``folder``."""
     planned = ranges.points.mac_share(ranges.graph)
     if not measured:
         return Latency(planned_mac_share=planned)
-    latencies, described = measured.latencies, measured.described
+    share = _int8_share(run, ranges, measured.described, folder)
+    if not measured.latencies:
+        return Latency(planned_mac_share=planned, **share)
+    latencies = measured.latencies
     medians = {name: latency.percentile_ms(50) for name, latency in latencies.items()}
     percentiles: dict[str, Any] = {
         f"{name}_latency_p{percent}_ms": latency.percentile_ms(percent)
         for name, latency in latencies.items()
         for percent in (50, 90, 99)
     }
-    share = _int8_share(run, ranges, described, folder)
     return Latency(
         planned_mac_share=planned,
         **percentiles,
@@ -154,7 +158,10 @@ def latency_of(
         speedup_baseline=medians["baseline"] / medians["int8"],
         throughput=run.measurement.batch_size * 1e9 / float(np.mean(latencies["int8"].nanoseconds)),
         **share,
-        latency_note=caveat or _latency_note(run.engine.name, share.get("int8_mac_share")),
+        timing=measured.sharing,
+        latency_note=SHARED
+        if measured.sharing == "shared"
+        else _latency_note(run.engine.name, share.get("int8_mac_share")),
         **_on_device(measured),
     )
 

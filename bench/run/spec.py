@@ -28,6 +28,7 @@ from bench.quantization.grid import Scheme
 from bench.quantization.plan import IMPLICIT, Placement, PrecisionPlan
 from bench.quantization.weight_scales import WeightScales
 from bench.results.row import run_key
+from bench.run.machine import Machine
 from bench.run.shared import Shared
 
 RESULT_VERSION = 4
@@ -88,7 +89,8 @@ class MeasurementSettings:
     """How much is measured: validation images and timing.
 
     ``images`` is the size of a sample of the validation images, drawn with ``seed``; None for all.
-    Where there are no labels, FP32 detections above ``agreement_score`` are the truth.
+    Without ``rounds`` nothing is timed. Where there are no labels, FP32 detections above
+    ``agreement_score`` are the truth.
     """
 
     images: int | None
@@ -102,13 +104,16 @@ class MeasurementSettings:
         counts = {
             "evaluation.images": self.images,
             "evaluation.batch_size": self.batch_size,
-            "timing.rounds": self.rounds,
         }
         for key, value in counts.items():
             if value is not None and value < 1:
                 raise ConfigError(f"{key}={value} is below 1", "Use 1 or more")
         if self.seed < 0:
             raise ConfigError(f"evaluation.seed={self.seed} is below 0", "Use 0 or more")
+        if self.rounds < 0:
+            raise ConfigError(
+                f"timing.rounds={self.rounds} is below 0", "Use 1 or more, or timing=off"
+            )
         if not 0 <= self.agreement_score < 1:
             raise ConfigError(
                 f"evaluation.agreement_score={self.agreement_score} is no score",
@@ -136,6 +141,8 @@ class Run:
     baseline_provider: Provider = "cpu"
     dataset_options: str = ""
     """Options of the dataset that are not as they come: "calibration_domain=day"."""
+    machine: Machine = field(default_factory=Machine)
+    """What it shares with the runs of other processes here."""
     shared: Shared = field(default_factory=Shared)
     """What it has in common with other runs of its sweep; of a single run its own."""
 

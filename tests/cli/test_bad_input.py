@@ -278,7 +278,10 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "no images": ([*CUSTOM, "evaluation.images=0"], ["evaluation.images=0 is below 1"]),
     "no batch": ([*CUSTOM, "evaluation.batch_size=0"], ["evaluation.batch_size=0 is below 1"]),
-    "no rounds": ([*CUSTOM, "timing.rounds=0"], ["timing.rounds=0 is below 1"]),
+    "fewer than no rounds": (
+        [*CUSTOM, "timing.rounds=-1"],
+        ["timing.rounds=-1 is below 0", "timing=off"],
+    ),
     "no cache": ([*CUSTOM, "sweep.cache="], ["sweep.cache is empty", "unset BENCH_CACHE"]),
     "several without multirun": (
         [*CUSTOM, "calibration.size=4,8"], ["calibration.size=4,8 names several", "--multirun"]

@@ -78,6 +78,11 @@ class Latency:
         default=None,
     )
     latency_note: str = column("why the latency says little, if it does", "graph", default="")
+    timing: str = column(
+        "alone: no other run computed on the machine while this one was timed; shared: some did; "
+        "empty: not timed",
+        default="",
+    )
     fp16_latency_p50_ms: float | None = column(
         "FP16 on the same engine, median",
         unit="ms",

@@ -1,0 +1,76 @@
+"""One job of a sweep, as Hydra's launchers call it, in whatever process."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import time
+import traceback
+from dataclasses import replace
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bench.cli.messages import one_line
+from bench.cli.sweep import open_sweep
+from bench.errors import BenchError, ConfigError
+from bench.results.folder import SweepFolder
+from bench.results.jobs import JobFolder, JobRecord, JobState
+from bench.results.row import COLUMNS, Row
+from bench.run.spec import Run
+
+
+class OpenJob:
+    """What a job leaves in the sweep's folder: that it runs, has ended, or why it failed."""
+
+    def __init__(self, folder: Path) -> None:
+        hydra = HydraConfig.get()
+        self._jobs = JobFolder(SweepFolder(folder).jobs)
+        alone = OmegaConf.is_missing(hydra.job, "num")  # no run of several
+        self._name = "0" if alone else str(hydra.job.num)
+        self._record = JobRecord(shlex.join(hydra.overrides.task), time.time())
+
+    def begin(self, run: Run) -> None:
+        """It has work to do."""
+        self._record = replace(self._record, run_key=run.key)
+        self._jobs.write(self._name, "running", self._record)
+
+    def end(self, state: JobState, error: str = "", trace: str = "") -> None:
+        """``trace``: where the harness itself went wrong."""
+        seconds = time.time() - self._record.started
+        record = replace(self._record, seconds=seconds, error=error, traceback=trace)
+        self._jobs.write(self._name, state, record)
+
+
+def job(config: DictConfig) -> float | tuple[float, ...]:
+    """One run of a sweep, for Hydra: returns the columns that ``sweep.objective`` names, for a
+    sweeper that searches.
+
+    What goes wrong costs this run alone: its line waits in the sweep's folder for the conclusion.
+    """
+    record = OpenJob(Path(config.sweep.out))
+    try:
+        row = open_sweep().run(config, record.begin)
+        found = [_value(row, name) for name in config.sweep.objective]
+    except (BenchError, OmegaConfBaseException, OSError) as error:
+        record.end("failed", one_line(error))
+    except Exception as error:
+        line = f"{type(error).__name__}: {one_line(error)}"
+        record.end("failed", line, traceback.format_exc())
+    else:
+        record.end("done")
+        return found[0] if len(found) == 1 else tuple(found)
+    missing = [math.nan] * len(config.sweep.objective)
+    return missing[0] if len(missing) == 1 else tuple(missing)
+
+
+def _value(row: Row, column: str) -> float:
+    """nan where the row has none; ConfigError for a column without numbers."""
+    if column not in COLUMNS or COLUMNS[column].kind == "text":
+        raise ConfigError(
+            f"sweep.objective={column} is no column of numbers", "Use for instance int8"
+        )
+    value = getattr(row, column)
+    return math.nan if value is None else float(value)

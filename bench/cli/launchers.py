@@ -1,0 +1,70 @@
+"""What Hydra's launchers have to know of a sweep: the order of its runs, GPUs, and cores.
+
+- ``basic`` makes one run after the other, ``joblib`` several on this machine;
+- ``ray`` on a Ray cluster, ``submitit_slurm`` on SLURM and ``submitit_local`` on this machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import psutil
+
+SHARING_ORDER = (
+    "model", "dataset", "evaluation", "baseline", "calibration.list", "calibration.strategy",
+    "calibration.preprocess", "calibration.pad", "placement", "calibration.seed",
+    "calibration.size", "calibrator", "input_range", "scheme", "weights", "plan", "engine",
+)  # fmt: skip
+"""What changes least often comes first: runs that share a network, images, statistics or layers
+follow each other, and make them once."""
+
+_WITH_GPU = ("engine=tensorrt", "baseline.provider=cuda")
+
+_ASK_FOR_GPU = {
+    "ray": "hydra.launcher.ray.remote.num_gpus",
+    "submitit_slurm": "hydra.launcher.gpus_per_node",
+}
+
+
+def in_sharing_order(words: Sequence[str]) -> list[str]:
+    """Overrides of a sweep in an order in which its product shares work; others as they stand."""
+    return sorted(words, key=_rank)
+
+
+def _rank(word: str) -> int:
+    key = word.lstrip("+~").partition("=")[0]
+    parts = [n for n, part in enumerate(SHARING_ORDER) if f"{key}.".startswith(f"{part}.")]
+    # An option of a part, such as calibration.size before calibration.seed, may be in it twice.
+    return max(parts, default=-1)
+
+
+def ask_for_gpus(words: Sequence[str]) -> list[str]:
+    """The override by which every job gets a GPU, where its engine needs one and none is asked
+    for."""
+    launcher = next((w.partition("=")[2] for w in words if w.startswith("hydra/launcher=")), "")
+    key = _ASK_FOR_GPU.get(launcher)
+    asked = any(word.lstrip("+").startswith(f"{key}=") for word in words)
+    if key is None or asked or not any(word in _WITH_GPU for word in words):
+        return []
+    return [f"++{key}=1"]
+
+
+def cores_of_job(launcher: Any) -> int | None:
+    """How many cores a job of this launcher has for itself; None: all, or what its scheduler gives.
+
+    ``launcher`` is ``hydra.launcher`` as composed. joblib shares the machine out evenly; Ray and
+    submitit's local executor do not pin what they count.
+    """
+    target = str(launcher["_target_"]).rpartition(".")[2]
+    if target == "JoblibLauncher":
+        processes = int(launcher.get("n_jobs", -1))
+        cores = psutil.cpu_count() or 1
+        if processes < 0:
+            processes = max(1, cores + 1 + processes)
+        return None if processes == 1 else max(1, cores // processes)
+    if target == "RayLauncher":
+        return max(1, int(launcher.ray.remote.get("num_cpus") or 1))
+    if target == "LocalLauncher":
+        return max(1, int(launcher.get("cpus_per_task") or 1))
+    return None

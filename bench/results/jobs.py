@@ -1,0 +1,126 @@
+"""What the jobs of a sweep are at: a small file each, which says by its ending how far that is.
+
+Every launcher's workers write them, and whoever can read the folder sees the sweep. A finished
+job's file only counts; the row says the rest. A failed one's has the line and, where the harness
+itself went wrong, the traceback. Those of failed jobs stay when the sweep has ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+import psutil
+
+from bench.cache import write_atomically
+
+JobState = Literal["running", "done", "failed"]
+STATES: tuple[JobState, ...] = get_args(JobState)
+_START = "sweep.json"
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """One job: what was typed for it, when and where it began, and what became of it."""
+
+    overrides: str
+    started: float
+    """Seconds since 1970."""
+    seconds: float = 0.0
+    run_key: str = ""
+    error: str = ""
+    traceback: str = ""
+    host: str = field(default_factory=socket.gethostname)
+    pid: int = field(default_factory=os.getpid)
+
+    @property
+    def lost(self) -> bool:
+        """Whether its process, on this machine, is no more."""
+        return self.host == socket.gethostname() and not psutil.pid_exists(self.pid)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a sweep is: ``total`` jobs where that is known, begun at ``started``."""
+
+    started: float
+    total: int | None
+    done: int
+    failed: int
+    running: tuple[JobRecord, ...] = ()
+
+
+class JobFolder:
+    """The files of one sweep's jobs; ``since``: older ones are of sweeps before it."""
+
+    def __init__(self, path: Path, since: float = 0.0) -> None:
+        self.path, self.since = path, since
+
+    def begin(self, total: int | None) -> JobFolder:
+        """Note a sweep that begins now; returns its jobs."""
+        started = time.time()
+        write_atomically(
+            self.path / _START, json.dumps({"started": started, "total": total}).encode()
+        )
+        return JobFolder(self.path, started)
+
+    def latest(self) -> tuple[JobFolder, int | None]:
+        """The jobs of the sweep that began last, and how many there are to be."""
+        try:
+            noted = json.loads((self.path / _START).read_text())
+            return JobFolder(self.path, float(noted["started"])), noted["total"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return JobFolder(self.path), None
+
+    def write(self, job: str, state: JobState, record: JobRecord) -> None:
+        """Say what a job is at now, whatever was said before."""
+        write_atomically(
+            self.path / f"{job}.{state}", json.dumps(asdict(record), indent=1).encode()
+        )
+        for other in STATES:
+            if other != state:
+                (self.path / f"{job}.{other}").unlink(missing_ok=True)
+
+    def count(self, *states: JobState) -> int:
+        """How many jobs of the sweep are at one of these."""
+        return sum(1 for _ in self._files(states))
+
+    def records(self, *states: JobState) -> list[JobRecord]:
+        """In the order in which they began; a file that was replaced meanwhile is left out."""
+        found = (_read(Path(entry.path)) for entry in self._files(states))
+        return sorted((one for one in found if one), key=lambda record: record.started)
+
+    def progress(self) -> Progress:
+        """Of the sweep that began last."""
+        jobs, total = self.latest()
+        running = tuple(jobs.records("running"))
+        return Progress(jobs.since, total, jobs.count("done"), jobs.count("failed"), running)
+
+    def end(self) -> None:
+        """Forget what only counted: the sweep has ended, and rows say what was found."""
+        for entry in self._files(("done",)):
+            Path(entry.path).unlink(missing_ok=True)
+
+    def _files(self, states: Sequence[JobState]) -> Iterator[os.DirEntry[str]]:
+        endings = tuple(f".{state}" for state in states)
+        try:
+            with os.scandir(self.path) as entries:
+                for entry in entries:
+                    # A clock of another machine may be behind by a second.
+                    if entry.name.endswith(endings) and entry.stat().st_mtime >= self.since - 1:
+                        yield entry
+        except FileNotFoundError:  # the folder, or a file that was replaced meanwhile
+            return
+
+
+def _read(path: Path) -> JobRecord | None:
+    try:
+        return JobRecord(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None

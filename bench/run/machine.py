@@ -1,0 +1,116 @@
+"""One machine for several runs: which cores a run has, and who may time while nobody computes.
+
+Whoever computes holds a lock that many can share, whoever times one that nobody shares. So no
+latency is taken while another run of this user's sweeps works on the machine. The locks end with
+their process. They are files of filelock's ``ReadWriteLock``, in a folder that must be of this
+machine alone. Where they cannot be had, runs go on, and their latencies are marked as shared.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+import psutil
+from filelock import FileLock, ReadWriteLock, Timeout
+
+Sharing = Literal["alone", "shared"]
+
+PATIENCE_S = 600.0
+"""How long a run waits for the others before it is timed beside them."""
+
+_TURN_S = 1.0  # of waiting, between looks at an interrupt
+
+_UNAVAILABLE = (OSError, sqlite3.Error, RuntimeError, ValueError)
+
+
+class Machine:
+    """What this user's runs share on this machine, by locks in ``folder``; None: there are no
+    others."""
+
+    def __init__(self, folder: Path | None = None, patience_s: float = PATIENCE_S) -> None:
+        self._folder, self._patience_s = folder, patience_s
+        self._lock = _open(folder / "timing.db") if folder else None
+        self._cores: FileLock | None = None
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Compute, beside others, but not while one of them is timed."""
+        self._share()
+        try:
+            yield
+        finally:
+            self._release()
+
+    @contextmanager
+    def alone(self) -> Iterator[Sharing]:
+        """Inside ``busy``: be timed while nobody computes; "shared" where that cannot be had."""
+        if self._folder is None:
+            yield "alone"
+            return
+        self._release()
+        held = self._exclude()
+        try:
+            yield "alone" if held else "shared"
+        finally:
+            self._release()
+            self._share()
+
+    def keep_to_cores(self, count: int) -> None:
+        """Keep this process to ``count`` cores that no other run has, until it ends.
+
+        It keeps all that it has where none are free, or the system pins no processes. What threads
+        libraries started before stay where they are.
+        """
+        process = psutil.Process()
+        if self._folder is None or self._cores or not hasattr(process, "cpu_affinity"):
+            return
+        mine = process.cpu_affinity()
+        for start in range(0, len(mine) - count + 1, count):
+            lock = FileLock(self._folder / f"cores-{count}-{mine[start]}.lock", timeout=0)
+            with suppress(Timeout, OSError):
+                lock.acquire()
+                self._cores = lock
+                process.cpu_affinity(mine[start : start + count])
+                return
+
+    def _share(self) -> None:
+        while self._lock:
+            with suppress(Timeout), self._or_never():
+                self._lock.acquire_read(timeout=_TURN_S)
+                return
+
+    def _exclude(self) -> bool:
+        deadline = time.monotonic() + self._patience_s
+        while self._lock and time.monotonic() < deadline:
+            with suppress(Timeout), self._or_never():
+                self._lock.acquire_write(timeout=_TURN_S)
+                return True
+        return False
+
+    def _release(self) -> None:
+        if self._lock:
+            with self._or_never():
+                self._lock.release(force=True)
+
+    @contextmanager
+    def _or_never(self) -> Iterator[None]:
+        """A lock that fails once is not asked again: from then on everything is shared."""
+        try:
+            yield
+        except Timeout:
+            raise
+        except _UNAVAILABLE:
+            self._lock = None
+
+
+def _open(path: Path) -> ReadWriteLock | None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return ReadWriteLock(path, is_singleton=False)
+    except _UNAVAILABLE:
+        return None
