@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench.cli.config import register
 from bench.cli.job import job
-from bench.cli.launchers import ask_for_gpus, in_sharing_order
+from bench.cli.launchers import in_sharing_order, launcher_settings
 from bench.cli.messages import one_line
 from bench.cli.sweep import Sweep
 from bench.environment import CONF
@@ -67,7 +67,7 @@ def _as_arguments(argv: Sequence[str]) -> Iterator[None]:
     several = [word for word in argv if word in ("--multirun", "-m")]
     words = [word for word in argv if word not in several]
     if several:
-        words = [*in_sharing_order(words), *ask_for_gpus(words)]
+        words = [*in_sharing_order(words), *launcher_settings(words)]
     sys.argv = ["int8bench", *several, *words]
     try:
         yield

@@ -20,11 +20,12 @@ SHARING_ORDER = (
 follow each other, and make them once."""
 
 _WITH_GPU = ("engine=tensorrt", "baseline.provider=cuda")
-
-_ASK_FOR_GPU = {
+_GPUS = {
     "ray": "hydra.launcher.ray.remote.num_gpus",
     "submitit_slurm": "hydra.launcher.gpus_per_node",
 }
+_RAY_ADDRESS = "hydra.launcher.ray.init.address"
+_RAY_MEMORY = "hydra.launcher.ray.init.object_store_memory"
 
 
 def in_sharing_order(words: Sequence[str]) -> list[str]:
@@ -39,15 +40,16 @@ def _rank(word: str) -> int:
     return max(parts, default=-1)
 
 
-def ask_for_gpus(words: Sequence[str]) -> list[str]:
-    """The override by which every job gets a GPU, where its engine needs one and none is asked
-    for."""
-    launcher = next((w.partition("=")[2] for w in words if w.startswith("hydra/launcher=")), "")
-    key = _ASK_FOR_GPU.get(launcher)
-    asked = any(word.lstrip("+").startswith(f"{key}=") for word in words)
-    if key is None or asked or not any(word in _WITH_GPU for word in words):
-        return []
-    return [f"++{key}=1"]
+def launcher_settings(words: Sequence[str]) -> list[str]:
+    """What the launcher needs besides what was typed: a GPU for every job whose engine wants one;
+    and of a Ray cluster that runs already no memory, which the launcher would ask for."""
+    given = {word.lstrip("+").partition("=")[0]: word.partition("=")[2] for word in words}
+    wanted = {}
+    if any(word in _WITH_GPU for word in words):
+        wanted[_GPUS.get(given.get("hydra/launcher", ""), "")] = "1"
+    if _RAY_ADDRESS in given:
+        wanted[_RAY_MEMORY] = "null"
+    return [f"++{key}={value}" for key, value in wanted.items() if key and key not in given]
 
 
 def cores_of_job(launcher: Any) -> int | None:

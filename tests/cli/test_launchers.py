@@ -6,7 +6,7 @@ import psutil
 import pytest
 from omegaconf import OmegaConf
 
-from bench.cli.launchers import ask_for_gpus, cores_of_job, in_sharing_order
+from bench.cli.launchers import cores_of_job, in_sharing_order, launcher_settings
 
 CORES = psutil.cpu_count() or 1
 
@@ -42,12 +42,16 @@ def test_of_one_key_given_twice_the_later_still_wins() -> None:
         (["engine=tensorrt_rtx", "hydra/launcher=ray"], []),
         (["engine=openvino", "hydra/launcher=ray"], []),
         (["engine=tensorrt"], []),
+        (
+            ["hydra/launcher=ray", "hydra.launcher.ray.init.address=auto"],
+            ["++hydra.launcher.ray.init.object_store_memory=null"],
+        ),
     ],
 )
-def test_a_job_asks_for_a_gpu_where_its_engine_needs_one(
+def test_jobs_ask_for_a_gpu_where_their_engine_needs_one_and_ray_for_no_memory(
     words: list[str], asked: list[str]
 ) -> None:
-    assert ask_for_gpus(words) == asked
+    assert launcher_settings(words) == asked
 
 
 @pytest.mark.parametrize(
