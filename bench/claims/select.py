@@ -56,8 +56,10 @@ def find_cases(measured: Sequence[Record], claim: Claim) -> list[Case]:
     if not claim.second:
         return _over_sets([Case((row,), (), _setting(row, claim)) for row in rows])
     alike: dict[tuple[object, ...], list[Record]] = {}
+    timed = claim.test.quantity == "ratio"
     for row in rows:
-        timed = claim.test.quantity == "ratio"
+        if timed and row["timing"] == "shared":
+            continue
         machine = f"{row['hardware']}, {row['device']}" if timed else ""
         alike.setdefault((machine, *_likeness(row, claim.about)), []).append(row)
     return _over_sets([case for group in alike.values() for case in _pairs(group, claim)])

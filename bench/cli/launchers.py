@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import psutil
@@ -52,11 +54,20 @@ def launcher_settings(words: Sequence[str]) -> list[str]:
     return [f"++{key}={value}" for key, value in wanted.items() if key and key not in given]
 
 
-def cores_of_job(launcher: Any) -> int | None:
-    """How many cores a job of this launcher has for itself; None: all, or what its scheduler gives.
+@dataclass(frozen=True)
+class Cores:
+    """How many cores a job has for itself, and how long it waits until so many are free."""
 
-    ``launcher`` is ``hydra.launcher`` as composed. joblib shares the machine out evenly; Ray and
-    submitit's local executor do not pin what they count.
+    count: int
+    patience_s: float = 0.0
+
+
+def cores_of_job(launcher: Any) -> Cores | None:
+    """What a job of this launcher gets; None: all cores, or what its scheduler gives.
+
+    ``launcher`` is ``hydra.launcher`` as composed. joblib shares the machine out evenly. Ray counts
+    cores, but pins nothing. submitit's local executor starts all jobs at once, each a process of
+    its own: they wait for each other.
     """
     target = str(launcher["_target_"]).rpartition(".")[2]
     if target == "JoblibLauncher":
@@ -64,9 +75,9 @@ def cores_of_job(launcher: Any) -> int | None:
         cores = psutil.cpu_count() or 1
         if processes < 0:
             processes = max(1, cores + 1 + processes)
-        return None if processes == 1 else max(1, cores // processes)
+        return None if processes == 1 else Cores(max(1, cores // processes))
     if target == "RayLauncher":
-        return max(1, int(launcher.ray.remote.get("num_cpus") or 1))
+        return Cores(max(1, int(launcher.ray.remote.get("num_cpus") or 1)))
     if target == "LocalLauncher":
-        return max(1, int(launcher.get("cpus_per_task") or 1))
+        return Cores(max(1, int(launcher.get("cpus_per_task") or 1)), math.inf)
     return None

@@ -122,7 +122,7 @@ class Sweep:
 
     def _keep_to_cores(self, launcher: DictConfig, locks: str) -> None:
         if cores := cores_of_job(launcher):
-            machine_of(locks, self.shared).keep_to_cores(cores)
+            machine_of(locks, self.shared).keep_to_cores(cores.count, cores.patience_s)
 
     def _warn_of_overlap(self, run: Run) -> None:
         """Once for a dataset, however many sizes of calibration sets it is in."""

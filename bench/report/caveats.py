@@ -315,7 +315,9 @@ def _half_is_as_fast(rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _machines(rows: pd.DataFrame) -> Iterator[str]:
-    for name, group in measured(rows).groupby(list(GROUP), sort=False):
+    timed = measured(rows)
+    timed = timed[timed["int8_latency_p50_ms"].notna()]
+    for name, group in timed.groupby(list(GROUP), sort=False):
         if (machines := count_machines(group)) > 1:
             yield (
                 f"{_name(name)} was timed on {machines} different machines: "

@@ -60,23 +60,29 @@ class Machine:
             self._release()
             self._share()
 
-    def keep_to_cores(self, count: int) -> None:
+    def keep_to_cores(self, count: int, patience_s: float = 0.0) -> None:
         """Keep this process to ``count`` cores that no other run has, until it ends.
 
-        It keeps all that it has where none are free, or the system pins no processes. What threads
-        libraries started before stay where they are.
+        It keeps all that it has where none get free in time, or the system pins no processes. What
+        threads libraries started before stay where they are.
         """
         process = psutil.Process()
         if self._folder is None or self._cores or not hasattr(process, "cpu_affinity"):
             return
         mine = process.cpu_affinity()
-        for start in range(0, len(mine) - count + 1, count):
-            lock = FileLock(self._folder / f"cores-{count}-{mine[start]}.lock", timeout=0)
-            with suppress(Timeout, OSError):
-                lock.acquire()
-                self._cores = lock
-                process.cpu_affinity(mine[start : start + count])
+        blocks = [mine[i : i + count] for i in range(0, len(mine) - count + 1, count)]
+        deadline = time.monotonic() + patience_s
+        while blocks:
+            for block in blocks:
+                lock = FileLock(self._folder / f"cores-{count}-{block[0]}.lock", timeout=0)
+                with suppress(Timeout, OSError):
+                    lock.acquire()
+                    self._cores = lock
+                    process.cpu_affinity(block)
+                    return
+            if time.monotonic() > deadline:
                 return
+            time.sleep(_TURN_S)
 
     def _share(self) -> None:
         while self._lock:

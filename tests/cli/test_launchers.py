@@ -55,7 +55,7 @@ def test_jobs_ask_for_a_gpu_where_their_engine_needs_one_and_ray_for_no_memory(
 
 
 @pytest.mark.parametrize(
-    ("launcher", "cores"),
+    ("launcher", "count"),
     [
         ({"_target_": "a.BasicLauncher"}, None),
         ({"_target_": "a.JoblibLauncher", "n_jobs": 1}, None),
@@ -68,5 +68,6 @@ def test_jobs_ask_for_a_gpu_where_their_engine_needs_one_and_ray_for_no_memory(
         ({"_target_": "a.SlurmLauncher", "cpus_per_task": 8}, None),
     ],
 )
-def test_the_cores_of_a_job(launcher: dict[str, object], cores: int | None) -> None:
-    assert cores_of_job(OmegaConf.create(launcher)) == cores
+def test_the_cores_of_a_job(launcher: dict[str, object], count: int | None) -> None:
+    cores = cores_of_job(OmegaConf.create(launcher))
+    assert (cores and cores.count) == count
