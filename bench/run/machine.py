@@ -30,12 +30,25 @@ _UNAVAILABLE = (OSError, sqlite3.Error, RuntimeError, ValueError)
 
 class Machine:
     """What this user's runs share on this machine, by locks in ``folder``; None: there are no
-    others."""
+    others.
+
+    A context manager: at its end the process has the cores again that it had.
+    """
 
     def __init__(self, folder: Path | None = None, patience_s: float = PATIENCE_S) -> None:
         self._folder, self._patience_s = folder, patience_s
         self._lock = _open(folder / "timing.db") if folder else None
         self._cores: FileLock | None = None
+        self._before: list[int] = []
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._cores:
+            psutil.Process().cpu_affinity(self._before)
+            self._cores.release()
+            self._cores = None
 
     @contextmanager
     def busy(self) -> Iterator[None]:
@@ -61,7 +74,7 @@ class Machine:
             self._share()
 
     def keep_to_cores(self, count: int, patience_s: float = 0.0) -> None:
-        """Keep this process to ``count`` cores that no other run has, until it ends.
+        """Keep this process to ``count`` cores that no other run has.
 
         It keeps all that it has where none get free in time, or the system pins no processes. What
         threads libraries started before stay where they are.
@@ -77,7 +90,7 @@ class Machine:
                 lock = FileLock(self._folder / f"cores-{count}-{block[0]}.lock", timeout=0)
                 with suppress(Timeout, OSError):
                     lock.acquire()
-                    self._cores = lock
+                    self._cores, self._before = lock, mine
                     process.cpu_affinity(block)
                     return
             if time.monotonic() > deadline:
