@@ -69,7 +69,7 @@ def cores_of_job(launcher: Any) -> Cores | None:
     cores, but pins nothing. submitit's local executor starts all jobs at once, each a process of
     its own: they wait for each other.
     """
-    target = str(launcher["_target_"]).rpartition(".")[2]
+    target = _name(launcher)
     if target == "JoblibLauncher":
         processes = int(launcher.get("n_jobs", -1))
         cores = psutil.cpu_count() or 1
@@ -81,3 +81,15 @@ def cores_of_job(launcher: Any) -> Cores | None:
     if target == "LocalLauncher":
         return Cores(max(1, int(launcher.get("cpus_per_task") or 1)), math.inf)
     return None
+
+
+def end_workers(launcher: Any) -> None:
+    """Let go of the processes that joblib keeps for later, and with them of their cores."""
+    if _name(launcher) == "JoblibLauncher":
+        from joblib.externals.loky import get_reusable_executor  # type: ignore[import-untyped]
+
+        get_reusable_executor().shutdown(wait=True)
+
+
+def _name(launcher: Any) -> str:
+    return str(launcher["_target_"]).rpartition(".")[2]

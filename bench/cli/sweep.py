@@ -31,7 +31,7 @@ from bench.claims.record import write_claims
 from bench.cli.compose import build_run, machine_of
 from bench.cli.config import Config
 from bench.cli.confirm import confirm
-from bench.cli.launchers import cores_of_job
+from bench.cli.launchers import cores_of_job, end_workers
 from bench.cli.messages import one_line
 from bench.cli.progress import ProgressBar
 from bench.cli.status import failures
@@ -151,6 +151,7 @@ class Sweep:
     def confirm(self) -> None:
         """Run what is still to be run before anything is recommended."""
         for asked, _ in self._asked:
+            end_workers(asked.launcher)
             # As many cores as the runs before had, or latencies could not be compared.
             self._keep_to_cores(asked.launcher, asked.locks)
             confirm(
