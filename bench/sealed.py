@@ -1,7 +1,8 @@
 """Content that carries its checksum, so that a damaged file is never taken for what was written.
 
-What only we read ends with a line that says the SHA-256 of all before it. JSON that others may read
-too says it in a last member. Neither guards against anyone who means harm.
+What only we read ends with a line that says the SHA-256 of its name and all before it: the content
+of another file is as wrong as a damaged one. JSON that others may read too says that of its text in
+a last member. Neither guards against anyone who means harm.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import hashlib
 import json
 import re
 import sys
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,11 +24,19 @@ _LENGTH = len("\nsha256:") + 64 + 1
 _MEMBER = re.compile(rb',\s*"sha256": "([0-9a-f]{64})"\s*\}\s*\Z')
 
 
+UNREADABLE_ARRAYS = (
+    ValueError, KeyError, TypeError, EOFError, OSError, MemoryError, NotImplementedError,
+    SyntaxError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What NumPy raises for bytes that are no archive of arrays, or a damaged one."""
+
+
 class DamagedError(DataError):
     """A file that is not as it was written."""
 
     def __init__(self, path: Path, reason: str, mend: str = "") -> None:
         super().__init__(f"{path} is damaged ({reason})", mend)
+        self.reason = reason
 
 
 def warn(line: str) -> None:
@@ -33,13 +44,16 @@ def warn(line: str) -> None:
     print(f"warning: {' '.join(line.split())}", file=sys.stderr)
 
 
-def sealed(write: Callable[[BinaryIO], object]) -> Callable[[BinaryIO], None]:
-    """``write``, followed by the line with the checksum; the file must be readable too."""
+def sealed(path: Path, write: Callable[[BinaryIO], object]) -> Callable[[BinaryIO], None]:
+    """``write``, followed by the line with the checksum of ``path``'s name and all that it wrote.
+
+    The file that it is given must be readable too.
+    """
 
     def write_and_seal(file: BinaryIO) -> None:
         write(file)
         file.seek(0)
-        digest = hashlib.sha256()
+        digest = _digest(path)
         while block := file.read(1 << 20):
             digest.update(block)
         file.write(_line(digest.hexdigest()))
@@ -47,19 +61,26 @@ def sealed(write: Callable[[BinaryIO], object]) -> Callable[[BinaryIO], None]:
     return write_and_seal
 
 
-def seal(content: bytes) -> bytes:
-    return content + _line(hashlib.sha256(content).hexdigest())
+def seal(content: bytes, path: Path) -> bytes:
+    """The content of a file, with its line."""
+    digest = _digest(path)
+    digest.update(content)
+    return content + _line(digest.hexdigest())
 
 
 def unseal(content: bytes, path: Path) -> bytes:
-    """The content without its line; raises DamagedError if it is not as it was sealed."""
-    found = _LINE.search(content, max(len(content) - _LENGTH, 0))
-    if found is None:
+    """The content without its line; raises DamagedError if it is not what was sealed there."""
+    if not is_sealed(content):
         raise DamagedError(path, "its end is missing")
-    whole = content[: found.start()]
-    if hashlib.sha256(whole).hexdigest().encode() != found[1]:
+    whole = content[:-_LENGTH]
+    if seal(whole, path) != content:
         raise DamagedError(path, "its checksum differs")
     return whole
+
+
+def is_sealed(content: bytes) -> bool:
+    """Whether it ends with such a line."""
+    return _LINE.search(content, max(len(content) - _LENGTH, 0)) is not None
 
 
 def read_sealed(path: Path) -> bytes:
@@ -95,6 +116,10 @@ def from_sealed_json(content: bytes, path: Path) -> dict[str, Any]:
 def is_sealed_json(content: bytes) -> bool:
     """Whether it says its checksum."""
     return _MEMBER.search(content) is not None
+
+
+def _digest(path: Path) -> hashlib._Hash:
+    return hashlib.sha256(path.name.encode() + b"\0")
 
 
 def _line(digest: str) -> bytes:

@@ -200,11 +200,14 @@ def test_a_failure_leaves_no_file_and_can_be_repeated(tmp_path, stage):
     assert cached(path, Path.read_bytes, lambda: writes(b"later")) == b"later"
 
 
-@pytest.mark.parametrize("damage", [b"", b"value", seal(b"value")[:-1], seal(b"other")[1:]])
+SEALED = seal(b"value", Path("value"))
+
+
+@pytest.mark.parametrize("damage", [b"", b"value", SEALED[:-1], seal(b"value", Path("other"))])
 def test_what_is_damaged_is_told_and_computed_again(tmp_path, capsys, damage):
     path = tmp_path / "value"
     path.write_bytes(damage)
-    make = lambda: sealed(writes(b"value"))  # noqa: E731
+    make = lambda: sealed(path, writes(b"value"))  # noqa: E731
     assert cached(path, read_sealed, make) == b"value"
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"warning: {path} is damaged")

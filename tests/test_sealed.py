@@ -39,17 +39,23 @@ def flips(content: bytes, count: int = 200) -> list[bytes]:
 
 @pytest.mark.parametrize("content", [b"", b"a", b"\n", bytes(range(256)) * 9000])
 def test_what_was_sealed_comes_back(tmp_path, content):
-    assert unseal(seal(content), PATH) == content
     path = tmp_path / "file"
+    assert unseal(seal(content, path), path) == content
     with path.open("w+b") as file:
-        sealed(lambda own: own.write(content))(file)
-    assert path.read_bytes() == seal(content)
+        sealed(path, lambda own: own.write(content))(file)
+    assert path.read_bytes() == seal(content, path)
     assert read_sealed(path) == content
 
 
 def test_no_damage_of_a_sealed_file_is_overlooked():
-    whole = seal(b"some content of a file")
-    damaged = [*flips(whole), *(whole[:end] for end in range(len(whole))), whole + b"\0", b"other"]
+    whole = seal(b"some content of a file", PATH)
+    damaged = [
+        *flips(whole),
+        *(whole[:end] for end in range(len(whole))),
+        whole + b"\0",
+        b"other",
+        seal(b"some content of a file", Path("other")),
+    ]
     for content in damaged:
         with pytest.raises(DamagedError, match="some/file is damaged"):
             unseal(content, PATH)
@@ -58,7 +64,7 @@ def test_no_damage_of_a_sealed_file_is_overlooked():
 def test_others_can_read_a_sealed_archive(tmp_path):
     path = tmp_path / "file.npz"
     with path.open("w+b") as file:
-        sealed(lambda own: np.savez_compressed(own, a=np.arange(3)))(file)
+        sealed(path, lambda own: np.savez_compressed(own, a=np.arange(3)))(file)
     for source in (path, io.BytesIO(read_sealed(path))):
         with np.load(source) as arrays:
             assert arrays["a"].tolist() == [0, 1, 2]

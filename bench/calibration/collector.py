@@ -153,7 +153,10 @@ class Collector:
     def _save(self, size: int, seen: Sequence[Snapshot], seconds: float) -> None:
         write_with(
             self._path(size),
-            sealed(lambda file: save_snapshots(file, seen, seconds=np.array(seconds))),
+            sealed(
+                self._path(size),
+                lambda file: save_snapshots(file, seen, seconds=np.array(seconds)),
+            ),
         )
 
     def _load(self, size: int) -> Calibration:

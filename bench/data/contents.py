@@ -79,7 +79,7 @@ class ContentHashes:
     def _add(self, root: Path, hashes: dict[str, object]) -> None:
         path = self._path(root)
         if path is not None and hashes:  # another process may have added others meanwhile
-            write_atomically(path, seal(json.dumps(self._load(root) | hashes).encode()))
+            write_atomically(path, seal(json.dumps(self._load(root) | hashes).encode(), path))
 
 
 def _remembered(entry: object, state: State) -> str:

@@ -64,10 +64,13 @@ class StoredPixels:
 
 
 class PixelWriter:
-    """Writes ``count`` pictures of a shape one after the other, and what belongs to them."""
+    """Writes ``count`` pictures of a shape one after the other, and what belongs to them.
 
-    def __init__(self, file: BinaryIO, count: int, shape: Shape) -> None:
-        self._file, self._sums = file, list[int]()
+    ``path`` is the name that the file is to get.
+    """
+
+    def __init__(self, file: BinaryIO, path: Path, count: int, shape: Shape) -> None:
+        self._file, self._path, self._sums = file, path, list[int]()
         file.write(_header(count, shape))
 
     def add(self, picture: Picture) -> None:
@@ -80,7 +83,7 @@ class PixelWriter:
         sums = np.array(self._sums, np.float64).reshape(-1, 1)
         buffer = io.BytesIO()
         np.save(buffer, np.hstack([table, sums]))
-        self._file.write(seal(buffer.getvalue()))
+        self._file.write(seal(buffer.getvalue(), self._path))
 
 
 def open_pixels(

@@ -82,14 +82,14 @@ def prepare(
         fingerprint, ",".join(map(str, order)), preprocess.size, preprocess.fit, preprocess.pad,
         preprocess.resize, preprocess.interpolation, pixel_makers(),
     )  # fmt: skip
-    shape = (*preprocess.size, 3)
+    shape, path = (*preprocess.size, 3), folder / f"pixels-{key}.npy"
 
     def fit(index: int) -> tuple[npt.NDArray[np.uint8], Fitting]:
         return preprocess.place(samples.image(index))
 
     def compute() -> Callable[[BinaryIO], None]:
         def write(file: BinaryIO) -> None:
-            pictures = PixelWriter(file, len(order), shape)
+            pictures = PixelWriter(file, path, len(order), shape)
             fittings = []
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 for image, fitting in pool.map(fit, order):  # written as they come, never all held
@@ -107,4 +107,4 @@ def prepare(
         )
         return PreparedImages(pixels, fittings, preprocess, key)
 
-    return cached(folder / f"pixels-{key}.npy", load, compute)
+    return cached(path, load, compute)

@@ -104,11 +104,13 @@ def _remember(
         VERSION, engine.name, engine.version, engine.options, what, environment.hardware()
     )
 
+    path = cache / f"probe-{key}.json"
+
     def compute() -> Callable[[BinaryIO], object]:
         content = json.dumps(asdict(probe(engine, build)), indent=1).encode()
-        return sealed(lambda file: file.write(content))
+        return sealed(path, lambda file: file.write(content))
 
-    return cached(cache / f"probe-{key}.json", _load, compute)
+    return cached(path, _load, compute)
 
 
 def _load(path: Path) -> ProbeResult:

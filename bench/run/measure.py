@@ -135,7 +135,7 @@ def _reference_evidence(
 
     def compute() -> Callable[[BinaryIO], None]:
         session = float_sessions(run, engine)[precision]
-        return sealed(partial(evaluate(run, session, images).save, task=task_of(run)))
+        return sealed(path, partial(evaluate(run, session, images).save, task=task_of(run)))
 
     def load() -> Evidence[Any]:
         return cached(path, partial(Evidence.load, task=task_of(run)), compute)

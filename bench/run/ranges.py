@@ -158,7 +158,7 @@ def _calibrate_natively(run: Run, calibrator: NativeCalibrator) -> NativeCalibra
         batches = (np.concatenate([image(i) for i in range(at, at + size)]) for at in starts)
         model = with_batch(network.proto, network.input_name, size)
         native = engine.calibrate(model, calibrator, batches, len(starts))
-        return sealed(lambda file: file.write(native.to_bytes()))
+        return sealed(path, lambda file: file.write(native.to_bytes()))
 
     path = run.cache / f"native-{key}.json"
     return cached(path, lambda p: NativeCalibration.from_bytes(read_sealed(p), str(p)), compute)

@@ -27,7 +27,7 @@ from bench.model.published import Published
 from bench.quantization.grid import Scheme
 from bench.quantization.plan import IMPLICIT, Placement, PrecisionPlan
 from bench.quantization.weight_scales import WeightScales
-from bench.results.row import run_key
+from bench.results.row import LARGEST, run_key
 from bench.run.shared import Shared
 
 RESULT_VERSION = 4
@@ -45,6 +45,13 @@ class Model:
     head: Head
     preprocess: Preprocess
     published: Published | None = None
+
+
+def _check_seed(option: str, seed: int) -> None:
+    if seed < 0:
+        raise ConfigError(f"{option}={seed} is below 0", "Use 0 or more")
+    if seed > LARGEST:
+        raise ConfigError(f"{option}={seed} is more than a table holds", f"Use {LARGEST} or less")
 
 
 @dataclass(frozen=True)
@@ -68,8 +75,7 @@ class CalibrationSet:
             raise ConfigError(
                 f"calibration.size={self.size} is below 1", "Ask for one image at least"
             )
-        if self.seed < 0:
-            raise ConfigError(f"calibration.seed={self.seed} is below 0", "Use 0 or more")
+        _check_seed("calibration.seed", self.seed)
         if self.listed is not None and self.strategy != "random":
             raise ConfigError(
                 f"calibration.list={self.listed.file} settles the order, and so would "
@@ -107,8 +113,9 @@ class MeasurementSettings:
         for key, value in counts.items():
             if value is not None and value < 1:
                 raise ConfigError(f"{key}={value} is below 1", "Use 1 or more")
-        if self.seed < 0:
-            raise ConfigError(f"evaluation.seed={self.seed} is below 0", "Use 0 or more")
+            if value is not None and value > LARGEST:
+                raise ConfigError(f"{key}={value} is more than a table holds", "Use fewer")
+        _check_seed("evaluation.seed", self.seed)
         if not 0 <= self.agreement_score < 1:
             raise ConfigError(
                 f"evaluation.agreement_score={self.agreement_score} is no score",

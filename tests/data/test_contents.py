@@ -136,7 +136,8 @@ def memory(tmp_path: Path) -> Path:
 )
 def test_damaged_memory_is_read_anew(content, ask, read, tmp_path):
     expected = ask()
-    memory(tmp_path).write_bytes(seal(content) if content else content)
+    path = memory(tmp_path)
+    path.write_bytes(seal(content, path) if content else content)
     assert ask() == expected == ask()
     assert len(read) == 4
 
@@ -155,7 +156,7 @@ def test_a_damaged_hash_is_read_anew(wrong, ask, tmp_path):
     path = memory(tmp_path)
     entries = json.loads(read_sealed(path))
     changed = {name: [*own[:4], wrong] for name, own in entries.items()}
-    path.write_bytes(seal(json.dumps(changed).encode()))
+    path.write_bytes(seal(json.dumps(changed).encode(), path))
     assert ask() == expected
 
 
@@ -164,7 +165,7 @@ def test_strict_reads_every_byte_and_puts_the_memory_right(ask, read, tmp_path):
     path = memory(tmp_path)
     entries = json.loads(read_sealed(path))
     entries["a.png"][4] = sha(b"tampered with")
-    path.write_bytes(seal(json.dumps(entries).encode()))
+    path.write_bytes(seal(json.dumps(entries).encode(), path))
     assert ask() == (sha(b"tampered with"), expected[1])  # believed, unless it is asked strictly
     assert ask(strict=True) == expected
     assert sorted(read) == ["a.png", "a.png", "b.png", "b.png"]

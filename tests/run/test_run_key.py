@@ -215,7 +215,7 @@ def test_strict_believes_no_memory(images: Path, key_of: Key, tmp_path: Path, mo
     for path in (tmp_path / "cache").glob("hashes-*.json"):
         entries = json.loads(read_sealed(path))
         changed = {name: [*entry[:4], "0" * 64] for name, entry in entries.items()}
-        path.write_bytes(seal(json.dumps(changed).encode()))
+        path.write_bytes(seal(json.dumps(changed).encode(), path))
     assert key_of(images) != before
     assert key_of(images, "sweep.strict=true") == before
     assert key_of(images) == before  # the memory is right again

@@ -227,5 +227,5 @@ class _Job:
         if plan is None:
             raise EngineError(f"TensorRT cannot build the model ({reason(self._log)})")
         if timings := self.config.get_timing_cache():
-            write_atomically(self._timing_file, seal(bytes(timings.serialize())))
+            write_atomically(self._timing_file, seal(bytes(timings.serialize()), self._timing_file))
         return bytes(plan)

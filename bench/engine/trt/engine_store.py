@@ -28,7 +28,7 @@ class Built:
 def build_once(path: Path, build: Callable[[], bytes]) -> Built:
     """The engine at ``path``, built first if nobody has."""
 
-    return cached(path, _read, lambda: sealed(partial(_write, built=build_now(build))))
+    return cached(path, _read, lambda: sealed(path, partial(_write, built=build_now(build))))
 
 
 def build_now(build: Callable[[], bytes]) -> Built:
