@@ -34,6 +34,7 @@ from bench.cli.config import Config
 from bench.cli.confirm import confirm
 from bench.cli.messages import one_line
 from bench.cli.progress import MARK, ProgressBar
+from bench.cli.recovery import clean, end_with_parent
 from bench.errors import BenchError
 from bench.report.console import print_table
 from bench.report.page import write_report
@@ -165,6 +166,7 @@ def open_sweep() -> Sweep:
     try:
         return _OPEN.get()
     except LookupError:
+        end_with_parent()
         sweep = Sweep().__enter__()
         atexit.register(sweep.shared.close)
         return sweep
@@ -211,7 +213,11 @@ class SweepWatch(Callback):
             if repeat[name] < 0:
                 raise SystemExit(f"confirm.{name}={repeat[name]} is below 0. Use 0 or more")
         asked = Asked(Path(config.sweep.out), _settings(config), repeat.seeds, repeat.roundings)
+        clean(Path(config.sweep.cache), Path(config.sweep.out))
         open_sweep().start_runs(asked, Path(config.hydra.sweep.dir), _count(swept))
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        clean(Path(config.sweep.cache), Path(config.sweep.out))
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         open_sweep().start_runs(Asked(Path(config.sweep.out), _settings(config)))
