@@ -73,7 +73,7 @@ WORDS = model=$(MODEL) dataset=$(DATASET) calibrator=$(CALIBRATORS) calibration.
 	$(call given,max_loss,$(MAX_LOSS)) $(call given,sweep.out,$(OUT)) $(OVERRIDES)
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep data report claims histograms bundle doctor test test-all test-wheel test-tensorrt lint format benchmark clean
+.PHONY: help sweep data report claims histograms bundle doctor test test-all test-wheel test-tensorrt lint format benchmark chaos clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -142,6 +142,9 @@ format: $(VENV)/.installed-dev ## Format the code
 benchmark: $(VENV)/.installed-dev ## Measure what calibration costs, and how often intervals cover (MODEL_PATH= OUT=)
 	$(BIN)/python -m tests.benchmarks $(strip $(call given,--model,$(MODEL_PATH)) \
 		$(call given,--out,$(OUT)) $(FLAGS))
+
+chaos: $(VENV)/.installed-dev ## Kill sweeps and damage their files: nothing may be lost or wrong (15 minutes; FLAGS=--seed=1)
+	$(BIN)/python -m tests.chaos $(FLAGS)
 
 clean: ## Remove the virtual environment, caches and results (not results/reference)
 	rm -rf .venv .venv-tensorrt* .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info

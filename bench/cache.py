@@ -5,18 +5,31 @@ A key holds a hash of the code that makes the result, so that edited code never 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import platform
+import re
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
+
+from bench.sealed import DamagedError, warn
 
 if TYPE_CHECKING:
     from filelock import FileLock
 
 T = TypeVar("T")
+
+_TEMPORARY = ".tmp"
+_OLD = re.compile(r"\.(npy|npz|json|csv|parquet|html|md|png|jpg|engine|cache)\.[a-z0-9_]{8}$")
+"""How temporary files ended before they named their machine."""
+_HOST = re.sub(r"[^A-Za-z0-9-]", "-", platform.node()) or "host"
+_DAY = 24 * 3600
 
 
 def content_key(*parts: object) -> str:
@@ -73,19 +86,64 @@ def _files(name: str) -> Iterator[Path]:
 
 
 def write_with(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Let ``write`` fill a whole file or nothing: a temporary name, flushed, then renamed."""
+    """Let ``write`` fill a whole file or nothing: a temporary name, flushed, then renamed.
+
+    The temporary file is locked as long as its writer lives, see ``remove_leftovers``.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = _locked_temporary(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(handle, "w+b") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink()
+            temporary.chmod(0o644)
+            temporary.replace(path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # a full disk names no file
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def _locked_temporary(path: Path) -> tuple[int, Path]:
+    """A new file beside ``path``, open and locked."""
+    while True:
+        prefix, suffix = f".{path.name}.", f".{_HOST}{_TEMPORARY}"
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=suffix)
+        with suppress(OSError):  # a file system without locks: then only age tells
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, Path(name)
+        os.close(handle)  # taken for a leftover before it was locked
+
+
+def remove_leftovers(*folders: Path) -> None:
+    """Remove the temporary files of writers that were killed, directly in these folders.
+
+    A writer of this machine that lives holds the lock of its file. Whether one of another machine
+    does cannot be seen on every shared file system, so its file must be a day old too.
+    """
+    for folder in folders:
+        with suppress(OSError):  # no such folder, or none of ours to write in
+            for path in [Path(entry) for entry in os.scandir(folder) if _is_temporary(entry.name)]:
+                with suppress(OSError):
+                    _remove_unless_written(path)
+
+
+def _is_temporary(name: str) -> bool:
+    return name.startswith(".") and (name.endswith(_TEMPORARY) or bool(_OLD.search(name)))
+
+
+def _remove_unless_written(path: Path) -> None:
+    handle = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError if its writer lives
+        ours = path.name.endswith(f".{_HOST}{_TEMPORARY}")
+        if ours or abs(time.time() - os.fstat(handle).st_mtime) > _DAY:
+            path.unlink()
+    finally:
+        os.close(handle)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -94,7 +152,12 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def only_one(path: Path) -> FileLock:
-    """A lock that one process at a time can hold, on a file that is made if it is not there."""
+    """A lock that one process at a time can hold, on a file that is made if it is not there.
+
+    The system holds it (flock) and frees it when the process ends, however that ends. On NFS the
+    server does, and frees it when the machine is gone; where a file system has no locks filelock
+    falls back to a file that names process and machine.
+    """
     from filelock import FileLock  # brings asyncio: for those who lock alone
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,10 +169,17 @@ def cached(
 ) -> T:
     """Load ``path``, computing it first if nobody has; ``compute`` returns what writes the file.
 
-    Concurrent callers wait on a file lock instead of repeating the work.
+    Where ``load`` finds it damaged, that is said and it is computed again. Concurrent callers wait
+    on a file lock instead of repeating the work.
     """
-    if not path.exists():
-        with only_one(path.with_name(f".{path.name}.lock")):
-            if not path.exists():
-                write_with(path, compute())
-    return load(path)
+    with suppress(FileNotFoundError, DamagedError):
+        return load(path)
+    with only_one(path.with_name(f".{path.name}.lock")):
+        try:
+            return load(path)
+        except FileNotFoundError:
+            pass
+        except DamagedError as error:
+            warn(f"{error}. It is made again")
+        write_with(path, compute())
+        return load(path)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +14,15 @@ from typing import BinaryIO
 
 import pytest
 
-from bench.cache import cached, content_key, hash_file, write_atomically, write_with
+from bench.cache import (
+    cached,
+    content_key,
+    hash_file,
+    remove_leftovers,
+    write_atomically,
+    write_with,
+)
+from bench.sealed import read_sealed, seal, sealed
 
 
 def test_content_key():
@@ -68,6 +79,75 @@ def test_readers_see_the_old_file_until_the_new_one_is_whole(tmp_path):
     assert path.read_bytes() == b"new"
 
 
+# --- what killed writers leave --------------------------------------------------------------------
+
+DIE = """
+import os, sys
+from pathlib import Path
+from bench.cache import write_with
+
+def write(file):
+    file.write(b"half")
+    print(end="x", flush=True)
+    sys.stdin.read()
+    os._exit(1)
+
+write_with(Path(sys.argv[1]), write)
+"""
+
+
+def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+    path = tmp_path / "pixels-1.npy"
+    command = [sys.executable, "-c", DIE, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        writer.stdout.read(1)
+        (left,) = tmp_path.iterdir()
+        remove_leftovers(tmp_path)
+        assert list(tmp_path.iterdir()) == [left]
+        writer.kill()
+    remove_leftovers(tmp_path, tmp_path / "nowhere")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_write_goes_on_while_others_clean_up(tmp_path):
+    ended = threading.Event()
+
+    def clean() -> None:
+        while not ended.is_set():
+            remove_leftovers(tmp_path)
+
+    cleaner = threading.Thread(target=clean)
+    cleaner.start()
+    try:
+        for number in range(200):
+            write_atomically(tmp_path / "file", str(number).encode())
+    finally:
+        ended.set()
+        cleaner.join()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("name", "age", "removed"),
+    [
+        (".a.json.1x._y2za.other-machine.tmp", 3600, False),
+        (".a.json.1x._y2za.other-machine.tmp", 90_000, True),
+        (".a.json.1x._y2za.other-machine.tmp", -90_000, True),  # a clock that was wrong
+        (".pixels-1.npy.abcd_123", 3600, False),
+        (".pixels-1.npy.abcd_123", 90_000, True),  # from before they named their machine
+        (".run-1.lock", 90_000, False),
+        (".htaccess", 90_000, False),
+        ("a.json.tmp", 90_000, False),
+    ],
+)
+def test_what_another_machine_may_write_must_be_old(tmp_path, name, age, removed):
+    path = tmp_path / name
+    path.touch()
+    os.utime(path, (time.time() - age,) * 2)
+    remove_leftovers(tmp_path)
+    assert path.exists() != removed
+
+
 # --- computing once -------------------------------------------------------------------------------
 
 
@@ -118,6 +198,20 @@ def test_a_failure_leaves_no_file_and_can_be_repeated(tmp_path, stage):
         cached(path, Path.read_bytes, fail if stage == "compute" else lambda: fail)
     assert not path.exists()
     assert cached(path, Path.read_bytes, lambda: writes(b"later")) == b"later"
+
+
+SEALED = seal(b"value", Path("value"))
+
+
+@pytest.mark.parametrize("damage", [b"", b"value", SEALED[:-1], seal(b"value", Path("other"))])
+def test_what_is_damaged_is_told_and_computed_again(tmp_path, capsys, damage):
+    path = tmp_path / "value"
+    path.write_bytes(damage)
+    make = lambda: sealed(path, writes(b"value"))  # noqa: E731
+    assert cached(path, read_sealed, make) == b"value"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {path} is damaged")
+    assert cached(path, read_sealed, lambda: pytest.fail("computed again")) == b"value"
 
 
 def test_a_lock_left_by_a_killed_process_stops_nobody(tmp_path):

@@ -12,6 +12,7 @@ its statistics are theirs, joined.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,7 @@ from bench.calibration.statistics import Snapshot, TensorStatistics, joined
 from bench.calibration.tap import Tap, TappedNetwork
 from bench.model.graph import Graph
 from bench.model.onnx_model import OnnxModel
+from bench.sealed import DamagedError, read_sealed, sealed, warn
 
 MOST_WORKERS = 4
 """Each needs memory of its own, which more of them would not repay."""
@@ -73,9 +75,20 @@ class Collector:
     def collect(self, size: int, clock: Callable[[], float]) -> Calibration:
         """Statistics over the first ``size`` inputs; DataError for a non-finite activation."""
         with only_one(self.folder / f".statistics-{self.key}.lock"):
-            have = max((s for s in self._sizes() if s <= size), default=0)
-            start = self._load(have) if have else Calibration(0, (), 0.0, ())
-            return start if have == size else self._extend(start, size, clock)
+            start = self._largest(size)
+            return start if start.size == size else self._extend(start, size, clock)
+
+    def _largest(self, size: int) -> Calibration:
+        """The largest that is stored of at most ``size`` inputs; what is damaged is removed."""
+        for have in sorted((s for s in self._sizes() if s <= size), reverse=True):
+            try:
+                return self._load(have)
+            except FileNotFoundError:  # someone empties the cache
+                continue
+            except DamagedError as error:
+                warn(f"{error}. It is made again")
+                self._path(have).unlink(missing_ok=True)
+        return Calibration(0, (), 0.0, ())
 
     @cached_property
     def key(self) -> str:
@@ -139,11 +152,15 @@ class Collector:
 
     def _save(self, size: int, seen: Sequence[Snapshot], seconds: float) -> None:
         write_with(
-            self._path(size), lambda file: save_snapshots(file, seen, seconds=np.array(seconds))
+            self._path(size),
+            sealed(
+                self._path(size),
+                lambda file: save_snapshots(file, seen, seconds=np.array(seconds)),
+            ),
         )
 
     def _load(self, size: int) -> Calibration:
-        with np.load(self._path(size)) as arrays:
+        with np.load(io.BytesIO(read_sealed(self._path(size)))) as arrays:
             return self._calibration(size, load_snapshots(arrays), float(arrays["seconds"]))
 
 

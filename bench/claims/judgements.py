@@ -16,10 +16,13 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from bench.errors import DataError
 from bench.evaluation.estimate import Replicates
 from bench.evaluation.interval import LEVEL, Uncertainty, over_images, with_sets
 from bench.evaluation.judgement import Resampled, load_resampled
 from bench.results.folder import SweepFolder
+from bench.results.store import read_of_run
+from bench.sealed import warn
 
 Record = Mapping[str, Any]
 """One row of the table, by column."""
@@ -102,9 +105,20 @@ class Judgements:
 
     def _resampled(self, run_key: str) -> Resampled | None:
         if run_key not in self._read:
-            path = None if self._folder is None else SweepFolder(self._folder).judged(run_key)
-            self._read[run_key] = load_resampled(path) if path and path.is_file() else None
+            self._read[run_key] = None if self._folder is None else _read(self._folder, run_key)
         return self._read[run_key]
+
+
+def _read(folder: Path, run_key: str) -> Resampled | None:
+    """What a run kept; None where it kept nothing, or where that is damaged, which is said."""
+    path = SweepFolder(folder).judged(run_key)
+    try:
+        return load_resampled(read_of_run(folder, run_key, path), path)
+    except FileNotFoundError:
+        return None
+    except DataError as error:
+        warn(f"{error}. Claims use the intervals in the table instead")
+        return None
 
 
 def _paired(values: Sequence[float], halves: Sequence[Replicates], one: Resampled) -> Difference:

@@ -9,13 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-from bench.cache import write_atomically
 from bench.claims.claim import load_claims
 from bench.claims.judgements import Judgements
 from bench.claims.reference import Comparison, compare_references, load_references
 from bench.claims.select import measured_rows
 from bench.claims.verdict import Verdict, judge
 from bench.errors import DataError
+from bench.results.checksums import read_listed, write_listed
 from bench.results.folder import SweepFolder
 
 
@@ -47,8 +47,8 @@ def _read(path: Path, make: Any) -> list[Any]:
     if not path.is_file():
         return []
     try:
-        return [make(one) for one in json.loads(path.read_text())]
-    except (ValueError, TypeError, KeyError) as error:
+        return [make(one) for one in json.loads(read_listed(path, "Write it anew: make claims"))]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise DataError(
             f"{path} is no record of claims of this version ({reason})",
@@ -57,7 +57,7 @@ def _read(path: Path, make: Any) -> list[Any]:
 
 
 def _write(path: Path, content: list[dict[str, Any]]) -> None:
-    write_atomically(path, (json.dumps(_plain(content), indent=1) + "\n").encode())
+    write_listed(path, (json.dumps(_plain(content), indent=1) + "\n").encode())
 
 
 def _plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor
 from types import FrameType
 
 import hydra
@@ -42,6 +43,13 @@ def main(argv: Sequence[str]) -> int:
                 return _tell(one_line(error), 2)
             if isinstance(error, SystemExit) and isinstance(error.code, str):  # of SweepWatch
                 return _tell(error.code, 2)
+            if isinstance(error, BrokenExecutor):
+                _conclude_what_there_is(sweep)
+                return _tell(
+                    "a worker of the launcher was killed, perhaps for want of memory. Finished "
+                    "runs are kept; the same command goes on",
+                    2,
+                )
             raise
     for line in wrong:
         _tell(line, 2)

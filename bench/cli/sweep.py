@@ -34,6 +34,7 @@ from bench.cli.confirm import confirm
 from bench.cli.launchers import cores_of_job, end_workers
 from bench.cli.messages import one_line
 from bench.cli.progress import ProgressBar
+from bench.cli.recovery import clean, end_with_parent
 from bench.cli.status import failures
 from bench.errors import BenchError
 from bench.report.console import print_table
@@ -196,6 +197,7 @@ def open_sweep() -> Sweep:
     try:
         return _OPEN.get()
     except LookupError:
+        end_with_parent()
         sweep = Sweep(launched=True).__enter__()
         atexit.register(sweep.shared.close)
         return sweep
@@ -222,10 +224,13 @@ class SweepWatch(Callback):
             if repeat[name] < 0:
                 raise SystemExit(f"confirm.{name}={repeat[name]} is below 0. Use 0 or more")
         asked = _asked(config, repeat.seeds, repeat.roundings)
+        clean(Path(config.sweep.cache), asked.folder)
         open_sweep().start_runs(asked, config.hydra.sweeper.get("n_trials") or _count(swept))
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        open_sweep().start_runs(_asked(config, 0, 0), 1)
+        asked = _asked(config, 0, 0)
+        clean(Path(config.sweep.cache), asked.folder)
+        open_sweep().start_runs(asked, 1)
 
 
 def _asked(config: DictConfig, seeds: int, roundings: int) -> Asked:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench.cache import content_key, file_state, hash_file, write_atomically
+from bench.sealed import DamagedError, read_sealed, seal, warn
 
 SETTLED_NS = 2_000_000_000
 """A file that changed later than so long ago may change again without another time: clocks of file
@@ -62,12 +63,15 @@ class ContentHashes:
     def _path(self, root: Path) -> Path | None:
         if self._folder is None:
             return None
-        return self._folder / f"contents-{content_key(root.absolute())}.json"
+        return self._folder / f"hashes-{content_key(root.absolute())}.json"
 
     def _load(self, root: Path) -> dict[str, object]:
         path = self._path(root)
         try:
-            content = json.loads(path.read_bytes()) if path else {}
+            content = json.loads(read_sealed(path)) if path else {}
+        except DamagedError as error:
+            warn(f"{error}. Files are read again")
+            return {}
         except (OSError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}
@@ -75,7 +79,7 @@ class ContentHashes:
     def _add(self, root: Path, hashes: dict[str, object]) -> None:
         path = self._path(root)
         if path is not None and hashes:  # another process may have added others meanwhile
-            write_atomically(path, json.dumps(self._load(root) | hashes).encode())
+            write_atomically(path, seal(json.dumps(self._load(root) | hashes).encode(), path))
 
 
 def _remembered(entry: object, state: State) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from bench.cache import cached, content_key, source_key
 from bench.data.dataset import Samples
+from bench.data.pixel_file import PixelWriter, StoredPixels, open_pixels
 from bench.data.preprocess import Fitting, Preprocess
 from bench.environment import versions
 
@@ -25,31 +25,31 @@ _CODE = source_key("bench.data")
 
 @dataclass(frozen=True)
 class PreparedImages:
-    """``pixels`` N x height x width x 3 uint8 (memory-mapped), and where each picture lies.
+    """``pixels`` N x height x width x 3 uint8, and where each picture lies.
 
     ``key`` tells them apart from all others.
     """
 
-    pixels: npt.NDArray[np.uint8]
+    pixels: StoredPixels
     fittings: tuple[Fitting, ...]
     preprocess: Preprocess
     key: str
 
     def __len__(self) -> int:
-        return len(self.pixels)
+        return len(self.fittings)
 
     def batch(self, start: int, size: int) -> npt.NDArray[np.float32]:
         """Images ``start`` to ``start + size`` as network input, size x 3 x height x width float32.
 
         Behind the last image the batch is filled up with copies of it.
         """
-        rows = np.minimum(np.arange(start, start + size), len(self.pixels) - 1)
-        return self.preprocess.normalise(np.asarray(self.pixels[rows]))
+        rows = [min(row, len(self) - 1) for row in range(start, start + size)]
+        return self.preprocess.normalise(np.stack([self.pixels[row] for row in rows]))
 
     def first(self, count: int) -> PreparedImages:
         """The first ``count`` of them."""
         key = content_key(self.key, count)
-        return replace(self, pixels=self.pixels[:count], fittings=self.fittings[:count], key=key)
+        return replace(self, fittings=self.fittings[:count], key=key)
 
 
 def pixel_makers() -> str:
@@ -82,42 +82,29 @@ def prepare(
         fingerprint, ",".join(map(str, order)), preprocess.size, preprocess.fit, preprocess.pad,
         preprocess.resize, preprocess.interpolation, pixel_makers(),
     )  # fmt: skip
+    shape, path = (*preprocess.size, 3), folder / f"pixels-{key}.npy"
+
+    def fit(index: int) -> tuple[npt.NDArray[np.uint8], Fitting]:
+        return preprocess.place(samples.image(index))
 
     def compute() -> Callable[[BinaryIO], None]:
-        def fit(index: int) -> tuple[npt.NDArray[np.uint8], Fitting]:
-            return preprocess.place(samples.image(index))
-
         def write(file: BinaryIO) -> None:
-            shape = (len(order), *preprocess.size, 3)
-            np.lib.format.write_array_header_1_0(  # type: ignore[no-untyped-call]
-                file, {"descr": "|u1", "fortran_order": False, "shape": shape}
-            )
+            pictures = PixelWriter(file, path, len(order), shape)
             fittings = []
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 for image, fitting in pool.map(fit, order):  # written as they come, never all held
-                    file.write(np.ascontiguousarray(image).tobytes())
+                    pictures.add(image)
                     fittings.append(astuple(fitting))
-            np.save(file, np.array(fittings, np.float64))
+            pictures.end(np.array(fittings, np.float64))
 
         return write
 
     def load(path: Path) -> PreparedImages:
-        with path.open("rb") as file:
-            shape, offset = _array_header(file)
-            file.seek(offset + math.prod(shape))
-            table = np.load(file)
-        pixels = np.memmap(path, np.uint8, "r", offset, shape)
+        pixels, table = open_pixels(path, len(order), shape, lambda row: fit(order[row])[0])
         fittings = tuple(
             Fitting(sx, sy, left, top, int(width), int(height))
             for sx, sy, left, top, width, height in table.tolist()
         )
         return PreparedImages(pixels, fittings, preprocess, key)
 
-    return cached(folder / f"pixels-{key}.npy", load, compute)
-
-
-def _array_header(file: BinaryIO) -> tuple[tuple[int, ...], int]:
-    """Shape and offset of the npy array that starts here, so that it can be mapped in place."""
-    np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
-    shape, _, _ = np.lib.format.read_array_header_1_0(file)  # type: ignore[no-untyped-call]
-    return shape, file.tell()
+    return cached(path, load, compute)

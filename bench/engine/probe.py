@@ -22,10 +22,11 @@ from bench.cache import cached, content_key
 from bench.engine.base import AccuracyBy, Emulating, Engine, Session
 from bench.engine.probe_networks import ProbeNetwork, probe_networks
 from bench.errors import EngineError
+from bench.sealed import read_sealed, sealed
 
-VERSION = 3
-"""To be raised with every change to the networks, to how they are judged, or to how an engine makes
-its sessions: stored results are then measured anew."""
+VERSION = 4
+"""To be raised with every change to the networks, to how they are judged, to how an engine makes
+its sessions, or to the stored file: results are then measured anew."""
 
 MOST_STEPS, MOST_SHARE = 2.0, 0.01
 """Allowed for rounding: no output is more than 2 steps off, and at most 1 % of them are more than a
@@ -103,15 +104,17 @@ def _remember(
         VERSION, engine.name, engine.version, engine.options, what, environment.hardware()
     )
 
+    path = cache / f"probe-{key}.json"
+
     def compute() -> Callable[[BinaryIO], object]:
         content = json.dumps(asdict(probe(engine, build)), indent=1).encode()
-        return lambda file: file.write(content)
+        return sealed(path, lambda file: file.write(content))
 
-    return cached(cache / f"probe-{key}.json", _load, compute)
+    return cached(path, _load, compute)
 
 
 def _load(path: Path) -> ProbeResult:
-    values = json.loads(path.read_text())
+    values = json.loads(read_sealed(path))
     names = {name: tuple(values[name]) for name in ("wrong", "wrong_in_float")}
     return ProbeResult(**values | names)
 

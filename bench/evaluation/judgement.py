@@ -7,7 +7,7 @@ images were classified rightly.
 
 from __future__ import annotations
 
-import zipfile
+import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -21,6 +21,7 @@ from bench.cache import content_key
 from bench.errors import DataError
 from bench.evaluation.estimate import Replicates
 from bench.evaluation.matches import MatchTable
+from bench.sealed import UNREADABLE_ARRAYS
 
 Judgement = MatchTable | npt.NDArray[np.bool_]
 """Of a detector its matches; of a classifier ``correct`` (n_images,) bool."""
@@ -69,12 +70,12 @@ class Resampled:
     least_error: float
 
 
-def load_resampled(path: Path) -> Resampled | None:
-    """The kept half-samples alone; None for a file from before there were any.
+def load_resampled(content: bytes, path: Path) -> Resampled | None:
+    """The half-samples alone in the content of a file; None for one from before there were any.
 
-    Raises DataError for a file of something else.
+    Raises DataError for something else.
     """
-    with _opened(path) as arrays:
+    with _opened(content, path) as arrays:
         if "halves" not in arrays.files and "truth" in arrays.files:
             return None
         count, least = int(arrays["n_images"]), float(arrays["least_error"])
@@ -84,12 +85,9 @@ def load_resampled(path: Path) -> Resampled | None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(content: bytes, path: Path) -> Iterator[Any]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             yield arrays
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"{path} holds no judged predictions ({error})",
-            "Delete it; claims then use the intervals in the table",
-        ) from error
+    except UNREADABLE_ARRAYS as error:
+        raise DataError(f"{path} holds no judged predictions ({error})") from error

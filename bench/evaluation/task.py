@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,7 @@ from bench.evaluation.operating_point import OperatingPoint
 from bench.evaluation.top1 import evaluate_labels
 from bench.model.detections import Detections
 from bench.model.heads.base import ClassifierHead, DetectionHead
+from bench.sealed import read_sealed
 
 Array = npt.NDArray[np.float32]
 Prediction = TypeVar("Prediction")
@@ -238,7 +240,8 @@ class Evidence(Generic[Prediction]):
 
     @classmethod
     def load(cls, path: Path, task: Task[Prediction]) -> Evidence[Prediction]:
-        with np.load(path) as arrays:
+        """Raises DamagedError for a file that is not as it was written ``sealed``."""
+        with np.load(io.BytesIO(read_sealed(path))) as arrays:
             rows: dict[int, dict[int, Array]] = {}
             for name in arrays.files:
                 if name.startswith("output-"):

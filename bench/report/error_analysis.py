@@ -9,12 +9,14 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.errors import DataError
 from bench.evaluation.interval import FEWEST_IMAGES
 from bench.report.confidence import ConfidenceShift, shift_of
 from bench.report.result import Result
 from bench.report.summary import Answer, Summary
 from bench.report.wording import interval, plural
 from bench.results.error_analysis import LONGER_SIDE, Example, Losses, LossStore, Part, View
+from bench.sealed import warn
 
 FEW = 20
 """Images of a class below which the size of a difference is uncertain, whatever the interval.
@@ -195,7 +197,12 @@ def encode_pictures(groups: Sequence[GroupLosses], store: LossStore) -> dict[str
 def _group(
     answer: Answer, shifts: Mapping[str, ConfidenceShift | None], store: LossStore
 ) -> GroupLosses | None:
-    kept = [result for result in answer.results if store.has(result.run_key)]
+    losses = {
+        result.run_key: own
+        for result in answer.results
+        if (own := _load_or_tell(result.run_key, store)) is not None
+    }
+    kept = [result for result in answer.results if result.run_key in losses]
     if not kept:
         return None
     worst = kept[-1]
@@ -204,7 +211,7 @@ def _group(
         roles[worst.run_key] = "Most lossy"
     told = [
         RunLosses(
-            roles.get(result.run_key, ""), result, store.load(result.run_key),
+            roles.get(result.run_key, ""), result, losses[result.run_key],
             shifts[result.run_key],
         )
         for result in kept
@@ -214,6 +221,15 @@ def _group(
         answer.group, answer.metric, told[0].losses.unit, tuple(shown),
         tuple(run for run in told if not run.role)[::-1],
     )  # fmt: skip
+
+
+def _load_or_tell(run_key: str, store: LossStore) -> Losses | None:
+    """None where a run kept none, or where its file is damaged, which is said."""
+    try:
+        return store.load(run_key) if store.has(run_key) else None
+    except DataError as error:
+        warn(str(error))
+        return None
 
 
 def _worst_first(line: PartLine) -> tuple[bool, float]:

@@ -7,12 +7,17 @@ calibration size, on the plan that quantizes most tensors.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import pandas as pd
 
+from bench.errors import DataError
 from bench.results.histograms import HistogramStore, TensorHistogram
+from bench.sealed import warn
+
+T = TypeVar("T")
 
 TELLING = 6
 """Tensors whose histograms a report shows."""
@@ -75,7 +80,11 @@ def find_thresholds(rows: pd.DataFrame, store: HistogramStore) -> Thresholds | N
     if kept.empty:
         return None
     kept = kept[kept["calibration_size"] == kept["calibration_size"].max()]
-    ranges = {key: store.ranges(key) for key in kept["run_key"]}
+    read = {key: _or_told(store.ranges, key) for key in kept["run_key"]}
+    ranges = {key: own for key, own in read.items() if own is not None}
+    kept = kept[kept["run_key"].isin(ranges)]
+    if kept.empty:
+        return None
 
     def weight(own: pd.DataFrame) -> tuple[int, int, bool]:
         tensors = max(len(ranges[key]) for key in own["run_key"])
@@ -89,12 +98,24 @@ def find_thresholds(rows: pd.DataFrame, store: HistogramStore) -> Thresholds | N
         (own for _, own in kept.groupby(["statistics_key", "plan_label"], sort=False)), key=weight
     )
     row = first.iloc[0]
+    tensors = _or_told(store.histograms, str(row["statistics_key"]))
+    if tensors is None:
+        return None
     return Thresholds(
         plan_label=str(row["plan_label"]),
         size=int(row["calibration_size"]),
-        tensors=store.histograms(str(row["statistics_key"])),
+        tensors=tensors,
         amax={
             label: ranges[key]
             for label, key in zip(first["calibrator_label"], first["run_key"], strict=True)
         },
     )
+
+
+def _or_told(read: Callable[[str], T], key: str) -> T | None:
+    """What is read; None for a damaged file, which is said."""
+    try:
+        return read(key)
+    except DataError as error:
+        warn(str(error))
+        return None

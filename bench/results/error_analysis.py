@@ -16,9 +16,13 @@ from typing import Any, Literal
 from bench.cache import write_atomically
 from bench.errors import DataError
 from bench.results.folder import SweepFolder
+from bench.results.store import read_of_run
+from bench.sealed import DamagedError, seal, unseal, warn
 
 Kind = Literal["right", "wrong", "missed"]
 """A detection that is right or wrong, an object that none found."""
+
+_UNFIT = (DamagedError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 LONGER_SIDE = 320
 """Pixels at most of a kept picture's longer side, and units of one on the page."""
@@ -115,23 +119,34 @@ class LossStore:
 
     def add_picture(self, name: str, make: Callable[[], bytes]) -> None:
         """Keep a picture as JPEG, unless a run before this one has done so."""
-        if not self.picture_path(name).is_file():
-            write_atomically(self.picture_path(name), make())
+        path = self.picture_path(name)
+        if not path.is_file():
+            write_atomically(path, seal(make(), path))
 
     def picture(self, name: str) -> bytes | None:
-        """A picture's JPEG; None where its file is gone, since the words still tell it."""
+        """A picture's JPEG; None where its file is gone or, which is said, damaged: the words still
+        tell it."""
         path = self.picture_path(name)
-        return path.read_bytes() if path.is_file() else None
+        if not path.is_file():
+            return None
+        content = path.read_bytes()
+        if content.endswith(b"\xff\xd9"):  # JPEG's own end: from before there were checksums
+            return content
+        try:
+            return unseal(content, path)
+        except DamagedError as error:
+            warn(f"{error}, and is not shown")
+            return None
 
     def load(self, run_key: str) -> Losses:
         """What ``add`` kept; raises DataError for a file of something else."""
         path = self.path(run_key)
         try:
-            return _losses(json.loads(path.read_text()))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            return _losses(json.loads(read_of_run(self.folder, run_key, path)))
+        except _UNFIT as error:
             raise DataError(
                 f"{path} does not say where a run loses ({error})",
-                "Delete it; the report then does without",
+                "The report does without",
             ) from error
 
 

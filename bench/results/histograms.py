@@ -6,8 +6,8 @@ One file of histograms serves all runs of a calibration set, one file of ranges 
 
 from __future__ import annotations
 
+import io
 import json
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +20,10 @@ import numpy.typing as npt
 from bench.cache import write_atomically, write_with
 from bench.errors import DataError
 from bench.results.folder import SweepFolder
+from bench.results.store import read_of_run
+from bench.sealed import UNREADABLE_ARRAYS, DamagedError, is_sealed, sealed, unseal
 
-_FIX = "Delete it; what is drawn from it is then left out"
+_FIX = "What is drawn from it is left out"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +76,7 @@ class HistogramStore:
         """Keep the histograms of a calibration set, unless a run before this one has done so."""
         path = self.histograms_path(statistics_key)
         if not path.is_file():
-            write_with(path, partial(_save, histograms=make()))
+            write_with(path, sealed(path, partial(_save, histograms=make())))
 
     def add_ranges(self, run_key: str, ranges: str) -> None:
         """Keep a run's ranges, as JSON: tensor -> [-amax, amax]."""
@@ -88,9 +90,11 @@ class HistogramStore:
         """By tensor, in the order in which they were added; DataError for a file of none."""
         path = self.histograms_path(statistics_key)
         try:
-            with np.load(path) as arrays:
+            content = path.read_bytes()
+            whole = unseal(content, path) if is_sealed(content) else content  # as it once was
+            with np.load(io.BytesIO(whole), allow_pickle=False) as arrays:
                 columns = [arrays[key] for key in ("name", "range", "count", "counts")]
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (DamagedError, *UNREADABLE_ARRAYS) as error:
             raise DataError(f"{path} holds no histograms ({error})", _FIX) from error
         return {
             str(name): TensorHistogram(
@@ -103,9 +107,9 @@ class HistogramStore:
         """Tensor -> amax of a run; DataError for a file of none."""
         path = self.ranges_path(run_key)
         try:
-            content = json.loads(path.read_text())
+            content = json.loads(read_of_run(self.folder, run_key, path))
             return {name: float(amax) for name, (_, amax) in content.items()}
-        except (ValueError, TypeError, AttributeError) as error:
+        except (DamagedError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{path} holds no ranges ({error})", _FIX) from error
 
 

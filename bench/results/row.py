@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from bench.results.column import Column, Role, complete
+from bench.results.column import Column, Kind, Role, complete
 from bench.results.columns.accuracy import Accuracy
 from bench.results.columns.axes import Axes
 from bench.results.columns.build import Build
@@ -23,6 +23,9 @@ from bench.results.columns.fidelity import Fidelity
 from bench.results.columns.latency import Latency
 from bench.results.columns.provenance import Provenance
 from bench.results.history import in_table_order, upgrade
+
+LARGEST = 2**63 - 1
+"""The largest whole number that a table holds."""
 
 KEY_VERSION = 1
 """Of the recipe of run keys, not of the schema: a column's new name changes no result."""
@@ -58,6 +61,23 @@ class Row(Build, Latency, Cost, Fidelity, Accuracy, Provenance, Axes):
     def from_json(cls, values: dict[str, Any]) -> Row:
         """Also of an older schema; ``TypeError`` or ``ValueError`` for values of no known one."""
         return cls(**upgrade(dict(**values)))
+
+    def check(self) -> None:
+        """Raise ValueError for a value that is not of its column's kind: no table could hold it."""
+        for name, column in COLUMNS.items():
+            value = getattr(self, name)
+            optional = "None" in str(_FIELDS[name].type)
+            if not (_fits(value, column.kind) or (value is None and optional)):
+                raise ValueError(f"{name} is {str(value)[:40]!r}")
+
+
+def _fits(value: Any, kind: Kind) -> bool:
+    """Whether a column of this kind can hold the value, in Parquet too."""
+    if kind == "text":
+        return isinstance(value, str) and value == value.encode(errors="ignore").decode()
+    if isinstance(value, float):
+        return math.isfinite(value) and (kind == "number" or value.is_integer())
+    return type(value) is int and -(2**63) <= value <= LARGEST
 
 
 def _finite(value: Any) -> Any:

@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.cache import write_atomically
 from bench.errors import ConfigError, DataError
+from bench.results.checksums import read_listed, write_listed
 from bench.results.folder import SweepFolder
 
 LEAST_MARGIN = 0.005
@@ -56,7 +56,7 @@ def read_share(option: str, text: object) -> float | None:
 
 
 def write_settings(folder: Path, settings: Settings) -> None:
-    write_atomically(SweepFolder(folder).settings, json.dumps(asdict(settings)).encode())
+    write_listed(SweepFolder(folder).settings, json.dumps(asdict(settings)).encode())
 
 
 def read_settings(folder: Path) -> Settings:
@@ -66,9 +66,9 @@ def read_settings(folder: Path) -> Settings:
     if not path.is_file():
         return Settings()
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(read_listed(path, "Delete it"))
         return Settings(**{name: read_share(name, content[name]) for name in content})
-    except (ValueError, TypeError, AttributeError, ConfigError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError, ConfigError) as error:
         raise DataError(
             f"{path} does not say how to judge a sweep ({error})", "Delete it"
         ) from error

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.cache import write_atomically
 from bench.errors import DataError
+from bench.results.checksums import read_listed, write_listed
 from bench.results.folder import SweepFolder
 from bench.results.history import older_names, upgrade_table
 from bench.results.row import COLUMNS, Row
@@ -24,10 +24,10 @@ def make_table(rows: Sequence[Row]) -> pd.DataFrame:
 
 def write_table(table: pd.DataFrame, folder: Path) -> None:
     """Write ``table.csv`` and ``table.parquet`` under ``folder``."""
-    write_atomically(SweepFolder(folder).table_csv, table.to_csv(index=False).encode())
+    write_listed(SweepFolder(folder).table_csv, table.to_csv(index=False).encode())
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
-    write_atomically(SweepFolder(folder).table_parquet, buffer.getvalue())
+    write_listed(SweepFolder(folder).table_parquet, buffer.getvalue())
 
 
 def read_table(folder: Path) -> pd.DataFrame:
@@ -38,10 +38,11 @@ def read_table(folder: Path) -> pd.DataFrame:
     path = SweepFolder(folder).table_csv
     if not path.is_file():
         raise DataError(f"{path} does not exist", "Run a sweep first, or name its folder")
+    content = read_listed(path, "Run the sweep again: it writes the table anew, from its rows")
     text = [name for name, column in COLUMNS.items() if column.kind == "text"]
     try:
         table = pd.read_csv(
-            path,
+            io.BytesIO(content),
             dtype={old: "str" for name in text for old in older_names(name)},
             keep_default_na=False,
             na_values=[""],
@@ -59,9 +60,22 @@ def read_table(folder: Path) -> pd.DataFrame:
     if any(COLUMNS[name].required for name in missing):
         raise DataError(f"{path} lacks the columns {', '.join(missing)}", "Run the sweep again")
     # A sweep from before a column was added is read as its rows are: with the column's default.
+    _check_numbers(table, path)
     table = table.assign(**{name: COLUMNS[name].default for name in missing})
     table[text] = table[text].fillna("")
     return _doubt_saturated(table)
+
+
+def _check_numbers(table: pd.DataFrame, path: Path) -> None:
+    """Raise DataError for a text where a number belongs."""
+    for name, column in COLUMNS.items():
+        if column.kind == "text" or name not in table or table[name].dtype != object:
+            continue
+        values = table[name].dropna()
+        wrong = values[pd.to_numeric(values, errors="coerce").isna()]
+        if len(wrong):
+            what = f"{path}: {name} is {str(wrong.iloc[0])!r}, not a number"
+            raise DataError(what, "Run the sweep again")
 
 
 def _doubt_saturated(table: pd.DataFrame) -> pd.DataFrame:

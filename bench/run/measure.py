@@ -28,6 +28,7 @@ from bench.evaluation.task import ClassificationTask, DetectionTask, Evidence, S
 from bench.model.edit import with_batch
 from bench.model.heads.base import Head
 from bench.run.spec import Run
+from bench.sealed import sealed
 from bench.timing import LEAST_ROUNDS, CallTimes, measure_in_turn
 
 FIRST_IMAGES = 16
@@ -134,7 +135,7 @@ def _reference_evidence(
 
     def compute() -> Callable[[BinaryIO], None]:
         session = float_sessions(run, engine)[precision]
-        return partial(evaluate(run, session, images).save, task=task_of(run))
+        return sealed(path, partial(evaluate(run, session, images).save, task=task_of(run)))
 
     def load() -> Evidence[Any]:
         return cached(path, partial(Evidence.load, task=task_of(run)), compute)

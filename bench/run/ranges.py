@@ -29,6 +29,7 @@ from bench.quantization.plan import PrecisionPlan, QuantizationPoints, place
 from bench.quantization.qdq import insert_qdq
 from bench.results.histograms import HistogramStore, TensorHistogram
 from bench.run.spec import Run
+from bench.sealed import read_sealed, sealed
 from bench.timing import stopwatch
 
 _NATIVE_CODE = source_key(__name__, "bench.calibration", "bench.engine", "bench.model")
@@ -157,10 +158,10 @@ def _calibrate_natively(run: Run, calibrator: NativeCalibrator) -> NativeCalibra
         batches = (np.concatenate([image(i) for i in range(at, at + size)]) for at in starts)
         model = with_batch(network.proto, network.input_name, size)
         native = engine.calibrate(model, calibrator, batches, len(starts))
-        return lambda file: file.write(native.to_bytes())
+        return sealed(path, lambda file: file.write(native.to_bytes()))
 
     path = run.cache / f"native-{key}.json"
-    return cached(path, lambda p: NativeCalibration.from_bytes(p.read_bytes(), str(p)), compute)
+    return cached(path, lambda p: NativeCalibration.from_bytes(read_sealed(p), str(p)), compute)
 
 
 def calibrate(run: Run, graph: Graph) -> Calibration:

@@ -27,7 +27,7 @@ from bench.model.published import Published
 from bench.quantization.grid import Scheme
 from bench.quantization.plan import IMPLICIT, Placement, PrecisionPlan
 from bench.quantization.weight_scales import WeightScales
-from bench.results.row import run_key
+from bench.results.row import LARGEST, run_key
 from bench.run.machine import Machine
 from bench.run.shared import Shared
 
@@ -46,6 +46,13 @@ class Model:
     head: Head
     preprocess: Preprocess
     published: Published | None = None
+
+
+def _check_seed(option: str, seed: int) -> None:
+    if seed < 0:
+        raise ConfigError(f"{option}={seed} is below 0", "Use 0 or more")
+    if seed > LARGEST:
+        raise ConfigError(f"{option}={seed} is more than a table holds", f"Use {LARGEST} or less")
 
 
 @dataclass(frozen=True)
@@ -69,8 +76,7 @@ class CalibrationSet:
             raise ConfigError(
                 f"calibration.size={self.size} is below 1", "Ask for one image at least"
             )
-        if self.seed < 0:
-            raise ConfigError(f"calibration.seed={self.seed} is below 0", "Use 0 or more")
+        _check_seed("calibration.seed", self.seed)
         if self.listed is not None and self.strategy != "random":
             raise ConfigError(
                 f"calibration.list={self.listed.file} settles the order, and so would "
@@ -108,12 +114,12 @@ class MeasurementSettings:
         for key, value in counts.items():
             if value is not None and value < 1:
                 raise ConfigError(f"{key}={value} is below 1", "Use 1 or more")
-        if self.seed < 0:
-            raise ConfigError(f"evaluation.seed={self.seed} is below 0", "Use 0 or more")
-        if self.rounds < 0:
-            raise ConfigError(
-                f"timing.rounds={self.rounds} is below 0", "Use 1 or more, or timing=off"
-            )
+            if value is not None and value > LARGEST:
+                raise ConfigError(f"{key}={value} is more than a table holds", "Use fewer")
+        _check_seed("evaluation.seed", self.seed)
+        if not 0 <= self.rounds <= LARGEST:
+            fault = "below 0" if self.rounds < 0 else "more than a table holds"
+            raise ConfigError(f"timing.rounds={self.rounds} is {fault}", "Or use timing=off")
         if not 0 <= self.agreement_score < 1:
             raise ConfigError(
                 f"evaluation.agreement_score={self.agreement_score} is no score",

@@ -14,7 +14,6 @@ from bench.claims.effect import BASIS_BOUNDED, BASIS_PAIRED, ratio_effect
 from bench.claims.judgements import Judgements
 from bench.claims.select import Case
 from bench.claims.verdict import holm
-from bench.errors import DataError
 from bench.evaluation.bootstrap import map_replicates, mean_replicates
 from bench.evaluation.interval import half_samples, over_images, rule_of_three
 from bench.evaluation.judgement import pack_judgement
@@ -271,9 +270,10 @@ def test_a_judgement_is_kept_whole(tmp_path, judged):
             np.testing.assert_array_equal(arrays[name], expected)
 
 
-def test_a_broken_judgement_is_one_clear_line(tmp_path):
+def test_a_broken_judgement_is_told_and_the_rows_intervals_are_taken(tmp_path, capsys):
     (tmp_path / "judged").mkdir()
     rows = pair(0.2)
     (tmp_path / "judged" / f"{rows[0].run_key}.npz").write_bytes(b"no zip")
-    with pytest.raises(DataError, match="holds no judged predictions"):
-        verdict(rows, judgements=Judgements(tmp_path))
+    assert verdict(rows, judgements=Judgements(tmp_path)) == verdict(rows)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "holds no judged predictions" in line

@@ -199,6 +199,10 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "size zero": ([*CUSTOM, "calibration.size=0"], ["calibration.size=0 is below 1"]),
     "negative seed": ([*CUSTOM, "calibration.seed=-1"], ["calibration.seed=-1 is below 0"]),
+    "a seed that no table holds": (
+        [*CUSTOM, "calibration.seed=99999999999999999999999"],
+        ["calibration.seed=99999999999999999999999 is more than a table holds", "or less"],
+    ),
     "unknown calibration fit": (
         [*CUSTOM, "calibration.preprocess=crap"], ["calibration.preprocess=crap", "stretch or crop"]
     ),

@@ -15,6 +15,7 @@ import pytest
 from bench.cache import file_state, hash_file
 from bench.data import contents
 from bench.data.contents import SETTLED_NS, ContentHashes
+from bench.sealed import read_sealed, seal
 
 NAMES = ("a.png", "sub/b.png")
 
@@ -117,7 +118,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_remembered(ask, root, monke
 
 
 def memory(tmp_path: Path) -> Path:
-    (path,) = (tmp_path / "cache").glob("contents-*.json")
+    (path,) = (tmp_path / "cache").glob("hashes-*.json")
     return path
 
 
@@ -135,26 +136,36 @@ def memory(tmp_path: Path) -> Path:
 )
 def test_damaged_memory_is_read_anew(content, ask, read, tmp_path):
     expected = ask()
-    memory(tmp_path).write_bytes(content)
+    path = memory(tmp_path)
+    path.write_bytes(seal(content, path) if content else content)
     assert ask() == expected == ask()
     assert len(read) == 4
+
+
+def test_a_damaged_memory_is_told(ask, tmp_path, capsys):
+    expected, path = ask(), memory(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"a", b"b", 1))
+    assert ask() == expected
+    line = capsys.readouterr().err.splitlines()[0]
+    assert line.startswith(f"warning: {path} is damaged (its checksum differs)")
 
 
 @pytest.mark.parametrize("wrong", [None, 7, "abc"])
 def test_a_damaged_hash_is_read_anew(wrong, ask, tmp_path):
     expected = ask()
     path = memory(tmp_path)
-    entries = json.loads(path.read_text())
-    path.write_text(json.dumps({name: [*own[:4], wrong] for name, own in entries.items()}))
+    entries = json.loads(read_sealed(path))
+    changed = {name: [*own[:4], wrong] for name, own in entries.items()}
+    path.write_bytes(seal(json.dumps(changed).encode(), path))
     assert ask() == expected
 
 
 def test_strict_reads_every_byte_and_puts_the_memory_right(ask, read, tmp_path):
     expected = ask()
     path = memory(tmp_path)
-    entries = json.loads(path.read_text())
+    entries = json.loads(read_sealed(path))
     entries["a.png"][4] = sha(b"tampered with")
-    path.write_text(json.dumps(entries))
+    path.write_bytes(seal(json.dumps(entries).encode(), path))
     assert ask() == (sha(b"tampered with"), expected[1])  # believed, unless it is asked strictly
     assert ask(strict=True) == expected
     assert sorted(read) == ["a.png", "a.png", "b.png", "b.png"]
@@ -190,7 +201,7 @@ def test_writers_at_once_lose_nothing_but_work(tmp_path, root):
     for thread in threads:
         thread.join()
     assert len(found) == 4
-    entries = json.loads(memory(tmp_path).read_text())
+    entries = json.loads(read_sealed(memory(tmp_path)))
     assert all(own[4] == sha(name.encode()) for name, own in entries.items())
     assert ContentHashes(tmp_path / "cache").of(root, names) == tuple(
         sha(name.encode()) for name in names

@@ -43,7 +43,6 @@ def test_content_is_that_of_direct_preprocessing(tmp_path):
     order = [3, 0, 6, 1]
     images = prepare(Counting(), "f", order, PREPROCESS, tmp_path)
     assert len(images) == 4
-    assert isinstance(images.pixels, np.memmap)
     for row, index in enumerate(order):
         placed, fitting = PREPROCESS.place(Counting().image(index))
         np.testing.assert_array_equal(images.pixels[row], placed)
@@ -94,7 +93,9 @@ def test_other_values_of_the_same_pixels_are_not(tmp_path):
     samples, other = Counting(), replace(PREPROCESS, color="rgb", mean=(0.0, 0.0, 0.0))
     images = prepare(samples, "f", [0, 1], other, tmp_path)
     assert samples.asked == []
-    np.testing.assert_array_equal(images.batch(0, 2), other.normalise(images.pixels))
+    np.testing.assert_array_equal(
+        images.batch(0, 2), other.normalise(np.stack([images.pixels[row] for row in range(2)]))
+    )
 
 
 def test_a_batch_is_filled_up_with_copies_of_the_last_image(tmp_path):
@@ -102,7 +103,9 @@ def test_a_batch_is_filled_up_with_copies_of_the_last_image(tmp_path):
     batch = images.batch(3, 4)
     assert batch.shape == (4, 3, 24, 32)
     assert batch.dtype == np.float32
-    np.testing.assert_array_equal(batch[:2], PREPROCESS.normalise(images.pixels[3:5]))
+    np.testing.assert_array_equal(
+        batch[:2], PREPROCESS.normalise(np.stack([images.pixels[3], images.pixels[4]]))
+    )
     np.testing.assert_array_equal(batch[2], batch[1])
     np.testing.assert_array_equal(batch[3], batch[1])
 
@@ -131,3 +134,60 @@ def test_a_broken_image_leaves_nothing(tmp_path):
     with pytest.raises(DataError, match="image 2 is broken"):
         prepare(Counting(broken=2), "f", range(5), PREPROCESS, tmp_path)
     assert not [path for path in tmp_path.iterdir() if path.suffix == ".npy"]
+
+
+# --- damage ---------------------------------------------------------------------------------------
+
+
+def zeroed(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes(4) + content[at + 4 :]
+
+
+DAMAGES = {
+    "header": lambda content: zeroed(content, 8),
+    "first picture": lambda content: zeroed(content, 200),
+    "last picture": lambda content: zeroed(content, 128 + 4 * 24 * 32 * 3),
+    "table": lambda content: zeroed(content, len(content) - 100),
+    "seal": lambda content: zeroed(content, len(content) - 10),
+    "cut in the pictures": lambda content: content[:3000],
+    "cut in the table": lambda content: content[:-80],
+    "longer": lambda content: content + bytes(4096),
+    "empty": lambda content: b"",
+    "another file": lambda content: b"\x93NUMPY",
+}
+
+
+def everything(samples, folder):
+    images = prepare(samples, "f", range(5), PREPROCESS, folder)
+    return images, [images.batch(row, 1) for row in range(5)]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_changes_no_pixel_and_is_told_in_a_line(tmp_path, capsys, damage):
+    before, expected = everything(Counting(), tmp_path)
+    (path,) = tmp_path.glob("*.npy")
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    samples = Counting()
+    after, found = everything(samples, tmp_path)
+    np.testing.assert_array_equal(found, expected)
+    assert after.fittings == before.fittings
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {path} is damaged")
+    assert len(samples.asked) == (1 if "picture" in damage and "cut" not in damage else 5)
+    everything(Counting(), tmp_path)
+    samples = Counting()
+    everything(samples, tmp_path)
+    assert (samples.asked, capsys.readouterr().err) == ([], "")
+
+
+@pytest.mark.parametrize("change", ["cut", "removed", "overwritten"])
+def test_a_file_that_is_damaged_while_it_is_open_changes_no_pixel(tmp_path, capsys, change):
+    images, expected = everything(Counting(), tmp_path)
+    (path,) = tmp_path.glob("*.npy")
+    if change == "removed":
+        path.unlink()
+    else:
+        with path.open("r+b") as file:
+            file.truncate(500) if change == "cut" else file.write(bytes(4096))
+    np.testing.assert_array_equal([images.batch(row, 1) for row in range(5)], expected)
+    assert len(capsys.readouterr().err.splitlines()) == (change != "removed")

@@ -34,6 +34,10 @@ def test_settings_stay_with_the_folder(tmp_path):
     assert read_settings(tmp_path) == Settings()
     write_settings(tmp_path, Settings(0.004, 0.01))
     assert read_settings(tmp_path) == Settings(0.004, 0.01)
+    (tmp_path / "report.json").write_text('{"margin": 0.2}')
+    with pytest.raises(DataError, match=r"report\.json is damaged"):
+        read_settings(tmp_path)
+    (tmp_path / "checksums.json").unlink()
     (tmp_path / "report.json").write_text('{"margin": "wide"}')
     with pytest.raises(DataError, match="does not say how to judge a sweep"):
         read_settings(tmp_path)

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from bench.errors import DataError
-from bench.results.store import RowStore
+from bench.results.folder import SweepFolder
+from bench.results.store import RowStore, read_of_run
 from bench.results.table import make_table
+from bench.sealed import DamagedError
 
 
 def test_what_was_added_comes_back_in_the_order_of_its_start(tmp_path, full_row):
@@ -64,24 +66,110 @@ def test_files_of_a_write_in_flight_are_no_rows(tmp_path, full_row):
     assert [row.run_key for row in store.rows()] == ["k"]
 
 
+UNREADABLE = {
+    "empty": lambda text: "",
+    "cut": lambda text: text[: len(text) // 2],
+    "a list": lambda text: "[]",
+    "null": lambda text: '{"row": null}',
+    "few columns": lambda text: '{"row": {"run_key": "k"}}',
+    "nested": lambda text: "[" * 100_000,
+    "edited": lambda text: text.replace('"ok"', '"no"'),
+    "zeroed": lambda text: text[:500] + "\0" * 40 + text[540:],
+}
+
+
+@pytest.mark.parametrize("damage", UNREADABLE)
+def test_a_file_that_is_no_row_is_set_aside_and_told_in_one_line(
+    tmp_path, full_row, capsys, damage
+):
+    store = RowStore(tmp_path)
+    for key in ("good", "k"):
+        store.add(full_row(run_key=key), {})
+    path = store.path("k")
+    path.write_text(UNREADABLE[damage](path.read_text()))
+    content = path.read_bytes()
+    assert [row.run_key for row in store.rows()] == ["good"]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {path} cannot be read (")
+    assert line.endswith("it is k.json.unreadable now")
+    assert path.with_name("k.json.unreadable").read_bytes() == content
+    assert not store.settled("k")
+    store.add(full_row(run_key="k"), {})
+    assert store.settled("k")
+    assert len(store.rows()) == 2
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
-    "content",
-    ["", "{", "[]", "3", "null", '{"row": null}', '{"row": []}', '{"row": {"run_key": "k"}}'],
+    ("name", "value"),
+    [
+        ("calibration_seed", 99999999999999999999999),
+        ("calibration_seed", "0"),
+        ("calibration_size", None),
+        ("calibration_size", 2.5),
+        ("int8", float("nan")),
+        ("int8", True),
+        ("model", 3),
+        ("model", "\ud800"),
+    ],
 )
-def test_a_foreign_file_is_named_in_one_line(tmp_path, full_row, content):
+def test_a_value_that_no_table_can_hold_is_set_aside(tmp_path, full_row, capsys, name, value):
+    """As a row that was edited, or one from before such values were refused."""
     store = RowStore(tmp_path)
     store.add(full_row(run_key="good"), {})
-    foreign = tmp_path / "rows" / "foreign.json"
-    foreign.write_text(content)
-    with pytest.raises(DataError) as caught:
-        store.rows()
-    text = str(caught.value)
-    assert str(foreign) in text
-    assert "Move it away" in text
-    assert "\n" not in text
+    row = full_row(run_key="k").to_json() | {name: value}
+    store.path("k").write_text(json.dumps({"row": row}))
+    assert not store.settled("k")
+    assert name in capsys.readouterr().err
+    assert [row.run_key for row in store.rows()] == ["good"]
 
 
-def test_what_rounding_does_is_read_with_the_row(tmp_path, full_row):
+def test_a_row_under_another_name_is_set_aside(tmp_path, full_row, capsys):
+    store = RowStore(tmp_path)
+    store.add(full_row(run_key="k"), {})
+    store.path("other").write_bytes(store.path("k").read_bytes())
+    assert not store.settled("other")
+    assert "(it is the row of k)" in capsys.readouterr().err
+    assert [row.run_key for row in store.rows()] == ["k"]
+
+
+def test_a_folder_in_the_place_of_a_row_is_set_aside(tmp_path, capsys):
+    store = RowStore(tmp_path)
+    store.path("k").mkdir(parents=True)
+    assert store.rows() == []
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_whole_row_of_a_later_version_is_not_set_aside(tmp_path, full_row):
+    store = RowStore(tmp_path)
+    store.add(full_row(run_key="k", schema_version=99), {})
+    for read in (store.rows, lambda: store.settled("k")):
+        with pytest.raises(DataError, match=r"not a row of this version .*Use the version that"):
+            read()
+    assert store.path("k").exists()
+
+
+def test_a_row_from_before_there_were_checksums_is_read(tmp_path, full_row):
+    store, row = RowStore(tmp_path), full_row(run_key="k")
+    store.path("k").parent.mkdir()
+    store.path("k").write_text(json.dumps({"row": row.to_json(), "raw": {}}, indent=1))
+    assert store.rows() == [row]
+
+
+def test_a_run_s_files_are_compared_with_what_its_row_lists(tmp_path, full_row):
+    folder = SweepFolder(tmp_path)
+    path = folder.ranges("k")
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    assert read_of_run(tmp_path, "k", path) == b"{}"  # its row is not there yet
+    RowStore(tmp_path).add(full_row(run_key="k"), {})
+    assert read_of_run(tmp_path, "k", path) == b"{}"
+    path.write_text("[]")
+    with pytest.raises(DamagedError, match=r"k\.json is damaged \(it is not what k\.json lists"):
+        read_of_run(tmp_path, "k", path)
+
+
+def test_what_rounding_does_is_read_with_the_row(tmp_path, full_row, capsys):
     store, row = RowStore(tmp_path), full_row(run_key="a", rounding_sd=None)
     store.add(row, {})
     assert not store.has_rounding(row.run_key)
@@ -92,5 +180,6 @@ def test_what_rounding_does_is_read_with_the_row(tmp_path, full_row):
     store.add_rounding(row.run_key, [])  # of an engine that offers no exact computation
     assert store.rows()[0].rounding_sd is None
     (tmp_path / "rounding" / f"{row.run_key}.json").write_text("[1")
-    with pytest.raises(DataError, match="does not say what rounding does"):
-        store.rows()
+    assert store.rows()[0].rounding_sd is None
+    assert "a.json.unreadable now" in capsys.readouterr().err
+    assert not store.has_rounding(row.run_key)

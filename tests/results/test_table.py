@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
+from bench.cache import write_atomically
 from bench.errors import DataError
+from bench.results import checksums
 from bench.results.row import COLUMNS
 from bench.results.table import make_table, read_table, write_table
 
@@ -84,3 +88,49 @@ def test_a_file_that_is_no_table(tmp_path, content):
         read_table(tmp_path)
     assert str(tmp_path / "table.csv") in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_table_that_is_not_what_was_written_is_told(tmp_path, table):
+    write_table(table, tmp_path)
+    path = tmp_path / "table.csv"
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], whole.replace(b"0.3", b"0.4", 1), b"", b"a\n1\n"):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"table\.csv is damaged .*Run the sweep again"):
+            read_table(tmp_path)
+    write_table(table, tmp_path)
+    assert len(read_table(tmp_path)) == 2
+
+
+def test_a_table_is_readable_whenever_its_writer_was_killed(tmp_path, table, monkeypatch):
+    write_table(table, tmp_path)
+    written: list[Path] = []
+
+    def killed(path: Path, content: bytes) -> None:
+        if len(written) == 1:
+            raise KeyboardInterrupt
+        written.append(path)
+        write_atomically(path, content)
+
+    monkeypatch.setattr(checksums, "write_atomically", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_table(table[:1], tmp_path)
+    assert [path.name for path in written] == ["checksums.json"]
+    assert len(read_table(tmp_path)) == 2
+
+
+def test_a_damaged_list_is_told_and_stops_nobody(tmp_path, table, capsys):
+    write_table(table, tmp_path)
+    (tmp_path / "checksums.json").write_text("{")
+    assert len(read_table(tmp_path)) == 2
+    assert "checksums.json is damaged" in capsys.readouterr().err
+    write_table(table, tmp_path)
+    capsys.readouterr()
+    read_table(tmp_path)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_text_where_a_number_belongs_is_told(tmp_path, table):
+    table.assign(int8=["much", 0.5]).to_csv(tmp_path / "table.csv", index=False)
+    with pytest.raises(DataError, match=r"table\.csv: int8 is 'much', not a number"):
+        read_table(tmp_path)

@@ -22,6 +22,7 @@ from bench.errors import ConfigError
 from bench.evaluation.task import ClassificationTask
 from bench.run.measure import classes_evaluated, task_of
 from bench.run.ranges import calibration_image
+from bench.sealed import read_sealed, seal
 from tests.composing import composed
 
 Key = Callable[..., str]
@@ -211,10 +212,10 @@ def test_strict_believes_no_memory(images: Path, key_of: Key, tmp_path: Path, mo
     monkeypatch.setattr(contents, "SETTLED_NS", 0)
     time.sleep(0.02)
     before = key_of(images)
-    for path in (tmp_path / "cache").glob("contents-*.json"):
-        entries = json.loads(path.read_text())
+    for path in (tmp_path / "cache").glob("hashes-*.json"):
+        entries = json.loads(read_sealed(path))
         changed = {name: [*entry[:4], "0" * 64] for name, entry in entries.items()}
-        path.write_text(json.dumps(changed))
+        path.write_bytes(seal(json.dumps(changed).encode(), path))
     assert key_of(images) != before
     assert key_of(images, "sweep.strict=true") == before
     assert key_of(images) == before  # the memory is right again

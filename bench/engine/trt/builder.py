@@ -33,6 +33,7 @@ from bench.engine.trt.network import (
 )
 from bench.engine.trt.version import check_implicit, has
 from bench.errors import ConfigError, EngineError
+from bench.sealed import DamagedError, read_sealed, seal, warn
 
 if TYPE_CHECKING:
     from tensorrt_api import IBuilderConfig, INetworkDefinition, IOptimizationProfile, TensorRT
@@ -175,7 +176,7 @@ class _Job:
     def __init__(self, trt: TensorRT, settings: Settings) -> None:
         self._trt, self._settings = trt, settings
         self._timing_file = (
-            settings.folder / f"timing-{content_key(trt.__version__, find_gpu())}.cache"
+            settings.folder / f"timings-{content_key(trt.__version__, find_gpu())}.sealed"
         )
         self._log = open_log(trt)
         self._builder = make_builder(trt, self._log)
@@ -199,7 +200,13 @@ class _Job:
                     f"{','.join(settings.tactic_sources)}",
                     "Name others, or none",
                 )
-        known = self._timing_file.read_bytes() if self._timing_file.is_file() else b""
+        known = b""
+        try:
+            known = read_sealed(self._timing_file)
+        except FileNotFoundError:
+            pass
+        except DamagedError as error:
+            warn(f"{error}. Kernels are timed again")
         config.set_timing_cache(config.create_timing_cache(known), False)
         return config
 
@@ -220,5 +227,5 @@ class _Job:
         if plan is None:
             raise EngineError(f"TensorRT cannot build the model ({reason(self._log)})")
         if timings := self.config.get_timing_cache():
-            write_atomically(self._timing_file, bytes(timings.serialize()))
+            write_atomically(self._timing_file, seal(bytes(timings.serialize()), self._timing_file))
         return bytes(plan)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 Mode = Literal["explicit", "implicit"]
 Ranges = Literal["cache", "dynamic"]
 
-BUILD_VERSION = 1
+BUILD_VERSION = 2
 """Part of every engine's key on disk: raise it when what the builder is told changes."""
 
 _OWN_RANGES = "EntropyCalibration2"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bench.cache import cached
+from bench.sealed import read_sealed, sealed
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Built:
 def build_once(path: Path, build: Callable[[], bytes]) -> Built:
     """The engine at ``path``, built first if nobody has."""
 
-    return cached(path, _read, lambda: partial(_write, built=build_now(build)))
+    return cached(path, _read, lambda: sealed(path, partial(_write, built=build_now(build))))
 
 
 def build_now(build: Callable[[], bytes]) -> Built:
@@ -43,5 +44,5 @@ def _write(file: BinaryIO, built: Built) -> None:
 
 
 def _read(path: Path) -> Built:
-    head, _, plan = path.read_bytes().partition(b"\n")
+    head, _, plan = read_sealed(path).partition(b"\n")
     return Built(plan, float(json.loads(head)["seconds"]))

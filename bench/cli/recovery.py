@@ -1,0 +1,40 @@
+"""Killed processes: a sweep removes their temporary files, and its workers end with it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+from bench.cache import remove_leftovers
+
+
+def clean(cache: Path, results: Path) -> None:
+    """Remove the temporary files of killed writers from a cache and from a sweep's folder."""
+    inside = [path for path in results.glob("*") if path.is_dir()]
+    remove_leftovers(cache, cache / "tensorrt", results, *inside)
+
+
+def end_with_parent() -> None:
+    """End this process as soon as the one ends that launched it as a worker, if one did.
+
+    A worker would go on with what was handed to it, and then wait for more.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None or parent.pid is None:
+        return
+    if os.getppid() == parent.pid:
+        threading.Thread(target=_watch, args=(parent.pid,), daemon=True).start()
+    elif not psutil.pid_exists(parent.pid):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,110 @@
+"""Killed workers and parents: one line, a table of what is finished, and nobody runs on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bench.cli.sweep import Asked, Sweep
+from bench.results.settings import Settings
+from bench.results.table import read_table
+from tests.e2e.command import CUSTOM, Bench, wait_for
+
+pytestmark = pytest.mark.e2e
+
+SLOW = [*CUSTOM, "timing.rounds=1000000", "timing.seconds=0.3", "calibration.seed=range(20)"]
+WORKERS = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, files: Path) -> Bench:
+    return Bench(tmp_path / "out", tmp_path / "cache", files)
+
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    """The processes that run jobs, not those that watch over resources."""
+    children = psutil.Process(pid).children(recursive=True)
+    return [own for own in children if any("popen_loky" in word for word in own.cmdline())]
+
+
+def test_a_broken_pool_is_one_line_and_leaves_a_table(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert bench(*CUSTOM).status == 0
+    (bench.out / "table.csv").unlink()
+
+    def broken(sweep: Sweep) -> None:
+        sweep.start_runs(Asked(bench.out, Settings()))
+        raise BrokenProcessPool("a process was terminated abruptly")
+
+    monkeypatch.setattr("bench.cli.app._run", broken)
+    ended = bench("--multirun", *CUSTOM, "plan=all,float_first")
+    assert ended.status == 2
+    assert ended.one_line.startswith("error: a worker of the launcher was killed")
+    assert len(read_table(bench.out)) == 1
+
+
+START = """
+import multiprocessing, os, sys, time
+from bench.cli.recovery import end_with_parent
+
+def work(pipe):
+    end_with_parent()
+    pipe.send(os.getpid())
+    time.sleep(600)
+
+if __name__ == "__main__":
+    ours, theirs = multiprocessing.Pipe()
+    multiprocessing.get_context("fork").Process(target=work, args=(theirs,)).start()
+    print(ours.recv(), flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_worker_ends_with_its_parent() -> None:
+    command = [sys.executable, "-c", START]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        pid = int(parent.stdout.readline())
+        parent.wait()
+        wait_for(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie", 10)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_one_line_and_leaves_a_table(bench: Bench) -> None:
+    process = bench.start("--multirun", *SLOW, *WORKERS)
+    wait_for(lambda: len(bench.rows) > 1)
+    workers_of(process.pid)[0].kill()
+    out, err = process.communicate(timeout=180)
+    assert process.returncode == 2, err
+    assert "Traceback" not in err + out
+    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert line.startswith("error: a worker of the launcher was killed")
+    assert 1 < len(read_table(bench.out)) == len(bench.rows) < 20
+
+
+@pytest.mark.slow
+def test_workers_end_with_their_parent_and_leave_nothing(bench: Bench) -> None:
+    process = bench.start("--multirun", *SLOW, *WORKERS)
+    wait_for(lambda: len(bench.rows) > 1)
+    workers = workers_of(process.pid)
+    assert len(workers) == 2
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert not alive
+
+
+def test_what_killed_writers_left_is_removed_at_the_next_start(bench: Bench) -> None:
+    assert bench(*CUSTOM).status == 0
+    for folder in (bench.cache, bench.out / "rows", bench.out):
+        (folder / ".left.npy.abc_1234").touch()
+        os.utime(folder / ".left.npy.abc_1234", (0, 0))
+    assert bench(*CUSTOM).status == 0
+    assert not [*bench.cache.glob(".left*"), *bench.out.rglob(".left*")]
