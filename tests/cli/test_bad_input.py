@@ -9,9 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hydra.errors import HydraException
 
+from bench.cli.messages import one_line
 from bench.model.export import Export
-from tests.composing import refusal
+from tests.composing import composed, refusal
 from tests.e2e.command import CLASSIFIER, CUSTOM, SHAPES
 
 DETECTOR = ["model=custom", "model.head=yolov8"]
@@ -88,6 +90,10 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         ["model=yolov5n", "model.weights.coco.download.url='https://x/y'",
          "model.weights.coco.download.sha256=abc", *coco()[len(COCO) - 1 :]],
         ["download.sha256=abc", "64 hexadecimal digits"],
+    ),
+    "a checkpoint elsewhere, which is a pickle": (
+        ["model=yolov8n", *coco()[len(COCO) - 1 :], "model.weights.coco.export.weights=../x.pt"],
+        ["export.weights=../x.pt is not a name", "model.path=FILE.onnx"],
     ),
     "a download from nowhere": (
         ["model=yolov5n", *coco()[len(COCO) - 1 :],
@@ -284,10 +290,14 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         [*CUSTOM, "calibration.size=4,8"], ["calibration.size=4,8 names several", "--multirun"]
     ),
     "no override": ([*CUSTOM, "minmax"], ["'minmax' cannot be read", "KEY=VALUE"]),
-    "unknown launcher": (
-        [*CUSTOM, "hydra/launcher=slurm"], ["hydra/launcher=slurm is unknown", "basic, joblib"]
-    ),
 }  # fmt: skip
+
+
+def test_an_unknown_launcher_is_one_line() -> None:
+    with pytest.raises(HydraException) as error:
+        composed("hydra/launcher=slurm")
+    line = one_line(error.value)
+    assert "hydra/launcher=slurm is unknown" in line and "basic, joblib" in line
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,104 @@
+"""What configuration may become: the project's own classes, and nothing that a row could name.
+
+A row, a table and a bundle hold the words that made them, and those words are composed again. So
+they are read as anybody's: they may set values and choose files of ``conf/`` by name, but name no
+class and no file of configuration elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+
+from bench.environment import CONF
+from bench.errors import ConfigError
+
+TRUSTED = "BENCH_TRUSTED_TARGETS"
+"""The environment variable that names further classes, parted by commas: no row can set it."""
+
+_TARGET = re.compile(r"^\s*_target_:\s*(\S+)\s*$", re.MULTILINE)
+_CHOICE = re.compile(r"[\w.+-]+(?:/[\w.+-]+)*")
+_GROUPS_OF = {"also_build": ("also_build", "engine")}
+
+
+def check_target(options: Any, part: str) -> str:
+    """The class that these options of a ``part`` ask for.
+
+    Raises ConfigError unless ``conf/`` has it for this part or the user trusts it, and for a class
+    named deeper inside: nothing there is instantiated.
+    """
+    name = options["_target_"]
+    inner = next((key for key in _keys(options, ()) if key != ("_target_",)), None)
+    if inner is not None:
+        raise ConfigError(
+            f"{part}.{'.'.join(inner)} names a class inside of an option, which is not possible",
+            "Drop it",
+        )
+    if not isinstance(name, str) or name not in {*_shipped(part), *_trusted()}:
+        raise ConfigError(
+            f"{part}._target_={name} is not a class of conf/{part}",
+            f"Use {part}=NAME, or name a class of your own in the environment variable {TRUSTED}",
+        )
+    return name
+
+
+def check_typed(overrides: Sequence[str]) -> None:
+    """Raise ConfigError for words of a row that reach for more than values and names of ``conf/``:
+    Hydra's own settings, and configuration files elsewhere."""
+    for word in overrides:
+        if word.startswith("-"):
+            raise ConfigError(f"'{word}' is not KEY=VALUE", "Drop it")
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key = override.key_or_group
+        if key.partition("/")[0].partition(".")[0] == "hydra" or ".." in key.split("/"):
+            raise ConfigError(f"a row cannot set {key}", "Drop it, or type it for a sweep")
+        if _chooses_file(override) and not all(map(_is_name, _words(override.value()))):
+            raise ConfigError(
+                f"{override.input_line} names a file outside of conf/{key}",
+                f"Use {key}= with a name that conf/{key} has",
+            )
+
+
+def _shipped(part: str) -> Iterator[str]:
+    for group in _GROUPS_OF.get(part, (part,)):
+        for file in sorted((CONF / group).glob("*.yaml")):
+            yield from _TARGET.findall(file.read_text(encoding="utf-8"))
+
+
+def _trusted() -> list[str]:
+    return [name.strip() for name in os.environ.get(TRUSTED, "").split(",") if name.strip()]
+
+
+def _keys(value: Any, where: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Where a ``_target_`` stands in nested options."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "_target_":
+                yield (*where, key)
+            yield from _keys(inner, (*where, str(key)))
+    elif isinstance(value, (list, tuple)):
+        for index, inner in enumerate(value):
+            yield from _keys(inner, (*where, str(index)))
+
+
+def _chooses_file(override: Override) -> bool:
+    """Whether Hydra would look for a file: the key is a folder of ``conf/``, or has folders in
+    it."""
+    key = override.key_or_group
+    return "/" in key or ("." not in key and (CONF / key).is_dir())
+
+
+def _words(value: Any) -> list[str]:
+    """The texts in an override's value; a mapping sets values and chooses no file."""
+    if isinstance(value, (list, tuple)):
+        return [word for inner in value for word in _words(inner)]
+    return [] if value is None or isinstance(value, dict) else [str(value)]
+
+
+def _is_name(word: str) -> bool:
+    return bool(_CHOICE.fullmatch(word)) and ".." not in word.split("/")
