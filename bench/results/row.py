@@ -11,6 +11,8 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +59,11 @@ class Row(Build, Latency, Cost, Fidelity, Accuracy, Provenance, Axes):
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Row:
         """Also of an older schema; ``TypeError`` or ``ValueError`` for values of no known one."""
-        return cls(**upgrade(dict(**values)))
+        row = cls(**upgrade(dict(**values)))
+        if not isinstance(row.run_key, str) or not re.fullmatch(r"[\w-]+", row.run_key):
+            raise ValueError(f"run_key {row.run_key!r} cannot name a file")
+        shlex.split(row.overrides)  # ValueError for an open quotation
+        return row
 
 
 def _finite(value: Any) -> Any:
