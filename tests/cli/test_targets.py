@@ -90,7 +90,9 @@ def test_a_row_chooses_no_class_and_no_file_elsewhere(
     (tmp_path / "bomb.pickle").write_bytes(pickle.dumps(Bomb(ran)))
     objects = np.array([Bomb(ran)], object)
     np.save(tmp_path / "bomb.npy", objects, allow_pickle=True)
-    evil = f"_target_: logging.FileHandler\nfilename: {ran}\nhead: {{_target_: logging.FileHandler}}"
+    evil = (
+        f"_target_: logging.FileHandler\nfilename: {ran}\nhead: {{_target_: logging.FileHandler}}"
+    )
     (tmp_path / "evil.yaml").write_text(evil)
     places = {
         "RAN": ran, "FILES": files, "PICKLE": tmp_path / "bomb.pickle",
