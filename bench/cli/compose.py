@@ -16,7 +16,7 @@ from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from bench.cache import file_state
 from bench.cli.config import Config, ModelConfig, PreprocessConfig, register
-from bench.cli.targets import check_target, check_typed
+from bench.cli.targets import check_names, check_target, check_typed
 from bench.data.calibration_order import read_image_list
 from bench.data.contents import ContentHashes
 from bench.data.preprocess import make_preprocess
@@ -43,6 +43,7 @@ def build_run(config: Config, shared: Shared | None = None) -> Run:
     Of ``shared`` it takes what a run of the same sweep made before.
     """
     shared = Shared() if shared is None else shared
+    check_names(config)
     if not config.sweep.cache:
         raise ConfigError("sweep.cache is empty", "Name a folder, or unset BENCH_CACHE")
     named = not OmegaConf.is_missing(config.model, "head")

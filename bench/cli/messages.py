@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
+    InterpolationToMissingValueError,
     MissingMandatoryValue,
     OmegaConfBaseException,
     ValidationError,
@@ -59,6 +60,9 @@ def one_line(error: BaseException) -> str:
         return _unknown_option(cause)
     if isinstance(cause, ValidationError):
         return _bad_value(cause)
+    missing = re.search(r"Missing mandatory value: (\S+)", str(cause))
+    if missing and isinstance(cause, InterpolationToMissingValueError):
+        return f"{missing[1]} is not given. Add {missing[1]}=VALUE to the command"
     if isinstance(cause, MissingMandatoryValue):
         return f"{cause.full_key} is not given. Add {cause.full_key}=VALUE to the command"
     several = re.match(

@@ -34,6 +34,7 @@ from bench.cli.config import Config
 from bench.cli.confirm import confirm
 from bench.cli.messages import one_line
 from bench.cli.progress import MARK, ProgressBar
+from bench.cli.targets import check_names
 from bench.errors import BenchError
 from bench.report.console import print_table
 from bench.report.page import write_report
@@ -197,6 +198,9 @@ class SweepWatch(Callback):
     also sends this object to the launcher's processes: it holds nothing.
     """
 
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        _require_names(config)  # before Hydra makes a folder
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
         swept = [override for override in parsed if override.is_sweep_override()]
@@ -206,6 +210,7 @@ class SweepWatch(Callback):
                 f"a sweep over {' and '.join(apart)} needs one folder for all its rows. "
                 "Add sweep.out=FOLDER"
             )
+        _require_names(config)
         repeat = config.confirm
         for name in ("seeds", "roundings"):
             if repeat[name] < 0:
@@ -215,6 +220,13 @@ class SweepWatch(Callback):
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         open_sweep().start_runs(Asked(Path(config.sweep.out), _settings(config)))
+
+
+def _require_names(config: DictConfig) -> None:
+    try:
+        check_names(config)
+    except (BenchError, OmegaConfBaseException) as error:
+        raise SystemExit(one_line(error)) from error
 
 
 def _settings(config: DictConfig) -> Settings:

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString, Sweep
+from omegaconf import DictConfig
 
 from bench.environment import CONF
 from bench.errors import ConfigError
@@ -47,13 +48,37 @@ def check_target(options: Any, part: str) -> str:
     return name
 
 
+def check_words(overrides: Sequence[str]) -> list[Override]:
+    """The overrides that these words are; raises ConfigError for what Hydra has no words for: no
+    text, and a group's choice that is not a name."""
+    for word in overrides:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(f"{word!r} is not UTF-8 text", "Write KEY=VALUE") from error
+    parsed: list[Override] = OverridesParser.create().parse_overrides(list(overrides))
+    for override in parsed:
+        wrong = [
+            v
+            for v in _choices(override)
+            if not isinstance(v, (str, QuotedString, Sweep, list, dict))
+        ]
+        if wrong and not override.is_delete() and _chooses_file(override):
+            group = override.key_or_group
+            raise ConfigError(
+                f"{override.input_line} is not a choice",
+                f"Use {group}=NAME, or leave it away; conf/{group} lists the names",
+            )
+    return parsed
+
+
 def check_typed(overrides: Sequence[str]) -> None:
     """Raise ConfigError for words of a row that reach for more than values and names of ``conf/``:
     Hydra's own settings, and configuration files elsewhere."""
     for word in overrides:
         if word.startswith("-"):
             raise ConfigError(f"'{word}' is not KEY=VALUE", "Drop it")
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
+    for override in check_words(overrides):
         key = override.key_or_group
         if key.partition("/")[0].partition(".")[0] == "hydra" or ".." in key.split("/"):
             raise ConfigError(f"a row cannot set {key}", "Drop it, or type it for a sweep")
@@ -61,6 +86,23 @@ def check_typed(overrides: Sequence[str]) -> None:
             raise ConfigError(
                 f"{override.input_line} names a file outside of conf/{key}",
                 f"Use {key}= with a name that conf/{key} has",
+            )
+
+
+def check_names(config: Any) -> None:
+    """Raise ConfigError for names of model and dataset that would lead a path out of its folder:
+    folders and files of results are called after them."""
+    for part in ("model", "dataset"):
+        node = config[part]
+        if not isinstance(node, DictConfig):
+            raise ConfigError(
+                f"{part} is not given", f"Add {part}=NAME; conf/{part} lists the names"
+            )
+        name = str(node.get("name", ""))
+        if not name.isprintable() or not 1 <= len(name) <= 100 or set(name) & set("/\\"):
+            raise ConfigError(
+                f"{part}.name={name!r} cannot be the name of a folder",
+                "Use letters and digits, no / and no line break",
             )
 
 
@@ -91,6 +133,11 @@ def _chooses_file(override: Override) -> bool:
     it."""
     key = override.key_or_group
     return "/" in key or ("." not in key and (CONF / key).is_dir())
+
+
+def _choices(override: Override) -> list[Any]:
+    value = override.value()
+    return list(value.list) if isinstance(value, ChoiceSweep) else [value]
 
 
 def _words(value: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,7 @@ from bench.engine.probe import settle_accuracy_by
 from bench.errors import ConfigError, ModelError
 from bench.model.graph import Graph
 from bench.model.heads.base import Head
-from bench.model.onnx_model import OnnxModel
+from bench.model.onnx_model import MOST_PIXELS, OnnxModel
 from bench.model.published import Published
 from bench.quantization.grid import Scheme
 from bench.quantization.plan import IMPLICIT, Placement, PrecisionPlan
@@ -107,6 +108,10 @@ class MeasurementSettings:
         for key, value in counts.items():
             if value is not None and value < 1:
                 raise ConfigError(f"{key}={value} is below 1", "Use 1 or more")
+        if not 0 <= self.seconds < math.inf:
+            raise ConfigError(
+                f"timing.seconds={self.seconds} is not possible", "Use a number of seconds"
+            )
         if self.seed < 0:
             raise ConfigError(f"evaluation.seed={self.seed} is below 0", "Use 0 or more")
         if not 0 <= self.agreement_score < 1:
@@ -285,6 +290,7 @@ class Run:
             )
         _ = self.calibration_preprocess
         self._check_native()
+        self._check_memory()
         graph = self.graph
         if not graph.compute:
             raise ModelError(
@@ -296,6 +302,15 @@ class Run:
         self.model.head.check(
             shapes, (network.height, network.width), len(self.dataset.class_names)
         )
+
+    def _check_memory(self) -> None:
+        network, batch = self.model.network, self.measurement.batch_size
+        if batch * network.height * network.width > MOST_PIXELS:
+            raise ConfigError(
+                f"evaluation.batch_size={batch} images of {network.height}x{network.width} are more "
+                f"than {MOST_PIXELS:,} pixels",
+                "Use a smaller batch",
+            )
 
     def _check_native(self) -> None:
         """Ranges of TensorRT's own calibrators, and whether they can be had and used as asked."""
