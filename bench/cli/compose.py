@@ -16,7 +16,7 @@ from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from bench.cache import file_state
 from bench.cli.config import Config, ModelConfig, PreprocessConfig, register
-from bench.cli.targets import check_names, check_target, check_typed
+from bench.cli.targets import check_names, check_target, check_typed, not_given
 from bench.data.calibration_order import read_image_list
 from bench.data.contents import ContentHashes
 from bench.data.preprocess import make_preprocess
@@ -136,7 +136,7 @@ def create(node: Any, part: str, **offered: Any) -> Any:
     inside of them is instantiated or resolved again.
     """
     if not isinstance(node, DictConfig) or "_target_" not in node:
-        raise ConfigError(f"{part} is not given", f"Add {part}=NAME; conf/{part} lists the names")
+        raise not_given(part)
     options: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
     name = check_target(options, part)
     del options["_target_"]

@@ -23,6 +23,7 @@ TRUSTED = "BENCH_TRUSTED_TARGETS"
 """The environment variable that names further classes, parted by commas: no row can set it."""
 
 _TARGET = re.compile(r"^\s*_target_:\s*(\S+)\s*$", re.MULTILINE)
+_CHOICES = (str, QuotedString, Sweep, list, dict)
 _CHOICE = re.compile(r"[\w.+-]+(?:/[\w.+-]+)*")
 _GROUPS_OF = {"also_build": ("also_build", "engine")}
 
@@ -58,12 +59,8 @@ def check_words(overrides: Sequence[str]) -> list[Override]:
             raise ConfigError(f"{word!r} is not UTF-8 text", "Write KEY=VALUE") from error
     parsed: list[Override] = OverridesParser.create().parse_overrides(list(overrides))
     for override in parsed:
-        wrong = [
-            v
-            for v in _choices(override)
-            if not isinstance(v, (str, QuotedString, Sweep, list, dict))
-        ]
-        if wrong and not override.is_delete() and _chooses_file(override):
+        chosen = not override.is_delete() and _chooses_file(override)
+        if chosen and not all(isinstance(choice, _CHOICES) for choice in _choices(override)):
             group = override.key_or_group
             raise ConfigError(
                 f"{override.input_line} is not a choice",
@@ -95,15 +92,18 @@ def check_names(config: Any) -> None:
     for part in ("model", "dataset"):
         node = config[part]
         if not isinstance(node, DictConfig):
-            raise ConfigError(
-                f"{part} is not given", f"Add {part}=NAME; conf/{part} lists the names"
-            )
+            raise not_given(part)
         name = str(node.get("name", ""))
         if not name.isprintable() or not 1 <= len(name) <= 100 or set(name) & set("/\\"):
             raise ConfigError(
                 f"{part}.name={name!r} cannot be the name of a folder",
                 "Use letters and digits, no / and no line break",
             )
+
+
+def not_given(part: str) -> ConfigError:
+    """The error about a part that nothing was chosen for."""
+    return ConfigError(f"{part} is not given", f"Add {part}=NAME; conf/{part} lists the names")
 
 
 def _shipped(part: str) -> Iterator[str]:

@@ -18,7 +18,6 @@ from bench.data.dataset import BoxTarget, TaskName, require_task, require_text
 from bench.data.files import FileSamples, exists, list_images, require_file
 from bench.errors import ConfigError, DataError
 
-
 MOST_PIXELS = 1e9
 """Beyond any coordinate or area in a picture; NaN is not below it."""
 

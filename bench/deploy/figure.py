@@ -20,7 +20,7 @@ from bench.cli.messages import command
 from bench.engine.base import AotCompiler, Int8Model
 from bench.errors import ConfigError, DataError
 from bench.evaluation.task import compare
-from bench.model.onnx_model import read_proto
+from bench.model.onnx_file import read_proto
 from bench.run.measure import measure_accuracy
 
 _SAID = ("overrides", "metric", "int8", "fp32", "ci_low")

@@ -42,9 +42,9 @@ class Export:
             raise ConfigError(
                 f"export.package={self.package} is unknown", f"Use {' or '.join(LICENCES)}"
             )
-        if not re.fullmatch(r"\w[\w.-]*", self.weights):  # a path may lead to a pickle of anybody's
+        if not re.fullmatch(r"\w[\w.-]*", self.weights):  # a path may lead to anybody's pickle
             raise ConfigError(
-                f"export.weights={self.weights} is not a name that {self.package} gives its weights",
+                f"export.weights={self.weights} is not a name of weights in {self.package}",
                 "Use a name such as yolov8n.pt; a file of your own is model.path=FILE.onnx",
             )
 

@@ -1,7 +1,7 @@
 """Reading an ONNX file and the data beside it, of which nothing is trusted.
 
 Data beside the file must be regular files in its own folder (ONNX IR, "External Tensor Data", says
-the same). They are looked at before a byte of them is read: ``/dev/zero`` or a FIFO would never end.
+the same). This is checked before a byte of them is read: ``/dev/zero`` or a FIFO would never end.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _location(tensor: TensorProto, path: Path) -> str:
         raise ModelError(
             f"tensor '{tensor.name}' of {path} does not say where its data lies", "Export it again"
         )
-    return found[-1]
+    return str(found[-1])
 
 
 def _require_inside(file: Path, path: Path) -> None:
@@ -164,8 +164,8 @@ def _require_regular(path: Path) -> None:
 def _require_size(path: Path, size: int) -> None:
     if size > MOST_BYTES:
         raise ModelError(
-            f"{path} with its data has {size / 2**30:.1f} GiB, more than the 2 GiB of an ONNX model "
-            "in memory",
+            f"{path} with its data has {size / 2**30:.1f} GiB, more than the 2 GiB of an ONNX "
+            "model in memory",
             "Give a smaller model",
         )
 

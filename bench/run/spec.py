@@ -307,8 +307,8 @@ class Run:
         network, batch = self.model.network, self.measurement.batch_size
         if batch * network.height * network.width > MOST_PIXELS:
             raise ConfigError(
-                f"evaluation.batch_size={batch} images of {network.height}x{network.width} are more "
-                f"than {MOST_PIXELS:,} pixels",
+                f"evaluation.batch_size={batch} images of {network.height}x{network.width} are "
+                f"more than {MOST_PIXELS:,} pixels",
                 "Use a smaller batch",
             )
 

@@ -1,4 +1,4 @@
-"""Values that look like data and are none: each is one line, where it was a silent metric before."""
+"""Values that look like data and are not: each is one line, where it was a silent metric."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_an_image_of_more_than_eight_bits_is_not_made_white(
 ) -> None:
     Pil.fromarray((np.arange(64).reshape(8, 8) * 900).astype(kind)).save(tmp_path / f"a{suffix}")
     samples = FileSamples(tmp_path, [f"a{suffix}"])
-    with pytest.raises(DataError, match="has more than 8 bits in a pixel .* Convert it to 8 bits"):
+    with pytest.raises(DataError, match=r"has more than 8 bits in a pixel .* Convert it to 8 bits"):
         samples.image(0)
 
 
@@ -203,7 +203,7 @@ def test_pillow_opens_only_what_an_image_of_that_name_may_be(
 
 def test_a_zip_is_not_a_folder_of_images(tmp_path: Path) -> None:
     (tmp_path / "images.zip").write_bytes(b"PK\x03\x04")
-    with pytest.raises(DataError, match="is a file, not a folder of images. Unpack it"):
+    with pytest.raises(DataError, match=r"is a file, not a folder of images\. Unpack it"):
         list_images(tmp_path / "images.zip", "dataset.root")
 
 
