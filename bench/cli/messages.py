@@ -19,7 +19,7 @@ from omegaconf.errors import (
 )
 
 from bench.cli.command import in_one_line, plain_line
-from bench.errors import BenchError
+from bench.errors import BenchError, shortened
 
 P = ParamSpec("P")
 
@@ -43,11 +43,16 @@ def command(main: Callable[P, int]) -> Callable[P, int]:
 
 def one_line(error: BaseException) -> str:
     """What was wrong, where, and the fix; an error that is not known here keeps its words."""
+    return shortened(_line(error))
+
+
+def _line(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.options:
         return _unknown_choice(error.missing_cfg_file or "", error.options)
     if isinstance(error, OverrideParseException):
+        word = shortened(str(error.override))
         return (
-            f"'{error.override}' cannot be read. Write KEY=VALUE, and a value with special "
+            f"'{word}' cannot be read. Write KEY=VALUE, and a value with special "
             f"characters in quotes of its own: KEY='\"a, b\"'"
         )
     behind = error.__cause__ or error.__context__  # Hydra's errors carry OmegaConf's

@@ -23,7 +23,6 @@ TRUSTED = "BENCH_TRUSTED_TARGETS"
 """The environment variable that names further classes, parted by commas: no row can set it."""
 
 _TARGET = re.compile(r"^\s*_target_:\s*(\S+)\s*$", re.MULTILINE)
-_CHOICES = (str, QuotedString, Sweep, list, dict)
 _CHOICE = re.compile(r"[\w.+-]+(?:/[\w.+-]+)*")
 _GROUPS_OF = {"also_build": ("also_build", "engine")}
 
@@ -59,8 +58,7 @@ def check_words(overrides: Sequence[str]) -> list[Override]:
             raise ConfigError(f"{word!r} is not UTF-8 text", "Write KEY=VALUE") from error
     parsed: list[Override] = OverridesParser.create().parse_overrides(list(overrides))
     for override in parsed:
-        chosen = not override.is_delete() and _chooses_file(override)
-        if chosen and not all(isinstance(choice, _CHOICES) for choice in _choices(override)):
+        if _chooses_file(override) and not _is_choice(override):
             group = override.key_or_group
             raise ConfigError(
                 f"{override.input_line} is not a choice",
@@ -135,9 +133,16 @@ def _chooses_file(override: Override) -> bool:
     return "/" in key or ("." not in key and (CONF / key).is_dir())
 
 
-def _choices(override: Override) -> list[Any]:
+def _is_choice(override: Override) -> bool:
+    """Whether Hydra takes the value where it looks for files: a name, names, or values of keys."""
     value = override.value()
-    return list(value.list) if isinstance(value, ChoiceSweep) else [value]
+    if override.is_delete():
+        return value is None or isinstance(value, str)
+    for choice in value.list if isinstance(value, ChoiceSweep) else [value]:
+        names = choice if isinstance(choice, list) else [choice]
+        if not all(isinstance(name, (str, QuotedString, Sweep, dict)) for name in names):
+            return False
+    return True
 
 
 def _words(value: Any) -> list[str]:
