@@ -128,12 +128,13 @@ test-tensorrt: ## Check engine=tensorrt on the real TensorRT 8.5.1.7, without a 
 	@$(MAKE) --silent TENSORRT=8.5.1.7 .venv-tensorrt85/.installed-dev
 	.venv-tensorrt85/bin/python -m pytest -m tensorrt tests/engine/test_trt_real.py
 
-lint: $(VENV)/.installed-dev ## Check style, types, shell scripts and import floors
+lint: $(VENV)/.installed-dev ## Check style, types, shell scripts, import floors and known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/shellcheck .ci/run scripts/*.sh
 	$(BIN)/lint-imports
+	@$(BIN)/python scripts/audit.py
 
 format: $(VENV)/.installed-dev ## Format the code
 	$(BIN)/ruff check --fix .

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -43,8 +44,10 @@ class Download:
     size: int | None = None
 
     def __post_init__(self) -> None:
-        if not self.url.startswith(("http://", "https://")):
-            raise ConfigError(f"download.url={self.url} is no http address", "Give http(s)://...")
+        if not _is_safe(self.url):
+            raise ConfigError(
+                f"download.url={self.url} is no https address", "Give https://..., which is checked"
+            )
         if self.sha256 is not None and (
             len(self.sha256) != 64 or set(self.sha256.lower()) - set("0123456789abcdef")
         ):
@@ -70,6 +73,17 @@ class Download:
         if self.sha256 and found != self.sha256.lower():
             return f"SHA-256 {found[:12]}..., not {self.sha256[:12]}..."
         return ""
+
+
+def _is_safe(url: str) -> bool:
+    """https, or this machine itself, to which nobody listens in between."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "https" or (
+            parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
+        )
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -100,7 +114,7 @@ def fetch(file: Download, target: Path, mend: str, patience: Patience | None = N
     patience = patience or Patience()
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
-    with _session(patience) as session, _progress() as progress:
+    with _session(patience, file.url) as session, _progress() as progress:
         task = progress.add_task(target.name, total=None)
         for attempt in range(patience.attempts):
             if attempt:
@@ -192,8 +206,9 @@ def _forget(part: Path) -> None:
     _validator(part).unlink(missing_ok=True)
 
 
-def _session(patience: Patience) -> requests.Session:
+def _session(patience: Patience, url: str) -> requests.Session:
     session = requests.Session()
+    session.adapters.clear()  # a redirect leads to no other scheme
     retry = Retry(
         total=patience.attempts - 1,
         backoff_factor=patience.pause,
@@ -201,8 +216,7 @@ def _session(patience: Patience) -> requests.Session:
         respect_retry_after_header=False,  # it may ask for hours
         raise_on_status=False,  # the last answer comes through, and names its status
     )
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(max_retries=retry))
+    session.mount(f"{urlsplit(url).scheme}://", HTTPAdapter(max_retries=retry))
     return session
 
 
@@ -210,6 +224,8 @@ def _told(error: requests.RequestException, url: str) -> str:
     """What ``Retry`` has tried in vain."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"{url} cannot be fetched (the server answers {error.response.status_code})"
+    if isinstance(error, requests.exceptions.InvalidSchema):
+        return f"{url} leads to an address that is not {urlsplit(url).scheme}"
     if isinstance(error, requests.Timeout):
         return f"{url} cannot be reached (no answer in time)"
     return f"{url} cannot be reached (is this machine offline?)"

@@ -13,13 +13,20 @@ keeps its traceback.
 
 from __future__ import annotations
 
+_LONGEST = 1000
+
 
 class BenchError(Exception):
     """A mistake the user can mend; ``str(error)`` is one complete line."""
 
     def __init__(self, what: str, mend: str = "") -> None:
-        line = " ".join(f"{what}. {mend}".split()) if mend else " ".join(what.split())
-        super().__init__(line)
+        what = shortened(" ".join(what.split()))
+        super().__init__(" ".join(f"{what}. {mend}".split()) if mend else what)
+
+
+def shortened(text: str) -> str:
+    """A text that quotes a file may hold all of it: both ends tell enough."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-200:]}"
 
 
 class ConfigError(BenchError):

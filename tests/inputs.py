@@ -74,6 +74,7 @@ def _write_models(folder: Path, sketch: Any) -> None:
     (folder / "cut.onnx").write_bytes(whole[: len(whole) // 2])
     (folder / "text.onnx").write_text("<html>404 Not Found</html>\n")
     (folder / "empty.onnx").write_bytes(b"")
+    (folder / "checkpoint.pt").write_bytes(b"PK\x03\x04" + bytes(100))
 
 
 def _write_images(folder: Path, names: list[str], seed: int) -> None:

@@ -38,6 +38,11 @@ class Handler(BaseHTTPRequestHandler):
         self.server.ranges.append(asked)
         name = self.path.removeprefix("/")
         self.server.asked.append(name)
+        if trick.startswith("to "):
+            self.send_response(302)
+            self.send_header("Location", trick.removeprefix("to "))
+            self.end_headers()
+            return
         if trick.isdigit() or name not in self.server.bodies:
             self.send_error(int(trick or 404))
             return

@@ -159,9 +159,17 @@ def test_offline_is_one_line(server: Server, target: Path) -> None:
     assert "offline?" in refused(server, target)
 
 
+def test_a_redirect_leads_to_no_other_scheme(server: Server, target: Path) -> None:
+    server.always = f"to https://127.0.0.1:{server.server_address[1]}/net.onnx"
+    assert "leads to an address that is not" in refused(server, target)
+
+
 def test_no_other_kind_of_address_and_no_other_kind_of_hash() -> None:
-    with pytest.raises(ConfigError, match=r"download\.url=ftp://x is no http address"):
+    with pytest.raises(ConfigError, match=r"download\.url=ftp://x is no https address"):
         Download("ftp://x", SHA256)
+    for url in ("http://example.org/x", "http://127.0.0.1.example.org/x", "https", "http://[x"):
+        with pytest.raises(ConfigError, match="no https address"):
+            Download(url, SHA256)
     with pytest.raises(ConfigError, match=r"download\.sha256=123 is no SHA-256"):
         Download("https://x", "123")
 

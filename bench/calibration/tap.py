@@ -10,6 +10,7 @@ more is used again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,7 +107,8 @@ class Tap:
                 for name in piece.gives:
                     if name not in buffers:  # or it would need the shape that it had before
                         binding.bind_output(name, "cpu")
-                self._network.sessions[index].run_with_iobinding(binding)
+                with _in_one_line():
+                    self._network.sessions[index].run_with_iobinding(binding)
             for name in self._shown[index]:
                 if name in buffers:
                     yield name, 0, buffers[name][: len(images)]
@@ -206,6 +208,19 @@ def _open(
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     # Threads that spin between two layers would take the core that others need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    with _in_one_line():
+        return ort.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    """ModelError for what ONNX Runtime says of a piece of the FP32 model."""
+    try:
+        yield
+    except Exception as error:  # ONNX Runtime's own exceptions share no other base
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"ONNX Runtime cannot run the FP32 model ({reason})", "Export the model again"
+        ) from error

@@ -24,6 +24,7 @@ from bench.cli.job import job
 from bench.cli.launchers import in_sharing_order, launcher_settings
 from bench.cli.messages import one_line
 from bench.cli.sweep import Sweep
+from bench.cli.targets import check_words
 from bench.environment import CONF
 from bench.errors import BenchError, ConfigError
 
@@ -104,14 +105,16 @@ def _interrupts() -> Iterator[list[int]]:
 
 
 def _check_options() -> None:
-    """Options that begin with a dash, before Hydra answers a misspelt one with a page."""
+    """Options that begin with a dash, before Hydra answers a misspelt one with a page, and the
+    words that it answers with a traceback."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            get_args_parser().parse_args()
+            asked = get_args_parser().parse_args()
     except SystemExit as error:
         reason = said.getvalue().strip().rpartition("error: ")[2]
         raise ConfigError(reason, "python -m bench --hydra-help lists the options") from error
+    check_words(asked.overrides)
 
 
 def _conclude_what_there_is(sweep: Sweep) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, TypeVar, cast, get_type_hints
 
 from hydra import compose, initialize_config_dir
-from hydra.errors import InstantiationException
-from hydra.utils import get_class, instantiate
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from bench.cache import file_state
 from bench.cli.config import Config, ModelConfig, PreprocessConfig, register
+from bench.cli.targets import check_names, check_target, check_typed, not_given
 from bench.data.calibration_order import read_image_list
 from bench.data.contents import ContentHashes
 from bench.data.preprocess import make_preprocess
@@ -44,6 +44,7 @@ def build_run(config: Config, shared: Shared | None = None) -> Run:
     Of ``shared`` it takes what a run of the same sweep made before.
     """
     shared = Shared() if shared is None else shared
+    check_names(config)
     if not config.sweep.cache:
         raise ConfigError("sweep.cache is empty", "Name a folder, or unset BENCH_CACHE")
     named = not OmegaConf.is_missing(config.model, "head")
@@ -123,45 +124,48 @@ def machine_of(locks: str, shared: Shared) -> Machine:
 
 
 def build_typed(overrides: Sequence[str], shared: Shared | None = None) -> Run:
-    """The run that these Hydra overrides ask for, as the command line would compose it.
+    """The run that these Hydra overrides of a row ask for, as the command line would compose it.
 
-    Raises what Hydra and OmegaConf raise, too; see ``bench.cli.messages``.
+    Raises ConfigError for what no row may ask for, and what Hydra and OmegaConf raise; see
+    ``bench.cli.messages``.
     """
+    check_typed(overrides)
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return build_run(cast(Config, compose("config", list(overrides))), shared)
 
 
 def create(node: Any, part: str, **offered: Any) -> Any:
-    """Instantiate a node from its ``_target_``; what goes wrong becomes one line.
+    """The object that a node's ``_target_`` makes of its options; what goes wrong is one line.
 
-    Of the objects ``offered`` it gets those that it has a parameter for.
+    Of the objects ``offered`` it gets those that it has a parameter for. This is the only place
+    that makes a class of a name, see ``check_target``; options are plain values, so that nothing
+    inside of them is instantiated or resolved again.
     """
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        raise not_given(part)
+    options: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    name = check_target(options, part)
+    del options["_target_"]
     try:
-        _check_options(node, part, offered)
-        taken = signature(get_class(node["_target_"])).parameters.keys() & offered.keys()
-        return instantiate(node, _convert_="all", **{name: offered[name] for name in taken})
-    except (InstantiationException, ImportError) as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, BenchError):
-            cause = cause.__cause__
-        if isinstance(cause, BenchError):
-            raise cause from error
-        reason = str(error.__cause__ or error).splitlines()[0]
+        target = get_class(name)
+        _check_options(options, target, part, offered)
+        taken = signature(target).parameters.keys() & offered.keys()
+        return target(**options, **{key: offered[key] for key in taken})
+    except (BenchError, OSError):
+        raise
+    except Exception as error:  # whatever a class makes of values that do not fit it
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(f"{part} cannot be created ({reason})", f"Check conf/{part}") from error
 
 
-def _check_options(node: Any, part: str, offered: Mapping[str, Any]) -> None:
+def _check_options(
+    options: Mapping[str, Any], target: type, part: str, offered: Mapping[str, Any]
+) -> None:
     """Raise ConfigError for an option that the target does not take, or not with that value."""
-    if not isinstance(node, DictConfig) or "_target_" not in node:
-        raise ConfigError(f"{part} is not given", f"Add {part}=NAME; conf/{part} lists the names")
-    target = get_class(node["_target_"])
     kinds = get_type_hints(target.__init__)  # type: ignore[misc]
     known = [name for name in signature(target).parameters if name not in offered]
-    options: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
     for key, value in options.items():
-        if key == "_target_":
-            continue
         if key not in known:
             mend = f"There is {', '.join(known)}" if known else "It takes none"
             raise ConfigError(f"{part} {target.__name__} has no option '{key}'", mend)
@@ -196,12 +200,11 @@ def _check_value(option: str, value: Any, kind: Any) -> None:
 
 def _head(name: str) -> tuple[Head, dict[str, Any]]:
     """The head, and the preprocessing that models of its kind are usually trained with."""
-    path = CONF / "head" / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
+    known = {file.stem: file for file in sorted((CONF / "head").glob("*.yaml"))}
+    if name not in known:
         what = f"={name} is unknown" if name else " is not given"
-        raise ConfigError(f"model.head{what}", f"Use model.head= with one of {known}")
-    content: Any = OmegaConf.load(path)
+        raise ConfigError(f"model.head{what}", f"Use model.head= with one of {', '.join(known)}")
+    content: Any = OmegaConf.load(known[name])
     preprocess = OmegaConf.merge(OmegaConf.structured(PreprocessConfig), content.preprocess)
     return create(content.head, "head"), _given(preprocess)
 

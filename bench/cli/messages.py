@@ -12,13 +12,14 @@ from omegaconf import DictConfig
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
+    InterpolationToMissingValueError,
     MissingMandatoryValue,
     OmegaConfBaseException,
     ValidationError,
 )
 
 from bench.cli.command import in_one_line, plain_line
-from bench.errors import BenchError
+from bench.errors import BenchError, shortened
 
 P = ParamSpec("P")
 
@@ -42,11 +43,16 @@ def command(main: Callable[P, int]) -> Callable[P, int]:
 
 def one_line(error: BaseException) -> str:
     """What was wrong, where, and the fix; an error that is not known here keeps its words."""
+    return shortened(_line(error))
+
+
+def _line(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.options:
         return _unknown_choice(error.missing_cfg_file or "", error.options)
     if isinstance(error, OverrideParseException):
+        word = shortened(str(error.override))
         return (
-            f"'{error.override}' cannot be read. Write KEY=VALUE, and a value with special "
+            f"'{word}' cannot be read. Write KEY=VALUE, and a value with special "
             f"characters in quotes of its own: KEY='\"a, b\"'"
         )
     behind = error.__cause__ or error.__context__  # Hydra's errors carry OmegaConf's
@@ -59,6 +65,9 @@ def one_line(error: BaseException) -> str:
         return _unknown_option(cause)
     if isinstance(cause, ValidationError):
         return _bad_value(cause)
+    missing = re.search(r"Missing mandatory value: (\S+)", str(cause))
+    if missing and isinstance(cause, InterpolationToMissingValueError):
+        return f"{missing[1]} is not given. Add {missing[1]}=VALUE to the command"
     if isinstance(cause, MissingMandatoryValue):
         return f"{cause.full_key} is not given. Add {cause.full_key}=VALUE to the command"
     several = re.match(

@@ -24,6 +24,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from bench.claims.judgements import Judgements
@@ -36,6 +37,7 @@ from bench.cli.messages import one_line
 from bench.cli.progress import ProgressBar
 from bench.cli.recovery import clean, end_with_parent
 from bench.cli.status import failures
+from bench.cli.targets import check_names
 from bench.errors import BenchError
 from bench.report.console import print_table
 from bench.report.page import write_report
@@ -219,6 +221,7 @@ class SweepWatch(Callback):
                 f"a sweep over {' and '.join(apart)} needs one folder for all its rows. "
                 "Add sweep.out=FOLDER"
             )
+        _require_names(config)
         repeat = config.confirm
         for name in ("seeds", "roundings"):
             if repeat[name] < 0:
@@ -228,6 +231,7 @@ class SweepWatch(Callback):
         open_sweep().start_runs(asked, config.hydra.sweeper.get("n_trials") or _count(swept))
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        _require_names(config)  # before Hydra makes a folder
         asked = _asked(config, 0, 0)
         clean(Path(config.sweep.cache), asked.folder)
         open_sweep().start_runs(asked, 1)
@@ -236,6 +240,13 @@ class SweepWatch(Callback):
 def _asked(config: DictConfig, seeds: int, roundings: int) -> Asked:
     out, locks = Path(config.sweep.out), config.sweep.locks
     return Asked(out, _settings(config), config.hydra.launcher, locks, seeds, roundings)
+
+
+def _require_names(config: DictConfig) -> None:
+    try:
+        check_names(config)
+    except (BenchError, OmegaConfBaseException) as error:
+        raise SystemExit(one_line(error)) from error
 
 
 def _settings(config: DictConfig) -> Settings:

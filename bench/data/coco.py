@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+import os
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +14,12 @@ import numpy as np
 
 from bench.cache import content_key, hash_file
 from bench.data.contents import ContentHashes
-from bench.data.dataset import BoxTarget, TaskName, require_task
-from bench.data.files import FileSamples, list_images
+from bench.data.dataset import BoxTarget, TaskName, require_task, require_text
+from bench.data.files import FileSamples, exists, list_images, require_file
 from bench.errors import ConfigError, DataError
+
+MOST_PIXELS = 1e9
+"""Beyond any coordinate or area in a picture; NaN is not below it."""
 
 
 class CocoDataset:
@@ -55,12 +59,13 @@ class CocoDataset:
         self._annotation_file = Path(str(annotations))
         content = _read_annotations(self._annotation_file, "dataset.annotations")
         try:
-            self._categories = {c["id"]: c["name"] for c in content["categories"]}
+            self._categories = {c["id"]: str(c["name"]) for c in content["categories"]}
+            require_text(self._categories.values(), self._annotation_file)
             self._index = {key: i for i, key in enumerate(sorted(self._categories))}
             self.class_names = tuple(self._categories[key] for key in self._index)
             self.validation = self._match_images(Path(str(images)), content["images"])
             self.boxes = self._collect_boxes(content)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             raise _malformed(self._annotation_file, error) from error
         self._calibration_folder = Path(str(calibration_images))
         self._calibration_annotations = calibration_annotations
@@ -89,7 +94,7 @@ class CocoDataset:
             for annotation in content["annotations"]:
                 found[annotation["image_id"]].add(annotation["category_id"])
             by_name = {e["file_name"]: frozenset(found[e["id"]]) for e in content["images"]}
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _malformed(path, error) from error
         absent = [name for name in self.calibration.names if name not in by_name]
         if absent:
@@ -112,12 +117,19 @@ class CocoDataset:
         if not folder.is_dir():
             raise DataError(f"folder {folder} does not exist", "Check dataset.images")
         names = tuple(entry["file_name"] for entry in entries)
-        absent = [name for name in names if not (folder / name).is_file()]
+        absent = [name for name in names if not exists(folder / name)]
         if absent:
             raise DataError(
                 f"{len(absent)} of the {len(names)} images in {self._annotation_file} are not in "
                 f"{folder} (first: {absent[0]})",
                 "Check that dataset.images and dataset.annotations belong together",
+            )
+        places = Counter(map(os.path.normpath, names))  # ./a.png is a.png
+        twice = next((place for place, number in places.items() if number > 1), None)
+        if twice is not None:
+            raise DataError(
+                f"{self._annotation_file} lists the image {twice} twice",
+                "Export the annotations again",
             )
         sizes = [(int(e["width"]), int(e["height"])) if e.get("width") and e.get("height") else None
                  for e in entries]  # fmt: skip
@@ -147,6 +159,8 @@ class CocoDataset:
         return tuple(self._target(annotations) for annotations in by_image.values())
 
     def _target(self, annotations: Sequence[Mapping[str, Any]]) -> BoxTarget:
+        for annotation in annotations:
+            self._require_numbers(annotation)
         boxes = np.array([a["bbox"] for a in annotations], np.float32).reshape(len(annotations), 4)
         boxes[:, 2:] += boxes[:, :2]
         sides = boxes[:, 2:] - boxes[:, :2]
@@ -158,6 +172,20 @@ class CocoDataset:
             np.array([bool(a.get("iscrowd", 0)) for a in annotations], np.bool_),
         )
 
+    def _require_numbers(self, annotation: Mapping[str, Any]) -> None:
+        """Raise DataError for a box that would be in no image: NaN, null, infinite, negative."""
+        box, area = annotation["bbox"], annotation.get("area", 0)
+        if not (_are_numbers([*box, area]) and len(box) == 4 and min(*box[2:], area) >= 0):
+            raise DataError(
+                f"{self._annotation_file}: annotation {annotation.get('id')} has the box "
+                f"{str(box)[:80]} and area {str(area)[:20]}, not [x, y, width, height] in pixels",
+                "Export the annotations again",
+            )
+
+
+def _are_numbers(values: Sequence[Any]) -> bool:
+    return all(type(value) in (int, float) and abs(value) <= MOST_PIXELS for value in values)
+
 
 def _malformed(path: Path, error: Exception) -> DataError:
     return DataError(
@@ -168,15 +196,14 @@ def _malformed(path: Path, error: Exception) -> DataError:
 
 
 def _read_annotations(path: Path, option: str) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise DataError(f"annotation file {path} does not exist", f"Check {option}")
+    require_file(path, "annotation file", option)
     try:
         content = json.loads(path.read_bytes())
         if not isinstance(content, dict) or not content["images"] or not content["categories"]:
             raise KeyError("images")
         if not content["annotations"]:
             raise KeyError("annotations")
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, RecursionError) as error:
         raise DataError(
             f"{path} is not a COCO annotation file (it needs images, annotations and categories)",
             f"Check {option}",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.errors import ConfigError
+from bench.errors import ConfigError, DataError
 
 TaskName = Literal["detection", "classification"]
 Image = npt.NDArray[np.uint8]
@@ -45,6 +46,29 @@ def require_task(name: str, wanted: TaskName, task: TaskName, instead: str) -> N
             f"dataset {name} is for {wanted}, the model is for {task}",
             f"Use dataset={instead}, or a {model}",
         )
+
+
+MOST_CLASSES = 100_000
+"""Four times as many as ImageNet has in its largest form."""
+
+
+def require_classes(count: int, where: str) -> None:
+    """Raise ConfigError for a number of classes that no model tells apart."""
+    if count < 1:
+        raise ConfigError(f"{where} is below 1", "Use 1 or more")
+    if count > MOST_CLASSES:
+        raise ConfigError(f"{where} is more than {MOST_CLASSES:,}", "Say how many there are")
+
+
+def require_text(names: Iterable[str], where: Path) -> None:
+    """Raise DataError for a class name with half a character, which no file can hold."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"class {name!r} in {where} is not text", "Rename the class, or export it again"
+            ) from error
 
 
 class Samples(Protocol):

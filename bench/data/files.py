@@ -14,6 +14,7 @@ So each form of dataset says what it wants.
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags
@@ -46,6 +48,9 @@ _TURNS = {
 _SIDEWAYS = frozenset({5, 6, 7, 8})
 """The orientations in which width and height change places."""
 
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM")
+"""What files of these names may hold. Pillow knows fifty more, some of which run other programs."""
+
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 
 
@@ -69,7 +74,8 @@ class FileSamples:
 
     def image(self, index: int) -> Image:
         path = self.path(index)
-        with _readable(path), Pil.open(path) as picture:
+        with _readable(path), Pil.open(path, formats=FORMATS) as picture:
+            _require_eight_bits(picture, path)
             orientation = _orientation(picture)
             pixels = picture.convert("RGB")
             if self._is_turned(index, picture.size, orientation):
@@ -85,7 +91,7 @@ class FileSamples:
         (Of a PNG without EXIF there, Pillow decodes the pixels too: it may stand behind them.)
         """
         path = self.path(index)
-        with _readable(path), Pil.open(path) as picture:
+        with _readable(path), Pil.open(path, formats=FORMATS) as picture:
             size, orientation = picture.size, _orientation(picture)
         turned = self._is_turned(index, size, orientation)
         return size[::-1] if turned and orientation in _SIDEWAYS else size
@@ -107,11 +113,22 @@ class FileSamples:
         return orientation in _SIDEWAYS and size != self.sizes[index] == size[::-1]
 
 
+def _require_eight_bits(picture: Pil.Image, path: Path) -> None:
+    """Raise DataError for a picture whose values Pillow would cut off at 255: white nearly all."""
+    if picture.mode.partition(";")[0] in ("I", "F"):
+        raise DataError(
+            f"{path} has more than 8 bits in a pixel (mode {picture.mode})",
+            "Convert it to 8 bits, as the model was trained on",
+        )
+
+
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, SyntaxError, Pil.DecompressionBombError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # Pillow's readers raise whatever a broken file leads them to
         raise DataError(
             f"{path} cannot be read as an image ({type(error).__name__})",
             "Remove or replace the file",
@@ -134,19 +151,41 @@ def _orientation(picture: Pil.Image) -> int:
 
 def read_text(path: Path, what: str, option: str) -> str:
     """The text of a file; ``what`` it is and the ``option`` it was set with are for the error."""
-    if not path.is_file():
-        raise DataError(f"{what} {path} does not exist", f"Check {option}")
+    require_file(path, what, option)
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{what} {path} is no UTF-8 text", f"Check {option}") from error
 
 
+def read_json(path: Path, what: str, option: str) -> Any:
+    """What a JSON file says; DataError for what is no JSON, or nested past all reading."""
+    require_file(path, what, option)
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not JSON ({error})", f"Check {option}") from error
+
+
+def require_file(path: Path, what: str, option: str) -> None:
+    """Raise DataError unless there is such a file, and its name can be one."""
+    if not exists(path):
+        raise DataError(f"{what} {path} does not exist", f"Check {option}")
+
+
+def exists(path: Path) -> bool:
+    """Whether there is a file of this name; no file has a name that the system cannot write."""
+    try:
+        return path.is_file()
+    except (ValueError, OSError):  # a zero byte, half a character, 300 characters
+        return False
+
+
 def require_images(paths: Sequence[Path], listed_in: Path, option: str) -> None:
     """Raise DataError if an image that a file lists is not there, or if it lists none."""
     if not paths:
         raise DataError(f"{listed_in} lists no images", f"Check {option}")
-    absent = [path for path in paths if not path.is_file()]
+    absent = [path for path in paths if not exists(path)]
     if absent:
         raise DataError(
             f"{len(absent)} of the {len(paths)} images that {listed_in} lists are not there "
@@ -159,6 +198,10 @@ def list_images(
     folder: Path, option: str, upright: bool = False, hashes: ContentHashes | None = None
 ) -> FileSamples:
     """Every image under ``folder``, sorted by name; ``option`` is what the user set it with."""
+    if exists(folder):
+        raise DataError(
+            f"{folder} is a file, not a folder of images", f"Unpack it, and give {option}=FOLDER"
+        )
     if not folder.is_dir():
         raise DataError(f"folder {folder} does not exist", f"Check {option}")
     names = sorted(

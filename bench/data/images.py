@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.cache import content_key
 from bench.data.contents import ContentHashes
-from bench.data.dataset import TaskName
+from bench.data.dataset import TaskName, require_classes
 from bench.data.files import FileSamples, list_images
 from bench.errors import ConfigError
 
@@ -51,12 +51,11 @@ class ImagesDataset:
                 f"dataset.labels={labels} is not possible with dataset={name}",
                 "Use fp32, or dataset=imagefolder for a file of labels",
             )
-        if not classes or classes < 1:
-            raise ConfigError(f"dataset.classes={classes} is below 1", "Use 1 or more")
+        require_classes(classes or 0, f"dataset.classes={classes}")
         self.name = name
         self._hashes = hashes
         self.task: TaskName = task
-        self.class_names = tuple(map(str, range(classes)))
+        self.class_names = tuple(map(str, range(classes or 0)))
         self.labels = None
         self.validation = self._images(Path(str(root)), "dataset.root")
         self._calibration_root = Path(str(calibration_root))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.files import list_images, read_text, require_images
+from bench.data.dataset import require_classes
+from bench.data.files import exists, list_images, read_text, require_images
 from bench.data.named import Names
 from bench.errors import ConfigError, DataError
 
@@ -33,21 +36,23 @@ def read_label_file(path: Path, folder: Path, n_classes: int | None) -> LabelFil
     """
     labels: dict[str, int] = {}
     for number, name, word in _fields(path):
-        try:
-            label = int(word)
-        except ValueError:
-            if number == 1:
-                continue
+        if number == 1 and _is_head(name, word):
+            continue
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", word):
             raise DataError(
                 f"{path}, line {number}: '{word}' is no class index",
                 "Write an image's name and its class, counted from 0, on each line",
-            ) from None
-        if name in labels:
+            )
+        place = os.path.normpath(name)  # ./a.png is a.png
+        if place in labels:
             raise DataError(f"{path}, line {number}: {name} is labelled twice", "Drop one line")
-        labels[name] = label
+        labels[place] = int(word)
     if not labels:
         raise DataError(f"{path} labels no images", "Check dataset.labels")
     names = _locate(tuple(labels), folder, path)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{path} labels {twice} twice, by two names", "Drop one of its lines")
     low, high = min(labels.values()), max(labels.values())
     if n_classes is None:
         raise ConfigError(
@@ -55,6 +60,7 @@ def read_label_file(path: Path, folder: Path, n_classes: int | None) -> LabelFil
             f"Add dataset.classes={'1000' if high < 1000 else high + 1}, or as many as the model "
             "tells apart",
         )
+    require_classes(n_classes, f"dataset.classes={n_classes}")
     if low < 0 or high >= n_classes:
         first = next(name for name, label in labels.items() if not 0 <= label < n_classes)
         raise DataError(
@@ -66,7 +72,7 @@ def read_label_file(path: Path, folder: Path, n_classes: int | None) -> LabelFil
 
 def _locate(names: tuple[str, ...], folder: Path, path: Path) -> tuple[str, ...]:
     """The paths of the images under ``folder``, which may sort them into further folders."""
-    if all((folder / name).is_file() for name in names):
+    if all(exists(folder / name) for name in names):
         return names
     there = list_images(folder, "dataset.root").names
     known = Names(there)
@@ -76,6 +82,11 @@ def _locate(names: tuple[str, ...], folder: Path, path: Path) -> tuple[str, ...]
     )
     require_images([folder / name for name in one], path, "dataset.labels and dataset.root")
     return one
+
+
+def _is_head(name: str, word: str) -> bool:
+    """Whether a first line names its columns: words of letters, as no image and no class are."""
+    return all(re.fullmatch(r"[^\W\d]+(?:[ -]?[^\W\d]+)*", text) for text in (name, word))
 
 
 def _fields(path: Path) -> Iterator[tuple[int, str, str]]:

@@ -83,8 +83,16 @@ class Preprocess:
             raise ConfigError(
                 f"model.preprocess.scale={self.scale} is not possible", "Use a number above 0"
             )
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+        if not (
+            len(self.mean) == len(self.std) == 3
+            and all(map(math.isfinite, self.mean))
+            and all(0 < value < math.inf for value in self.std)
+        ):
             raise ConfigError("model.preprocess.mean and std need three numbers, std above 0")
+        if not self.input_amax() < np.finfo(np.float32).max:
+            raise ConfigError(
+                "model.preprocess.scale, mean and std make values beyond float32", "Change them"
+            )
 
     def for_calibration(self, how: CalibrationFit, pad: Pad | None = None) -> Preprocess:
         """The same, with calibration images fitted ``same``, ``stretch`` or ``crop``.

@@ -63,6 +63,9 @@ class ShapeSamples:
         return [self._truth[index] for index in range(self.count)]
 
 
+MOST_IMAGES = 1_000_000
+
+
 class ShapesDataset:
     """Disjoint calibration and validation splits, each with its own domain and share of outliers.
 
@@ -88,8 +91,11 @@ class ShapesDataset:
                 raise ConfigError(
                     f"dataset shapes has no domain '{domain}'", f"Use {', '.join(DOMAINS)} or null"
                 )
-        if validation_images < 1 or calibration_images < 1:
-            raise ConfigError("dataset shapes needs at least one image in each split")
+        if not all(1 <= count <= MOST_IMAGES for count in (validation_images, calibration_images)):
+            raise ConfigError(
+                f"dataset shapes needs 1 to {MOST_IMAGES:,} images in each split, not "
+                f"{validation_images} and {calibration_images}"
+            )
         self.name = name
         self.task = task
         self.validation = ShapeSamples(

@@ -7,6 +7,7 @@ reads it).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -150,7 +151,7 @@ def _read_object(entry: Element, path: Path) -> tuple[str, tuple[float, ...], bo
             float(entry.findtext(f"bndbox/{side}") or "")
             for side in ("xmin", "ymin", "xmax", "ymax")
         )
-        if not (x1 <= x2 and y1 <= y2):
+        if not (x1 <= x2 and y1 <= y2 and all(map(math.isfinite, (x1, y1, x2, y2)))):
             raise ValueError
     except ValueError as error:
         raise DataError(

@@ -14,12 +14,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml  # type: ignore[import-untyped,unused-ignore]
 
 from bench.cache import content_key
 from bench.data.contents import ContentHashes
-from bench.data.dataset import BoxTarget, TaskName, require_task
+from bench.data.dataset import (
+    BoxTarget,
+    TaskName,
+    require_classes,
+    require_task,
+    require_text,
+)
 from bench.data.files import FileSamples, list_images, read_text, require_images
+from bench.data.yaml_file import read_yaml
 from bench.errors import ConfigError, DataError
 
 BEYOND = 1.01
@@ -209,11 +215,7 @@ def _parse(line: str, n_classes: int) -> tuple[float, ...]:
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:
-    text = read_text(path, "dataset file", "dataset.file")
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise DataError(f"{path} is no YAML file ({error})", "Check dataset.file") from error
+    content = read_yaml(path, "dataset file", "dataset.file")
     if not isinstance(content, dict):
         raise DataError(
             f"{path} is no dataset file of Ultralytics (it needs train, val and names)",
@@ -226,6 +228,7 @@ def _class_names(content: Mapping[str, Any], path: Path) -> tuple[str, ...]:
     """``names`` as a list or a mapping from 0 on; where there is only ``nc``, numbers."""
     names, count = content.get("names"), content.get("nc")
     if not names and isinstance(count, int) and count > 0:
+        require_classes(count, f"nc: {count} in {path}")
         names = list(range(count))
     if isinstance(names, dict):
         if set(names) != set(range(len(names))):
@@ -235,6 +238,10 @@ def _class_names(content: Mapping[str, Any], path: Path) -> tuple[str, ...]:
         names = [names[index] for index in range(len(names))]
     if not names or not isinstance(names, list):
         raise DataError(f"{path} has no names of classes", "Add names: [first, second, ...]")
+    if not all(isinstance(name, (str, int, float)) for name in names):
+        raise DataError(f"the names in {path} are not words", "Write names: [first, second, ...]")
+    require_classes(len(names), f"the number of names in {path}")
     if count is not None and count != len(names):
         raise DataError(f"{path} has {len(names)} names but nc: {count}", "Mend one of them")
+    require_text(map(str, names), path)
     return tuple(map(str, names))

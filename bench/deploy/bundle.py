@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import shlex
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
@@ -45,7 +47,11 @@ def write_bundle(
     row: Row, run: Run, sweep: Path, target: Path, builders: Sequence[TensorRtRtx]
 ) -> None:
     """Fill ``target``, all of it or nothing; raises ConfigError if it exists."""
+    images = calibration_images(run)
+    require_printable(images, "calibration image")
     artefact = make_artefact(run, sweep)
+    require_printable([*artefact.ranges, *run.model.network.output_names], "tensor")
+    require_printable(artefact.float_layers, "layer")
     samples = make_samples(run, artefact.qdq)
     engines = {
         f"engine-{builder.compute_capability}.plan": builder.compile_int8(artefact.qdq).content
@@ -57,7 +63,7 @@ def write_bundle(
         **_packed(samples, run),
         **{name: (files("bench.deploy") / name).read_bytes() for name in SCRIPTS},
         **engines,
-        "calibration_images.txt": _lines(calibration_images(run)),
+        "calibration_images.txt": _lines(images),
         "bundle.json": (json.dumps(facts, indent=1) + "\n").encode(),
     }
     content["README.md"] = _readme(facts, builders).encode()
@@ -137,9 +143,37 @@ def _readme(facts: Mapping[str, Any], builders: Sequence[TensorRtRtx]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters |= {"shell": in_shell, "code": in_markdown, "python": json.dumps}
     capabilities = [builder.compute_capability for builder in builders]
     page = environment.get_template("README.md.j2")
-    return page.render(facts, capabilities=capabilities, clipped=CLIPPED)
+    return page.render(
+        facts,
+        capabilities=capabilities,
+        clipped=CLIPPED,
+        command=shlex.join(shlex.split(facts["row"]["overrides"])),
+    )
+
+
+def require_printable(names: Iterable[str], what: str) -> None:
+    """Raise ConfigError for a name that no page and no line of a file can hold, such as one with a
+    line break."""
+    for name in names:
+        if not name.isprintable():
+            raise ConfigError(
+                f"a {what} is called {name!r}, which has characters that cannot be printed",
+                "Rename it, and sweep again",
+            )
+
+
+def in_shell(text: str) -> str:
+    """One word of a shell's command, whatever is in it."""
+    return f'"{text}"' if re.fullmatch(r"[\w./:' -]*", text, re.ASCII) else shlex.quote(text)
+
+
+def in_markdown(text: str) -> str:
+    """Code in a line of Markdown, whatever is in it."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{text}{fence}" if len(fence) == 1 else f"{fence} {text} {fence}"
 
 
 def _write(target: Path, content: Files) -> None:

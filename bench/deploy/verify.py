@@ -73,6 +73,10 @@ def _tell(check: Callable[[], str]) -> bool:
     except (VerificationError, OSError) as error:
         print(f"FAILED  {error}", flush=True)
         return False
+    except Exception as error:  # whatever files that are not those of a bundle lead to
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        print(f"FAILED  a file is not as it was made ({said}). Copy the folder again", flush=True)
+        return False
 
 
 def check_sums(bundle: Path) -> str:
@@ -149,7 +153,7 @@ def read_trtexec(files: Sequence[Path]) -> Sequence[dict[str, Any]]:
         try:
             tensors = json.loads(file.read_text())
             found.append({t["name"]: np.array(t["values"], np.float64) for t in tensors})
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
             raise VerificationError(
                 f"{file} is nothing that trtexec --exportOutput writes"
             ) from error

@@ -223,10 +223,17 @@ class Emulating(Protocol):
         ...
 
 
+MOST_THREADS = 1024
+
+
 def check_cpu_options(threads: int, accuracy_by: str) -> None:
     """Raise ConfigError for options that an engine on the CPU cannot have."""
     if threads < 0:
         raise ConfigError(f"engine.threads={threads} is below 0", "Use 0 for all cores, or more")
+    if threads > MOST_THREADS:
+        raise ConfigError(
+            f"engine.threads={threads} is more than {MOST_THREADS}", "Use 0 for all cores, or fewer"
+        )
     known = get_args(AccuracyChoice)
     if accuracy_by not in known:
         raise ConfigError(

@@ -8,6 +8,7 @@ again: ``python -m bench.model.export PACKAGE WEIGHTS SIZE FILE``.
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,11 @@ class Export:
         if self.package not in LICENCES:
             raise ConfigError(
                 f"export.package={self.package} is unknown", f"Use {' or '.join(LICENCES)}"
+            )
+        if not re.fullmatch(r"\w[\w.-]*", self.weights):  # a path may lead to anybody's pickle
+            raise ConfigError(
+                f"export.weights={self.weights} is not a name of weights in {self.package}",
+                "Use a name such as yolov8n.pt; a file of your own is model.path=FILE.onnx",
             )
 
     @property

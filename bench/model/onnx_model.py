@@ -8,18 +8,21 @@ from pathlib import Path
 
 import onnx
 import onnxruntime as ort
-from google.protobuf.message import DecodeError
 from onnx import TensorProto, numpy_helper, version_converter
 
-from bench.cache import content_key, hash_file
 from bench.errors import ModelError
 from bench.model.edit import set_nodes, with_batch
+from bench.model.onnx_file import hash_with_data, load_data, read_proto
+from bench.model.soundness import check_sizes, check_sound, kind_name, with_shapes
 
 OLDEST_OPSET = 13
 """QuantizeLinear knows per-channel scales (``axis``) from opset 13 on."""
 
 OLDEST_IR = 4
 """The first ONNX file format in which weights are not inputs."""
+
+MOST_PIXELS = 2**26
+"""Of an input, 8192 x 8192: one image of it is 800 MB."""
 
 _QUANTIZED_OPS = {
     "QuantizeLinear",
@@ -57,19 +60,13 @@ class OnnxModel:
 
 def load_model(path: Path) -> OnnxModel:
     """Read, check and normalise an ONNX file; raises ModelError for anything that cannot work."""
-    if not path.is_file():
+    if not path.exists() or path.is_dir():
         what = "is a folder, not a file" if path.is_dir() else "does not exist"
         raise ModelError(f"model file {path} {what}", "Check model.path")
-    try:
-        proto = onnx.load(path, format="protobuf", load_external_data=False)
-        sha256 = _hash_with_weights(path, proto)
-        onnx.load_external_data_for_model(proto, str(path.parent))
-        onnx.checker.check_model(proto)
-    except (DecodeError, onnx.checker.ValidationError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(
-            f"{path} is not a valid ONNX model ({reason})", "Export it again, or fetch it whole"
-        ) from error
+    proto = read_proto(path)
+    sha256 = hash_with_data(path, proto)
+    load_data(path, proto)
+    check_sound(path, proto)
     quantized = sorted({n.op_type for n in proto.graph.node} & _QUANTIZED_OPS)
     if quantized:
         raise ModelError(
@@ -87,19 +84,6 @@ def load_model(path: Path) -> OnnxModel:
     )
 
 
-def _hash_with_weights(path: Path, proto: onnx.ModelProto) -> str:
-    """SHA-256 of the file; where weights lie in files beside it, of their hashes too."""
-    beside = {
-        entry.value
-        for tensor in proto.graph.initializer
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    files = [path, *(path.parent / name for name in sorted(beside))]
-    hashes = [hash_file(file) for file in files]
-    return hashes[0] if len(hashes) == 1 else content_key(*hashes)
-
-
 def _image_input(
     proto: onnx.ModelProto, path: Path
 ) -> tuple[str, tuple[int | None, int, int, int]]:
@@ -112,10 +96,10 @@ def _image_input(
         )
     (value,) = inputs
     tensor = value.type.tensor_type
-    dims = [d.dim_value or None for d in tensor.shape.dim]
+    dims = [d.dim_value if d.dim_value > 0 else None for d in tensor.shape.dim]
     if tensor.elem_type != TensorProto.FLOAT or len(dims) != 4 or dims[1] != 3:
         shown = "x".join(str(d or "?") for d in dims)
-        kind = TensorProto.DataType.Name(tensor.elem_type)
+        kind = kind_name(tensor.elem_type)
         raise ModelError(
             f"input '{value.name}' of {path} is {kind} {shown}, not float32 Nx3xHxW",
             "Export the model with a float32 RGB image input in NCHW order",
@@ -128,13 +112,24 @@ def _image_input(
             "Only the batch may be open: export with a fixed height and width, or fix them with "
             "'python -m onnxruntime.tools.make_dynamic_shape_fixed'",
         )
+    if height * width > MOST_PIXELS:
+        raise ModelError(
+            f"input '{value.name}' of {path} has {height}x{width} pixels, more than "
+            f"{MOST_PIXELS:,}",
+            "Export the model with a smaller input",
+        )
     return value.name, (batch, channels, height, width)
 
 
 def _normalise(proto: onnx.ModelProto, input_name: str, path: Path) -> onnx.ModelProto:
     _free_weights(proto)
     _name_nodes(proto)  # ONNX Runtime refuses two nodes of one name
-    opset = next(o.version for o in proto.opset_import if o.domain in ("", "ai.onnx"))
+    opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), None)
+    if opset is None:
+        raise ModelError(
+            f"{path} imports no opset of standard ONNX operators", "Export it with these"
+        )
+    check_sizes(path, with_batch(proto, input_name, 1))
     if opset < OLDEST_OPSET:
         try:
             proto = version_converter.convert_version(proto, OLDEST_OPSET)
@@ -147,7 +142,7 @@ def _normalise(proto: onnx.ModelProto, input_name: str, path: Path) -> onnx.Mode
     _constants_to_initializers(proto)
     _name_nodes(proto)
     proto = with_batch(proto, input_name, 1)
-    return onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    return with_shapes(path, proto)
 
 
 def _free_weights(proto: onnx.ModelProto) -> None:

@@ -11,6 +11,8 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +62,11 @@ class Row(Build, Latency, Cost, Fidelity, Accuracy, Provenance, Axes):
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Row:
         """Also of an older schema; ``TypeError`` or ``ValueError`` for values of no known one."""
-        return cls(**upgrade(dict(**values)))
+        row = cls(**upgrade(dict(**values)))
+        if not isinstance(row.run_key, str) or not re.fullmatch(r"[\w-]+", row.run_key):
+            raise ValueError(f"run_key {row.run_key!r} cannot name a file")
+        shlex.split(row.overrides)  # ValueError for an open quotation
+        return row
 
     def check(self) -> None:
         """Raise ValueError for a value that is not of its column's kind: no table could hold it."""

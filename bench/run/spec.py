@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,7 @@ from bench.engine.probe import settle_accuracy_by
 from bench.errors import ConfigError, ModelError
 from bench.model.graph import Graph
 from bench.model.heads.base import Head
-from bench.model.onnx_model import OnnxModel
+from bench.model.onnx_model import MOST_PIXELS, OnnxModel
 from bench.model.published import Published
 from bench.quantization.grid import Scheme
 from bench.quantization.plan import IMPLICIT, Placement, PrecisionPlan
@@ -120,6 +121,10 @@ class MeasurementSettings:
         if not 0 <= self.rounds <= LARGEST:
             fault = "below 0" if self.rounds < 0 else "more than a table holds"
             raise ConfigError(f"timing.rounds={self.rounds} is {fault}", "Or use timing=off")
+        if not 0 <= self.seconds < math.inf:
+            raise ConfigError(
+                f"timing.seconds={self.seconds} is not possible", "Use a number of seconds"
+            )
         if not 0 <= self.agreement_score < 1:
             raise ConfigError(
                 f"evaluation.agreement_score={self.agreement_score} is no score",
@@ -298,6 +303,7 @@ class Run:
             )
         _ = self.calibration_preprocess
         self._check_native()
+        self._check_memory()
         graph = self.graph
         if not graph.compute:
             raise ModelError(
@@ -309,6 +315,15 @@ class Run:
         self.model.head.check(
             shapes, (network.height, network.width), len(self.dataset.class_names)
         )
+
+    def _check_memory(self) -> None:
+        network, batch = self.model.network, self.measurement.batch_size
+        if batch * network.height * network.width > MOST_PIXELS:
+            raise ConfigError(
+                f"evaluation.batch_size={batch} images of {network.height}x{network.width} are "
+                f"more than {MOST_PIXELS:,} pixels",
+                "Use a smaller batch",
+            )
 
     def _check_native(self) -> None:
         """Ranges of TensorRT's own calibrators, and whether they can be had and used as asked."""

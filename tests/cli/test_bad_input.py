@@ -9,9 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hydra.errors import HydraException
 
+from bench.cli.messages import one_line
 from bench.model.export import Export
-from tests.composing import refusal
+from tests.composing import composed, refusal
 from tests.e2e.command import CLASSIFIER, CUSTOM, SHAPES
 
 DETECTOR = ["model=custom", "model.head=yolov8"]
@@ -89,6 +91,10 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
          "model.weights.coco.download.sha256=abc", *coco()[len(COCO) - 1 :]],
         ["download.sha256=abc", "64 hexadecimal digits"],
     ),
+    "a checkpoint elsewhere, which is a pickle": (
+        ["model=yolov8n", *coco()[len(COCO) - 1 :], "model.weights.coco.export.weights=../x.pt"],
+        ["export.weights=../x.pt is not a name", "model.path=FILE.onnx"],
+    ),
     "a download from nowhere": (
         ["model=yolov5n", *coco()[len(COCO) - 1 :],
          "model.weights.coco.download.url='http://127.0.0.1:9/y'",
@@ -147,7 +153,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "three numbers as box": (coco(annotations="short_box"), ["short_box.json", "Export the"]),
     "a word in a box": (coco(annotations="words_in_box"), ["words_in_box.json", "'wide'"]),
     "no box": (coco(annotations="without_box"), ["without_box.json", "bbox"]),
-    "an image listed twice": (coco(annotations="twice"), ["lists two images under one id"]),
+    "an image listed twice": (coco(annotations="twice"), ["lists the image 0.png twice"]),
     "an image without a name": (coco(annotations="nameless"), ["nameless.json", "file_name"]),
     "no file of yolo's": ([*COCO[:-1], "dataset=yolo"], ["needs dataset.file=PATH", "Add it"]),
     "no root of VOC": ([*COCO[:-1], "dataset=voc"], ["needs dataset.root=PATH", "Add it"]),
@@ -290,11 +296,60 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "several without multirun": (
         [*CUSTOM, "calibration.size=4,8"], ["calibration.size=4,8 names several", "--multirun"]
     ),
-    "no override": ([*CUSTOM, "minmax"], ["'minmax' cannot be read", "KEY=VALUE"]),
-    "unknown launcher": (
-        [*CUSTOM, "hydra/launcher=slurm"], ["hydra/launcher=slurm is unknown", "basic, joblib"]
+    "null for a choice": (
+        [*CUSTOM, "calibrator=null"], ["calibrator=null is not a choice", "Use calibrator=NAME"]
     ),
+    "a number for a choice": ([*CUSTOM, "plan=8"], ["plan=8 is not a choice", "conf/plan lists"]),
+    "a choice taken away": ([*CUSTOM[:-2], "~dataset"], ["dataset is not given", "Add dataset="]),
+    "no text": ([*CUSTOM, "model.name=\udcff"], ["is not UTF-8 text", "Write KEY=VALUE"]),
+    "a plan without its selectors": (
+        [*CUSTOM, "plan=custom"], ["plan.float_selectors is not given. Add plan.float_selectors="]
+    ),
+    "a name that leads elsewhere": (
+        [*CUSTOM, "model.name=../.."], ["model.name='../..' cannot be the name of a folder"]
+    ),
+    "a dataset's name that leads elsewhere": (
+        [*CUSTOM, "dataset.name=/tmp/x"], ["dataset.name='/tmp/x' cannot be the name of a folder"]
+    ),
+    "a time that is none": (
+        [*CUSTOM, "timing.seconds=nan"], ["timing.seconds=nan is not possible", "seconds"]
+    ),
+    "more threads than there are": (
+        [*CUSTOM, "engine.threads=1000000"], ["engine.threads=1000000 is more than 1024"]
+    ),
+    "more images than can be drawn": (
+        [*CUSTOM, "dataset.validation_images=1000000000"], ["1 to 1,000,000 images in each split"]
+    ),
+    "a batch beyond the memory": (
+        [*CUSTOM, "evaluation.batch_size=1000000"],
+        ["batch_size=1000000 images of 64x64 are more than 67,108,864 pixels", "smaller batch"],
+    ),
+    "an infinite deviation": (
+        [*CUSTOM, "model.preprocess.std=[inf,1,1]"], ["mean and std need three numbers"]
+    ),
+    "a download that anybody could change": (
+        ["model=yolov5n", *coco()[len(COCO) - 1 :],
+         "model.weights.coco.download.url='http://example.org/y'",
+         "model.weights.coco.download.sha256=" + "a" * 64],
+        ["http://example.org/y is no https address", "https://"],
+    ),
+    "a checkpoint as model": (
+        [*CLASSIFIER, *SHAPES, "model.path=FILES/checkpoint.pt"],
+        ["checkpoint.pt is a zip archive, such as PyTorch saves", "Export the model to ONNX"],
+    ),
+    "a zip as folder of images": (
+        folder("folder", root="FILES/checkpoint.pt"),
+        ["checkpoint.pt is a file, not a folder of images", "Unpack it"],
+    ),
+    "no override": ([*CUSTOM, "minmax"], ["'minmax' cannot be read", "KEY=VALUE"]),
 }  # fmt: skip
+
+
+def test_an_unknown_launcher_is_one_line() -> None:
+    with pytest.raises(HydraException) as error:
+        composed("hydra/launcher=slurm")
+    line = one_line(error.value)
+    assert "hydra/launcher=slurm is unknown" in line and "basic, joblib" in line
 
 
 @pytest.fixture(autouse=True)

@@ -278,7 +278,10 @@ class Guarded:
         self.values = values
 
 
-def test_a_value_for_a_kind_of_the_targets_own_is_left_to_it() -> None:
+def test_a_value_for_a_kind_of_the_targets_own_is_left_to_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BENCH_TRUSTED_TARGETS", f"other.Class, {__name__}.Guarded")
     node = OmegaConf.create({"_target_": f"{__name__}.Guarded", "values": [1, 2]})
     assert create(node, "calibrator").values == [1, 2]
 

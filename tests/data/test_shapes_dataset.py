@@ -83,8 +83,8 @@ def test_fingerprint_changes_with_everything_and_with_nothing():
     [
         ({"validation_domain": "dusk"}, "no domain 'dusk'.* day, night, glare"),
         ({"calibration_domain": "dusk"}, "no domain 'dusk'"),
-        ({"validation_images": 0}, "at least one image"),
-        ({"calibration_images": -1}, "at least one image"),
+        ({"validation_images": 0}, "1 to 1,000,000 images"),
+        ({"calibration_images": -1}, "1 to 1,000,000 images"),
     ],
 )
 def test_refusals(options, text):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import hashlib
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -195,3 +197,43 @@ def test_outputs_of_something_else_are_refused(bundles, tmp_path):
 @pytest.mark.parametrize("name", ["verify.py", "build_engine.py"])
 def test_what_is_carried_can_be_read_by_older_pythons(bundles, name):
     ast.parse((bundles["all"] / name).read_text(), feature_version=(3, 8))
+
+
+GARBAGE = {
+    "nothing": "", "no JSON": "abc", "deep": "[" * 200_000, "a number": "1", "a word": '["a"]',
+    "no values": '[{"name": "logits"}]',
+    "huge": '[{"name": "logits", "values": [1' + "0" * 400 + "]}]",
+    "digits": '[{"name": "logits", "values": [' + "9" * 5000 + "]}]",
+    "ragged": '[{"name": "logits", "values": [[1], [1, 2]]}]',
+    "a list": '[{"name": [], "values": 1}]',
+    "a mapping": '[{"name": "logits", "values": {"a": 1}}]', "null": "null",
+    "NaN": '[{"name": "logits", "values": [NaN]}]', "other": '[{"name": "other", "values": [1]}]',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", GARBAGE.values(), ids=GARBAGE)
+def test_garbage_in_place_of_outputs_is_one_line(text, bundles, tmp_path, capsys, monkeypatch):
+    (tmp_path / "out.json").write_text(text)
+    monkeypatch.setattr(verify_script, "__file__", str(bundles["all"] / "verify.py"))
+    assert verify_script.main(["--outputs", *[str(tmp_path / "out.json")] * 4]) == 1
+    *_, line = capsys.readouterr().out.splitlines()
+    assert line.startswith("FAILED  ")
+
+
+@pytest.mark.parametrize("text", ["", "abc", "[" * 200_000, "{}", "[]", '{"samples": 1}'])
+def test_a_damaged_bundle_is_one_line(text, bundles, tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "b"
+    shutil.copytree(bundles["all"], folder)
+    (folder / "bundle.json").write_text(text)
+    sums = "".join(
+        f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n"
+        for name in ("bundle.json", "samples/outputs.npz")
+    )
+    (folder / "SHA256SUMS").write_text(sums)
+    monkeypatch.setattr(verify_script, "__file__", str(folder / "verify.py"))
+    assert verify_script.main([]) == 1
+    assert capsys.readouterr().out.splitlines()[-1].startswith("FAILED  ")
+    assert figure.main([str(folder)]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("error: ") and line.count("\n") == 1
+    assert "bundle.json" in line and "Copy the whole bundle again" in line

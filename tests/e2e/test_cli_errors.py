@@ -46,6 +46,17 @@ def test_bad_input_is_one_line(asked: list[str], told: str, bench: Bench) -> Non
     assert bench.left_nothing
 
 
+@pytest.mark.parametrize("way", [[], ["--multirun"]])
+def test_a_model_s_name_leads_out_of_no_folder(
+    way: list[str], bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = bench(*way, *CUSTOM, "model.name=../../evil", "sweep.out=deep/er/${model.name}")
+    assert ended.status == 2
+    assert "model.name='../../evil' cannot be the name of a folder" in ended.one_line
+    assert not list(tmp_path.rglob("*evil*")) and not (tmp_path / "deep").exists()
+
+
 def test_a_bad_value_in_a_sweep_is_told_before_anything_runs(bench: Bench) -> None:
     ended = bench("--multirun", *CUSTOM, "calibrator=minmax,kl")
     assert ended.status == 2

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from omegaconf import OmegaConf
 
 from bench.cli.sweep import Asked, Sweep
 from bench.results.settings import Settings
@@ -41,7 +42,9 @@ def test_a_broken_pool_is_one_line_and_leaves_a_table(
     (bench.out / "table.csv").unlink()
 
     def broken(sweep: Sweep) -> None:
-        sweep.start_runs(Asked(bench.out, Settings()))
+        sweep.start_runs(
+            Asked(bench.out, Settings(), OmegaConf.create({"_target_": "Basic"}), ""), 2
+        )
         raise BrokenProcessPool("a process was terminated abruptly")
 
     monkeypatch.setattr("bench.cli.app._run", broken)

@@ -1,0 +1,156 @@
+"""What configuration may become: the project's own classes, and nothing that a row could name.
+
+A row, a table and a bundle hold the words that made them, and those words are composed again. So
+they are read as anybody's: they may set values and choose files of ``conf/`` by name, but name no
+class and no file of configuration elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString, Sweep
+from omegaconf import DictConfig
+
+from bench.environment import CONF
+from bench.errors import ConfigError
+
+TRUSTED = "BENCH_TRUSTED_TARGETS"
+"""The environment variable that names further classes, parted by commas: no row can set it."""
+
+_TARGET = re.compile(r"^\s*_target_:\s*(\S+)\s*$", re.MULTILINE)
+_CHOICE = re.compile(r"[\w.+-]+(?:/[\w.+-]+)*")
+_GROUPS_OF = {"also_build": ("also_build", "engine")}
+
+
+def check_target(options: Any, part: str) -> str:
+    """The class that these options of a ``part`` ask for.
+
+    Raises ConfigError unless ``conf/`` has it for this part or the user trusts it, and for a class
+    named deeper inside: nothing there is instantiated.
+    """
+    name = options["_target_"]
+    inner = next((key for key in _keys(options, ()) if key != ("_target_",)), None)
+    if inner is not None:
+        raise ConfigError(
+            f"{part}.{'.'.join(inner)} names a class inside of an option, which is not possible",
+            "Drop it",
+        )
+    if not isinstance(name, str) or name not in {*_shipped(part), *_trusted()}:
+        raise ConfigError(
+            f"{part}._target_={name} is not a class of conf/{part}",
+            f"Use {part}=NAME, or name a class of your own in the environment variable {TRUSTED}",
+        )
+    return name
+
+
+def check_words(overrides: Sequence[str]) -> list[Override]:
+    """The overrides that these words are; raises ConfigError for what Hydra has no words for: no
+    text, and a group's choice that is not a name."""
+    for word in overrides:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(f"{word!r} is not UTF-8 text", "Write KEY=VALUE") from error
+    parsed: list[Override] = OverridesParser.create().parse_overrides(list(overrides))
+    for override in parsed:
+        if _chooses_file(override) and not _is_choice(override):
+            group = override.key_or_group
+            raise ConfigError(
+                f"{override.input_line} is not a choice",
+                f"Use {group}=NAME, or leave it away; conf/{group} lists the names",
+            )
+    return parsed
+
+
+def check_typed(overrides: Sequence[str]) -> None:
+    """Raise ConfigError for words of a row that reach for more than values and names of ``conf/``:
+    Hydra's own settings, and configuration files elsewhere."""
+    for word in overrides:
+        if word.startswith("-"):
+            raise ConfigError(f"'{word}' is not KEY=VALUE", "Drop it")
+    for override in check_words(overrides):
+        key = override.key_or_group
+        if key.partition("/")[0].partition(".")[0] == "hydra" or ".." in key.split("/"):
+            raise ConfigError(f"a row cannot set {key}", "Drop it, or type it for a sweep")
+        if _chooses_file(override) and not all(map(_is_name, _words(override.value()))):
+            raise ConfigError(
+                f"{override.input_line} names a file outside of conf/{key}",
+                f"Use {key}= with a name that conf/{key} has",
+            )
+
+
+def check_names(config: Any) -> None:
+    """Raise ConfigError for names of model and dataset that would lead a path out of its folder:
+    folders and files of results are called after them."""
+    for part in ("model", "dataset"):
+        node = config[part]
+        if not isinstance(node, DictConfig):
+            raise not_given(part)
+        name = str(node.get("name", ""))
+        if not name.isprintable() or not 1 <= len(name) <= 100 or set(name) & set("/\\"):
+            raise ConfigError(
+                f"{part}.name={name!r} cannot be the name of a folder",
+                "Use letters and digits, no / and no line break",
+            )
+
+
+def not_given(part: str) -> ConfigError:
+    """The error about a part that nothing was chosen for."""
+    return ConfigError(f"{part} is not given", f"Add {part}=NAME; conf/{part} lists the names")
+
+
+def _shipped(part: str) -> Iterator[str]:
+    for group in _GROUPS_OF.get(part, (part,)):
+        for file in sorted((CONF / group).glob("*.yaml")):
+            yield from _TARGET.findall(file.read_text(encoding="utf-8"))
+
+
+def _trusted() -> list[str]:
+    return [name.strip() for name in os.environ.get(TRUSTED, "").split(",") if name.strip()]
+
+
+def _keys(value: Any, where: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Where a ``_target_`` stands in nested options."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "_target_":
+                yield (*where, key)
+            yield from _keys(inner, (*where, str(key)))
+    elif isinstance(value, (list, tuple)):
+        for index, inner in enumerate(value):
+            yield from _keys(inner, (*where, str(index)))
+
+
+def _chooses_file(override: Override) -> bool:
+    """Whether Hydra would look for a file: the key is a folder of ``conf/``, or has folders in
+    it."""
+    key = override.key_or_group
+    return "/" in key or ("." not in key and (CONF / key).is_dir())
+
+
+def _is_choice(override: Override) -> bool:
+    """Whether Hydra takes the value where it looks for files: a name, names, or values of keys."""
+    value = override.value()
+    if override.is_delete():
+        return value is None or isinstance(value, str)
+    for choice in value.list if isinstance(value, ChoiceSweep) else [value]:
+        names = choice if isinstance(choice, list) else [choice]
+        if not all(isinstance(name, (str, QuotedString, Sweep, dict)) for name in names):
+            return False
+    return True
+
+
+def _words(value: Any) -> list[str]:
+    """The texts in an override's value; a mapping sets values and chooses no file."""
+    if isinstance(value, (list, tuple)):
+        return [word for inner in value for word in _words(inner)]
+    return [] if value is None or isinstance(value, dict) else [str(value)]
+
+
+def _is_name(word: str) -> bool:
+    return bool(_CHOICE.fullmatch(word)) and ".." not in word.split("/")

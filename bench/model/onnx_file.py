@@ -1,0 +1,185 @@
+"""Reading an ONNX file and the data beside it, of which nothing is trusted.
+
+Data beside the file must be regular files in its own folder (ONNX IR, "External Tensor Data", says
+the same). This is checked before a byte of them is read: ``/dev/zero`` or a FIFO would never end.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError, Message
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
+
+from bench.cache import content_key, hash_file
+from bench.errors import ModelError
+
+MOST_BYTES = 2**31 - 1
+"""Of a model with its data: protobuf holds no more in one message."""
+
+_KINDS = {b"PK\x03\x04": "a zip archive, such as PyTorch saves", b"\x80": "a pickle",
+          b"\x89HDF": "an HDF5 file"}  # fmt: skip
+"""How files begin that are taken for ONNX now and then."""
+
+
+def read_proto(path: Path) -> onnx.ModelProto:
+    """The model in a file, without the data beside it; ModelError for what is no such file."""
+    _require_regular(path)
+    _require_size(path, path.stat().st_size)
+    content = path.read_bytes()
+    kind = next((kind for start, kind in _KINDS.items() if content.startswith(start)), None)
+    if kind:
+        raise ModelError(f"{path} is {kind}, not an ONNX model", "Export the model to ONNX")
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(content)
+        odd = _odd_name(proto)
+    except (DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise invalid(path, error) from error
+    if odd:
+        raise ModelError(
+            f"{path} has a name that is not UTF-8 text ({odd[:80]})", "Export it again"
+        )
+    return proto
+
+
+def hash_with_data(path: Path, proto: onnx.ModelProto) -> str:
+    """SHA-256 of the file; where data lies in files beside it, of their hashes too.
+
+    Raises ModelError for data that is not a regular file in the model's folder.
+    """
+    beside = sorted({_location(tensor, path) for tensor in external_tensors(proto)})
+    files = [path.parent / name for name in beside]
+    for file in files:
+        _require_inside(file, path)
+    sizes = [file.stat().st_size for file in files]
+    _require_size(path, path.stat().st_size + sum(sizes))
+    hashes = [hash_file(file) for file in (path, *files)]
+    return hashes[0] if len(hashes) == 1 else content_key(*hashes)
+
+
+def load_data(path: Path, proto: onnx.ModelProto) -> None:
+    """Put the data beside the file into ``proto``; ``hash_with_data`` has checked where it lies."""
+    total = 0
+    for tensor in external_tensors(proto):
+        try:
+            onnx.external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
+        except (OSError, ValueError, onnx.checker.ValidationError) as error:
+            raise invalid(path, error) from error
+        total += len(tensor.raw_data)  # tensors may share a piece of a file
+        _require_size(path, total)
+
+
+def invalid(path: Path, error: Exception) -> ModelError:
+    """The error about a file that is no valid model."""
+    said = str(error).strip().splitlines()
+    reason = said[0] if said else type(error).__name__
+    return ModelError(
+        f"{path} is not a valid ONNX model ({reason[:300]})", "Export it again, or fetch it whole"
+    )
+
+
+def external_tensors(proto: onnx.ModelProto) -> Iterator[TensorProto]:
+    """The tensors whose data lies in other files: weights, and what attributes of nodes hold."""
+    for tensor in all_tensors(proto):
+        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
+            yield tensor
+
+
+def all_tensors(proto: onnx.ModelProto) -> Iterator[TensorProto]:
+    """Every tensor of the model, those of functions and inner graphs too."""
+    yield from _of_graph(proto.graph)
+    for function in proto.functions:
+        yield from _of_nodes(function.node)
+    for training in proto.training_info:
+        yield from _of_graph(training.initialization)
+        yield from _of_graph(training.algorithm)
+
+
+def _of_graph(graph: GraphProto) -> Iterator[TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from _of_nodes(graph.node)
+
+
+def _of_nodes(nodes: object) -> Iterator[TensorProto]:
+    node: NodeProto
+    for node in nodes:  # type: ignore[attr-defined]
+        for attribute in node.attribute:
+            yield from _of_attribute(attribute)
+
+
+def _of_attribute(attribute: AttributeProto) -> Iterator[TensorProto]:
+    if attribute.HasField("t"):
+        yield attribute.t
+    yield from attribute.tensors
+    for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+        yield from (sparse.values, sparse.indices)
+    if attribute.HasField("g"):
+        yield from _of_graph(attribute.g)
+    for graph in attribute.graphs:
+        yield from _of_graph(graph)
+
+
+def _location(tensor: TensorProto, path: Path) -> str:
+    found = [entry.value for entry in tensor.external_data if entry.key == "location"]
+    if not found or not found[-1]:
+        raise ModelError(
+            f"tensor '{tensor.name}' of {path} does not say where its data lies", "Export it again"
+        )
+    return str(found[-1])
+
+
+def _require_inside(file: Path, path: Path) -> None:
+    """Raise ModelError unless the data is a regular file in the model's folder, itself no link to
+    elsewhere."""
+    folder = path.parent.resolve()
+    named = file.relative_to(path.parent) if file.is_relative_to(path.parent) else file
+    try:
+        leads_out = named.is_absolute() or ".." in named.parts
+        leads_out = leads_out or not file.resolve().is_relative_to(folder)
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a zero byte
+        raise invalid(path, error) from error
+    if leads_out:
+        raise ModelError(
+            f"{path} takes data from {named}, outside of its folder",
+            "Export it with its data beside it",
+        )
+    if not file.exists():
+        raise ModelError(
+            f"{path} takes data from {named}, which is not there", "Give the file with its data"
+        )
+    _require_regular(file)
+
+
+def _require_regular(path: Path) -> None:
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ModelError(f"{path} is not a regular file", "Check model.path")
+
+
+def _require_size(path: Path, size: int) -> None:
+    if size > MOST_BYTES:
+        raise ModelError(
+            f"{path} with its data has {size / 2**30:.1f} GiB, more than the 2 GiB of an ONNX "
+            "model in memory",
+            "Give a smaller model",
+        )
+
+
+def _odd_name(message: Message) -> str:
+    """A text in the message that is not UTF-8, which protobuf gives as bytes; else nothing."""
+    for field, value in message.ListFields():
+        if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
+            continue
+        several = (value,) if isinstance(value, (str, bytes, Message)) else value
+        if field.type == field.TYPE_STRING:
+            odd = next((repr(text) for text in several if not isinstance(text, str)), "")
+        else:
+            odd = next(filter(None, map(_odd_name, several)), "")
+        if odd:
+            return odd
+    return ""
