@@ -73,13 +73,13 @@ def damage_one(folder: Path, kind: str, damage: str, rng: random.Random) -> Path
     paths = sorted(folder.glob(kind))
     path = rng.choice(paths)
     content = path.read_bytes()
-    changed = content
-    while changed == content:
-        if damage == OTHER:
-            others = [own for own in paths if own != path] or sorted(folder.rglob("*.np?"))
-            changed = rng.choice(others).read_bytes()
-        else:
-            changed = DAMAGES[damage](content, rng)
+    if damage == OTHER:
+        others = [*(own.read_bytes() for own in paths), b"something else"]
+        changed = next(own for own in others if own != content)
+    else:
+        changed = DAMAGES[damage](content, rng)
+        while changed == content:  # a block of zeros, zeroed
+            changed = flipped_bit(content, rng)
     path.write_bytes(changed)
     return path
 
