@@ -101,7 +101,7 @@ def write_with(path: Path, write: Callable[[BinaryIO], object]) -> None:
             temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:  # a full disk names no file
+        if isinstance(error, OSError) and error.errno and error.filename is None:  # a full disk
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 

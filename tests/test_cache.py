@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import subprocess
@@ -62,6 +63,16 @@ def test_a_write_that_fails_leaves_the_old_content(tmp_path, error):
         write_with(path, write)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_told_with_the_file_that_it_was_meant_for(tmp_path):
+    def write(file: BinaryIO) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_with(tmp_path / "file.txt", write)
+    assert caught.value.filename == str(tmp_path / "file.txt")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_readers_see_the_old_file_until_the_new_one_is_whole(tmp_path):

@@ -11,7 +11,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from bench.cache import only_one, write_atomically
+from bench.cache import hash_file, only_one, write_atomically
 from bench.sealed import DamagedError, warn
 
 NAME = "checksums.json"
@@ -21,7 +21,7 @@ def write_listed(path: Path, content: bytes) -> None:
     """Write a file as ``write_atomically``, and list it."""
     with only_one(path.with_name(f".{NAME}.lock")):
         listed = _listed(path.parent)
-        digests = [*listed.get(path.name, [])[-1:], hashlib.sha256(content).hexdigest()]
+        digests = [*_before(path, listed), hashlib.sha256(content).hexdigest()]
         text = json.dumps({**listed, path.name: digests}, indent=1) + "\n"
         write_atomically(path.with_name(NAME), text.encode())
         write_atomically(path, content)
@@ -34,6 +34,16 @@ def read_listed(path: Path, mend: str) -> bytes:
     if digests is not None and hashlib.sha256(content).hexdigest() not in digests:
         raise DamagedError(path, f"it is not what {NAME} lists", mend)
     return content
+
+
+def _before(path: Path, listed: dict[str, list[str]]) -> list[str]:
+    """The checksum of what is there, as its writer may have been killed before it could write what
+    it had listed last; of a damaged file the last one listed."""
+    known = listed.get(path.name, [])
+    there = hash_file(path) if path.is_file() else None
+    if there is None or (known and there not in known):
+        return known[-1:]
+    return [there]
 
 
 def _listed(folder: Path) -> dict[str, list[str]]:

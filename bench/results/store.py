@@ -120,8 +120,10 @@ def read_of_run(folder: Path, run_key: str, path: Path) -> bytes:
 def _read_or_set_aside(path: Path, read: Callable[[Path, bytes], T]) -> T | None:
     """What is in a file; None where there is none, and where it cannot be read: then it is renamed,
     and that is said in a line."""
+    content = b""
     try:
-        return read(path, path.read_bytes())
+        content = path.read_bytes()
+        return read(path, content)
     except FileNotFoundError:
         return None
     except _OtherVersionError:
@@ -130,7 +132,8 @@ def _read_or_set_aside(path: Path, read: Callable[[Path, bytes], T]) -> T | None
         reason = error.reason if isinstance(error, DamagedError) else str(error)
         aside = path.with_name(f"{path.name}.unreadable")
         with contextlib.suppress(OSError):
-            path.replace(aside)
+            if path.is_dir() or path.read_bytes() == content:  # else it was made again meanwhile
+                path.replace(aside)
         warn(
             f"{path} cannot be read ({reason}) and is left out"
             + (f"; it is {aside.name} now" if aside.exists() else "")

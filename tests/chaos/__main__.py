@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.chaos import damages, kills, mutations, troubles
 from tests.chaos.counts import Counts
-from tests.chaos.sweeps import FOUR, TWELVE, prepare_ground, write_json
+from tests.chaos.sweeps import FOUR, SIX, prepare_ground, write_json
 
 PARTS = ("kills", "damages", "troubles", "mutations")
 
@@ -22,7 +22,7 @@ def main() -> int:
     options = _options()
     counts, begin = Counts(options.seed), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-        ground = prepare_ground(Path(folder) / "twelve", TWELVE)
+        ground = prepare_ground(Path(folder) / "six", SIX)
         small = prepare_ground(Path(folder) / "four", FOUR)
         for part in options.only:
             before = time.monotonic()

@@ -39,8 +39,8 @@ def _go_on_until_done(
     while True:
         may_kill = counts.kills < goal
         launcher = [] if victim == "sweep" else WORKERS
-        begin = rng.uniform(0.5, ground.seconds * (1.0 if victim == "sweep" else 1.6))
-        process = bench.start(*ground.sweep, *launcher, report=rng.random() < 0.4)
+        begin = rng.uniform(0.5, ground.seconds * (0.8 if victim == "sweep" else 1.2))
+        process = bench.start(*ground.sweep, *launcher, report=rng.random() < 0.2)
         killed = may_kill and _kill(process, victim, begin, counts)
         what = f"kill {counts.kills} ({victim} after {begin:.1f} s)"
         ended = _wait(process, counts, what)

@@ -25,6 +25,7 @@ import pytest
 from bench.__main__ import main
 from bench.cli.compose import build_typed
 from bench.cli.messages import one_line
+from bench.cli.recovery import end_with_parent
 from bench.errors import BenchError, DataError
 from bench.results.store import RowStore
 from bench.results.table import make_table, read_table, write_table
@@ -43,11 +44,7 @@ FOUR = {
     "calibrator": ("minmax",),
     "plan": ("all", "float_first"),
 }
-TWELVE = {
-    "calibration.size": ("4", "8"),
-    "calibrator": ("minmax", "entropy2"),
-    "plan": ("all", "float_first", "float_head"),
-}
+SIX = {**FOUR, "plan": ("all", "float_first", "float_head")}
 FACTS = (
     "status", "fp32", "int8", "delta", "ci_low", "ci_high", "sqnr_db", "input_amax",
     "planned_mac_share", "statistics_key",
@@ -175,7 +172,8 @@ class Worker:
 
     @staticmethod
     def _open() -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+        context = get_context("spawn")
+        return ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent)
 
     def execute(self, ground: Ground, bench: Bench) -> Ended:
         """The runs of a sweep and its table, without Hydra, which takes most of the time."""

@@ -133,6 +133,22 @@ def test_a_row_under_another_name_is_set_aside(tmp_path, full_row, capsys):
     assert [row.run_key for row in store.rows()] == ["k"]
 
 
+def test_a_row_that_another_process_made_again_meanwhile_stays(tmp_path, full_row, monkeypatch):
+    store, good = RowStore(tmp_path), full_row(run_key="k")
+    store.add(good, {})
+    whole = store.path("k").read_bytes()
+    store.path("k").write_bytes(b"{")
+
+    def meanwhile(path: Path, content: bytes) -> None:
+        store.path("k").write_bytes(whole)
+        raise ValueError("as it was read")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.results.store._row", meanwhile)
+        assert not store.settled("k")
+    assert store.rows() == [good]
+
+
 def test_a_folder_in_the_place_of_a_row_is_set_aside(tmp_path, capsys):
     store = RowStore(tmp_path)
     store.path("k").mkdir(parents=True)

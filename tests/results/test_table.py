@@ -102,21 +102,29 @@ def test_a_table_that_is_not_what_was_written_is_told(tmp_path, table):
     assert len(read_table(tmp_path)) == 2
 
 
-def test_a_table_is_readable_whenever_its_writer_was_killed(tmp_path, table, monkeypatch):
+def test_a_table_is_readable_whenever_its_writers_were_killed(tmp_path, table, monkeypatch):
     write_table(table, tmp_path)
-    written: list[Path] = []
 
     def killed(path: Path, content: bytes) -> None:
-        if len(written) == 1:
+        if path.name != "checksums.json":
             raise KeyboardInterrupt
-        written.append(path)
         write_atomically(path, content)
 
     monkeypatch.setattr(checksums, "write_atomically", killed)
-    with pytest.raises(KeyboardInterrupt):
-        write_table(table[:1], tmp_path)
-    assert [path.name for path in written] == ["checksums.json"]
+    for changed in (table[:1], table[1:], table.assign(int8=0.5)):
+        with pytest.raises(KeyboardInterrupt):
+            write_table(changed, tmp_path)
+        assert len(read_table(tmp_path)) == 2
+    monkeypatch.undo()
+    write_table(table[:1], tmp_path)
+    assert len(read_table(tmp_path)) == 1
+
+
+def test_a_folder_from_before_there_were_checksums_is_read_and_written(tmp_path, table):
+    table.to_csv(tmp_path / "table.csv", index=False)
     assert len(read_table(tmp_path)) == 2
+    write_table(table[:1], tmp_path)
+    assert len(read_table(tmp_path)) == 1
 
 
 def test_a_damaged_list_is_told_and_stops_nobody(tmp_path, table, capsys):
