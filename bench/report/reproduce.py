@@ -35,8 +35,8 @@ def reproduce_command(rows: pd.DataFrame) -> str:
 
 
 def _words(typed: str) -> list[str]:
-    """What was typed, but for words that no row has: options, and what would set Hydra itself, which
-    can run anything."""
+    """What was typed, but for words that no row has: options, and what would set Hydra itself,
+    which can run anything."""
     try:
         words = shlex.split(typed)
     except ValueError:  # a quotation that does not end
