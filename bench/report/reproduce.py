@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 import pandas as pd
@@ -15,7 +16,7 @@ def reproduce_command(rows: pd.DataFrame) -> str:
     """
     lines: dict[tuple[str, ...], list[dict[str, None]]] = {}
     for typed in rows["overrides"].unique():
-        pairs = [override.partition("=") for override in shlex.split(typed)]
+        pairs = [override.partition("=") for override in _words(typed)]
         values = lines.setdefault(tuple(key for key, _, _ in pairs), [{} for _ in pairs])
         for seen, (_, _, value) in zip(values, pairs, strict=True):
             seen[value] = None
@@ -31,3 +32,13 @@ def reproduce_command(rows: pd.DataFrame) -> str:
         )
         for keys, values in lines.items()
     )
+
+
+def _words(typed: str) -> list[str]:
+    """What was typed, but for words that no row has: options, and what would set Hydra itself,
+    which can run anything."""
+    try:
+        words = shlex.split(typed)
+    except ValueError:  # a quotation that does not end
+        return []
+    return [word for word in words if not re.match(r"-|[+~]*hydra\b", word)]

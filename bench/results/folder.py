@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from bench.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class SweepFolder:
         return self.path / "rows"
 
     def row(self, run_key: str) -> Path:
-        return self.rows / f"{run_key}.json"
+        return self.rows / f"{_plain(run_key)}.json"
 
     @property
     def roundings(self) -> Path:
@@ -30,19 +33,19 @@ class SweepFolder:
         return self.path / "rounding"
 
     def rounding(self, run_key: str) -> Path:
-        return self.roundings / f"{run_key}.json"
+        return self.roundings / f"{_plain(run_key)}.json"
 
     def judged(self, run_key: str) -> Path:
         """A run's judged predictions on the half-samples of the images."""
-        return self.path / "judged" / f"{run_key}.npz"
+        return self.path / "judged" / f"{_plain(run_key)}.npz"
 
     def histograms(self, statistics_key: str) -> Path:
         """The histograms of a calibration set, which its runs share."""
-        return self.path / "histograms" / f"{statistics_key}.npz"
+        return self.path / "histograms" / f"{_plain(statistics_key)}.npz"
 
     def ranges(self, run_key: str) -> Path:
         """A run's dynamic ranges."""
-        return self.path / "ranges" / f"{run_key}.json"
+        return self.path / "ranges" / f"{_plain(run_key)}.json"
 
     def calibration_cache(self, run_key: str) -> Path:
         """The calibration cache that TensorRT wrote for a run."""
@@ -50,15 +53,15 @@ class SweepFolder:
 
     def layers(self, run_key: str) -> Path:
         """Which layers a run's engine ran in INT8."""
-        return self.path / "layers" / f"{run_key}.json"
+        return self.path / "layers" / f"{_plain(run_key)}.json"
 
     def losses(self, run_key: str) -> Path:
         """Where a run loses: by class, by size, and on which pictures."""
-        return self.path / "losses" / f"{run_key}.json"
+        return self.path / "losses" / f"{_plain(run_key)}.json"
 
     def picture(self, name: str) -> Path:
         """A picture that the losses of some runs show."""
-        return self.path / "pictures" / f"{name}.jpg"
+        return self.path / "pictures" / f"{_plain(name)}.jpg"
 
     @property
     def table_csv(self) -> Path:
@@ -103,4 +106,12 @@ class SweepFolder:
 
     def bundle(self, run_key: str) -> Path:
         """The folder in which a run is to be deployed, unless another is named."""
-        return self.path / f"bundle-{run_key}"
+        return self.path / f"bundle-{_plain(run_key)}"
+
+
+def _plain(name: str) -> str:
+    """The name, which a row, a table or a file of the folder may have given; DataError for one that
+    leads elsewhere."""
+    if not re.fullmatch(r"[\w -]*", str(name)):
+        raise DataError(f"{name!r} cannot name a file of results", "Run the sweep again")
+    return str(name)

@@ -63,7 +63,7 @@ class Row(Build, Latency, Cost, Fidelity, Accuracy, Provenance, Axes):
     def from_json(cls, values: dict[str, Any]) -> Row:
         """Also of an older schema; ``TypeError`` or ``ValueError`` for values of no known one."""
         row = cls(**upgrade(dict(**values)))
-        if not isinstance(row.run_key, str) or not re.fullmatch(r"[\w-]+", row.run_key):
+        if not isinstance(row.run_key, str) or not re.fullmatch(r"\w[\w -]*", row.run_key):
             raise ValueError(f"run_key {row.run_key!r} cannot name a file")
         shlex.split(row.overrides)  # ValueError for an open quotation
         return row

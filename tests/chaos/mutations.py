@@ -33,16 +33,15 @@ Case = tuple[str, str, list[Mutation]]
 
 NASTY: list[Any] = [
     None, float("nan"), float("inf"), -1, 0, 2**31, 2**63, 10**30, 1e308, "", "\0", "\ud800",
-    "a\nb", "x" * 5000, [], {}, [[]], True, "../../x", "/dev/zero", "nan",
-    {"_target_": "os.system"},
-    "${oc.env:HOME}", [None] * 3, "<b>", "$(touch x)",
+    "a\nb", "x" * 5000, [], {}, [[]], True, "../../x", "/dev/zero", "nan", "${oc.env:HOME}",
+    {"_target_": "os.system"}, [None] * 3, "<b>", "$(touch x)",
 ]  # fmt: skip
 TOKENS = [
     b"\xff", b"\0", b"nan", b"1e999", b"-1", b"9" * 400, b'"', b"\\ud800", b"[" * 2000, b"{" * 2000,
     b"&a *a", b"!!python/object:os.system", b"<!DOCTYPE a [<!ENTITY b 'c'>]>", b"../../", b"\n",
     b",", b" ", b"=", b"null", b"1000000000", b"\xef\xbb\xbf", b"\r\n", b"/dev/zero", b"${", b"~",
-    b"+",
-    b"hydra.", b"_target_", b"$(touch x)", b"\xf0\x9f\x92\xa9", b"0x10", b"1_0", b": [", b"- ",
+    b"+", b"hydra.", b"_target_", b"$(touch x)", b"\xf0\x9f\x92\xa9", b"0x10", b"1_0", b": [",
+    b"- ",
 ]  # fmt: skip
 VALUES = [
     b"nan", b"inf", b"-inf", b"-1", b"0", b"1e-320", b"1e300", b"9" * 20, b"null", b"true", b"[]",

@@ -15,7 +15,7 @@ from PIL import Image as Pil
 
 from bench.report.page import redraw_report
 from bench.results.error_analysis import Box, Example, Losses, LossStore, Part, View
-from bench.results.table import write_table
+from bench.results.table import make_table, write_table
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -167,3 +167,31 @@ def test_without_scripts_the_tables_are_plain(opened):
     assert page.locator("th button").count() == 0
     assert page.locator(".filter").count() == 0
     assert page.locator("#runs table >> nth=0 >> tbody tr").count() == 12
+
+
+EVIL = "<script>document.title = 'ran'</script><img src=x onerror=\"document.title = 'ran'\">"
+"""What a class, a file or an engine's words could say."""
+
+
+def test_what_names_and_errors_say_does_not_run(browser, row, skip, tmp_path):
+    said = dict.fromkeys(
+        ("model", "dataset", "engine", "calibrator", "plan", "metric", "weights", "environment",
+         "latency_note", "builder_warning_text", "hardware", "overrides", "dataset_options"),
+        EVIL,
+    )  # fmt: skip
+    table = make_table([row(**said | {"overrides": "model=x"}), skip(error=EVIL, model=EVIL)])
+    write_table(table, tmp_path)
+    view = View(EVIL, (Box((0.7, 0.1, 0.2, 0.8), EVIL, "missed"),))
+    shown = Example(EVIL, "f00d", 640, 160, EVIL, view, view)
+    parts = (Part(EVIL, 30, 0.5, 0.4, -0.2, -0.1),)
+    for key in table["run_key"]:
+        losses = Losses("object", 3, 1, 0.4, parts, examples=(shown,))
+        LossStore(tmp_path).add(key, losses)
+    report = redraw_report(tmp_path)
+    assert "document.title" in report.read_text()
+    page = browser.new_page()
+    page.goto(report.as_uri())
+    assert page.title() != "ran"
+    assert page.locator("img[src=x]").count() == 0
+    assert page.evaluate("document.querySelectorAll('script').length") == 1
+    page.close()

@@ -260,3 +260,12 @@ def test_reproduce_command_gives_other_keys_their_own_line(row):
 
 def test_reproduce_command_quotes_for_the_shell(row):
     assert "'model=a b;c'" in reproduce_command(make_table([row(overrides="'model=a b;c'")]))
+
+
+def test_reproduce_command_sets_nothing_of_hydra(row):
+    """Whoever copies the command would run what a stranger's table says."""
+    evil = "+hydra.callbacks.x._target_=os.system hydra/launcher=x --config-dir=/tmp model=a"
+    assert reproduce_command(make_table([row(overrides=evil)])) == (
+        "python -m bench --multirun model=a"
+    )
+    assert "quote" not in reproduce_command(make_table([row(overrides="an open 'quote")]))

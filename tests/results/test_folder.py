@@ -5,9 +5,12 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
+import pytest
 import yaml
 
+from bench.errors import DataError
 from bench.results.folder import SweepFolder
+from bench.results.row import Row
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,3 +37,22 @@ def test_names_that_users_know() -> None:
 def test_hydra_writes_its_jobs_there() -> None:
     sweep = yaml.safe_load((ROOT / "conf" / "config.yaml").read_text())["hydra"]["sweep"]
     assert sweep["dir"] == "${sweep.out}/" + SweepFolder(Path()).jobs.as_posix()
+
+
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "a/b", "..", "a\0", ".hidden"])
+def test_a_name_from_a_row_leads_out_of_no_folder(name, tmp_path):
+    folder = SweepFolder(tmp_path)
+    ways = [folder.row, folder.rounding, folder.judged, folder.histograms, folder.ranges,
+            folder.layers, folder.losses, folder.picture, folder.bundle]  # fmt: skip
+    for way in ways:
+        with pytest.raises(DataError, match="cannot name a file of results"):
+            way(name)
+        assert way("a-1").is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"run_key": "../../x"}, {"run_key": 7}, {"overrides": "calibrator='minmax"}]
+)
+def test_a_row_that_leads_elsewhere_is_not_one(changes, full_row):
+    with pytest.raises(ValueError, match=r"run_key|quotation"):
+        Row.from_json(full_row().to_json() | changes)
