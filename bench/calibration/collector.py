@@ -4,41 +4,37 @@ Calibration sets are nested prefixes of one seeded shuffle, and statistics can b
 of a size are kept on disk, and a larger size goes on from the largest that is there. So a sweep's
 sizes together cost one pass over the largest, in whatever processes they run.
 
-Every worker runs the network on an image of its own and adds what it finds to the statistics, which
-do not depend on the order: on two cores that takes two thirds of the time of one image on both. A
-tensor whose values are those of others (a concatenation, a transposition) is not looked at again:
-its statistics are theirs, joined.
+A tensor whose values are those of others (a concatenation, a transposition) is not looked at: its
+statistics are theirs, joined.
+
+Processes that want the same statistics at the same time share the pass: whoever comes first goes
+through the images from the front, the others take shares of them from the back and leave their
+statistics in the cache. The sum is that of one pass, bit for bit.
 """
 
 from __future__ import annotations
 
 import io
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from queue import SimpleQueue
 
 import numpy as np
 import numpy.typing as npt
 
 from bench import environment
 from bench.cache import content_key, only_one, source_key, write_with
+from bench.calibration.image_pass import ImagePass
 from bench.calibration.snapshot_file import load_snapshots, save_snapshots
 from bench.calibration.statistics import Snapshot, TensorStatistics, joined
-from bench.calibration.tap import Tap, TappedNetwork
 from bench.model.graph import Graph
 from bench.model.onnx_model import OnnxModel
 from bench.sealed import DamagedError, read_sealed, sealed, warn
 
-MOST_WORKERS = 4
-"""Each needs memory of its own, which more of them would not repay."""
-
-GROUP = 2
-"""Images whose tensors are counted at once: to add up histograms takes as long as to fill them."""
+SHARE = 64
+"""Images that a process takes at a time: to leave the statistics of a share costs a few images."""
 
 _CODE = source_key("bench.calibration", "bench.model")
 
@@ -74,9 +70,17 @@ class Collector:
 
     def collect(self, size: int, clock: Callable[[], float]) -> Calibration:
         """Statistics over the first ``size`` inputs; DataError for a non-finite activation."""
-        with only_one(self.folder / f".statistics-{self.key}.lock"):
+        lock = only_one(self.folder / f".statistics-{self.key}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except TimeoutError:  # somebody collects them: take a part of that
+            self._help(size, clock)
+            lock.acquire()
+        try:
             start = self._largest(size)
             return start if start.size == size else self._extend(start, size, clock)
+        finally:
+            lock.release()
 
     def _largest(self, size: int) -> Calibration:
         """The largest that is stored of at most ``size`` inputs; what is damaged is removed."""
@@ -111,36 +115,90 @@ class Collector:
         graph = Graph(self.model)
         return {name: graph.parts(name) for name in self.tensors}
 
+    @cached_property
+    def _looked_at(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(part for own in self._parts.values() for part in own))
+
     def _extend(self, start: Calibration, size: int, clock: Callable[[], float]) -> Calibration:
-        looked_at = tuple(dict.fromkeys(part for own in self._parts.values() for part in own))
-        statistics = {name: TensorStatistics(name) for name in looked_at}
+        """Lead the pass from where ``start`` ends."""
+        statistics = {name: TensorStatistics(name) for name in self._looked_at}
         for snapshot in start.looked_at:  # none at the start
             statistics[snapshot.name].restore(snapshot)
-        cores = len(os.sched_getaffinity(0))
-        workers = min(cores, MOST_WORKERS, size - start.size)
-        network = TappedNetwork(self.model, looked_at, threads=cores // workers)
-        taps: SimpleQueue[Tap] = SimpleQueue()
-        for number in range(workers):
-            # Two workers in step would wait for each other at every tensor.
-            taps.put(Tap(network, GROUP, backwards=number % 2 == 1))
-
-        def take(group: range) -> None:
-            images = [self.image(index) for index in group]
-            with _borrowed(taps) as tap:
-                for name, number, values in tap.run(images):
-                    statistics[name].update_images(values, group[number])
-
-        begin, reached = clock(), start.size
-        with ThreadPoolExecutor(workers) as pool:
-            # Some sizes are kept in passing: a smaller size asked for later starts there.
-            for done in _milestones(start.size, size):
-                groups = [range(i, min(i + GROUP, done)) for i in range(reached, done, GROUP)]
-                for _ in pool.map(take, groups):
-                    pass  # the first group that fails, in their order, raises here
-                seconds = start.seconds + clock() - begin
-                self._save(done, [one.snapshot() for one in statistics.values()], seconds)
-                reached = done
+        shares, milestones = list(_shares(start.size, size)), set(_milestones(start.size, size))
+        seconds, with_others = start.seconds, list[range]()
+        with ImagePass(self.model, self._looked_at, self.image, size - start.size) as images:
+            for share in shares:
+                self._front.write_text(str(share.start))
+                try:
+                    with self._claim(share, timeout=0):
+                        seconds += self._add(share, statistics, images, clock)
+                except TimeoutError:
+                    with_others.append(share)
+                # Some sizes are kept in passing: a smaller size asked for later starts there.
+                if share.stop in milestones - {size} and not with_others:
+                    self._save(self._path(share.stop), statistics, seconds)
+            for share in with_others:
+                with self._claim(share):  # as soon as they are done, or are no more
+                    seconds += self._add(share, statistics, images, clock)
+        self._save(self._path(size), statistics, seconds)
+        for path in [self._front, *map(self._share_path, shares), *map(self._lock_path, shares)]:
+            path.unlink(missing_ok=True)
         return self._calibration(size, [one.snapshot() for one in statistics.values()], seconds)
+
+    def _add(
+        self,
+        share: range,
+        statistics: Mapping[str, TensorStatistics],
+        images: ImagePass,
+        clock: Callable[[], float],
+    ) -> float:
+        """Add a share that another process left, or run its images; returns the seconds spent."""
+        try:
+            snapshots, seconds = self._load_snapshots(self._share_path(share))
+        except (FileNotFoundError, DamagedError) as error:
+            if isinstance(error, DamagedError):
+                warn(f"{error}. It is made again")
+            begin = clock()
+            images.add(share, statistics)
+            return clock() - begin
+        for snapshot in snapshots:
+            statistics[snapshot.name].restore(snapshot, share.start)
+        return seconds
+
+    def _help(self, size: int, clock: Callable[[], float]) -> None:
+        """Take shares of the pass that another process leads, the last ones first."""
+        have = max((s for s in self._sizes() if s <= size), default=0)
+        for share in reversed(list(_shares(have, size))):
+            with suppress(TimeoutError), self._claim(share, timeout=0):
+                if self._needs(share):
+                    begin = clock()
+                    statistics = {name: TensorStatistics(name) for name in self._looked_at}
+                    with ImagePass(self.model, self._looked_at, self.image, len(share)) as images:
+                        images.add(share, statistics, share.start)
+                    self._save(self._share_path(share), statistics, clock() - begin)
+
+    def _needs(self, share: range) -> bool:
+        """Whether nobody has run the images of a share that is claimed."""
+        try:
+            reached = int(self._front.read_text())
+        except (OSError, ValueError):  # nobody leads any more
+            return False
+        return reached < share.start and not self._share_path(share).exists()
+
+    @property
+    def _front(self) -> Path:
+        """Says how far the process has come that leads the pass."""
+        return self.folder / f".front-{self.key}"
+
+    def _share_path(self, share: range) -> Path:
+        return self.folder / f"share-{self.key}-{share.start}-{share.stop}.npz"
+
+    def _lock_path(self, share: range) -> Path:
+        path = self._share_path(share)
+        return path.with_name(f".{path.name}.lock")
+
+    def _claim(self, share: range, timeout: float = -1) -> AbstractContextManager[object]:
+        return only_one(self._lock_path(share)).acquire(timeout=timeout)
 
     def _calibration(self, size: int, seen: Sequence[Snapshot], seconds: float) -> Calibration:
         by_name = {snapshot.name: snapshot for snapshot in seen}
@@ -150,18 +208,28 @@ class Collector:
         )
         return Calibration(size, tuple(snapshots), seconds, tuple(seen))
 
-    def _save(self, size: int, seen: Sequence[Snapshot], seconds: float) -> None:
+    def _save(self, path: Path, statistics: Mapping[str, TensorStatistics], seconds: float) -> None:
+        seen = [one.snapshot() for one in statistics.values()]
         write_with(
-            self._path(size),
-            sealed(
-                self._path(size),
-                lambda file: save_snapshots(file, seen, seconds=np.array(seconds)),
-            ),
+            path,
+            sealed(path, lambda file: save_snapshots(file, seen, seconds=np.array(seconds))),
         )
 
     def _load(self, size: int) -> Calibration:
-        with np.load(io.BytesIO(read_sealed(self._path(size)))) as arrays:
-            return self._calibration(size, load_snapshots(arrays), float(arrays["seconds"]))
+        snapshots, seconds = self._load_snapshots(self._path(size))
+        return self._calibration(size, snapshots, seconds)
+
+    def _load_snapshots(self, path: Path) -> tuple[tuple[Snapshot, ...], float]:
+        with np.load(io.BytesIO(read_sealed(path))) as arrays:
+            return load_snapshots(arrays), float(arrays["seconds"])
+
+
+def _shares(start: int, size: int) -> Iterator[range]:
+    """The inputs from ``start`` up to ``size``, cut at the multiples of ``SHARE``."""
+    while start < size:
+        stop = min((start // SHARE + 1) * SHARE, size)
+        yield range(start, stop)
+        start = stop
 
 
 def _milestones(start: int, size: int) -> Iterator[int]:
@@ -175,12 +243,3 @@ def _milestones(start: int, size: int) -> Iterator[int]:
             yield done
         done *= 4
     yield size
-
-
-@contextmanager
-def _borrowed(taps: SimpleQueue[Tap]) -> Iterator[Tap]:
-    tap = taps.get()
-    try:
-        yield tap
-    finally:
-        taps.put(tap)

@@ -136,17 +136,18 @@ class TensorStatistics:
         """Add what ``other``, left as it is, saw of the same tensor: images that come later."""
         self.restore(other.snapshot())
 
-    def restore(self, snapshot: Snapshot) -> None:
+    def restore(self, snapshot: Snapshot, first: int | None = None) -> None:
         """Add what ``snapshot`` holds of the same tensor, to go on from there.
 
-        Raises ValueError for a snapshot of another tensor.
+        Its images are those after the last, or numbers ``first`` and on. Raises ValueError for a
+        snapshot of another tensor.
         """
         if snapshot.name != self.name:
             raise ValueError(f"statistics of '{snapshot.name}' cannot join those of '{self.name}'")
         if snapshot.count == 0:
             return
         self._cover(snapshot.min, snapshot.max)
-        place = self._make_room(len(snapshot.extremes), None)
+        place = self._make_room(len(snapshot.extremes), first)
         self._extremes[place : place + len(snapshot.extremes)] = snapshot.extremes
         self._count += snapshot.count
         self._counts += coarser(snapshot.counts, self._exponent - snapshot.exponent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -207,6 +208,67 @@ def test_processes_wait_instead_of_repeating(tiny, tmp_path):
         found = [job.get(timeout=120) for job in jobs]
     assert found[0] == found[1]
     assert sorted(log.read_text().split()) == [str(index) for index in range(6)]
+
+
+def share_a_pass(
+    collector: Callable[..., Collector], sizes: tuple[int, ...], folder: Path
+) -> tuple[list[Calibration], list[tuple[int, int]]]:
+    """Collect each size in a thread of its own; what was found, and who ran which image."""
+    asked: list[tuple[int, int]] = []
+    found: list[Calibration] = []
+    leads = threading.Event()
+
+    def work(number: int, size: int) -> None:
+        def image(index: int) -> np.ndarray[Any, Any]:
+            leads.set()
+            time.sleep(0.01)
+            asked.append((number, index))
+            return Images()(index)
+
+        if number:
+            leads.wait()
+        found.append(collector(image, folder=folder).collect(size, clock))
+
+    threads = [threading.Thread(target=work, args=one) for one in enumerate(sizes)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found, asked
+
+
+@pytest.mark.parametrize("sizes", [(70, 70, 70), (30, 70), (70, 30, 66)])
+def test_who_wants_the_same_takes_a_share_and_all_find_what_one_pass_finds(
+    sizes, collector, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(collecting, "SHARE", 4)
+    found, asked = share_a_pass(collector, sizes, tmp_path / "shared")
+    assert len({number for number, _ in asked}) > 1
+    assert sorted({index for _, index in asked}) == list(range(max(sizes)))
+    assert len(asked) < sum(sizes)
+    for calibration in found:
+        alone = collector(Images(), folder=tmp_path / f"alone{calibration.size}")
+        assert bits(alone.collect(calibration.size, clock)) == bits(calibration)
+    left = {path.name.split("-")[0] for path in (tmp_path / "shared").iterdir()}
+    assert left <= {"statistics", ".statistics", "share", ".share"}
+    if len(set(sizes)) == 1:
+        assert len(asked) == sizes[0]  # every image once
+        assert left == {"statistics", ".statistics"}
+
+
+def test_the_share_of_a_process_that_died_is_run_by_the_one_that_leads(
+    collector, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(collecting, "SHARE", 4)
+    died = collector(Images())
+    died._front.parent.mkdir(exist_ok=True)
+    died._front.write_text("0")
+    died._share_path(range(4, 8)).write_bytes(b"half of it")
+    with died._claim(range(8, 12)):
+        pass
+    found = collector(Images()).collect(12, clock)
+    direct = collector(Images(), folder=tmp_path / "elsewhere").collect(12, clock)
+    assert bits(found) == bits(direct)
 
 
 # --- what is no number ----------------------------------------------------------------------------
