@@ -18,6 +18,9 @@ endif
 endif
 endif
 BIN := $(VENV)/bin
+# What a launcher or a sweeper needs besides is installed when it is asked for
+optional := $(strip $(foreach extra,ray submitit optuna,\
+	$(if $(findstring $(extra),$(LAUNCHER) $(OVERRIDES)),$(extra))))
 # Statistics, fitted images and fetched weights; make clean removes them
 export BENCH_CACHE ?= .cache/bench
 
@@ -34,6 +37,8 @@ ENGINE ?= openvino
 ALSO_BUILD ?= $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),\
 	$(if $(filter openvino onnxruntime,$(ENGINE)),tensorrt_rtx))
 CAPABILITY ?=
+# basic: one run after the other; joblib: on this machine's cores; ray: a Ray cluster, of this machine or
+# OVERRIDES=hydra.launcher.ray.init.address=auto; submitit: SLURM (submitit_local: its local executor)
 LAUNCHER ?= basic
 # What may be lost of FP32 (1%): rows that lose more are marked
 MAX_LOSS ?=
@@ -62,7 +67,7 @@ install = $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 COMMA := ,
 given = $(if $(strip $(2)),$(1)=$(2))
 WORDS = model=$(MODEL) dataset=$(DATASET) calibrator=$(CALIBRATORS) calibration.size=$(SIZES) \
-	calibration.seed=$(SEEDS) plan=$(PLANS) engine=$(ENGINE) hydra/launcher=$(LAUNCHER) \
+	calibration.seed=$(SEEDS) plan=$(PLANS) engine=$(ENGINE) hydra/launcher=$(LAUNCHER:submitit=submitit_slurm) \
 	$(call given,also_build,$(strip $(ALSO_BUILD))) \
 	$(call given,$(if $(strip $(ALSO_BUILD)),also_build,engine).compute_capability,$(CAPABILITY)) \
 	$(call given,model.path,$(MODEL_PATH)) $(call given,dataset.file,$(FILE)) \
@@ -73,7 +78,7 @@ WORDS = model=$(MODEL) dataset=$(DATASET) calibrator=$(CALIBRATORS) calibration.
 	$(call given,max_loss,$(MAX_LOSS)) $(call given,sweep.out,$(OUT)) $(OVERRIDES)
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep data report claims histograms bundle doctor test test-all test-wheel test-tensorrt lint format benchmark chaos clean
+.PHONY: help sweep status data report claims histograms bundle doctor test test-all test-launchers test-wheel test-tensorrt lint format benchmark chaos clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -90,8 +95,16 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@$(call install,$(EXTRAS)$(COMMA)dev)
 	@touch $@
 
-sweep: $(VENV)/.installed ## Run a sweep and write its table and report (MODEL= CALIBRATORS= SIZES= PLANS= ...)
+$(VENV)/.installed-with-%: $(VENV)/.installed
+	@echo "Installing what $* needs into $(VENV) ..."
+	@$(call install,$(EXTRAS)$(COMMA)$*)
+	@touch $@
+
+sweep: $(VENV)/.installed $(optional:%=$(VENV)/.installed-with-%) ## Run a sweep and write its table and report (MODEL= CALIBRATORS= SIZES= PLANS= ...)
 	$(BIN)/int8bench sweep $(strip $(WORDS))
+
+status: $(VENV)/.installed ## Show how far a sweep is, and what failed (OUT=results/...)
+	@$(BIN)/int8bench status $(or $(OUT),results/$(MODEL)-$(DATASET))
 
 data: $(VENV)/.installed ## Fetch a public dataset (NAME=coco-val2017, coco-calib or coco128)
 	@$(BIN)/int8bench data $(NAME)
@@ -119,6 +132,9 @@ test: $(VENV)/.installed-dev ## Run the tests but the slow ones, on every core (
 
 test-all: $(VENV)/.installed-dev ## Run all tests, and measure what share of bench/ they reach (15 minutes)
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term
+
+test-launchers: $(VENV)/.installed-dev $(patsubst %,$(VENV)/.installed-with-%,ray submitit optuna) ## Check sweeps on joblib, submitit, two Ray nodes, and Optuna
+	$(BIN)/python -m pytest tests/e2e/test_launchers.py
 
 test-wheel: ## Build the wheel, install it into an environment of its own, and run a small sweep there
 	@scripts/test_wheel.sh $(PYTHON)
