@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -43,6 +44,7 @@ def _go_on_until_done(
         process = bench.start(*ground.sweep, *launcher, report=rng.random() < 0.2)
         killed = may_kill and _kill(process, victim, begin, counts)
         what = f"kill {counts.kills} ({victim} after {begin:.1f} s)"
+        print(what, file=sys.stderr, end="\r")
         ended = _wait(process, counts, what)
         finished = _check_rows(bench, finished, counts, what)
         if killed:
