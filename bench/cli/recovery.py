@@ -24,8 +24,8 @@ def clean(cache: Path, results: Path) -> None:
 def end_with_parent() -> None:
     """End this process as soon as the one ends that launched it as a worker, if one did.
 
-    A worker would go on with what was handed to it, and then wait for more. (One that has no job yet
-    waits without this; joblib ends it after five minutes.)
+    A worker would go on with what was handed to it, and then wait for more. (One without a job yet
+    does not know of this; joblib ends it after five minutes.)
     """
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid is not None:
