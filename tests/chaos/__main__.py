@@ -32,15 +32,14 @@ def main() -> int:
 
 
 def _run(options: argparse.Namespace, folder: Path, counts: Counts) -> None:
-    ground, small = prepare_ground(folder / "six", SIX), prepare_ground(folder / "four", FOUR)
     for part in options.only:
         before = time.monotonic()
         if part == "kills":
-            kills.run(ground, options.kills, options.seed, counts)
+            kills.run(prepare_ground(folder, SIX), options.kills, options.seed, counts)
         elif part == "damages":
-            damages.run(small, options.rounds, options.seed, counts)
+            damages.run(prepare_ground(folder, FOUR), options.rounds, options.seed, counts)
         elif part == "troubles":
-            troubles.run(small, options.seed, counts)
+            troubles.run(prepare_ground(folder, FOUR), options.seed, counts)
         else:
             counts.take(mutations.run(options.mutations, options.seed))
         print(f"{part}: {time.monotonic() - before:.0f} s", file=sys.stderr, flush=True)
