@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -23,18 +24,17 @@ def clean(cache: Path, results: Path) -> None:
 def end_with_parent() -> None:
     """End this process as soon as the one ends that launched it as a worker, if one did.
 
-    A worker would go on with what was handed to it, and then wait for more.
+    A worker would go on with what was handed to it, and then wait for more. (One without a job yet
+    does not know of this; joblib ends it after five minutes.)
     """
     parent = multiprocessing.parent_process()
-    if parent is None or parent.pid is None:
-        return
-    if os.getppid() == parent.pid:
+    if parent is not None and parent.pid is not None:
         threading.Thread(target=_watch, args=(parent.pid,), daemon=True).start()
-    elif not psutil.pid_exists(parent.pid):
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
+def _watch(pid: int) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(pid)
+        while parent.is_running() and parent.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -70,20 +70,23 @@ class Row(Build, Latency, Cost, Fidelity, Accuracy, Provenance, Axes):
 
     def check(self) -> None:
         """Raise ValueError for a value that is not of its column's kind: no table could hold it."""
-        for name, column in COLUMNS.items():
+        for name, kind, optional in _KINDS:
             value = getattr(self, name)
-            optional = "None" in str(_FIELDS[name].type)
-            if not (_fits(value, column.kind) or (value is None and optional)):
+            if not ((value is None and optional) or _fits(value, kind)):
                 raise ValueError(f"{name} is {str(value)[:40]!r}")
 
 
 def _fits(value: Any, kind: Kind) -> bool:
     """Whether a column of this kind can hold the value, in Parquet too."""
     if kind == "text":
-        return isinstance(value, str) and value == value.encode(errors="ignore").decode()
+        return isinstance(value, str) and (value.isascii() or _is_utf8(value))
     if isinstance(value, float):
         return math.isfinite(value) and (kind == "number" or value.is_integer())
     return type(value) is int and -(2**63) <= value <= LARGEST
+
+
+def _is_utf8(text: str) -> bool:
+    return text == text.encode(errors="ignore").decode()
 
 
 def _finite(value: Any) -> Any:
@@ -96,6 +99,10 @@ COLUMNS: dict[str, Column] = {
     name: complete(_FIELDS[name]) for name in in_table_order(list(_FIELDS))
 }
 """Every column of the table, in the order of ``table.csv``."""
+
+_KINDS = [
+    (name, column.kind, "None" in str(_FIELDS[name].type)) for name, column in COLUMNS.items()
+]
 
 
 def columns_with(role: Role) -> tuple[str, ...]:

@@ -21,24 +21,28 @@ PARTS = ("kills", "damages", "troubles", "mutations")
 def main() -> int:
     options = _options()
     counts, begin = Counts(options.seed), time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-        ground = prepare_ground(Path(folder) / "six", SIX)
-        small = prepare_ground(Path(folder) / "four", FOUR)
-        for part in options.only:
-            before = time.monotonic()
-            if part == "kills":
-                kills.run(ground, options.kills, options.seed, counts)
-            elif part == "damages":
-                damages.run(small, options.rounds, options.seed, counts)
-            elif part == "troubles":
-                troubles.run(small, options.seed, counts)
-            else:
-                counts.take(mutations.run(options.mutations, options.seed))
-            print(f"{part}: {time.monotonic() - before:.0f} s", file=sys.stderr, flush=True)
-    seconds = round(time.monotonic() - begin)
-    write_json(options.out / "summary.json", {**counts.to_json(), "seconds": seconds})
+    try:
+        with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+            _run(options, Path(folder), counts)
+    finally:  # what was counted until an interrupt counts too
+        seconds = round(time.monotonic() - begin)
+        write_json(options.out / "summary.json", {**counts.to_json(), "seconds": seconds})
     print(f"{options.out / 'summary.json'}: {'all well' if counts.all_well else 'NOT well'}")
     return 0 if counts.all_well else 1
+
+
+def _run(options: argparse.Namespace, folder: Path, counts: Counts) -> None:
+    for part in options.only:
+        before = time.monotonic()
+        if part == "kills":
+            kills.run(prepare_ground(folder, SIX), options.kills, options.seed, counts)
+        elif part == "damages":
+            damages.run(prepare_ground(folder, FOUR), options.rounds, options.seed, counts)
+        elif part == "troubles":
+            troubles.run(prepare_ground(folder, FOUR), options.seed, counts)
+        else:
+            counts.take(mutations.run(options.mutations, options.seed))
+        print(f"{part}: {time.monotonic() - before:.0f} s", file=sys.stderr, flush=True)
 
 
 def _options() -> argparse.Namespace:

@@ -54,7 +54,10 @@ class Counts:
     def take(self, others: Mapping[str, int]) -> None:
         """Add what another part counted."""
         for name, number in others.items():
-            setattr(self, name, getattr(self, name, 0) + number)
+            if name in asdict(self):
+                setattr(self, name, getattr(self, name) + number)
+            elif number:
+                self.problems.append(f"{name}: {number}")
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)

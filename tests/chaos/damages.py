@@ -56,8 +56,11 @@ def run(ground: Ground, rounds: int, seed: int, counts: Counts) -> None:
     rng, worker = random.Random(seed), Worker()
     try:
         expected = _drawn(ground.copy("damage"), worker)
+        whole = ground.whole  # no run of it may have had a picture to show
+        kinds = [own for own in CACHES if any(whole.cache.glob(own))]
+        kinds += [own for own in RESULTS if any(whole.out.glob(own))]
         for _ in range(rounds):
-            for kind in (*CACHES, *RESULTS):
+            for kind in kinds:
                 for damage in (*DAMAGES, OTHER):
                     counts.damages += 1
                     print(f"damage {counts.damages}", file=sys.stderr, end="\r")

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -43,6 +44,7 @@ def _go_on_until_done(
         process = bench.start(*ground.sweep, *launcher, report=rng.random() < 0.2)
         killed = may_kill and _kill(process, victim, begin, counts)
         what = f"kill {counts.kills} ({victim} after {begin:.1f} s)"
+        print(what, file=sys.stderr, end="\r")
         ended = _wait(process, counts, what)
         finished = _check_rows(bench, finished, counts, what)
         if killed:
@@ -74,7 +76,8 @@ def _kill(process: subprocess.Popen[str], victim: str, after: float, counts: Cou
     counts.kills += 1
     if victim == "parent":
         _, alive = psutil.wait_procs(workers, timeout=LONG)
-        counts.add("orphans", f"kill {counts.kills}: {alive}", len(alive))
+        busy = [own for own in alive if own.cpu_percent(2.0) > 5]  # others had no job yet
+        counts.add("orphans", f"kill {counts.kills}: {busy}", len(busy))
         for own in alive:
             own.kill()
     return True

@@ -59,8 +59,12 @@ import multiprocessing, os, sys, time
 from bench.cli.recovery import end_with_parent
 
 def work(pipe):
-    end_with_parent()
+    late = int(sys.argv[1])
+    if not late:
+        end_with_parent()
     pipe.send(os.getpid())
+    time.sleep(late)
+    end_with_parent()
     time.sleep(600)
 
 if __name__ == "__main__":
@@ -71,11 +75,14 @@ if __name__ == "__main__":
 """
 
 
-def test_a_worker_ends_with_its_parent() -> None:
-    command = [sys.executable, "-c", START]
+@pytest.mark.parametrize("late", [0, 1])
+def test_a_worker_ends_with_its_parent(late: int) -> None:
+    """Also with one that was killed before the worker had its first job."""
+    command = [sys.executable, "-c", START, str(late)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         pid = int(parent.stdout.readline())
-        parent.wait()
+        if not late:
+            parent.wait()  # else it is a zombie
         wait_for(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie", 10)
 
 
