@@ -62,6 +62,7 @@ KEYS = [
     b"model.weights", b"sweep.models", b"plan.name", b"confirm.seeds", b"input_range", b"hydra",
     b"+calibrator.bins", b"~model", b"++engine.x", b"+model.weights.x.file",
 ]  # fmt: skip
+CORES = min(os.cpu_count() or 1, 4)
 _OF_A_SEARCH = 12
 _PLACE = st.floats(0, 1, exclude_max=True)
 _BYTES = st.tuples(
@@ -260,7 +261,7 @@ def run(count: int, seed: int) -> dict[str, int]:
     return dict(counts)
 
 
-def run_cases(cases: list[Case], indices: Any, side_by_side: int = 1) -> list[Ended]:
+def run_cases(cases: list[Case], indices: Any, side_by_side: int = CORES) -> list[Ended]:
     """These of the cases, each in a folder of its own."""
     with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
         ground = Path(folder) / "ground"
