@@ -2,7 +2,7 @@
 
 Writes ``benchmark.json``, ``scaling.png`` and ``coverage.csv`` and prints tables. It measures the
 embedded YOLOv8n, and a YOLOX-nano if one is found (yolox_nano*.onnx under $BENCH_MODELS or
-models/), in six parts, and simulates a seventh that knows no model:
+models/), in six parts, and two more that know no model of yours:
 
   collection  a pass with statistics against a bare FP32 pass
   memory      the peak of collection, over the number of images
@@ -11,6 +11,7 @@ models/), in six parts, and simulates a seventh that knows no model:
   scale       how collection grows with images and tensors
   evaluation  from prepared pixels to predictions, against the same inferences alone
   coverage    how often the intervals cover the truth, by simulation
+  workers     a sweep of accuracies by two joblib workers, and by one process
 
 Ratios are what to quote: every comparison alternates its sides. Leave the machine alone meanwhile.
 """
@@ -34,8 +35,9 @@ from tests.benchmarks.parts import KEYS, PARTS, Found, Options
 from tests.benchmarks.plot import draw
 from tests.benchmarks.subject import find_models, load_subject
 from tests.benchmarks.tables import tables
+from tests.benchmarks.workers import measure_workers, print_workers
 
-COVERAGE = "coverage"
+COVERAGE, WORKERS = "coverage", "workers"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -72,6 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if lines:
         console.print("\n[bold]95 % intervals[/]: how often they cover the truth")
         print_lines(lines)
+    if WORKERS in given.only:
+        found_by_workers = measure_workers(given.rounds)
+        print_workers(found_by_workers)
+        content = json.dumps(found_by_workers.seconds, indent=1)
+        write_atomically(given.out / "workers.json", content.encode())
 
 
 def _write(found: Sequence[Found], options: Options, folder: Path) -> None:
@@ -121,9 +128,9 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--only",
         type=_parts,
-        default=(*PARTS, COVERAGE),
+        default=(*PARTS, COVERAGE, WORKERS),
         metavar="PART,...",
-        help=f"of {','.join((*PARTS, COVERAGE))}; what is left out is null in the file",
+        help=f"of {','.join((*PARTS, COVERAGE, WORKERS))}; what is left out is null in the file",
     )
     for name, what in (("memory", "memory"), ("peer", "the quantized files"), ("scale", "scale")):
         sizes = getattr(default, f"{name}_sizes")
@@ -169,7 +176,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 
 def _parts(text: str) -> tuple[str, ...]:
-    parts = (*PARTS, COVERAGE)
+    parts = (*PARTS, COVERAGE, WORKERS)
     unknown = set(text.split(",")) - set(parts)
     if unknown:
         raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: use {', '.join(parts)}")
