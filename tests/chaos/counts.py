@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 MUST_BE_ZERO = (
     "rows_lost", "rows_torn", "rows_doubled", "rows_repeated", "leftovers", "silently_wrong",
-    "untold", "tracebacks", "hangs", "orphans",
+    "untold", "tracebacks", "hangs", "over_memory", "orphans",
 )  # fmt: skip
 
 
@@ -37,6 +37,7 @@ class Counts:
     untold: int = 0
     tracebacks: int = 0
     hangs: int = 0
+    over_memory: int = 0
     orphans: int = 0
     problems: list[str] = field(default_factory=list)
 
