@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.results.table import read_table
+from bench.sealed import to_sealed_json
 from tests.e2e.command import CLASSIFIER, CUSTOM, Bench, Ended
 
 FOLDER = [*CLASSIFIER, "model.path=FILES/two_classes.onnx", "dataset=imagefolder"]
@@ -99,7 +100,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, bench: Benc
 def test_a_row_of_another_version_is_one_line(bench: Bench) -> None:
     assert bench(*CUSTOM).status == 0
     (row,) = bench.rows
-    row.write_text("{}")
+    row.write_bytes(to_sealed_json({"row": {"run_key": row.stem, "schema_version": 99}}))
     ended = bench(*CUSTOM)
     assert ended.status == 2
     assert f"{row} is not a row of this version" in ended.one_line

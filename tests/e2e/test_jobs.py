@@ -11,6 +11,7 @@ import pytest
 
 from bench.cli import sweep
 from bench.cli.status import main as status
+from bench.run.execute import execute_once
 from tests.e2e.command import CUSTOM, Bench
 
 pytestmark = pytest.mark.e2e
@@ -26,13 +27,13 @@ def bench(tmp_path: Path, files: Path) -> Bench:
 def test_a_run_that_goes_wrong_costs_itself_alone_and_is_tried_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    execute, made = sweep.execute_once, []
+    made: list[str] = []
 
     def mostly(run: Any, *rest: Any) -> Any:
         made.append(run.calibrator.name)
         if run.calibrator.name == "minmax" and len(made) == 1:
             raise TypeError("a fault of ours")
-        return execute(run, *rest)
+        return execute_once(run, *rest)
 
     monkeypatch.setattr(sweep, "execute_once", mostly)
     ended = bench("--multirun", *PAIR)
