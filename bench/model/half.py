@@ -6,8 +6,6 @@ import warnings
 
 import onnx
 from onnx import version_converter
-from onnxruntime.transformers.float16 import convert_float_to_float16
-from onnxruntime.transformers.onnx_model import OnnxModel as Sortable
 
 from bench.errors import EngineError
 from bench.model.edit import copy_of
@@ -34,6 +32,10 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _converted(model: onnx.ModelProto) -> onnx.ModelProto:
     """May change ``model``."""
+    # Both bring sympy, which takes a third of a second.
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel as Sortable
+
     if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
         model = _at_least(model, FLOAT16_QDQ)
     with warnings.catch_warnings():
