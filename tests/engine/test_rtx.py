@@ -81,7 +81,7 @@ def test_a_model_that_cannot_be_made_fp16_costs_no_engine(tiny, quantize, builde
     def stumble(model: object, **options: object) -> object:
         raise AttributeError("no such attribute")
 
-    monkeypatch.setattr("bench.model.half.convert_float_to_float16", stumble)
+    monkeypatch.setattr("onnxruntime.transformers.float16.convert_float_to_float16", stumble)
     q = quantize(tiny("residual"))
     run: Any = SimpleNamespace(
         model=SimpleNamespace(network=q.model),

@@ -44,6 +44,6 @@ def test_a_model_that_cannot_be_converted_is_refused_in_one_line(tiny, monkeypat
     def stumble(model: object, **options: object) -> object:
         raise AttributeError("no\nsuch attribute")
 
-    monkeypatch.setattr("bench.model.half.convert_float_to_float16", stumble)
+    monkeypatch.setattr("onnxruntime.transformers.float16.convert_float_to_float16", stumble)
     with pytest.raises(EngineError, match="AttributeError: no such attribute"):
         to_half(tiny("residual").proto)
