@@ -6,6 +6,7 @@ sides have them, the same sets.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from bench.evaluation.estimate import Replicates
 from bench.evaluation.interval import LEVEL, Uncertainty, over_images, with_sets
 from bench.evaluation.judgement import Resampled, load_resampled
 from bench.results.folder import SweepFolder
+from bench.results.packs import Packs
 
 Record = Mapping[str, Any]
 """One row of the table, by column."""
@@ -57,6 +59,7 @@ class Judgements:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
+        self._packs = Packs(folder or Path())
         self._read: dict[str, Resampled | None] = {}
 
     def loss(self, rows: Sequence[Record]) -> Difference:
@@ -102,9 +105,13 @@ class Judgements:
 
     def _resampled(self, run_key: str) -> Resampled | None:
         if run_key not in self._read:
-            path = None if self._folder is None else SweepFolder(self._folder).judged(run_key)
-            self._read[run_key] = load_resampled(path) if path and path.is_file() else None
+            self._read[run_key] = None if self._folder is None else self._load(run_key)
         return self._read[run_key]
+
+    def _load(self, run_key: str) -> Resampled | None:
+        content = self._packs.read_file("judged", run_key)
+        where = str(SweepFolder(self._packs.folder).judged(run_key))
+        return None if content is None else load_resampled(io.BytesIO(content), where)
 
 
 def _paired(values: Sequence[float], halves: Sequence[Replicates], one: Resampled) -> Difference:

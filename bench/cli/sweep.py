@@ -40,7 +40,7 @@ from bench.report.page import write_report
 from bench.report.summary import summarize
 from bench.results.settings import Settings, read_share, write_settings
 from bench.results.store import RowStore
-from bench.results.table import make_table, write_table
+from bench.results.table import write_table
 from bench.run.execute import execute_once
 from bench.run.measure import classes_evaluated
 from bench.run.shared import Shared
@@ -97,7 +97,8 @@ class Sweep:
         self.say(f"{run.model.name}: weights {run.model.weights}")
         self._warn_of_overlap(run)
         self._warn_of_classes_left_out(run)
-        store = RowStore(Path(config.sweep.out))
+        folder = Path(config.sweep.out)
+        store = self.shared.once("store", folder, lambda: RowStore(folder))
         row = execute_once(run, store, shlex.join(HydraConfig.get().overrides.task), _company())
         if row is not None and row.published_note:
             self.say(f"warning: {run.model.name}: {row.published_note}")
@@ -142,7 +143,9 @@ class Sweep:
         """Write the tables and reports of what has finished, and print both."""
         while self._asked:
             asked = self._asked.pop()
-            folder, table = asked.folder, make_table(RowStore(asked.folder).rows())
+            folder, store = asked.folder, RowStore(asked.folder)
+            store.pack()
+            table = store.table()
             if table.empty:
                 continue
             write_settings(folder, asked.settings)
@@ -151,6 +154,7 @@ class Sweep:
             summary = summarize(table, judgements, asked.settings)
             write_claims(folder, summary.tidied, judgements)
             report = write_report(folder, summary)
+            store.packs.restore(summary.best_keys)  # the report names their files
             console = Console()
             print_table(summary, console)
             console.print(f"Table: {folder / 'table.csv'}   Report: {report}", soft_wrap=True)

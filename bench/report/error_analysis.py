@@ -6,7 +6,7 @@ The files beside the rows tell it; runs from before there were any are left out.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.evaluation.interval import FEWEST_IMAGES
@@ -170,12 +170,13 @@ class GroupLosses:
         return tuple(dict.fromkeys(part.name for own in self.others for part in own.losses.sizes))
 
 
-def find_losses(summary: Summary, store: LossStore) -> tuple[GroupLosses, ...]:
-    """The losses of every group that has any file in ``store``."""
-    shifts = {str(row["run_key"]): shift_of(row) for _, row in summary.tidied.iterrows()}
-    return tuple(
-        group for answer in summary.answers if (group := _group(answer, shifts, store)) is not None
-    )
+def find_losses(
+    summary: Summary, store: LossStore, groups: int | None = None, runs: int | None = None
+) -> tuple[GroupLosses, ...]:
+    """The losses of every group that has any file in ``store``: of the first ``groups``, and of
+    each the ``runs`` that lose least, and the most lossy one."""
+    found = (_group(answer, store, runs) for answer in summary.answers[:groups])
+    return tuple(group for group in found if group is not None)
 
 
 def encode_pictures(groups: Sequence[GroupLosses], store: LossStore) -> dict[str, EncodedPicture]:
@@ -192,12 +193,16 @@ def encode_pictures(groups: Sequence[GroupLosses], store: LossStore) -> dict[str
     return encoded
 
 
-def _group(
-    answer: Answer, shifts: Mapping[str, ConfidenceShift | None], store: LossStore
-) -> GroupLosses | None:
+def _group(answer: Answer, store: LossStore, runs: int | None) -> GroupLosses | None:
     kept = [result for result in answer.results if store.has(result.run_key)]
     if not kept:
         return None
+    if runs is not None:
+        kept = [
+            result
+            for place, result in enumerate(kept)
+            if place < runs or result.run_key in (answer.best.run_key, kept[-1].run_key)
+        ]
     worst = kept[-1]
     roles = {answer.best.run_key: "Recommended"}
     if worst.run_key != answer.best.run_key:
@@ -205,7 +210,7 @@ def _group(
     told = [
         RunLosses(
             roles.get(result.run_key, ""), result, store.load(result.run_key),
-            shifts[result.run_key],
+            shift_of(result.rows[0]),
         )
         for result in kept
     ]  # fmt: skip

@@ -10,12 +10,14 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from bench.cache import write_atomically
 from bench.errors import DataError
 from bench.results.folder import SweepFolder
+from bench.results.packs import Packs
 
 Kind = Literal["right", "wrong", "missed"]
 """A detection that is right or wrong, an object that none found."""
@@ -99,6 +101,10 @@ class LossStore:
 
     folder: Path
 
+    @cached_property
+    def _packs(self) -> Packs:
+        return Packs(self.folder)
+
     def path(self, run_key: str) -> Path:
         return SweepFolder(self.folder).losses(run_key)
 
@@ -107,7 +113,7 @@ class LossStore:
 
     def has(self, run_key: str) -> bool:
         """Whether a run kept them: those from before this file have none."""
-        return self.path(run_key).is_file()
+        return self._packs.has_file("losses", run_key)
 
     def add(self, run_key: str, losses: Losses) -> None:
         text = json.dumps(_rounded(asdict(losses)), allow_nan=False)
@@ -127,7 +133,7 @@ class LossStore:
         """What ``add`` kept; raises DataError for a file of something else."""
         path = self.path(run_key)
         try:
-            return _losses(json.loads(path.read_text()))
+            return _losses(json.loads(self._packs.read_file("losses", run_key) or b""))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError(
                 f"{path} does not say where a run loses ({error})",

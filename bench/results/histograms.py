@@ -10,7 +10,7 @@ import json
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from bench.cache import write_atomically, write_with
 from bench.errors import DataError
 from bench.results.folder import SweepFolder
+from bench.results.packs import Packs
 
 _FIX = "Delete it; what is drawn from it is then left out"
 
@@ -54,6 +55,10 @@ class HistogramStore:
 
     folder: Path
 
+    @cached_property
+    def _packs(self) -> Packs:
+        return Packs(self.folder)
+
     def histograms_path(self, statistics_key: str) -> Path:
         return SweepFolder(self.folder).histograms(statistics_key)
 
@@ -65,7 +70,7 @@ class HistogramStore:
         return (
             bool(statistics_key)
             and self.histograms_path(statistics_key).is_file()
-            and self.ranges_path(run_key).is_file()
+            and self._packs.has_file("ranges", run_key)
         )
 
     def add_histograms(
@@ -103,7 +108,7 @@ class HistogramStore:
         """Tensor -> amax of a run; DataError for a file of none."""
         path = self.ranges_path(run_key)
         try:
-            content = json.loads(path.read_text())
+            content = json.loads(self._packs.read_file("ranges", run_key) or b"")
             return {name: float(amax) for name, (_, amax) in content.items()}
         except (ValueError, TypeError, AttributeError) as error:
             raise DataError(f"{path} holds no ranges ({error})", _FIX) from error

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from bench.cache import write_atomically
 from bench.errors import DataError
+from bench.results.csv_text import csv_of
 from bench.results.folder import SweepFolder
 from bench.results.history import older_names, upgrade_table
 from bench.results.row import COLUMNS, Row
@@ -18,15 +20,24 @@ from bench.results.row import COLUMNS, Row
 
 def make_table(rows: Sequence[Row]) -> pd.DataFrame:
     """One line a row, one column a field of ``Row``, in the schema's order."""
-    table = pd.DataFrame([dataclasses.asdict(row) for row in rows], columns=list(COLUMNS))
+    table = pd.DataFrame(
+        {name: [getattr(row, name) for row in rows] for name in COLUMNS},
+        dtype=None if rows else object,
+    )
     return _doubt_saturated(table)
+
+
+def read_packed(packed: pa.Table) -> pd.DataFrame:
+    """The same of rows as packs hold them, also of an older schema."""
+    return _doubt_saturated(_complete(upgrade_table(packed.to_pandas())))
 
 
 def write_table(table: pd.DataFrame, folder: Path) -> None:
     """Write ``table.csv`` and ``table.parquet`` under ``folder``."""
-    write_atomically(SweepFolder(folder).table_csv, table.to_csv(index=False).encode())
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    write_atomically(SweepFolder(folder).table_csv, csv_of(arrow))
     buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
+    pq.write_table(arrow, buffer)
     write_atomically(SweepFolder(folder).table_parquet, buffer.getvalue())
 
 
@@ -58,10 +69,15 @@ def read_table(folder: Path) -> pd.DataFrame:
     missing = [name for name in COLUMNS if name not in table]
     if any(COLUMNS[name].required for name in missing):
         raise DataError(f"{path} lacks the columns {', '.join(missing)}", "Run the sweep again")
-    # A sweep from before a column was added is read as its rows are: with the column's default.
-    table = table.assign(**{name: COLUMNS[name].default for name in missing})
+    table = _complete(table)
     table[text] = table[text].fillna("")
     return _doubt_saturated(table)
+
+
+def _complete(table: pd.DataFrame) -> pd.DataFrame:
+    """A sweep from before a column was added is read as its rows are: with the column's default."""
+    missing = [name for name in COLUMNS if name not in table]
+    return table.assign(**{name: COLUMNS[name].default for name in missing})
 
 
 def _doubt_saturated(table: pd.DataFrame) -> pd.DataFrame:
