@@ -29,6 +29,9 @@ from bench.results.history import in_table_order, upgrade
 LARGEST = 2**63 - 1
 """The largest whole number that a table holds."""
 
+KEY_PATTERN = r"\w[\w -]*"
+"""What a run's key may be, as it names files."""
+
 KEY_VERSION = 1
 """Of the recipe of run keys, not of the schema: a column's new name changes no result."""
 
@@ -63,7 +66,7 @@ class Row(Build, Latency, Cost, Fidelity, Accuracy, Provenance, Axes):
     def from_json(cls, values: dict[str, Any]) -> Row:
         """Also of an older schema; ``TypeError`` or ``ValueError`` for values of no known one."""
         row = cls(**upgrade(dict(**values)))
-        if not isinstance(row.run_key, str) or not re.fullmatch(r"\w[\w -]*", row.run_key):
+        if not isinstance(row.run_key, str) or not re.fullmatch(KEY_PATTERN, row.run_key):
             raise ValueError(f"run_key {row.run_key!r} cannot name a file")
         shlex.split(row.overrides)  # ValueError for an open quotation
         return row
@@ -72,8 +75,7 @@ class Row(Build, Latency, Cost, Fidelity, Accuracy, Provenance, Axes):
         """Raise ValueError for a value that is not of its column's kind: no table could hold it."""
         for name, column in COLUMNS.items():
             value = getattr(self, name)
-            optional = "None" in str(_FIELDS[name].type)
-            if not (_fits(value, column.kind) or (value is None and optional)):
+            if not (_fits(value, column.kind) or (value is None and name in OPTIONAL)):
                 raise ValueError(f"{name} is {str(value)[:40]!r}")
 
 
@@ -91,6 +93,9 @@ def _finite(value: Any) -> Any:
 
 
 _FIELDS = {field.name: field for field in dataclasses.fields(Row)}
+
+OPTIONAL = frozenset(name for name, field in _FIELDS.items() if "None" in str(field.type))
+"""The columns that may have no value."""
 
 COLUMNS: dict[str, Column] = {
     name: complete(_FIELDS[name]) for name in in_table_order(list(_FIELDS))
