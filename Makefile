@@ -44,6 +44,9 @@ LAUNCHER ?= basic
 MAX_LOSS ?=
 OUT ?=
 TENSOR ?=
+# Expected results, and which of its cases and verdicts to check (a glob)
+REFERENCE ?=
+ONLY ?=
 RUN ?=
 TO ?=
 # Files of your own; with DATASET=yolo FILE=coco128.yaml, which says where images and labels lie
@@ -78,7 +81,7 @@ WORDS = model=$(MODEL) dataset=$(DATASET) calibrator=$(CALIBRATORS) calibration.
 	$(call given,max_loss,$(MAX_LOSS)) $(call given,sweep.out,$(OUT)) $(OVERRIDES)
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep status data report claims histograms bundle doctor test test-all test-launchers test-wheel test-tensorrt lint format benchmark chaos clean
+.PHONY: help sweep status data report claims guard histograms bundle doctor test test-all test-launchers test-wheel test-tensorrt lint format benchmark chaos clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -115,6 +118,9 @@ report: $(VENV)/.installed ## Redraw the report from a sweep's table (OUT=result
 
 claims: $(VENV)/.installed ## Judge published claims on a sweep's rows (OUT=results/...)
 	$(BIN)/int8bench claims $(or $(OUT),results/$(MODEL)-$(DATASET))
+
+guard: $(VENV)/.installed ## Check results against those expected (REFERENCE=file.yaml ONLY='yolov8n-*')
+	@$(BIN)/int8bench guard $(REFERENCE) $(if $(ONLY),--only='$(ONLY)') $(addprefix --out=,$(OUT)) $(FLAGS)
 
 histograms: $(VENV)/.installed ## Draw every threshold on the histograms (OUT=results/... TENSOR=images)
 	$(BIN)/int8bench histograms $(or $(OUT),results/$(MODEL)-$(DATASET)) \

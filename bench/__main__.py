@@ -14,6 +14,7 @@ COMMANDS = {
     "status": ("bench.cli.status", "show how far a sweep is, and what failed"),
     "report": ("bench.cli.report", "redraw the report of a sweep"),
     "claims": ("bench.cli.claims", "judge published claims on a sweep's rows"),
+    "guard": ("bench.cli.guard", "check results against those that are expected"),
     "histograms": ("bench.cli.histograms", "draw every calibrator's thresholds"),
     "data": ("bench.cli.data", "fetch a public dataset"),
     "bundle": ("bench.deploy.__main__", "turn a row into a folder to deploy"),

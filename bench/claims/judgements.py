@@ -21,7 +21,7 @@ from bench.evaluation.estimate import Replicates
 from bench.evaluation.interval import LEVEL, Uncertainty, over_images, with_sets
 from bench.evaluation.judgement import Resampled, load_resampled
 from bench.results.folder import SweepFolder
-from bench.results.store import read_of_run
+from bench.results.store import RowStore
 from bench.sealed import warn
 
 Record = Mapping[str, Any]
@@ -59,7 +59,7 @@ class Judgements:
     """The files under a sweep's ``judged/``, each read once; none where ``folder`` is None."""
 
     def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+        self._store = None if folder is None else RowStore(folder)
         self._read: dict[str, Resampled | None] = {}
 
     def loss(self, rows: Sequence[Record]) -> Difference:
@@ -105,17 +105,16 @@ class Judgements:
 
     def _resampled(self, run_key: str) -> Resampled | None:
         if run_key not in self._read:
-            self._read[run_key] = None if self._folder is None else _read(self._folder, run_key)
+            self._read[run_key] = None if self._store is None else _load(self._store, run_key)
         return self._read[run_key]
 
 
-def _read(folder: Path, run_key: str) -> Resampled | None:
-    """What a run kept; None where it kept nothing, or where that is damaged, which is said."""
-    path = SweepFolder(folder).judged(run_key)
+def _load(store: RowStore, run_key: str) -> Resampled | None:
+    """What a run stored; None where it stored nothing, or where that is damaged, which is said."""
     try:
-        return load_resampled(read_of_run(folder, run_key, path), path)
-    except FileNotFoundError:
-        return None
+        content = store.read_file("judged", run_key)
+        path = SweepFolder(store.folder).judged(run_key)
+        return None if content is None else load_resampled(content, path)
     except DataError as error:
         warn(f"{error}. Claims use the intervals in the table instead")
         return None

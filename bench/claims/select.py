@@ -16,6 +16,14 @@ from bench.claims.judgements import Record, records_of
 from bench.results.options import DATASET, read_options
 from bench.results.row import columns_with
 
+_CONDITIONS = (*columns_with("axis"), *columns_with("condition"))
+_NAMED = (
+    *(name for name in columns_with("axis") if name not in columns_with("fingerprint")),
+    *columns_with("fingerprint"),
+    *columns_with("condition"),
+)
+"""The same, those that a reader knows by name before hashes."""
+
 _BOUNDS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
 
@@ -55,6 +63,10 @@ def find_cases(measured: Sequence[Record], claim: Claim) -> list[Case]:
     rows = [row for row in measured if _meets(row, claim.where)]
     if not claim.second:
         return _over_sets([Case((row,), (), _setting(row, claim)) for row in rows])
+    if not any(
+        str(value) in _EXTREMES for side in (claim.first, claim.second) for value in side.values()
+    ):  # else they are taken among all rows
+        rows = [row for row in rows if _meets(row, claim.first) or _meets(row, claim.second)]
     alike: dict[tuple[object, ...], list[Record]] = {}
     timed = claim.test.quantity == "ratio"
     for row in rows:
@@ -153,11 +165,7 @@ def dataset_options(row: Record) -> dict[str, str]:
 def _likeness(row: Record, about: frozenset[str]) -> tuple[object, ...]:
     """What rows to be paired share, but for the calibration set: the axes, and the options of
     the dataset."""
-    columns = [
-        name
-        for name in (*columns_with("axis"), *columns_with("condition"))
-        if name not in about and name != SETS
-    ]
+    columns = [name for name in _CONDITIONS if name not in about and name != SETS]
     options = sorted((name, own) for name, own in dataset_options(row).items() if name not in about)
     return (*(_text(row[name]) for name in columns), *options)
 
@@ -165,10 +173,7 @@ def _likeness(row: Record, about: frozenset[str]) -> tuple[object, ...]:
 def _setting(row: Record, claim: Claim) -> dict[str, str]:
     """The axes on which a case's rows agree: those that a reader knows by name before hashes."""
     options = dataset_options(row)
-    hashes = columns_with("fingerprint")
-    axes = [name for name in columns_with("axis") if name not in hashes]
-    named = (*axes, *hashes, *columns_with("condition"))
-    names = [name for name in named if name not in claim.about]
+    names = [name for name in _NAMED if name not in claim.about]
     known = {name: own for name, own in options.items() if name not in claim.about}
     return known | {name: _text(row[name]) for name in names}
 

@@ -28,7 +28,6 @@ from bench.report.result import Result
 from bench.report.summary import Answer, summarize
 from bench.results.settings import Settings
 from bench.results.store import RowStore
-from bench.results.table import make_table
 from bench.run.execute import execute_once
 from bench.run.rounding import rounded_accuracies
 from bench.run.shared import Shared
@@ -68,7 +67,7 @@ def confirm(folder: Path, settings: Settings, seeds: int, roundings: int, shared
 
 
 def _answers(folder: Path, settings: Settings) -> tuple[Answer, ...]:
-    table = make_table(RowStore(folder).rows())
+    table = RowStore(folder).table()
     return () if table.empty else summarize(table, Judgements(folder), settings).answers
 
 
@@ -113,10 +112,10 @@ def _repeat(folder: Path, repetitions: list[Repetition]) -> None:
         f"repeating {'; '.join(names)} with other calibration sets ({len(repetitions)} runs)",
         file=sys.stderr,
     )
-    console = Console(stderr=True)
+    console, store = Console(stderr=True), RowStore(folder)
     for one in track(repetitions, "repetitions", console=console, transient=True):
         with _warnings(one.name):
-            execute_once(one.run, RowStore(folder), one.overrides)
+            execute_once(one.run, store, one.overrides)
 
 
 @contextmanager

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from bench.claims.judgements import Judgements
 from bench.cli.command import Parser, plain_command
+from bench.errors import ConfigError
 from bench.report.page import write_report
 from bench.report.summary import summarize
 from bench.results.settings import read_settings, read_share, write_settings
@@ -25,8 +27,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--max-loss", metavar="SHARE", help="what may be lost of FP32, as 1%%")
     parser.add_argument("--margin", metavar="SHARE", help="rows tie within it, as 0.005")
+    parser.add_argument("--only", metavar="MODEL", help="of these models, as 'yolo*'; a page apart")
     options = parser.parse_args(argv)
     table, settings = read_table(options.folder), read_settings(options.folder)
+    if options.only:
+        chosen = [fnmatchcase(str(model), options.only) for model in table["model"]]
+        if not any(chosen):
+            known = ", ".join(table["model"].unique())
+            raise ConfigError(f"--only={options.only} is no model of this sweep", f"It has {known}")
+        table = table[chosen]
     given = {
         "margin": read_share("--margin", options.margin),
         "max_loss": read_share("--max-loss", options.max_loss),
@@ -36,5 +45,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = replace(settings, **changes)
         write_settings(options.folder, settings)
     summary = summarize(table, Judgements(options.folder), settings)
-    print(write_report(options.folder, summary))
+    print(write_report(options.folder, summary, options.only or ""))
     return 0

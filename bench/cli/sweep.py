@@ -47,7 +47,7 @@ from bench.results.jobs import JobFolder
 from bench.results.row import Row
 from bench.results.settings import Settings, read_share, write_settings
 from bench.results.store import RowStore
-from bench.results.table import make_table, write_table
+from bench.results.table import write_table
 from bench.run.execute import execute_once
 from bench.run.measure import classes_evaluated
 from bench.run.shared import Shared
@@ -115,7 +115,8 @@ class Sweep:
         self.say(f"{run.model.name}: weights {run.model.weights}")
         self._warn_of_overlap(run)
         self._warn_of_classes_left_out(run)
-        store = RowStore(Path(config.sweep.out))
+        folder = Path(config.sweep.out)
+        store = self.shared.once("store", folder, lambda: RowStore(folder))
         if not store.settled(run.key):
             begin(run)
         row = execute_once(run, store, shlex.join(HydraConfig.get().overrides.task))
@@ -175,7 +176,9 @@ class Sweep:
             asked, jobs = self._asked.pop()
             wrong += failures(jobs)
             jobs.end()
-            folder, table = asked.folder, make_table(RowStore(asked.folder).rows())
+            folder, store = asked.folder, RowStore(asked.folder)
+            store.pack()
+            table = store.table()
             if table.empty:
                 continue
             write_settings(folder, asked.settings)
@@ -184,6 +187,7 @@ class Sweep:
             summary = summarize(table, judgements, asked.settings)
             write_claims(folder, summary.tidied, judgements)
             report = write_report(folder, summary)
+            store.packs.restore(summary.best_keys)  # the report names their files
             console = Console()
             print_table(summary, console)
             console.print(f"Table: {folder / 'table.csv'}   Report: {report}", soft_wrap=True)

@@ -7,6 +7,7 @@ from functools import partial
 
 import pandas as pd
 
+from bench.claims.judgements import records_of
 from bench.evaluation.interval import FEWEST_PER_CLASS
 from bench.report.confidence import shift_of
 from bench.report.wording import GROUP, SAME_SPEED, known, measured, plural
@@ -228,7 +229,7 @@ def _clipped_outputs(rows: pd.DataFrame) -> Iterator[str]:
 def _thresholds(rows: pd.DataFrame) -> Iterator[str]:
     """Where INT8 needs another confidence threshold than FP32, which mAP does not see."""
     for name, group in measured(rows).groupby(list(GROUP), sort=False):
-        shifts = [shift for _, row in group.iterrows() if (shift := shift_of(row))]
+        shifts = [shift for row in records_of(group) if (shift := shift_of(row))]
         real = [shift for shift in shifts if shift.real]
         if real:
             most = max(real, key=lambda shift: shift.f1_int8 - shift.f1_kept)

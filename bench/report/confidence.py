@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import pandas as pd
-
+from bench.claims.judgements import Record
 from bench.evaluation.estimate import Interval
-from bench.report.wording import interval, signed
+from bench.report.wording import interval, known, signed
 
 _COLUMNS = (
     "f1_threshold_fp32", "f1_threshold_int8", "f1_fp32", "f1_int8", "f1_int8_at_fp32_threshold",
@@ -58,9 +57,9 @@ class ConfidenceShift:
         )
 
 
-def shift_of(row: pd.Series) -> ConfidenceShift | None:
+def shift_of(row: Record) -> ConfidenceShift | None:
     """Of a tidy row; None for a classifier, and for rows from before it was measured."""
-    if row[list(_COLUMNS)].isna().any():
+    if any(known(row[name]) is None for name in _COLUMNS):
         return None
     fp32, int8, f1_fp32, f1_int8, kept = (float(row[name]) for name in _COLUMNS)
     gain, loss = (

@@ -6,7 +6,7 @@ The files beside the rows tell it; runs from before there were any are left out.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.errors import DataError
@@ -172,12 +172,13 @@ class GroupLosses:
         return tuple(dict.fromkeys(part.name for own in self.others for part in own.losses.sizes))
 
 
-def find_losses(summary: Summary, store: LossStore) -> tuple[GroupLosses, ...]:
-    """The losses of every group that has any file in ``store``."""
-    shifts = {str(row["run_key"]): shift_of(row) for _, row in summary.tidied.iterrows()}
-    return tuple(
-        group for answer in summary.answers if (group := _group(answer, shifts, store)) is not None
-    )
+def find_losses(
+    summary: Summary, store: LossStore, groups: int | None = None, runs: int | None = None
+) -> tuple[GroupLosses, ...]:
+    """The losses of every group that has any file in ``store``: of the first ``groups``, and of
+    each the ``runs`` that lose least, and the most lossy one."""
+    found = (_group(answer, store, runs) for answer in summary.answers[:groups])
+    return tuple(group for group in found if group is not None)
 
 
 def encode_pictures(groups: Sequence[GroupLosses], store: LossStore) -> dict[str, EncodedPicture]:
@@ -194,28 +195,25 @@ def encode_pictures(groups: Sequence[GroupLosses], store: LossStore) -> dict[str
     return encoded
 
 
-def _group(
-    answer: Answer, shifts: Mapping[str, ConfidenceShift | None], store: LossStore
-) -> GroupLosses | None:
-    losses = {
-        result.run_key: own
-        for result in answer.results
-        if (own := _load_or_tell(result.run_key, store)) is not None
-    }
-    kept = [result for result in answer.results if result.run_key in losses]
-    if not kept:
+def _group(answer: Answer, store: LossStore, runs: int | None) -> GroupLosses | None:
+    losses: dict[str, Losses | None] = {}
+
+    def load(result: Result) -> Losses | None:
+        if result.run_key not in losses:
+            losses[result.run_key] = _load_or_tell(result.run_key, store)
+        return losses[result.run_key]
+
+    stored = [result for result in answer.results if store.has(result.run_key)]
+    worst = next((result for result in reversed(stored) if load(result) is not None), None)
+    if worst is None:
         return None
-    worst = kept[-1]
-    roles = {answer.best.run_key: "Recommended"}
-    if worst.run_key != answer.best.run_key:
-        roles[worst.run_key] = "Most lossy"
+    roles = {worst.run_key: "Most lossy", answer.best.run_key: "Recommended"}
     told = [
-        RunLosses(
-            roles.get(result.run_key, ""), result, losses[result.run_key],
-            shifts[result.run_key],
-        )
-        for result in kept
-    ]  # fmt: skip
+        RunLosses(roles.get(result.run_key, ""), result, own, shift_of(result.rows[0]))
+        for place, result in enumerate(stored)
+        if (runs is None or place < runs or result.run_key in roles)
+        and (own := load(result)) is not None
+    ]
     shown = sorted((run for run in told if run.role), key=lambda run: run.role != "Recommended")
     return GroupLosses(
         answer.group, answer.metric, told[0].losses.unit, tuple(shown),
@@ -224,9 +222,9 @@ def _group(
 
 
 def _load_or_tell(run_key: str, store: LossStore) -> Losses | None:
-    """None where a run kept none, or where its file is damaged, which is said."""
+    """None where a run's file is damaged, which is said."""
     try:
-        return store.load(run_key) if store.has(run_key) else None
+        return store.load(run_key)
     except DataError as error:
         warn(str(error))
         return None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.claims.judgements import Record, records_of
+from bench.report.limits import listed_of
 from bench.report.summary import Summary
 from bench.report.wording import (
     GROUP,
@@ -72,6 +73,8 @@ class Listing:
     title: str
     heads: tuple[Head, ...]
     lines: tuple[ListedRow, ...]
+    runs: int
+    """How many there are, listed or not."""
 
 
 @dataclass(frozen=True)
@@ -83,22 +86,26 @@ class Fact:
 
 
 def key_listings(summary: Summary) -> tuple[Listing, ...]:
-    """For each group all its rows, in the columns that matter most; best first."""
+    """For each group its rows, in the columns that matter most; best first, and of a large sweep
+    these only."""
     rows = summary.tidied
     listings = []
     for _, group in rows.groupby(list(GROUP), sort=False):
         status = ["status"] if (group["status"] != "ok").any() else []
         columns = [*columns_with("key"), *_varied(rows), *_results(group), *status]
-        listings.append(_listing(group_title(group), group, columns, summary))
+        listings.append(_listing(group_title(group), group, columns, summary, listed_of(len(rows))))
     return tuple(listings)
 
 
-def rest_listing(summary: Summary) -> Listing:
-    """Every row in the columns that ``key_listings`` leave out and that are not alike in all."""
+def rest_listing(summary: Summary, most_cells: int) -> Listing | None:
+    """Every row in the columns that ``key_listings`` leave out and that are not alike in all; None
+    where that is more cells than a page can have."""
     rows = summary.tidied
     told = {*columns_with("beside"), *columns_with("key"), *_varied(rows), *_results(rows)}
     told -= set(GROUP)
     rest = [name for name in COLUMNS if name not in told and rows[name].nunique(dropna=False) > 1]
+    if (len(rest) + len(columns_with("key"))) * len(rows) > most_cells:
+        return None
     return _listing("Remaining columns", rows, [*columns_with("key"), *rest], summary)
 
 
@@ -134,7 +141,13 @@ def _results(rows: pd.DataFrame) -> list[str]:
     ]
 
 
-def _listing(title: str, rows: pd.DataFrame, columns: Sequence[str], summary: Summary) -> Listing:
+def _listing(
+    title: str,
+    rows: pd.DataFrame,
+    columns: Sequence[str],
+    summary: Summary,
+    most: int | None = None,
+) -> Listing:
     ranked = rows.assign(
         group_rank=rows.groupby(list(GROUP), sort=False).ngroup(),
         best_rank=[key not in summary.best_keys for key in rows["run_key"]],
@@ -143,9 +156,9 @@ def _listing(title: str, rows: pd.DataFrame, columns: Sequence[str], summary: Su
     )
     lines = [
         ListedRow(_mark(row, summary), tuple(_cell(row, name) for name in columns))
-        for row in records_of(ranked)
+        for row in records_of(ranked[:most])
     ]
-    return Listing(title, tuple(_head(name) for name in columns), tuple(lines))
+    return Listing(title, tuple(_head(name) for name in columns), tuple(lines), len(rows))
 
 
 def _cell(row: Record, name: str) -> Cell:

@@ -26,10 +26,12 @@ from bench.report.figures import (
     Chart,
     draw_charts,
     draw_reasons,
+    file_name,
     groups_in,
     to_html,
     write_png,
 )
+from bench.report.limits import drawn_of, listed_of
 from bench.report.listing import common_facts, environment_facts, key_listings, rest_listing
 from bench.report.reproduce import reproduce_command
 from bench.report.summary import Summary, summarize_folder
@@ -61,6 +63,12 @@ class Report:
     losses: tuple[GroupLosses, ...] = ()
     pictures: Mapping[str, EncodedPicture] = field(default_factory=dict)
 
+    @property
+    def undrawn(self) -> int:
+        """How many groups have no figures here, as the sweep is large."""
+        groups, drawn = len(self.summary.answers), drawn_of(self.summary.rows)
+        return 0 if drawn is None else max(0, groups - drawn)
+
     @cached_property
     def shared(self) -> Mapping[str, object]:
         """What page and Markdown both show, as their templates name it."""
@@ -71,6 +79,7 @@ class Report:
             "summary": self.summary,
             "record": self.record,
             "losses": self.losses,
+            "undrawn": self.undrawn,
             "shown_classes": SHOWN_CLASSES,
             "sections": [(key, title, _by_group(own)) for key, title, own in parts if own],
             "listings": key_listings(self.summary),
@@ -84,8 +93,9 @@ def redraw_report(folder: Path) -> Path:
     return write_report(folder, summarize_folder(read_table(folder), folder))
 
 
-def write_report(folder: Path, summary: Summary) -> Path:
-    """Write ``report.html``, ``report.md`` and ``figures/*.png`` of a table's ``summary``.
+def write_report(folder: Path, summary: Summary, part: str = "") -> Path:
+    """Write ``report.html``, ``report.md`` and ``figures/*.png`` of a table's ``summary``; of a
+    ``part`` of the table ``report-PART.html`` and ``.md``.
 
     Where the sweep's histograms are beside it, the report also shows why, where the runs' losses
     are, where they lose, and where claims.json is (see ``make claims``) what became of published
@@ -95,26 +105,27 @@ def write_report(folder: Path, summary: Summary) -> Path:
     paths, kept = SweepFolder(folder), LossStore(folder)
     if not summary.rows:
         raise DataError(f"{paths.table_csv} has no rows", "Run the sweep first")
-    groups, losses = groups_in(summary.tidied), find_losses(summary, kept)
+    drawn = drawn_of(summary.rows)
+    groups = groups_in(summary.tidied)[:drawn]
+    losses = find_losses(summary, kept, drawn, listed_of(summary.rows))
     report = Report(
         summary, draw_charts(groups), draw_reasons(groups, HistogramStore(folder)),
         read_record(folder), losses, encode_pictures(losses, kept),
     )  # fmt: skip
-    write_atomically(paths.report_html, render_html(report).encode())
-    write_atomically(paths.report_markdown, render_markdown(report).encode())
+    page = paths.report_html.with_stem(f"report-{file_name(part)}") if part else paths.report_html
+    write_atomically(page, render_html(report).encode())
+    write_atomically(page.with_suffix(".md"), render_markdown(report).encode())
     write_png((*report.charts, *report.reasons), paths.figures)
-    return paths.report_html
+    return page
 
 
 def render_html(report: Report) -> str:
     """The page, with the figures in it."""
-    rest = rest_listing(report.summary)
-    fits = len(rest.heads) * len(rest.lines) <= MOST_CELLS
     return _render(
         "report.html.j2",
         report,
         drawn={chart.name: to_html(chart) for chart in (*report.charts, *report.reasons)},
-        rest=rest if fits else None,
+        rest=rest_listing(report.summary, MOST_CELLS),
         common=common_facts(report.summary.tidied),
         pictures=report.pictures,
         few=FEW,

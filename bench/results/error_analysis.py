@@ -10,13 +10,14 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from bench.cache import write_atomically
 from bench.errors import DataError
 from bench.results.folder import SweepFolder
-from bench.results.store import read_of_run
+from bench.results.store import RowStore
 from bench.sealed import DamagedError, seal, unseal, warn
 
 Kind = Literal["right", "wrong", "missed"]
@@ -103,6 +104,10 @@ class LossStore:
 
     folder: Path
 
+    @cached_property
+    def _runs(self) -> RowStore:
+        return RowStore(self.folder)
+
     def path(self, run_key: str) -> Path:
         return SweepFolder(self.folder).losses(run_key)
 
@@ -111,7 +116,7 @@ class LossStore:
 
     def has(self, run_key: str) -> bool:
         """Whether a run kept them: those from before this file have none."""
-        return self.path(run_key).is_file()
+        return self._runs.has_file("losses", run_key)
 
     def add(self, run_key: str, losses: Losses) -> None:
         text = json.dumps(_rounded(asdict(losses)), allow_nan=False)
@@ -142,7 +147,7 @@ class LossStore:
         """What ``add`` kept; raises DataError for a file of something else."""
         path = self.path(run_key)
         try:
-            return _losses(json.loads(read_of_run(self.folder, run_key, path)))
+            return _losses(json.loads(self._runs.read_file("losses", run_key) or b""))
         except _UNFIT as error:
             raise DataError(
                 f"{path} does not say where a run loses ({error})",

@@ -28,6 +28,14 @@ class SweepFolder:
         return self.rows / f"{_plain(run_key)}.json"
 
     @property
+    def packs(self) -> Path:
+        """The folder of packed runs; see ``bench.results.packs``."""
+        return self.path / "packed"
+
+    def pack(self, name: str) -> Path:
+        return self.packs / f"{name}.parquet"
+
+    @property
     def roundings(self) -> Path:
         """The folder of what rounding alone does to a run, for some runs."""
         return self.path / "rounding"

@@ -10,7 +10,7 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from bench.cache import write_atomically, write_with
 from bench.errors import DataError
 from bench.results.folder import SweepFolder
-from bench.results.store import read_of_run
+from bench.results.store import RowStore
 from bench.sealed import UNREADABLE_ARRAYS, DamagedError, is_sealed, sealed, unseal
 
 _FIX = "What is drawn from it is left out"
@@ -56,6 +56,10 @@ class HistogramStore:
 
     folder: Path
 
+    @cached_property
+    def _runs(self) -> RowStore:
+        return RowStore(self.folder)
+
     def histograms_path(self, statistics_key: str) -> Path:
         return SweepFolder(self.folder).histograms(statistics_key)
 
@@ -67,7 +71,7 @@ class HistogramStore:
         return (
             bool(statistics_key)
             and self.histograms_path(statistics_key).is_file()
-            and self.ranges_path(run_key).is_file()
+            and self._runs.has_file("ranges", run_key)
         )
 
     def add_histograms(
@@ -107,8 +111,10 @@ class HistogramStore:
         """Tensor -> amax of a run; DataError for a file of none."""
         path = self.ranges_path(run_key)
         try:
-            content = json.loads(read_of_run(self.folder, run_key, path))
-            return {name: float(amax) for name, (_, amax) in content.items()}
+            content = self._runs.read_file("ranges", run_key)
+            if content is None:
+                raise DataError(f"{path} does not exist", _FIX)
+            return {name: float(amax) for name, (_, amax) in json.loads(content).items()}
         except (DamagedError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{path} holds no ranges ({error})", _FIX) from error
 

@@ -29,6 +29,9 @@ from bench.results.history import in_table_order, upgrade
 LARGEST = 2**63 - 1
 """The largest whole number that a table holds."""
 
+KEY_PATTERN = r"\w[\w -]*"
+"""What a run's key may be, as it names files."""
+
 KEY_VERSION = 1
 """Of the recipe of run keys, not of the schema: a column's new name changes no result."""
 
@@ -63,7 +66,7 @@ class Row(Build, Latency, Cost, Fidelity, Accuracy, Provenance, Axes):
     def from_json(cls, values: dict[str, Any]) -> Row:
         """Also of an older schema; ``TypeError`` or ``ValueError`` for values of no known one."""
         row = cls(**upgrade(dict(**values)))
-        if not isinstance(row.run_key, str) or not re.fullmatch(r"\w[\w -]*", row.run_key):
+        if not isinstance(row.run_key, str) or not re.fullmatch(KEY_PATTERN, row.run_key):
             raise ValueError(f"run_key {row.run_key!r} cannot name a file")
         shlex.split(row.overrides)  # ValueError for an open quotation
         return row
@@ -95,14 +98,15 @@ def _finite(value: Any) -> Any:
 
 _FIELDS = {field.name: field for field in dataclasses.fields(Row)}
 
+OPTIONAL = frozenset(name for name, field in _FIELDS.items() if "None" in str(field.type))
+"""The columns that may have no value."""
+
 COLUMNS: dict[str, Column] = {
     name: complete(_FIELDS[name]) for name in in_table_order(list(_FIELDS))
 }
 """Every column of the table, in the order of ``table.csv``."""
 
-_KINDS = [
-    (name, column.kind, "None" in str(_FIELDS[name].type)) for name, column in COLUMNS.items()
-]
+_KINDS = [(name, column.kind, name in OPTIONAL) for name, column in COLUMNS.items()]
 
 
 def columns_with(role: Role) -> tuple[str, ...]:

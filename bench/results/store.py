@@ -1,41 +1,50 @@
-"""Where finished runs are kept: one JSON file a run, written atomically.
+"""Where finished runs are kept: one JSON file a run, written atomically; many of them in packs.
 
-Only a skipped one is ever made again, and one whose file cannot be read: that is set aside, so that
-no file stops a sweep for good.
+Only a skipped one is ever made again, and one whose file cannot be read: see
+``bench.results.loose`` and ``bench.results.packs``.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from statistics import stdev
-from typing import Any, TypeVar
+from typing import Any
 
-from bench.cache import hash_file, write_atomically
+import pandas as pd
+import pyarrow as pa
+
+from bench.cache import write_atomically
 from bench.errors import DataError
+from bench.results import loose
 from bench.results.folder import SweepFolder
+from bench.results.loose import Kind, LooseRun, read_or_set_aside, read_run, write_run
+from bench.results.packs import FEWEST_LOOSE, UNFIT, Packs, pack, rows_of, table_of
 from bench.results.row import Row
-from bench.sealed import DamagedError, from_sealed_json, is_sealed_json, to_sealed_json, warn
+from bench.results.table import make_table, read_packed
+from bench.sealed import from_sealed_json, to_sealed_json
 
-T = TypeVar("T")
-
-_UNFIT = (DataError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""What reading content of another kind may raise."""
+ORDER = ("started_at", "run_key")
+"""Of rows, wherever they lie."""
 
 
 @dataclass(frozen=True)
 class RowStore:
-    """The rows of one sweep under ``folder/rows``.
+    """The runs of one sweep under ``folder``: rows, and the files beside them.
 
-    A file holds the row, the raw values behind its medians, so that a number can be drawn again or
-    doubted later, and the checksums of the run's other files. Killing a sweep loses at most the run
-    in flight.
+    A row's file holds the row, the raw values behind its medians, so that a number can be drawn
+    again or doubted later, and the checksums of the run's other files. Killing a sweep loses at
+    most the run in flight.
     """
 
     folder: Path
+
+    @cached_property
+    def packs(self) -> Packs:
+        return Packs(self.folder)
 
     def path(self, key: str) -> Path:
         return SweepFolder(self.folder).row(key)
@@ -45,37 +54,86 @@ class RowStore:
 
         Raises DataError for a row of another version.
         """
-        row = _read_or_set_aside(self.path(key), _row)
-        return row is not None and row.status != "skipped"
+        run = read_or_set_aside(self.path(key), read_run)
+        if run is None:  # it may be packed just now
+            return key in self.packs
+        return run.row.status != "skipped"
 
     def add(self, row: Row, raw: Mapping[str, Sequence[float]]) -> None:
         """Store a row, the last of a run's files."""
-        files = {
-            path.relative_to(self.folder).as_posix(): hash_file(path)
-            for path in _files_of(SweepFolder(self.folder), row.run_key)
-            if path.is_file()
-        }
-        content = {"row": row.to_json(), "raw": dict(raw), "files": files}
-        write_atomically(self.path(row.run_key), to_sealed_json(content, indent=1))
+        write_run(self.folder, row, raw)
 
     def row(self, key: str) -> Row:
         """A settled run's."""
-        path = self.path(key)
-        return _row(path, path.read_bytes())
+        run = read_or_set_aside(self.path(key), read_run)
+        row = self.packs.row(key) if run is None else run.row
+        if row is None:
+            raise DataError(f"{self.path(key)} does not exist", "Run the sweep again")
+        return row
 
     def rows(self) -> list[Row]:
         """Every finished run, in the order of its start; DataError for one of another version."""
-        folder = SweepFolder(self.folder)
-        read = (_read_or_set_aside(path, _row) for path in sorted(folder.rows.glob("*.json")))
-        rows = [row for row in read if row is not None]
-        rounded = {path.stem: path for path in folder.roundings.glob("*.json")}
+        found = [run.row for run in self._loose()]
+        spreads = self._spreads()
         rows = [
-            replace(row, rounding_sd=_read_or_set_aside(rounded[row.run_key], _spread))
-            if row.run_key in rounded
-            else row
-            for row in rows
+            replace(row, rounding_sd=spreads[row.run_key]) if row.run_key in spreads else row
+            for row in (*found, *self.packs.rows({row.run_key for row in found}))
         ]
-        return sorted(rows, key=lambda row: (row.started_at, row.run_key))
+        return sorted(rows, key=attrgetter(*ORDER))
+
+    def table(self) -> pd.DataFrame:
+        """``make_table`` of all rows, without an object for each that is packed."""
+        found = [run.row for run in self._loose()]
+        packed = self.packs.table({row.run_key for row in found})
+        if not len(packed):
+            return self._with_spreads(make_table(sorted(found, key=attrgetter(*ORDER))))
+        try:
+            together = pa.concat_tables([packed, table_of(found)])
+        except UNFIT:  # a value that no column of a file can hold
+            rows = sorted([*found, *rows_of(packed)], key=attrgetter(*ORDER))
+            return self._with_spreads(make_table(rows))
+        ordered = together.sort_by([(name, "ascending") for name in ORDER])
+        return self._with_spreads(read_packed(ordered))
+
+    def pack(self) -> None:
+        """Pack finished runs where they are many; see ``bench.results.packs``."""
+        if sum(1 for _ in SweepFolder(self.folder).rows.glob("*.json")) >= FEWEST_LOOSE:
+            pack(self.folder, list(self._loose()))
+
+    def has_file(self, kind: Kind, key: str) -> bool:
+        """Whether a run has such a file beside its row."""
+        path = loose.file_of_run(self.folder, kind, key)
+        return path.is_file() or self.packs.read(kind, key) is not None
+
+    def read_file(self, kind: Kind, key: str) -> bytes | None:
+        """A run's file beside its row, loose or packed; None where it has none.
+
+        Raises DamagedError where it is not what was written: its row lists its checksum, or its
+        pack has one. A row from before there were checksums lists none.
+        """
+        listed = loose.listed_files(self.folder, key)
+        if listed is None and key in self.packs:
+            return self.packs.read(kind, key)
+        content = loose.read_file(self.folder, kind, key, listed or {})
+        return self.packs.read(kind, key) if content is None else content
+
+    def _loose(self) -> Iterator[LooseRun]:
+        for path in sorted(SweepFolder(self.folder).rows.glob("*.json")):
+            run = read_or_set_aside(path, read_run)
+            if run is not None:
+                yield run
+
+    def _spreads(self) -> dict[str, float | None]:
+        paths = sorted(SweepFolder(self.folder).roundings.glob("*.json"))
+        return {path.stem: read_or_set_aside(path, _spread) for path in paths}
+
+    def _with_spreads(self, table: pd.DataFrame) -> pd.DataFrame:
+        spreads = self._spreads()
+        known = table["run_key"].isin(list(spreads))
+        if not known.any():
+            return table
+        found = table["run_key"].map(spreads).astype(float)
+        return table.assign(rounding_sd=table["rounding_sd"].astype(float).mask(known, found))
 
     def has_rounding(self, key: str) -> bool:
         return self._rounding_path(key).is_file()
@@ -87,79 +145,6 @@ class RowStore:
 
     def _rounding_path(self, key: str) -> Path:
         return SweepFolder(self.folder).rounding(key)
-
-
-def _files_of(folder: SweepFolder, run_key: str) -> tuple[Path, ...]:
-    """A run's files beside its row; each may be missing."""
-    return (
-        folder.judged(run_key),
-        folder.ranges(run_key),
-        folder.calibration_cache(run_key),
-        folder.layers(run_key),
-        folder.losses(run_key),
-    )
-
-
-def read_of_run(folder: Path, run_key: str, path: Path) -> bytes:
-    """One of a run's files; DamagedError where its row says another checksum.
-
-    A row from before there were any says none, and neither does one that is not there.
-    """
-    content = path.read_bytes()
-    try:
-        row = SweepFolder(folder).row(run_key)
-        files = from_sealed_json(row.read_bytes(), row)["files"]
-        known = files.get(path.relative_to(folder).as_posix())
-    except (OSError, *_UNFIT):  # whoever reads the row says so
-        return content
-    if known is not None and hashlib.sha256(content).hexdigest() != known:
-        raise DamagedError(path, f"it is not what {row.name} lists")
-    return content
-
-
-def _read_or_set_aside(path: Path, read: Callable[[Path, bytes], T]) -> T | None:
-    """What is in a file; None where there is none, and where it cannot be read: then it is renamed,
-    and that is said in a line."""
-    content = b""
-    try:
-        content = path.read_bytes()
-        return read(path, content)
-    except FileNotFoundError:
-        return None
-    except _OtherVersionError:
-        raise
-    except (IsADirectoryError, *_UNFIT) as error:
-        reason = error.reason if isinstance(error, DamagedError) else str(error)
-        aside = path.with_name(f"{path.name}.unreadable")
-        with contextlib.suppress(OSError):
-            if path.is_dir() or path.read_bytes() == content:  # else it was made again meanwhile
-                path.replace(aside)
-        warn(
-            f"{path} cannot be read ({reason}) and is left out"
-            + (f"; it is {aside.name} now" if aside.exists() else "")
-        )
-        return None
-
-
-class _OtherVersionError(DataError):
-    """A whole row that only another version of this harness can read."""
-
-
-def _row(path: Path, content: bytes) -> Row:
-    values = from_sealed_json(content, path)["row"]
-    try:
-        row = Row.from_json(values)
-    except (ValueError, TypeError) as error:
-        if is_sealed_json(content):
-            raise _OtherVersionError(
-                f"{path} is not a row of this version ({error})",
-                "Use the version that wrote it, or move it away and run again",
-            ) from error
-        raise
-    if row.run_key != path.stem:
-        raise ValueError(f"it is the row of {row.run_key}")
-    row.check()
-    return row
 
 
 def _spread(path: Path, content: bytes) -> float | None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from bench.errors import DataError
 from bench.results.checksums import read_listed, write_listed
+from bench.results.csv_text import csv_of
 from bench.results.folder import SweepFolder
 from bench.results.history import older_names, upgrade_table
 from bench.results.row import COLUMNS, Row
@@ -18,15 +20,24 @@ from bench.results.row import COLUMNS, Row
 
 def make_table(rows: Sequence[Row]) -> pd.DataFrame:
     """One line a row, one column a field of ``Row``, in the schema's order."""
-    table = pd.DataFrame([dataclasses.asdict(row) for row in rows], columns=list(COLUMNS))
+    table = pd.DataFrame(
+        {name: [getattr(row, name) for row in rows] for name in COLUMNS},
+        dtype=None if rows else object,
+    )
     return _doubt_saturated(table)
+
+
+def read_packed(packed: pa.Table) -> pd.DataFrame:
+    """The same of rows in Arrow's form, as packs give them."""
+    return _doubt_saturated(packed.to_pandas())
 
 
 def write_table(table: pd.DataFrame, folder: Path) -> None:
     """Write ``table.csv`` and ``table.parquet`` under ``folder``."""
-    write_listed(SweepFolder(folder).table_csv, table.to_csv(index=False).encode())
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    write_listed(SweepFolder(folder).table_csv, csv_of(arrow))
     buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
+    pq.write_table(arrow, buffer)
     write_listed(SweepFolder(folder).table_parquet, buffer.getvalue())
 
 
@@ -59,9 +70,8 @@ def read_table(folder: Path) -> pd.DataFrame:
     missing = [name for name in COLUMNS if name not in table]
     if any(COLUMNS[name].required for name in missing):
         raise DataError(f"{path} lacks the columns {', '.join(missing)}", "Run the sweep again")
-    # A sweep from before a column was added is read as its rows are: with the column's default.
     _check_numbers(table, path)
-    table = table.assign(**{name: COLUMNS[name].default for name in missing})
+    table = _complete(table)
     table[text] = table[text].fillna("")
     return _doubt_saturated(table)
 
@@ -76,6 +86,12 @@ def _check_numbers(table: pd.DataFrame, path: Path) -> None:
         if len(wrong):
             what = f"{path}: {name} is {str(wrong.iloc[0])!r}, not a number"
             raise DataError(what, "Run the sweep again")
+
+
+def _complete(table: pd.DataFrame) -> pd.DataFrame:
+    """A sweep from before a column was added is read as its rows are: with the column's default."""
+    missing = [name for name in COLUMNS if name not in table]
+    return table.assign(**{name: COLUMNS[name].default for name in missing})
 
 
 def _doubt_saturated(table: pd.DataFrame) -> pd.DataFrame:

@@ -18,8 +18,8 @@ from bench.cache import only_one, write_with
 from bench.data.prepared import PreparedImages
 from bench.engine.base import AotCompiler, Description, Engine, Int8Model, Session
 from bench.errors import EngineError
-from bench.evaluation.judgement import pack_judgement
-from bench.evaluation.task import Evidence, save_arrays
+from bench.evaluation.judgement import pack_judgement, save_judgement
+from bench.evaluation.task import Evidence
 from bench.results.columns.accuracy import Accuracy
 from bench.results.columns.build import Build
 from bench.results.columns.cost import Cost
@@ -171,7 +171,7 @@ def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore) -> Ma
         described,
     )
     judged = pack_judgement(int8.judged, int8.replicates, fp32.replicates, int8.least_error)
-    write_with(SweepFolder(store.folder).judged(run.key), lambda file: save_arrays(file, judged))
+    write_with(SweepFolder(store.folder).judged(run.key), lambda file: save_judgement(file, judged))
     # An engine that keeps what it built says itself how long that took.
     seconds = described.facts.build_s if described.facts else build.seconds
     doubt = measured.agreement.doubt

@@ -8,6 +8,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from bench.results import packs, store
 from tests.chaos.counts import Counts
 from tests.chaos.sweeps import Ground, Worker, check_words, compare
 from tests.e2e.command import Bench, Ended
@@ -43,9 +46,9 @@ CACHES = ("pixels-*.npy", "fp32-*.npz", "statistics-*.npz", "probe-*.json")
 RESULTS = (
     "rows/*.json", "judged/*.npz", "ranges/*.json", "histograms/*.npz", "losses/*.json",
     "pictures/*.jpg", "layers/*.json", "rounding/*.json", "table.csv", "table.parquet",
-    "claims.json", "references.json", "report.json", "checksums.json",
+    "claims.json", "references.json", "report.json", "checksums.json", "packed/*.parquet",
 )  # fmt: skip
-TOLD_BY_REPORT = ("table.csv", "claims.json", "references.json", "report.json")
+TOLD_BY_REPORT = ("table.csv", "claims.json", "references.json", "report.json", "packed/*.parquet")
 TOLD_BY_SWEEP = ("rows/*.json", "rounding/*.json")
 """What each reads for certain. The rest is read where a report shows it: then it is told, or the
 page is as it was."""
@@ -89,6 +92,14 @@ def damage_one(folder: Path, kind: str, damage: str, rng: random.Random) -> Path
     return path
 
 
+def pack_few(out: Path) -> None:
+    """Pack the runs of a folder, few as they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (packs, store):
+            patch.setattr(module, "FEWEST_LOOSE", 1)
+        store.RowStore(out).pack()
+
+
 def _damage_cache(
     ground: Ground, kind: str, damage: str, rng: random.Random, worker: Worker, counts: Counts,
     what: str,
@@ -108,6 +119,8 @@ def _damage_results(
 ) -> None:  # fmt: skip
     """A report draws nothing of it, or says so; the sweep puts right what it can."""
     bench = ground.copy("damage")
+    if kind.startswith("packed"):
+        pack_few(bench.out)
     path = damage_one(bench.out, kind, damage, rng)
     drawn = worker.command("report", str(bench.out))
     if drawn.status == -1:

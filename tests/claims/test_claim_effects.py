@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,14 @@ from bench.claims.select import Case
 from bench.claims.verdict import holm
 from bench.evaluation.bootstrap import map_replicates, mean_replicates
 from bench.evaluation.interval import half_samples, over_images, rule_of_three
-from bench.evaluation.judgement import pack_judgement
+from bench.evaluation.judgement import (
+    count_images,
+    load_resampled,
+    pack_judgement,
+    save_judgement,
+    truth_of,
+)
 from bench.evaluation.matches import MatchTable
-from bench.evaluation.task import save_arrays
 from tests.claims.made import pair, verdict
 from tests.report.conftest import make_row
 
@@ -156,7 +160,7 @@ def keep(folder: Path, run_key: str, judged: Any) -> None:
     with path.open("wb") as file:
         halves = halves_of(judged)
         least = 0.0 if isinstance(judged, MatchTable) else rule_of_three(len(judged))
-        save_arrays(file, pack_judgement(judged, halves, np.full_like(halves, 0.6), least))
+        save_judgement(file, pack_judgement(judged, halves, np.full_like(halves, 0.6), least))
 
 
 def halves_of(judged):
@@ -225,7 +229,7 @@ def test_a_judgement_from_before_half_samples_is_not_read(tmp_path):
     (tmp_path / "judged").mkdir()
     for row in rows:
         with (tmp_path / "judged" / f"{row.run_key}.npz").open("wb") as file:
-            save_arrays(file, {"replicates": np.zeros(1000), "truth": np.array("x")})
+            np.savez(file, replicates=np.zeros(1000), truth=np.array("x"))
     assert verdict(rows, judgements=Judgements(tmp_path)).groups[0].basis == BASIS_BOUNDED
 
 
@@ -259,15 +263,27 @@ def test_calibration_sets_are_one_group_whose_interval_covers_others(tmp_path):
 
 
 @pytest.mark.parametrize("judged", [detections(7), np.arange(9) > 2])
-def test_a_judgement_is_kept_whole(tmp_path, judged):
+def test_the_half_samples_of_a_judgement_come_back(tmp_path, judged):
     keep(tmp_path, "key", judged)
-    if isinstance(judged, np.ndarray):
-        whole = {"correct": judged}
-    else:
-        whole = {field.name: getattr(judged, field.name) for field in fields(judged)}
-    with np.load(tmp_path / "judged" / "key.npz") as arrays:
-        for name, expected in whole.items():
-            np.testing.assert_array_equal(arrays[name], expected)
+    path = tmp_path / "judged" / "key.npz"
+    found = load_resampled(path.read_bytes(), path)
+    assert found is not None
+    np.testing.assert_array_equal(found.halves, halves_of(judged))
+    np.testing.assert_array_equal(found.fp32, np.full_like(halves_of(judged), 0.6))
+    assert (found.truth, found.n_images) == (truth_of(judged), count_images(judged))
+
+
+def test_a_judgement_of_an_earlier_version_is_read(tmp_path):
+    """Its arrays stood beside those of every single detection."""
+    halves, path = np.linspace(0, 1, 600), tmp_path / "key.npz"
+    np.savez_compressed(
+        path, halves=halves, fp32_halves=halves + 1, truth=np.array("t"), n_images=np.array(9),
+        least_error=np.array(0.1), correct=np.ones(9, np.bool_),
+    )  # fmt: skip
+    found = load_resampled(path.read_bytes(), path)
+    assert found is not None
+    np.testing.assert_array_equal(found.fp32, found.halves + 1)
+    assert (found.truth, found.n_images, found.least_error) == ("t", 9, 0.1)
 
 
 def test_a_broken_judgement_is_told_and_the_rows_intervals_are_taken(tmp_path, capsys):

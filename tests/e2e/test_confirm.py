@@ -10,6 +10,7 @@ import pytest
 from bench.report.summary import summarize_folder
 from bench.results.settings import Settings, read_settings
 from bench.results.table import read_table
+from bench.sealed import from_sealed_json, to_sealed_json
 from tests.e2e.command import CUSTOM, Bench
 
 pytestmark = pytest.mark.e2e
@@ -55,8 +56,10 @@ def test_what_cannot_be_confirmed_is_told_and_costs_nothing(bench: Bench) -> Non
     assert bench(*PAIR).status == 0
     rows = bench.rows
     for path in rows:  # a file that is gone, and an option of an earlier version
-        text = path.read_text().replace("classifier.onnx", "gone.onnx")
-        path.write_text(text.replace("calibrator=mse", "calibrator=mse old.option=1"))
+        content = from_sealed_json(path.read_bytes(), path)
+        typed = content["row"]["overrides"].replace("classifier.onnx", "gone.onnx")
+        content["row"]["overrides"] = typed.replace("calibrator=mse", "calibrator=mse old.option=1")
+        path.write_bytes(to_sealed_json(content))
     other = ["--multirun", *CUSTOM, "calibrator=legacy", "calibration.size=3"]
     ended = bench(*other, *CONFIRM)
     assert ended.status == 0, ended.err

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from bench.__main__ import main
+from bench.results import packs, store
 from bench.results.table import read_table
 from tests.e2e.command import CUSTOM, Bench
 
@@ -98,6 +99,26 @@ def test_a_sweep_puts_rows_and_table_right(whole: Bench, copy: Bench) -> None:
     same_facts(copy, whole)
     assert len(read_table(copy.out)) == 2
     assert row.with_name(f"{row.name}.unreadable").is_file()
+
+
+def test_the_runs_of_a_damaged_pack_are_made_again(
+    whole: Bench, copy: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (packs, store):
+        monkeypatch.setattr(module, "FEWEST_LOOSE", 2)
+    ended = copy(*SWEEP, report=True)
+    assert ended.status == 0, ended.err
+    table = read_table(copy.out)
+    pd.testing.assert_frame_equal(table, read_table(whole.out))  # nothing was run again
+    (best,) = copy.rows  # what is recommended, which the report names
+    pack = spoil(copy.out, "packed/*.parquet")
+    ended = copy(*SWEEP, report=True)
+    assert ended.status == 0, ended.err
+    (line,) = [line for line in ended.err.splitlines() if pack.name in line]
+    assert line.startswith(f"warning: {pack} cannot be read")
+    facts = [own.set_index("run_key").sort_index()[FACTS] for own in (read_table(copy.out), table)]
+    pd.testing.assert_frame_equal(*facts)
+    assert best in copy.rows
 
 
 def test_one_row_stops_no_folder(whole: Bench, copy: Bench) -> None:

