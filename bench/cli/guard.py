@@ -61,8 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         "int8bench guard",
         description="Run the cases of FILE, or those whose name fits --only, and tell which "
-        "results are no longer as expected. Finished runs are not repeated. Exit status 1: some are "
-        "not.",
+        "results are no longer as expected. Finished runs are not repeated. Exit status 1: some "
+        "are not.",
     )
     add = parser.add_argument
     add(

@@ -11,7 +11,7 @@ import atexit
 import math
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -63,6 +63,7 @@ class Sweep:
     def __init__(self) -> None:
         self.shared = Shared()
         self._asked: list[Asked] = []
+        self._trackers: list[Callable[[Path], None]] = []
         self._said: set[str] = set()
         self._bar = ExitStack()
 
@@ -80,6 +81,10 @@ class Sweep:
         self._asked.append(asked)
         if jobs:
             self._bar.enter_context(ProgressBar(jobs, total))
+
+    def at_end(self, track: Callable[[Path], None]) -> None:
+        """Call this with each folder of rows when it is concluded."""
+        self._trackers.append(track)
 
     def end_runs(self) -> None:
         """Take the progress bar down, if there is one."""
@@ -99,7 +104,7 @@ class Sweep:
         self._warn_of_classes_left_out(run)
         folder = Path(config.sweep.out)
         store = self.shared.once("store", folder, lambda: RowStore(folder))
-        row = execute_once(run, store, shlex.join(HydraConfig.get().overrides.task), _company())
+        row = execute_once(run, store, shlex.join(_typed()), _company())
         if row is not None and row.published_note:
             self.say(f"warning: {run.model.name}: {row.published_note}")
         (Path(HydraConfig.get().runtime.output_dir) / MARK).write_text(run.key + "\n")
@@ -157,6 +162,8 @@ class Sweep:
             store.packs.restore(summary.best_keys)  # the report names their files
             console = Console()
             print_table(summary, console)
+            for track in self._trackers:
+                track(folder)
             console.print(f"Table: {folder / 'table.csv'}   Report: {report}", soft_wrap=True)
 
 
@@ -184,6 +191,12 @@ def job(config: DictConfig) -> None:
         open_sweep().run(config)
     except (BenchError, OmegaConfBaseException, OSError) as error:
         raise SystemExit(one_line(error)) from error
+
+
+def _typed() -> list[str]:
+    """What was typed for this run, but for where it is tracked: that makes no other row."""
+    typed = HydraConfig.get().overrides.task
+    return [word for word in typed if not word.lstrip("+~").startswith("tracking")]
 
 
 def _company() -> str:
