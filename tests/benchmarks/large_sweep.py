@@ -49,7 +49,6 @@ def measure(folder: Path, runs: int, table_rows: int) -> Figures:
         summary = summarize(table, judgements)
         write_claims(folder, summary.tidied, judgements)
         write_report(folder, summary)
-    print(json.dumps(found), flush=True)
     found["page_mb"] = SweepFolder(folder).report_html.stat().st_size / 1e6
     found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     large = folder / "table-alone"
