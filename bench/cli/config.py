@@ -185,6 +185,7 @@ class Config:
     confirm: ConfirmConfig = field(default_factory=ConfirmConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
     max_loss: Any = None
+    tracking: Any = None
 
 
 def register() -> None:

@@ -74,6 +74,7 @@ class Sweep:
         self.shared = Shared()
         self._launched = launched
         self._asked: list[tuple[Asked, JobFolder]] = []
+        self._trackers: list[Callable[[Path], None]] = []
         self._said: set[str] = set()
         self._bar = ExitStack()
 
@@ -95,6 +96,10 @@ class Sweep:
         self._asked.append((asked, jobs))
         if total != 1:
             self._bar.enter_context(ProgressBar(jobs, total))
+
+    def at_end(self, track: Callable[[Path], None]) -> None:
+        """Call this with each folder of rows when it is concluded."""
+        self._trackers.append(track)
 
     def end_runs(self) -> None:
         """Take the progress bar down, if there is one."""
@@ -119,7 +124,7 @@ class Sweep:
         store = self.shared.once("store", folder, lambda: RowStore(folder))
         if not store.settled(run.key):
             begin(run)
-        row = execute_once(run, store, shlex.join(HydraConfig.get().overrides.task))
+        row = execute_once(run, store, shlex.join(_typed()))
         if row is not None and row.published_note:
             self.say(f"warning: {run.model.name}: {row.published_note}")
         return row or store.row(run.key)
@@ -190,6 +195,8 @@ class Sweep:
             store.packs.restore(summary.best_keys)  # the report names their files
             console = Console()
             print_table(summary, console)
+            for track in self._trackers:
+                track(folder)
             console.print(f"Table: {folder / 'table.csv'}   Report: {report}", soft_wrap=True)
         return wrong
 
@@ -207,6 +214,12 @@ def open_sweep() -> Sweep:
         sweep = Sweep(launched=True).__enter__()
         atexit.register(sweep.shared.close)
         return sweep
+
+
+def _typed() -> list[str]:
+    """What was typed for this run, but for where it is tracked: that makes no other row."""
+    typed = HydraConfig.get().overrides.task
+    return [word for word in typed if not word.lstrip("+~").startswith("tracking")]
 
 
 class SweepWatch(Callback):

@@ -24,8 +24,9 @@ def csv_of(table: pa.Table) -> bytes:
     if not table.num_rows:
         return head.getvalue().encode()
     cells = [_cells(column.combine_chunks()) for column in table.columns]
-    lines = pc.binary_join_element_wise(*cells, ",")
-    return head.getvalue().encode() + "\n".join([*lines.to_pylist(), ""]).encode()
+    lines = pc.binary_join_element_wise(pc.binary_join_element_wise(*cells, ","), "", "\n")
+    whole = pc.binary_join(pa.ListArray.from_arrays([0, len(lines)], lines), "")
+    return head.getvalue().encode() + bytes(whole[0].as_buffer())
 
 
 def _cells(column: pa.Array) -> pa.Array:
@@ -51,11 +52,16 @@ def _floats(column: pa.Array) -> pa.Array:
 
 
 def _texts(column: pa.Array) -> pa.Array:
-    """Quoted where a reader needs it: once for each text that is in the column."""
-    encoded = column.dictionary_encode()
+    """Quoted where a reader needs it."""
+    special = pc.fill_null(pc.match_substring_regex(column, '[",\r\n]'), False)
+    encoded = column.filter(special).dictionary_encode()
+    if not len(encoded):
+        return column
     quoted = []
     for text in encoded.dictionary.to_pylist():
         cell = io.StringIO()
         csv.writer(cell, lineterminator="\n").writerow([text, ""])
         quoted.append(cell.getvalue().removesuffix(",\n"))
-    return pa.array(quoted, pa.string()).take(encoded.indices)
+    return pc.replace_with_mask(
+        column, special, pa.array(quoted, pa.string()).take(encoded.indices)
+    )

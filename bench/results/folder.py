@@ -36,6 +36,11 @@ class SweepFolder:
         return self.packs / f"{name}.parquet"
 
     @property
+    def tracking_lock(self) -> Path:
+        """Held by the process that logs the rows elsewhere."""
+        return self.path / ".tracking.lock"
+
+    @property
     def roundings(self) -> Path:
         """The folder of what rounding alone does to a run, for some runs."""
         return self.path / "rounding"

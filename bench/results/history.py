@@ -101,6 +101,8 @@ def upgrade_table(table: pd.DataFrame) -> pd.DataFrame:
         versions = table["schema_version"].fillna(FIRST_VERSION).map(_version)
     else:
         versions = pd.Series(FIRST_VERSION, index=table.index)
+    if (versions == SCHEMA_VERSION).all() and "schema_version" in table:
+        return table
     parts = [_upgrade_part(part, int(version)) for version, part in table.groupby(versions)]
     if not parts:
         return _upgrade_part(table, SCHEMA_VERSION)

@@ -3,7 +3,7 @@
 While runs are few, each has a file for its row and some beside it: easy to read, and safe to write
 from many processes. A file takes 4 KB of the disk at least, and reading 100,000 of them takes
 longer than all that is done with them. So where a folder holds FEWEST_LOOSE finished runs or more,
-they are packed when the sweep ends: 10,000 runs take 65 MB in place of 490 MB.
+they are packed when the sweep ends: 10,000 runs take 78 MB in place of 494 MB.
 
 A pack never changes, and its name is a hash of its content, which is checked when it is opened. A
 damaged one is set aside as a damaged row is, and its runs are made again. A run of which a file is

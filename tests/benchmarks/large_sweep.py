@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import process_time
+from unittest import mock
 
 import pyarrow as pa
 
@@ -32,7 +33,8 @@ Figures = dict[str, float]
 def measure(folder: Path, runs: int, table_rows: int) -> Figures:
     """Of a sweep of so many runs, and of a table of so many rows."""
     found: Figures = {"runs": runs, "table_rows": table_rows}
-    write_sweep(folder, runs)
+    with _unflushed():
+        write_sweep(folder, runs)
     found["loose_mb"] = _megabytes(folder) - _megabytes(folder / "histograms")
     store = RowStore(folder)
     with _clock(found, "pack_s"):
@@ -50,7 +52,8 @@ def measure(folder: Path, runs: int, table_rows: int) -> Figures:
     found["page_mb"] = SweepFolder(folder).report_html.stat().st_size / 1e6
     found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     large = folder / "table-alone"
-    _write_packed_rows(large, table_rows)
+    with _unflushed():
+        _write_packed_rows(large, table_rows)
     with _clock(found, "large_table_s"):
         write_table(RowStore(large).table(), large)
     return found
@@ -63,6 +66,13 @@ def _write_packed_rows(folder: Path, count: int) -> None:
         store.add(row, {})
         if number % 10_000 == 0 or number == count:
             store.pack()
+
+
+@contextmanager
+def _unflushed() -> Iterator[None]:
+    """What is made up need not survive a power cut: flushing every file takes most of the time."""
+    with mock.patch("os.fsync"):
+        yield
 
 
 @contextmanager
