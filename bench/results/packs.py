@@ -138,12 +138,10 @@ class Packs:
     def _index(self) -> dict[Path, dict[str, Place]]:
         """Pack -> its runs and their places; a pack that came since the last call is opened."""
         for path in sorted(SweepFolder(self.folder).packs.glob("*.parquet")):
-            if path not in self._places:
-                self._places[path] = {}
-                if not _is_whole(path):
-                    self._leave_out(path)
-                else:
-                    self._places[path] = self._open(path, _read_places) or {}
+            if path not in self._places and not _is_whole(path):
+                self._leave_out(path)
+            elif path not in self._places:
+                self._places[path] = self._open(path, _read_places) or {}
         return self._places
 
     def _cell(self, column: str, key: str) -> Any:
@@ -199,7 +197,7 @@ def pack(folder: Path, loose: Sequence[LooseRun]) -> None:
         again = [run for run in loose if run.row.run_key in packs]
         packed = {row.run_key: row for row in packs.rows()} if again else {}
         for run in again:
-            if packed[run.row.run_key] == run.row:  # a packing before this one was killed
+            if packed.get(run.row.run_key) == run.row:  # a packing before this one was killed
                 _remove(folder, run)
         fresh = [
             run for run in loose if run.row.status != "skipped" and run.row.run_key not in packs
@@ -280,7 +278,7 @@ def _files_of(folder: Path, run: LooseRun) -> dict[Kind, bytes | None] | None:
 
 
 def _remove(folder: Path, run: LooseRun) -> None:
-    """The row last: while it is there, its files are looked for in packs too."""
+    """The row last: by it the next packing sees what a kill has left."""
     for kind in KINDS:
         file_of_run(folder, kind, run.row.run_key).unlink(missing_ok=True)
     run.path.unlink(missing_ok=True)
