@@ -46,9 +46,10 @@ CACHES = ("pixels-*.npy", "fp32-*.npz", "statistics-*.npz", "probe-*.json")
 RESULTS = (
     "rows/*.json", "judged/*.npz", "ranges/*.json", "histograms/*.npz", "losses/*.json",
     "pictures/*.jpg", "layers/*.json", "rounding/*.json", "table.csv", "table.parquet",
-    "claims.json", "references.json", "report.json", "checksums.json", "packed/*.parquet",
+    "claims.json", "references.json", "report.json", "checksums.json",
 )  # fmt: skip
-TOLD_BY_REPORT = ("table.csv", "claims.json", "references.json", "report.json", "packed/*.parquet")
+PACKS = "packed/*.parquet"
+TOLD_BY_REPORT = ("table.csv", "claims.json", "references.json", "report.json", PACKS)
 TOLD_BY_SWEEP = ("rows/*.json", "rounding/*.json")
 """What each reads for certain. The rest is read where a report shows it: then it is told, or the
 page is as it was."""
@@ -63,7 +64,7 @@ def run(ground: Ground, rounds: int, seed: int, counts: Counts) -> None:
         kinds = [own for own in CACHES if any(whole.cache.glob(own))]
         kinds += [own for own in RESULTS if any(whole.out.glob(own))]
         for _ in range(rounds):
-            for kind in kinds:
+            for kind in (*kinds, PACKS):
                 for damage in (*DAMAGES, OTHER):
                     counts.damages += 1
                     print(f"damage {counts.damages}", file=sys.stderr, end="\r")
@@ -119,7 +120,7 @@ def _damage_results(
 ) -> None:  # fmt: skip
     """A report draws nothing of it, or says so; the sweep puts right what it can."""
     bench = ground.copy("damage")
-    if kind.startswith("packed"):
+    if kind == PACKS:
         pack_few(bench.out)
     path = damage_one(bench.out, kind, damage, rng)
     drawn = worker.command("report", str(bench.out))

@@ -15,7 +15,7 @@ from bench.results.row import COLUMNS, Row
 from bench.results.store import RowStore
 from bench.results.table import make_table, read_table, write_table
 
-NEW = ("harness_version", "dataset_options")
+NEW = ("harness_version", "dataset_options", "timing")
 RECORD = Path(__file__).parents[2] / "results" / "reference" / "record"
 
 
@@ -33,7 +33,7 @@ def row(full_row) -> Row:
         "dataset=c dataset.name=c +dataset.calibration_domain=day dataset.root='a b' dataset.x=null"
     )
     return full_row(
-        qdq_bytes=3, engine_bytes=4, builder_warning_text="1.20", harness_version="",
+        qdq_bytes=3, engine_bytes=4, builder_warning_text="1.20", harness_version="", timing="",
         overrides=f"model=a model.name=b {typed}",
         dataset_options="calibration_domain=day, root=a b",
     )  # fmt: skip
