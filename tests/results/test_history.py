@@ -15,7 +15,7 @@ from bench.results.row import COLUMNS, Row
 from bench.results.store import RowStore
 from bench.results.table import make_table, read_table, write_table
 
-NEW = ("harness_version", "dataset_options")
+NEW = ("harness_version", "dataset_options", "timing")
 RECORD = Path(__file__).parents[2] / "results" / "reference" / "record"
 
 
