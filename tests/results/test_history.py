@@ -34,6 +34,7 @@ def row(full_row) -> Row:
     )
     return full_row(
         qdq_bytes=3, engine_bytes=4, builder_warning_text="1.20", harness_version="",
+        timing="",
         overrides=f"model=a model.name=b {typed}",
         dataset_options="calibration_domain=day, root=a b",
     )  # fmt: skip
