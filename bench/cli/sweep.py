@@ -32,6 +32,7 @@ from bench.claims.record import write_claims
 from bench.cli.compose import build_run, machine_of
 from bench.cli.config import Config
 from bench.cli.confirm import confirm
+from bench.cli.drawn import Drawn
 from bench.cli.launchers import cores_of_job, end_workers
 from bench.cli.messages import one_line
 from bench.cli.progress import ProgressBar
@@ -190,8 +191,12 @@ class Sweep:
             write_table(table, folder)
             judgements = Judgements(folder)
             summary = summarize(table, judgements, asked.settings)
-            write_claims(folder, summary.tidied, judgements)
-            report = write_report(folder, summary)
+            report = SweepFolder(folder).report_html
+            drawn = Drawn(folder, asked.settings)
+            if not drawn.current:
+                write_claims(folder, summary.tidied, judgements)
+                write_report(folder, summary)
+                drawn.note()
             store.packs.restore(summary.best_keys)  # the report names their files
             console = Console()
             print_table(summary, console)

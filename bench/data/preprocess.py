@@ -89,7 +89,7 @@ class Preprocess:
             and all(0 < value < math.inf for value in self.std)
         ):
             raise ConfigError("model.preprocess.mean and std need three numbers, std above 0")
-        if not self.input_amax() < np.finfo(np.float32).max:
+        if not self.input_amax() < float(np.finfo(np.float32).max):
             raise ConfigError(
                 "model.preprocess.scale, mean and std make values beyond float32", "Change them"
             )

@@ -108,6 +108,11 @@ class SweepFolder:
         return self.path / "report.md"
 
     @property
+    def drawn(self) -> Path:
+        """What the report was drawn from."""
+        return self.path / ".drawn"
+
+    @property
     def figures(self) -> Path:
         """The folder of the report's figures."""
         return self.path / "figures"

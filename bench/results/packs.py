@@ -124,10 +124,13 @@ class Packs:
             loose = read_or_set_aside(SweepFolder(self.folder).row(key), read_run)
             if row is not None and (loose is None or loose.row == row):
                 for kind in KINDS:
-                    content = self.read(kind, key)
-                    if content is not None:
-                        write_atomically(file_of_run(self.folder, kind, key), content)
-                write_run(self.folder, row, json.loads(self._cell(RAW, key) or "{}"))
+                    path, content = file_of_run(self.folder, kind, key), self.read(kind, key)
+                    if content is not None and not (
+                        path.is_file() and path.read_bytes() == content
+                    ):
+                        write_atomically(path, content)
+                if loose is None:
+                    write_run(self.folder, row, json.loads(self._cell(RAW, key) or "{}"))
 
     def _find(self, key: str) -> tuple[Path, Place] | None:
         for path, places in self._index().items():

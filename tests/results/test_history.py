@@ -33,7 +33,8 @@ def row(full_row) -> Row:
         "dataset=c dataset.name=c +dataset.calibration_domain=day dataset.root='a b' dataset.x=null"
     )
     return full_row(
-        qdq_bytes=3, engine_bytes=4, builder_warning_text="1.20", harness_version="", timing="",
+        qdq_bytes=3, engine_bytes=4, builder_warning_text="1.20", harness_version="",
+        timing="",
         overrides=f"model=a model.name=b {typed}",
         dataset_options="calibration_domain=day, root=a b",
     )  # fmt: skip

@@ -121,6 +121,11 @@ def test_what_is_damaged_of_a_packed_run_is_written_again(filled, tmp_path):
     assert filled.path("k4").read_bytes() == content
     assert HistogramStore(tmp_path).ranges("k4") == {"k4": 2.0}
     assert filled.rows() == before
+    (tmp_path / "ranges" / "k4.json").unlink()
+    times = filled.path("k4").stat().st_mtime_ns
+    filled.packs.restore({"k4"})
+    assert HistogramStore(tmp_path).ranges("k4") == {"k4": 2.0}
+    assert filled.path("k4").stat().st_mtime_ns == times  # what is as it was is not written
 
 
 def test_a_new_row_joins_those_that_are_packed(filled, tmp_path, full_row):
