@@ -140,7 +140,7 @@ test-all: $(VENV)/.installed-dev ## Run all tests, and measure what share of ben
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term
 
 test-launchers: $(VENV)/.installed-dev $(patsubst %,$(VENV)/.installed-with-%,ray submitit optuna) ## Check sweeps on joblib, submitit, two Ray nodes, and Optuna
-	$(BIN)/python -m pytest tests/e2e/test_launchers.py
+	$(BIN)/python -m pytest tests/e2e/test_workers.py
 
 test-wheel: ## Build the wheel, install it into an environment of its own, and run a small sweep there
 	@scripts/test_wheel.sh $(PYTHON)
