@@ -166,7 +166,7 @@ benchmark: $(VENV)/.installed-dev ## Measure what calibration costs, and how oft
 	$(BIN)/python -m tests.benchmarks $(strip $(call given,--model,$(MODEL_PATH)) \
 		$(call given,--out,$(OUT)) $(FLAGS))
 
-chaos: $(VENV)/.installed-dev ## Kill sweeps and damage their files: nothing may be lost or wrong (15 minutes; FLAGS=--seed=1)
+chaos: $(VENV)/.installed-dev ## Kill sweeps and damage their files: nothing may be lost or wrong (20 minutes; FLAGS=--seed=1)
 	$(BIN)/python -m tests.chaos $(FLAGS)
 
 clean: ## Remove the virtual environment, caches and results (not results/reference)

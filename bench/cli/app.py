@@ -28,6 +28,9 @@ from bench.cli.targets import check_words
 from bench.environment import CONF
 from bench.errors import BenchError, ConfigError
 
+MOST_LINES = 5
+"""Of what went wrong with runs, each of its own: a full disk stops ten thousand."""
+
 
 def main(argv: Sequence[str]) -> int:
     """Run what these overrides ask for. Exit status 2: it cannot be done; 130: interrupted."""
@@ -52,8 +55,10 @@ def main(argv: Sequence[str]) -> int:
                     2,
                 )
             raise
-    for line in wrong:
+    for line in wrong[:MOST_LINES]:
         _tell(line, 2)
+    if len(wrong) > MOST_LINES:
+        _tell(f"{len(wrong) - MOST_LINES} more; int8bench status FOLDER lists them", 2)
     return 2 if wrong else 0
 
 

@@ -55,6 +55,19 @@ def test_a_run_that_goes_wrong_costs_itself_alone_and_is_tried_again(
     assert not list((bench.out / "jobs").glob("*.failed"))
 
 
+def test_many_runs_that_fail_each_in_its_own_way_are_a_few_lines(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(run: Any, *rest: Any) -> Any:
+        raise OSError(28, "No space left on device", f"rows/{run.key}.json")
+
+    monkeypatch.setattr(sweep, "execute_once", fail)
+    ended = bench("--multirun", *CUSTOM, "calibration.size=1,2,3,4", "plan=all,float_first")
+    assert ended.status == 2
+    assert len(ended.errors) == 6
+    assert ended.errors[-1] == "error: 3 more; int8bench status FOLDER lists them"
+
+
 def test_without_timing_a_row_has_its_accuracy_and_no_latency(bench: Bench) -> None:
     words = [word for word in CUSTOM if not word.startswith("timing.")]
     bare = bench("timing=off", "timing.rounds=0", *words, report=True)
