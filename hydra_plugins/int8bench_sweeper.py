@@ -41,10 +41,10 @@ class SharingSweeper(BasicSweeper):
 def one_of_each(batch: Sequence[Sequence[str]]) -> list[Sequence[str]]:
     """Few of a product's combinations, in which every value stands."""
     seen: set[str] = set()
-    chosen = []
+    chosen: list[Sequence[str]] = []
     for overrides in batch:
         fresh = [word for word in overrides if word not in seen]
-        if fresh:
+        if fresh or not chosen:
             seen.update(fresh)
             chosen.append(overrides)
     return chosen

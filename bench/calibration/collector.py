@@ -168,14 +168,17 @@ class Collector:
     def _help(self, size: int, clock: Callable[[], float]) -> None:
         """Take shares of the pass that another process leads, the last ones first."""
         have = max((s for s in self._sizes() if s <= size), default=0)
-        for share in reversed(list(_shares(have, size))):
-            with suppress(TimeoutError), self._claim(share, timeout=0):
-                if self._needs(share):
-                    begin = clock()
-                    statistics = {name: TensorStatistics(name) for name in self._looked_at}
-                    with ImagePass(self.model, self._looked_at, self.image, len(share)) as images:
+        later = list(_shares(have, size))[1:]  # the first is with the one who leads
+        if not later:
+            return
+        with ImagePass(self.model, self._looked_at, self.image, SHARE) as images:
+            for share in reversed(later):
+                with suppress(TimeoutError), self._claim(share, timeout=0):
+                    if self._needs(share):
+                        begin = clock()
+                        statistics = {name: TensorStatistics(name) for name in self._looked_at}
                         images.add(share, statistics, share.start)
-                    self._save(self._share_path(share), statistics, clock() - begin)
+                        self._save(self._share_path(share), statistics, clock() - begin)
 
     def _needs(self, share: range) -> bool:
         """Whether nobody has run the images of a share that is claimed."""

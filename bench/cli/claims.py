@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 
@@ -24,9 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Judge every claim of conf/claim on FOLDER/table.csv, write FOLDER/claims.json "
         "and references.json, and redraw the report with them.",
     )
-    parser.add_argument(
-        "folder", metavar="FOLDER", type=Path, help="a sweep's results, as in results/<sweep>"
-    )
+    parser.add_folder()
     folder = parser.parse_args(argv).folder
     judgements = Judgements(folder)
     summary = summarize(read_table(folder), judgements, read_settings(folder))

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import NoReturn, ParamSpec
 
 from bench.errors import BenchError, ConfigError
@@ -15,6 +16,12 @@ P = ParamSpec("P")
 
 class Parser(argparse.ArgumentParser):
     """Complains in one line."""
+
+    def add_folder(self) -> None:
+        """The argument that most commands take."""
+        self.add_argument(
+            "folder", metavar="FOLDER", type=Path, help="a sweep's results, as in results/<sweep>"
+        )
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(message, f"{self.prog} --help shows how")

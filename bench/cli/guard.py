@@ -114,7 +114,7 @@ def check(reference: Reference, only: str, out: Path) -> Iterator[Outcome]:
 def _run(case: Case, store: RowStore, shared: Shared) -> Row:
     try:
         run = build_typed(case.overrides, shared)
-        return execute_once(run, store, shlex.join(case.overrides)) or store.row(run.key)
+        return execute_once(run, store, shlex.join(case.overrides))
     except (BenchError, HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"case {case.name}: {one_line(error)}") from error
     except KeyboardInterrupt:

@@ -33,9 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "tensors, at the largest calibration size and on the plan with most tensors. Without "
         "options: the two figures of the report, all tensors and the most telling histograms.",
     )
-    parser.add_argument(
-        "folder", metavar="FOLDER", type=Path, help="a sweep's results, as in results/<sweep>"
-    )
+    parser.add_folder()
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--tensor", metavar="NAME", nargs="+", action="extend", help="these histograms"

@@ -6,6 +6,7 @@ import math
 import shlex
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def job(config: DictConfig) -> float | tuple[float, ...]:
     record = OpenJob(Path(config.sweep.out))
     try:
         row = open_sweep().run(config, record.begin)
-        found = [_value(row, name) for name in config.sweep.objective]
+        values = [_value(row, name) for name in config.sweep.objective]
     except (BenchError, OmegaConfBaseException, OSError) as error:
         record.end("failed", one_line(error))
     except Exception as error:
@@ -61,9 +62,13 @@ def job(config: DictConfig) -> float | tuple[float, ...]:
         record.end("failed", line, traceback.format_exc())
     else:
         record.end("done")
-        return found[0] if len(found) == 1 else tuple(found)
-    missing = [math.nan] * len(config.sweep.objective)
-    return missing[0] if len(missing) == 1 else tuple(missing)
+        return _result(values)
+    return _result([math.nan] * len(config.sweep.objective))
+
+
+def _result(values: Sequence[float]) -> float | tuple[float, ...]:
+    """A sweeper with one objective wants a number."""
+    return values[0] if len(values) == 1 else tuple(values)
 
 
 def _value(row: Row, column: str) -> float:

@@ -21,7 +21,7 @@ SHARING_ORDER = (
 """What changes least often comes first: runs that share a network, images, statistics or layers
 follow each other, and make them once."""
 
-_WITH_GPU = ("engine=tensorrt", "baseline.provider=cuda")
+_WITH_GPU = (("engine", "tensorrt"), ("baseline.provider", "cuda"))
 _GPUS = {
     "ray": "hydra.launcher.ray.remote.num_gpus",
     "submitit_slurm": "hydra.launcher.gpus_per_node",
@@ -47,7 +47,7 @@ def launcher_settings(words: Sequence[str]) -> list[str]:
     and of a Ray cluster that runs already no memory, which the launcher would ask for."""
     given = {word.lstrip("+").partition("=")[0]: word.partition("=")[2] for word in words}
     wanted = {}
-    if any(word in _WITH_GPU for word in words):
+    if any(value in given.get(key, "").split(",") for key, value in _WITH_GPU):
         wanted[_GPUS.get(given.get("hydra/launcher", ""), "")] = "1"
     if _RAY_ADDRESS in given:
         wanted[_RAY_MEMORY] = "null"
@@ -71,11 +71,10 @@ def cores_of_job(launcher: Any) -> Cores | None:
     """
     target = _name(launcher)
     if target == "JoblibLauncher":
-        processes = int(launcher.get("n_jobs", -1))
-        cores = psutil.cpu_count() or 1
-        if processes < 0:
-            processes = max(1, cores + 1 + processes)
-        return None if processes == 1 else Cores(max(1, cores // processes))
+        from joblib import effective_n_jobs  # type: ignore[import-untyped]
+
+        processes = effective_n_jobs(launcher.get("n_jobs", -1))
+        return None if processes == 1 else Cores(max(1, (psutil.cpu_count() or 1) // processes))
     if target == "RayLauncher":
         return Cores(max(1, int(launcher.ray.remote.get("num_cpus") or 1)))
     if target == "LocalLauncher":

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 from bench.claims.judgements import Judgements
 from bench.cli.command import Parser, plain_command
@@ -22,9 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "int8bench report",
         description="Redraw report.html, report.md and figures/*.png from FOLDER/table.csv.",
     )
-    parser.add_argument(
-        "folder", metavar="FOLDER", type=Path, help="a sweep's results, as in results/<sweep>"
-    )
+    parser.add_folder()
     parser.add_argument("--max-loss", metavar="SHARE", help="what may be lost of FP32, as 1%%")
     parser.add_argument("--margin", metavar="SHARE", help="rows tie within it, as 0.005")
     parser.add_argument("--only", metavar="MODEL", help="of these models, as 'yolo*'; a page apart")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -24,25 +23,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         "int8bench status",
         description="Show how far the sweep into FOLDER is: what runs, what failed, and why.",
     )
-    parser.add_argument(
-        "folder", metavar="FOLDER", type=Path, help="a sweep's results, as in results/<sweep>"
-    )
+    parser.add_folder()
     folder = parser.parse_args(argv).folder
     if not folder.is_dir():
         raise DataError(f"{folder} does not exist", "Give the folder of a sweep's results")
-    jobs, _ = JobFolder(SweepFolder(folder).jobs).latest()
+    progress, now = JobFolder(SweepFolder(folder).jobs).progress(), time.time()
     console = Console(highlight=False)
-    console.print(told(jobs.progress(), time.time()), soft_wrap=True)
-    if running := jobs.records("running"):
-        console.print(_running(running, time.time()))
-    for line in failures(jobs):
+    console.print(summary_line(progress, now), soft_wrap=True)
+    if progress.running:
+        console.print(_running(progress.running, now))
+    for line in failure_lines(progress.failed):
         console.print(f"failed: {line}", soft_wrap=True, markup=False)
     return 0
 
 
-def told(progress: Progress, now: float) -> str:
+def summary_line(progress: Progress, now: float) -> str:
     """The sweep in one line."""
-    ended = progress.done + progress.failed
+    n_failed = len(progress.failed)
+    ended = progress.done + n_failed
     if progress.running:
         parts = [f"{ended} of {progress.total or 'an unknown number of'} runs ended"]
         parts.append(f"{len(progress.running)} running")
@@ -51,14 +49,14 @@ def told(progress: Progress, now: float) -> str:
             parts.append(f"about {_duration(pace * (progress.total - ended))} left")
     else:
         parts = ["no sweep is running"]
-    if progress.failed:
-        parts.append(f"{progress.failed} failed: the same command tries these alone")
+    if n_failed:
+        parts.append(f"{n_failed} failed: the same command runs only these again")
     return "; ".join(parts)
 
 
-def failures(jobs: JobFolder) -> list[str]:
+def failure_lines(failed: Iterable[JobRecord]) -> list[str]:
     """What went wrong, each line once, with the number of its runs where that is more than one."""
-    counted = Counter(record.error for record in jobs.records("failed"))
+    counted = Counter(record.error for record in failed)
     return [line if times == 1 else f"{line} ({times} runs)" for line, times in counted.items()]
 
 

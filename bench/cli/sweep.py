@@ -32,12 +32,12 @@ from bench.claims.record import write_claims
 from bench.cli.compose import build_run, machine_of
 from bench.cli.config import Config
 from bench.cli.confirm import confirm
-from bench.cli.drawn import Drawn
 from bench.cli.launchers import cores_of_job, end_workers
 from bench.cli.messages import one_line
 from bench.cli.progress import ProgressBar
 from bench.cli.recovery import clean, end_with_parent
-from bench.cli.status import failures
+from bench.cli.report_stamp import ReportStamp
+from bench.cli.status import failure_lines
 from bench.cli.targets import check_names
 from bench.errors import BenchError
 from bench.report.console import print_table
@@ -123,12 +123,13 @@ class Sweep:
         self._warn_of_classes_left_out(run)
         folder = Path(config.sweep.out)
         store = self.shared.once("store", folder, lambda: RowStore(folder))
-        if not store.settled(run.key):
+        row = store.finished(run.key)
+        if row is None:
             begin(run)
-        row = execute_once(run, store, shlex.join(_typed()))
-        if row is not None and row.published_note:
-            self.say(f"warning: {run.model.name}: {row.published_note}")
-        return row or store.row(run.key)
+            row = execute_once(run, store, shlex.join(_typed()))
+            if row.published_note:
+                self.say(f"warning: {run.model.name}: {row.published_note}")
+        return row
 
     def _keep_to_cores(self, launcher: DictConfig, locks: str) -> None:
         if cores := cores_of_job(launcher):
@@ -180,7 +181,7 @@ class Sweep:
         wrong: list[str] = []
         while self._asked:
             asked, jobs = self._asked.pop()
-            wrong += failures(jobs)
+            wrong += failure_lines(jobs.records("failed"))
             jobs.end()
             folder, store = asked.folder, RowStore(asked.folder)
             store.pack()
@@ -192,11 +193,11 @@ class Sweep:
             judgements = Judgements(folder)
             summary = summarize(table, judgements, asked.settings)
             report = SweepFolder(folder).report_html
-            drawn = Drawn(folder, asked.settings)
-            if not drawn.current:
+            stamp = ReportStamp(folder, asked.settings)
+            if not stamp.matches:
                 write_claims(folder, summary.tidied, judgements)
                 write_report(folder, summary)
-                drawn.note()
+                stamp.write()
             store.packs.restore(summary.best_keys)  # the report names their files
             console = Console()
             print_table(summary, console)

@@ -24,7 +24,15 @@ TRUSTED = "BENCH_TRUSTED_TARGETS"
 
 _TARGET = re.compile(r"^\s*_target_:\s*(\S+)\s*$", re.MULTILINE)
 _CHOICE = re.compile(r"[\w.+-]+(?:/[\w.+-]+)*")
-_GROUPS_OF = {"also_build": ("also_build", "engine")}
+_SHIPPED = {
+    group.name: {
+        name for file in group.glob("*.yaml") for name in _TARGET.findall(file.read_text("utf-8"))
+    }
+    for group in CONF.iterdir()
+    if group.is_dir()
+}
+"""The classes that each folder of ``conf/`` names."""
+_SHIPPED["also_build"] |= _SHIPPED["engine"]
 
 
 def check_target(options: Any, part: str) -> str:
@@ -40,7 +48,7 @@ def check_target(options: Any, part: str) -> str:
             f"{part}.{'.'.join(inner)} names a class inside of an option, which is not possible",
             "Drop it",
         )
-    if not isinstance(name, str) or name not in {*_shipped(part), *_trusted()}:
+    if not isinstance(name, str) or name not in {*_SHIPPED.get(part, ()), *_trusted()}:
         raise ConfigError(
             f"{part}._target_={name} is not a class of conf/{part}",
             f"Use {part}=NAME, or name a class of your own in the environment variable {TRUSTED}",
@@ -102,12 +110,6 @@ def check_names(config: Any) -> None:
 def not_given(part: str) -> ConfigError:
     """The error about a part that nothing was chosen for."""
     return ConfigError(f"{part} is not given", f"Add {part}=NAME; conf/{part} lists the names")
-
-
-def _shipped(part: str) -> Iterator[str]:
-    for group in _GROUPS_OF.get(part, (part,)):
-        for file in sorted((CONF / group).glob("*.yaml")):
-            yield from _TARGET.findall(file.read_text(encoding="utf-8"))
 
 
 def _trusted() -> list[str]:

@@ -108,9 +108,9 @@ class SweepFolder:
         return self.path / "report.md"
 
     @property
-    def drawn(self) -> Path:
-        """What the report was drawn from."""
-        return self.path / ".drawn"
+    def report_stamp(self) -> Path:
+        """Says what the report was made from."""
+        return self.path / ".report-stamp"
 
     @property
     def figures(self) -> Path:

@@ -52,7 +52,7 @@ class Progress:
     started: float
     total: int | None
     done: int
-    failed: int
+    failed: tuple[JobRecord, ...] = ()
     running: tuple[JobRecord, ...] = ()
 
 
@@ -69,14 +69,6 @@ class JobFolder:
             self.path / _START, json.dumps({"started": started, "total": total}).encode()
         )
         return JobFolder(self.path, started)
-
-    def latest(self) -> tuple[JobFolder, int | None]:
-        """The jobs of the sweep that began last, and how many there are to be."""
-        try:
-            noted = json.loads((self.path / _START).read_text())
-            return JobFolder(self.path, float(noted["started"])), noted["total"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return JobFolder(self.path), None
 
     def write(self, job: str, state: JobState, record: JobRecord) -> None:
         """Say what a job is at now, whatever was said before."""
@@ -98,9 +90,14 @@ class JobFolder:
 
     def progress(self) -> Progress:
         """Of the sweep that began last."""
-        jobs, total = self.latest()
-        running = tuple(jobs.records("running"))
-        return Progress(jobs.since, total, jobs.count("done"), jobs.count("failed"), running)
+        try:
+            begun = json.loads((self.path / _START).read_text())
+            since, total = float(begun["started"]), begun["total"]
+        except (OSError, ValueError, KeyError, TypeError):
+            since, total = 0.0, None
+        jobs = JobFolder(self.path, since)
+        failed, running = jobs.records("failed"), jobs.records("running")
+        return Progress(since, total, jobs.count("done"), tuple(failed), tuple(running))
 
     def end(self) -> None:
         """Forget what only counted: the sweep has ended, and rows say what was found."""

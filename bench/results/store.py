@@ -18,7 +18,6 @@ import pandas as pd
 import pyarrow as pa
 
 from bench.cache import write_atomically
-from bench.errors import DataError
 from bench.results import loose
 from bench.results.folder import SweepFolder
 from bench.results.loose import Kind, LooseRun, read_or_set_aside, read_run, write_run
@@ -49,27 +48,19 @@ class RowStore:
     def path(self, key: str) -> Path:
         return SweepFolder(self.folder).row(key)
 
-    def settled(self, key: str) -> bool:
-        """Whether the run needs no other try: what was skipped may go better another time.
+    def finished(self, key: str) -> Row | None:
+        """The row of a run that needs no other try; None where there is none, or where it was
+        skipped, which may go better another time.
 
         Raises DataError for a row of another version.
         """
         run = read_or_set_aside(self.path(key), read_run)
-        if run is None:  # it may be packed just now
-            return key in self.packs
-        return run.row.status != "skipped"
+        row = self.packs.row(key) if run is None else run.row  # it may be packed just now
+        return None if row is None or row.status == "skipped" else row
 
     def add(self, row: Row, raw: Mapping[str, Sequence[float]]) -> None:
         """Store a row, the last of a run's files."""
         write_run(self.folder, row, raw)
-
-    def row(self, key: str) -> Row:
-        """A settled run's."""
-        run = read_or_set_aside(self.path(key), read_run)
-        row = self.packs.row(key) if run is None else run.row
-        if row is None:
-            raise DataError(f"{self.path(key)} does not exist", "Run the sweep again")
-        return row
 
     def rows(self) -> list[Row]:
         """Every finished run, in the order of its start; DataError for one of another version."""

@@ -66,12 +66,13 @@ class Made:
     raw: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
-def execute_once(run: Run, store: RowStore, overrides: str) -> Row | None:
+def execute_once(run: Run, store: RowStore, overrides: str) -> Row:
     """``execute``, unless the run's row is in the store, or another process makes it meanwhile."""
-    if store.settled(run.key):
-        return None
-    with only_one(run.cache / f".run-{run.key}.lock"):
-        return None if store.settled(run.key) else execute(run, store, overrides)
+    row = store.finished(run.key)
+    if row is None:
+        with only_one(run.cache / f".run-{run.key}.lock"):
+            row = store.finished(run.key) or execute(run, store, overrides)
+    return row
 
 
 def execute(run: Run, store: RowStore, overrides: str = "") -> Row:

@@ -82,15 +82,16 @@ class Machine:
         process = psutil.Process()
         if self._folder is None or self._cores or not hasattr(process, "cpu_affinity"):
             return
-        mine = process.cpu_affinity()
-        blocks = [mine[i : i + count] for i in range(0, len(mine) - count + 1, count)]
+        available = process.cpu_affinity()
+        starts = range(0, len(available) - count + 1, count)
+        blocks = [available[start : start + count] for start in starts]
         deadline = time.monotonic() + patience_s
         while blocks:
             for block in blocks:
                 lock = FileLock(self._folder / f"cores-{count}-{block[0]}.lock", timeout=0)
                 with suppress(Timeout, OSError):
                     lock.acquire()
-                    self._cores, self._before = lock, mine
+                    self._cores, self._before = lock, available
                     process.cpu_affinity(block)
                     return
             if time.monotonic() > deadline:
@@ -99,25 +100,25 @@ class Machine:
 
     def _share(self) -> None:
         while self._lock:
-            with suppress(Timeout), self._or_never():
+            with suppress(Timeout), self._or_give_up():
                 self._lock.acquire_read(timeout=_TURN_S)
                 return
 
     def _exclude(self) -> bool:
         deadline = time.monotonic() + self._patience_s
         while self._lock and time.monotonic() < deadline:
-            with suppress(Timeout), self._or_never():
+            with suppress(Timeout), self._or_give_up():
                 self._lock.acquire_write(timeout=_TURN_S)
                 return True
         return False
 
     def _release(self) -> None:
         if self._lock:
-            with self._or_never():
+            with self._or_give_up():
                 self._lock.release(force=True)
 
     @contextmanager
-    def _or_never(self) -> Iterator[None]:
+    def _or_give_up(self) -> Iterator[None]:
         """A lock that fails once is not asked again: from then on everything is shared."""
         try:
             yield

@@ -39,6 +39,10 @@ def test_of_one_key_given_twice_the_later_still_wins() -> None:
             ["++hydra.launcher.ray.remote.num_gpus=1"],
         ),
         (["engine=tensorrt", "hydra/launcher=ray", "+hydra.launcher.ray.remote.num_gpus=2"], []),
+        (
+            ["engine=openvino,tensorrt", "hydra/launcher=ray"],
+            ["++hydra.launcher.ray.remote.num_gpus=1"],
+        ),
         (["engine=tensorrt_rtx", "hydra/launcher=ray"], []),
         (["engine=openvino", "hydra/launcher=ray"], []),
         (["engine=tensorrt"], []),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli.status import failures, main, told
+from bench.cli.status import main, summary_line
 from bench.results.jobs import JobFolder, JobRecord, Progress
 
 RECORD = JobRecord("calibrator=mse", started=1000.0)
@@ -32,7 +32,7 @@ def test_a_running_sweep_shows_what_runs_failed_and_is_left(
     assert main([str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "5 of 10 runs ended; 1 running" in out
-    assert "left; 2 failed: the same command tries these alone" in out
+    assert "left; 2 failed: the same command runs only these again" in out
     assert "calibrator=mse" in out
     assert str(os.getpid()) in out
     assert "failed: no such images (2 runs)" in out
@@ -40,9 +40,11 @@ def test_a_running_sweep_shows_what_runs_failed_and_is_left(
 
 
 def test_what_is_left_is_told_by_the_pace_so_far() -> None:
-    running = Progress(0.0, 100, done=20, failed=5, running=(RECORD,))
-    assert "25 of 100 runs ended; 1 running; about 5 min left; 5 failed" in told(running, 100.0)
-    assert told(Progress(0.0, 100, done=0, failed=0), 100.0) == "no sweep is running"
+    running = Progress(0.0, 100, done=20, failed=(RECORD,) * 5, running=(RECORD,))
+    assert "25 of 100 runs ended; 1 running; about 5 min left; 5 failed" in summary_line(
+        running, 100.0
+    )
+    assert summary_line(Progress(0.0, 100, done=0), 100.0) == "no sweep is running"
 
 
 def test_a_run_whose_process_is_gone_is_told(
@@ -56,8 +58,8 @@ def test_a_run_whose_process_is_gone_is_told(
 def test_jobs_of_an_earlier_sweep_do_not_count(jobs: JobFolder) -> None:
     jobs.write("7", "failed", replace(RECORD, error="long ago"))
     os.utime(jobs.path / "7.failed", (1000, 1000))
-    assert failures(jobs) == []
-    assert jobs.progress().failed == 0
+    assert jobs.records("failed") == []
+    assert jobs.progress().failed == ()
 
 
 def test_a_record_that_is_torn_is_left_out(jobs: JobFolder) -> None:

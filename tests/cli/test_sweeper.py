@@ -20,4 +20,4 @@ def test_few_combinations_have_every_value() -> None:
 
 def test_a_single_run_is_composed() -> None:
     assert one_of_each([["a=1"]]) == [["a=1"]]
-    assert one_of_each([[]]) == []
+    assert one_of_each([[]]) == [[]]

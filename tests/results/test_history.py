@@ -61,7 +61,7 @@ def test_a_row_of_version_1(tmp_path: Path, row: Row, stated: bool) -> None:
     store = RowStore(tmp_path)
     store.path(row.run_key).parent.mkdir()
     store.path(row.run_key).write_text(json.dumps({"row": values, "raw": {}}))
-    assert store.settled(row.run_key)
+    assert store.finished(row.run_key)
     assert store.rows() == [row]
     assert Row.from_json(json.loads(json.dumps(row.to_json()))) == row
 

@@ -87,13 +87,14 @@ def test_packed_runs_come_back_as_they_were(filled, tmp_path):
     for found in (filled, RowStore(tmp_path)):  # it also sees packs that came since it was made
         assert found.rows() == before
         pd.testing.assert_frame_equal(found.table(), table, check_dtype=False)
-        assert [found.settled(f"k{number}") for number in range(6)] == [
-            True, False, True, True, True, False,
-        ]  # fmt: skip
-        rounded = [replace(found.row(row.run_key), rounding_sd=row.rounding_sd) for row in before]
-        assert rounded == before
-        with pytest.raises(DataError, match=r"k9\.json does not exist"):
-            found.row("k9")
+        for row in before:
+            finished = found.finished(row.run_key)
+            if row.status == "skipped":
+                assert finished is None
+            else:
+                assert finished
+                assert replace(finished, rounding_sd=row.rounding_sd) == row
+        assert found.finished("k9") is None
     assert HistogramStore(tmp_path).ranges("k4") == {"k4": 2.0}
     assert HistogramStore(tmp_path).ranges("k1") == {"k1": 2.0}
 
@@ -191,7 +192,7 @@ def test_another_row_under_a_packed_key_is_kept(filled, tmp_path, full_row):
     filled.pack()
     assert "k0" in loose(tmp_path)
     filled.packs.restore({"k0"})
-    assert filled.row("k0") == changed
+    assert filled.finished("k0") == changed
     assert [row for row in filled.rows() if row.run_key == "k0"] == [changed]
     assert filled.table()["run_key"].value_counts().max() == 1
 
@@ -213,7 +214,7 @@ def test_a_damaged_pack_is_set_aside_and_its_runs_are_made_again(
     assert line.endswith(f"; it is {path.name}.unreadable now")
     assert found.table()["run_key"].tolist() == ["k1"]
     for row in rows:
-        if not found.settled(row.run_key) and row.status != "skipped":
+        if not found.finished(row.run_key) and row.status != "skipped":
             assert found.read_file("ranges", row.run_key) is None
             found.add(row, {})
     found.pack()
@@ -226,10 +227,10 @@ def test_a_pack_that_is_lost_after_it_was_opened_is_left_out(filled, tmp_path, c
     """As by another process that found it damaged."""
     filled.pack()
     path, found = the_pack(tmp_path), RowStore(tmp_path)
-    assert found.settled("k0")
+    assert found.finished("k0")
     path.unlink() if gone else path.write_bytes(b"PAR1")
     assert found.table()["run_key"].tolist() == ["k1"]
-    assert not found.settled("k0")
+    assert not found.finished("k0")
     assert found.read_file("ranges", "k0") is None
     assert len(capsys.readouterr().err.splitlines()) == (0 if gone else 1)
 
@@ -243,7 +244,7 @@ def test_a_run_of_which_anything_is_damaged_is_not_packed(filled, tmp_path, caps
     assert [row.run_key for row in filled.rows()] == ["k4", "k3", "k1", "k0"]
     with pytest.raises(DataError, match=r"ranges/k0\.json is damaged"):
         HistogramStore(tmp_path).ranges("k0")
-    assert not filled.settled("k2")
+    assert not filled.finished("k2")
 
 
 PACKS = {
@@ -285,7 +286,7 @@ def test_packs_from_before_a_column_and_of_an_older_schema_are_read(filled, tmp_
     old = content.set_column(place, "schema_version", pa.array([1] * len(content)))
     replace_pack(tmp_path, old.rename_columns({"exact_delta": "agreement_delta"}))
     found = RowStore(tmp_path)
-    assert found.row("k0").exact_delta == before["k0"].exact_delta
+    assert found.finished("k0").exact_delta == before["k0"].exact_delta
     assert found.table().set_index("run_key")["exact_delta"]["k0"] == before["k0"].exact_delta
 
 
@@ -301,7 +302,7 @@ def one_of_several_sweeps(folder: Path, rows: list[Row], sweep: int) -> None:
             assert len(keys) == len(set(keys))
             mine = [own.run_key for own in rows[: number + 1]]
             assert set(mine) <= set(keys)
-            assert all(store.settled(key) for key in mine)
+            assert all(store.finished(key) for key in mine)
             assert all(HistogramStore(folder).ranges(key) == {key: 2.0} for key in mine)
             store.packs.restore(mine[:2])
 

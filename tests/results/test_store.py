@@ -22,9 +22,9 @@ def test_what_was_added_comes_back_in_the_order_of_its_start(tmp_path, full_row)
     early = full_row(run_key="b", started_at="2026-01-01")
     skipped = full_row(measured=False, run_key="c", started_at="2026-01-03", status="skipped")
     for row in (late, early, skipped):
-        assert not store.settled(row.run_key)
+        assert not store.finished(row.run_key)
         store.add(row, {"int8_ns": (3, 1, 2)})
-        assert store.settled(row.run_key) == (row is not skipped)
+        assert bool(store.finished(row.run_key)) == (row is not skipped)
     assert store.rows() == [early, late, skipped]
 
 
@@ -46,7 +46,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, full_row, monkeypatch, stag
     with pytest.raises(OSError, match="no space left"):
         store.add(full_row(run_key="k"), {})
     monkeypatch.undo()
-    assert not store.settled("k")
+    assert not store.finished("k")
     assert list((tmp_path / "rows").iterdir()) == []
     assert store.rows() == []
 
@@ -55,7 +55,7 @@ def test_a_row_that_is_no_json_leaves_nothing(tmp_path, full_row):
     store = RowStore(tmp_path)
     with pytest.raises(TypeError):
         store.add(full_row(run_key="k", int8=object()), {})
-    assert not store.settled("k")
+    assert not store.finished("k")
     assert store.rows() == []
 
 
@@ -93,9 +93,9 @@ def test_a_file_that_is_no_row_is_set_aside_and_told_in_one_line(
     assert line.startswith(f"warning: {path} cannot be read (")
     assert line.endswith("it is k.json.unreadable now")
     assert path.with_name("k.json.unreadable").read_bytes() == content
-    assert not store.settled("k")
+    assert not store.finished("k")
     store.add(full_row(run_key="k"), {})
-    assert store.settled("k")
+    assert store.finished("k")
     assert len(store.rows()) == 2
     assert capsys.readouterr().err == ""
 
@@ -119,7 +119,7 @@ def test_a_value_that_no_table_can_hold_is_set_aside(tmp_path, full_row, capsys,
     store.add(full_row(run_key="good"), {})
     row = full_row(run_key="k").to_json() | {name: value}
     store.path("k").write_text(json.dumps({"row": row}))
-    assert not store.settled("k")
+    assert not store.finished("k")
     assert name in capsys.readouterr().err
     assert [row.run_key for row in store.rows()] == ["good"]
 
@@ -128,7 +128,7 @@ def test_a_row_under_another_name_is_set_aside(tmp_path, full_row, capsys):
     store = RowStore(tmp_path)
     store.add(full_row(run_key="k"), {})
     store.path("other").write_bytes(store.path("k").read_bytes())
-    assert not store.settled("other")
+    assert not store.finished("other")
     assert "(it is the row of k)" in capsys.readouterr().err
     assert [row.run_key for row in store.rows()] == ["k"]
 
@@ -145,7 +145,7 @@ def test_a_row_that_another_process_made_again_meanwhile_stays(tmp_path, full_ro
 
     with monkeypatch.context() as patch:
         patch.setattr("bench.results.store.read_run", meanwhile)
-        assert not store.settled("k")
+        assert not store.finished("k")
     assert store.rows() == [good]
 
 
@@ -159,7 +159,7 @@ def test_a_folder_in_the_place_of_a_row_is_set_aside(tmp_path, capsys):
 def test_a_whole_row_of_a_later_version_is_not_set_aside(tmp_path, full_row):
     store = RowStore(tmp_path)
     store.add(full_row(run_key="k", schema_version=99), {})
-    for read in (store.rows, lambda: store.settled("k")):
+    for read in (store.rows, lambda: store.finished("k")):
         with pytest.raises(DataError, match=r"not a row of this version .*Use the version that"):
             read()
     assert store.path("k").exists()

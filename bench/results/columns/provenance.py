@@ -71,7 +71,9 @@ class Provenance:
         better="lower",
         default=None,
     )
-    run_s: float | None = column("the whole run", unit="s", default=None)
+    run_s: float | None = column(
+        "the whole run, and its wait until it could be timed alone", unit="s", default=None
+    )
     peak_memory_mb: float | None = column(
         "peak resident memory of the process during the run",
         unit="MB",
