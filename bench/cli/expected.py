@@ -37,13 +37,19 @@ class Expected(_Part):
     value: float | str
     tolerance: float = 0.0
 
-    def difference(self, found: Any) -> str:
+    def difference(self, measured: Any) -> str:
         """What is wrong with a row's value, in words; or nothing."""
         if isinstance(self.value, str):
-            return "" if found == self.value else f"{found or 'nothing'}, expected {self.value}"
-        if isinstance(found, (int, float)) and abs(found - self.value) <= self.tolerance:
+            return (
+                "" if measured == self.value else f"{measured or 'nothing'}, expected {self.value}"
+            )
+        if isinstance(measured, (int, float)) and abs(measured - self.value) <= self.tolerance:
             return ""
-        shown = f"{found:.6g}" if isinstance(found, (int, float)) else str(found or "not measured")
+        shown = (
+            f"{measured:.6g}"
+            if isinstance(measured, (int, float))
+            else str(measured or "not measured")
+        )
         return f"{shown}, expected {self.value:g} ± {self.tolerance:g}"
 
 

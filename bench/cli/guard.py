@@ -48,12 +48,12 @@ class Outcome:
     """What became of a case or a verdict: ok, REGRESSION, known to fail, or FIXED."""
 
     name: str
-    found: str
+    state: str
     text: str = ""
 
     @property
     def line(self) -> str:
-        return f"{self.found:<13} {self.name}{': ' * bool(self.text)}{self.text}"
+        return f"{self.state:<13} {self.name}{': ' * bool(self.text)}{self.text}"
 
 
 @command
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not outcomes:
         names = ", ".join(reference.names)
         raise ConfigError(f"--only={options.only} fits no case of {options.file}", f"Of {names}")
-    worse = [outcome for outcome in outcomes if outcome.found in WORSE]
+    worse = [outcome for outcome in outcomes if outcome.state in WORSE]
     listed = "".join(f"{outcome.line}\n" for outcome in worse)
     write_atomically(options.out / "regressions.txt", listed.encode())
     wrong = f"{len(worse)} not as expected: {options.out / 'regressions.txt'}"
@@ -124,9 +124,9 @@ def _run(case: Case, store: RowStore, shared: Shared) -> Row:
 
 def _judge(expected: ExpectedVerdict, rows: Sequence[Row], out: Path) -> str:
     (claim,) = (claim for claim in load_claims() if claim.id == expected.claim)
-    found = judge(claim, measured_rows(make_table(rows)), Judgements(out))
-    return "" if found.verdict == expected.verdict else (
-        f"{found.verdict}, expected {expected.verdict}. {found.text}"
+    judged = judge(claim, measured_rows(make_table(rows)), Judgements(out))
+    return "" if judged.verdict == expected.verdict else (
+        f"{judged.verdict}, expected {expected.verdict}. {judged.text}"
     )  # fmt: skip
 
 
