@@ -7,12 +7,12 @@ the same). This is checked before a byte of them is read: ``/dev/zero`` or a FIF
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError, Message
-from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
+from onnx import FunctionProto, GraphProto, NodeProto, SparseTensorProto, TensorProto
 
 from bench.cache import content_key, hash_file
 from bench.errors import ModelError
@@ -91,38 +91,41 @@ def external_tensors(proto: onnx.ModelProto) -> Iterator[TensorProto]:
 
 def all_tensors(proto: onnx.ModelProto) -> Iterator[TensorProto]:
     """Every tensor of the model, those of functions and inner graphs too."""
-    yield from _of_graph(proto.graph)
-    for function in proto.functions:
-        yield from _of_nodes(function.node)
-    for training in proto.training_info:
-        yield from _of_graph(training.initialization)
-        yield from _of_graph(training.algorithm)
-
-
-def _of_graph(graph: GraphProto) -> Iterator[TensorProto]:
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    yield from _of_nodes(graph.node)
-
-
-def _of_nodes(nodes: object) -> Iterator[TensorProto]:
-    node: NodeProto
-    for node in nodes:  # type: ignore[attr-defined]
+    for part in _parts(proto):
+        if isinstance(part, GraphProto):
+            yield from part.initializer
+            yield from _of_sparse(part.sparse_initializer)
+    for node in all_nodes(proto):
         for attribute in node.attribute:
-            yield from _of_attribute(attribute)
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            yield from _of_sparse([attribute.sparse_tensor, *attribute.sparse_tensors])
 
 
-def _of_attribute(attribute: AttributeProto) -> Iterator[TensorProto]:
-    if attribute.HasField("t"):
-        yield attribute.t
-    yield from attribute.tensors
-    for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
-        yield from (sparse.values, sparse.indices)
-    if attribute.HasField("g"):
-        yield from _of_graph(attribute.g)
-    for graph in attribute.graphs:
-        yield from _of_graph(graph)
+def all_nodes(proto: onnx.ModelProto) -> Iterator[NodeProto]:
+    """Every node of the model, those of functions and inner graphs too."""
+    for part in _parts(proto):
+        yield from part.node
+
+
+def _parts(proto: onnx.ModelProto) -> Iterator[GraphProto | FunctionProto]:
+    """What has nodes: the graph, those of training, functions, and the graphs inside of nodes."""
+    pending: list[GraphProto | FunctionProto] = [proto.graph, *proto.functions]
+    for training in proto.training_info:
+        pending += [training.initialization, training.algorithm]
+    while pending:
+        part = pending.pop()
+        yield part
+        for node in part.node:
+            for attribute in node.attribute:
+                pending += [attribute.g] if attribute.HasField("g") else []
+                pending += attribute.graphs
+
+
+def _of_sparse(tensors: Iterable[SparseTensorProto]) -> Iterator[TensorProto]:
+    for tensor in tensors:
+        yield from (tensor.values, tensor.indices)
 
 
 def _location(tensor: TensorProto, path: Path) -> str:

@@ -6,15 +6,14 @@ What runs it is native code: some of these values end the process there instead 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import GraphProto, NodeProto, TensorProto, numpy_helper
+from onnx import GraphProto, TensorProto, numpy_helper
 
 from bench.errors import ModelError
-from bench.model.onnx_file import all_tensors, invalid
+from bench.model.onnx_file import all_nodes, all_tensors, invalid
 
 MOST_VALUES = 2**28
 """Of one tensor, for one image: a gibibyte in float32."""
@@ -66,7 +65,7 @@ def kind_name(elem_type: int) -> str:
 
 
 def _check_attributes(path: Path, proto: onnx.ModelProto) -> None:
-    for node in _nodes(proto):
+    for node in all_nodes(proto):
         for attribute in node.attribute:
             values = [attribute.i] if attribute.HasField("i") else list(attribute.ints)
             if attribute.name in _DIVISORS and values and min(values) < 1:
@@ -75,20 +74,6 @@ def _check_attributes(path: Path, proto: onnx.ModelProto) -> None:
                     "below 1",
                     "Export the model again",
                 )
-
-
-def _nodes(proto: onnx.ModelProto) -> Iterator[NodeProto]:
-    """Every node, those of functions and inner graphs too."""
-    pending: list[NodeProto] = [*proto.graph.node]
-    for function in proto.functions:
-        pending.extend(function.node)
-    while pending:
-        node = pending.pop()
-        yield node
-        for attribute in node.attribute:
-            inner = [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
-            for graph in inner:
-                pending.extend(graph.node)
 
 
 def _check_dims(path: Path, tensor: TensorProto) -> None:
