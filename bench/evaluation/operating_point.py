@@ -29,8 +29,7 @@ Counts = npt.NDArray[np.int64]
 class ThresholdShift:
     """The thresholds of the best F1 of both systems, and what it costs INT8 to keep FP32's.
 
-    ``f1_kept`` is INT8's F1 at FP32's threshold. On the images on which a threshold was chosen
-    it looks better than it is, so the interval compares both thresholds on the images of the other
+    ``f1_at_fp32_threshold`` is INT8's F1 there. On the images on which a threshold was chosen it looks better than it is, so the interval compares both thresholds on the images of the other
     half: ``low`` to ``high`` is the 95 % interval of F1 at FP32's threshold minus F1 at INT8's own;
     below zero, keeping FP32's threshold is a real loss. It is a paired bootstrap in which each
     resample chooses its thresholds anew (copies of an image stay in one half). That is careful:
@@ -45,7 +44,7 @@ class ThresholdShift:
     int8: float
     f1_fp32: float
     f1_int8: float
-    f1_kept: float
+    f1_at_fp32_threshold: float
     low: float
     high: float
     loss_low: float
@@ -98,7 +97,7 @@ def find_shift(fp32: OperatingPoint, int8: OperatingPoint) -> ThresholdShift | N
         int8=after,
         f1_fp32=f1(count(fp32.matches, before).sum(0)),
         f1_int8=f1(count(int8.matches, after).sum(0)),
-        f1_kept=f1(count(int8.matches, before).sum(0)),
+        f1_at_fp32_threshold=f1(count(int8.matches, before).sum(0)),
         low=interval.low,
         high=interval.high,
         loss_low=loss.low,

@@ -232,12 +232,12 @@ def _thresholds(rows: pd.DataFrame) -> Iterator[str]:
         shifts = [shift for row in records_of(group) if (shift := shift_of(row))]
         real = [shift for shift in shifts if shift.real]
         if real:
-            most = max(real, key=lambda shift: shift.f1_int8 - shift.f1_kept)
+            most = max(real, key=lambda shift: shift.f1_int8 - shift.f1_at_fp32_threshold)
             yield (
                 f"{_name(name)} loses F1 where FP32's confidence threshold is kept, in {len(real)} "
                 f"of {plural(len(shifts), 'run')}: at most {most.f1_int8:.3f} falls to "
-                f"{most.f1_kept:.3f}, where FP32 is best at {most.threshold_fp32:.2f} and INT8 at "
-                f"{most.threshold_int8:.2f}. Choose it anew."
+                f"{most.f1_at_fp32_threshold:.3f}, where FP32 is best at "
+                f"{most.threshold_fp32:.2f} and INT8 at {most.threshold_int8:.2f}. Choose it anew."
             )
 
 

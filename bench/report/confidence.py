@@ -17,21 +17,22 @@ _COLUMNS = (
 class ConfidenceShift:
     """The thresholds of the best F1, and INT8's F1 at both.
 
-    ``gain`` is the interval of kept minus own, ``loss`` that of kept minus FP32's.
+    ``change`` is INT8's F1 at FP32's threshold minus that at its best one, ``loss`` the former
+    minus FP32's F1, each with its interval.
     """
 
     threshold_fp32: float
     threshold_int8: float
     f1_fp32: float
     f1_int8: float
-    f1_kept: float
-    gain: Interval
+    f1_at_fp32_threshold: float
+    change: Interval
     loss: Interval
 
     @property
     def real(self) -> bool:
         """Whether keeping FP32's threshold is proven to lose against INT8's own."""
-        return self.gain.high < 0
+        return self.change.high < 0
 
     @property
     def sentence(self) -> str:
@@ -45,15 +46,16 @@ class ConfidenceShift:
             )  # fmt: skip
             sure = f", 95 % interval {interval(*self.loss.ends)}: {kind}"
         anew = (
-            "choosing it anew really helps" if self.real
-            else "that choosing it anew helps is not proven"
+            "to change to it really helps" if self.real
+            else "that it helps to change to it is not proven"
         )  # fmt: skip
         lost = f"{signed(self.loss.estimate)}{sure}"
         return (
             f"At the confidence threshold that is best for FP32 ({self.threshold_fp32:.2f}), F1 is "
-            f"{self.f1_fp32:.3f} in FP32 and {self.f1_kept:.3f} in INT8 ({lost}). "
+            f"{self.f1_fp32:.3f} in FP32 and {self.f1_at_fp32_threshold:.3f} in INT8 ({lost}). "
             f"INT8's best threshold is {self.threshold_int8:.2f} (F1 {self.f1_int8:.3f}); {anew} "
-            f"(kept minus own, on images that chose neither: {interval(*self.gain.ends)})."
+            f"(F1 at FP32's threshold minus F1 at INT8's, on images that chose neither: "
+            f"{interval(*self.change.ends)})."
         )
 
 
@@ -61,9 +63,9 @@ def shift_of(row: Record) -> ConfidenceShift | None:
     """Of a tidy row; None for a classifier, and for rows from before it was measured."""
     if any(known(row[name]) is None for name in _COLUMNS):
         return None
-    fp32, int8, f1_fp32, f1_int8, kept = (float(row[name]) for name in _COLUMNS)
-    gain, loss = (
-        Interval(kept - than, float(row[f"{name}_ci_low"]), float(row[f"{name}_ci_high"]))
+    fp32, int8, f1_fp32, f1_int8, unchanged = (float(row[name]) for name in _COLUMNS)
+    change, loss = (
+        Interval(unchanged - than, float(row[f"{name}_ci_low"]), float(row[f"{name}_ci_high"]))
         for name, than in (("f1_threshold_loss", f1_int8), ("f1_loss", f1_fp32))
     )
-    return ConfidenceShift(fp32, int8, f1_fp32, f1_int8, kept, gain, loss)
+    return ConfidenceShift(fp32, int8, f1_fp32, f1_int8, unchanged, change, loss)

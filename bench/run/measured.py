@@ -100,7 +100,7 @@ def _of_thresholds(shift: ThresholdShift) -> dict[str, Any]:
         "f1_threshold_int8": shift.int8,
         "f1_fp32": shift.f1_fp32,
         "f1_int8": shift.f1_int8,
-        "f1_int8_at_fp32_threshold": shift.f1_kept,
+        "f1_int8_at_fp32_threshold": shift.f1_at_fp32_threshold,
         "f1_loss_ci_low": shift.loss_low,
         "f1_loss_ci_high": shift.loss_high,
         "f1_threshold_loss_ci_low": shift.low,

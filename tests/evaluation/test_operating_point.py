@@ -82,7 +82,7 @@ def test_pressed_scores_lose_at_the_old_threshold_alone(scene):
     assert pressed.map() == pytest.approx(table.map())
     assert shift.int8 == pytest.approx(0.4 * shift.fp32)
     assert shift.f1_int8 == pytest.approx(shift.f1_fp32)
-    assert shift.f1_kept < 0.7 * shift.f1_int8
+    assert shift.f1_at_fp32_threshold < 0.7 * shift.f1_int8
     assert shift.low <= shift.high < 0
 
 
@@ -112,7 +112,7 @@ def test_the_same_system_loses_nothing(scene):
     shift = find_shift(OperatingPoint(table), OperatingPoint(table))
     assert shift is not None
     assert shift.fp32 == shift.int8
-    assert shift.f1_kept == shift.f1_int8 == shift.f1_fp32
+    assert shift.f1_at_fp32_threshold == shift.f1_int8 == shift.f1_fp32
     assert (shift.low, shift.high) == (0, 0)
 
 

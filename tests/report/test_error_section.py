@@ -104,7 +104,7 @@ def test_the_old_threshold_is_told_where_keeping_it_loses(folder):
         "At the confidence threshold that is best for FP32 (0.43), F1 is 0.850 in FP32 and "
         "0.550 in INT8 (−0.300)" in text
     )
-    assert "INT8's best threshold is 0.21 (F1 0.800); choosing it anew really helps" in text
+    assert "INT8's best threshold is 0.21 (F1 0.800); to change to it really helps" in text
     assert "in 1 of 1 run: at most 0.800 falls to 0.550" in text  # and in Beware
 
 
