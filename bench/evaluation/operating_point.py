@@ -29,7 +29,8 @@ Counts = npt.NDArray[np.int64]
 class ThresholdShift:
     """The thresholds of the best F1 of both systems, and what it costs INT8 to keep FP32's.
 
-    ``f1_at_fp32_threshold`` is INT8's F1 there. On the images on which a threshold was chosen it looks better than it is, so the interval compares both thresholds on the images of the other
+    ``f1_at_fp32_threshold`` is INT8's F1 there. On the images on which a threshold was chosen it
+    looks better than it is, so the interval compares both thresholds on the images of the other
     half: ``low`` to ``high`` is the 95 % interval of F1 at FP32's threshold minus F1 at INT8's own;
     below zero, keeping FP32's threshold is a real loss. It is a paired bootstrap in which each
     resample chooses its thresholds anew (copies of an image stay in one half). That is careful:
