@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
+from bench.log import LOG
 from bench.sealed import DamagedError, warn
 
 if TYPE_CHECKING:
@@ -173,13 +174,20 @@ def cached(
     on a file lock instead of repeating the work.
     """
     with suppress(FileNotFoundError, DamagedError):
-        return load(path)
+        return _loaded(path, load)
     with only_one(path.with_name(f".{path.name}.lock")):
         try:
-            return load(path)
+            return _loaded(path, load)
         except FileNotFoundError:
             pass
         except DamagedError as error:
             warn(f"{error}. It is made again")
+        LOG.info("compute %s", path.name)
         write_with(path, compute())
         return load(path)
+
+
+def _loaded(path: Path, load: Callable[[Path], T]) -> T:
+    found = load(path)
+    LOG.info("read %s", path.name)
+    return found

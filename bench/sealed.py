@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bench.errors import DataError
+from bench.log import LOG
 
 _LINE = re.compile(rb"\nsha256:([0-9a-f]{64})\n\Z")
 _LENGTH = len("\nsha256:") + 64 + 1
@@ -41,7 +42,9 @@ class DamagedError(DataError):
 
 def warn(line: str) -> None:
     """Say on stderr, in one line, what is amiss and gets by."""
-    print(f"warning: {' '.join(line.split())}", file=sys.stderr)
+    line = " ".join(line.split())
+    LOG.warning("%s", line)
+    print(f"warning: {line}", file=sys.stderr)
 
 
 def sealed(path: Path, write: Callable[[BinaryIO], object]) -> Callable[[BinaryIO], None]:

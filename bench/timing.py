@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import psutil
 
+from bench.log import LOG
+
 Clock = Callable[[], int]
 
 LEAST_ROUNDS = 10
@@ -75,6 +77,15 @@ def stopwatch(clock: Clock = time.perf_counter_ns) -> Iterator[Stopwatch]:
         yield watch
     finally:
         watch.seconds = (clock() - start) / 1e9
+
+
+@contextmanager
+def stage(name: str) -> Iterator[Stopwatch]:
+    """``stopwatch`` of one stage of a run, which its log tells too."""
+    LOG.info("%s ...", name)
+    with stopwatch() as watch:
+        yield watch
+    LOG.info("%s: %.2f s", name, watch.seconds)
 
 
 @dataclass

@@ -68,6 +68,10 @@ class SweepFolder:
         """Which layers a run's engine ran in INT8."""
         return self.path / "layers" / f"{_plain(run_key)}.json"
 
+    def log(self, run_key: str) -> Path:
+        """What a run did, stage by stage; of one that failed also where."""
+        return self.path / "logs" / f"{_plain(run_key)}.log"
+
     def losses(self, run_key: str) -> Path:
         """Where a run loses: by class, by size, and on which pictures."""
         return self.path / "losses" / f"{_plain(run_key)}.json"

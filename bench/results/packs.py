@@ -24,6 +24,7 @@ import json
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -107,8 +108,9 @@ class Packs:
     def table(self, without: Collection[str] = ()) -> pa.Table:
         """The same as a table of ``ROW_SCHEMA``."""
         parts, seen = [ROW_SCHEMA.empty_table()], set(without)
-        for path in self._index():
-            part = self._open(path, _read_rows)
+        with ThreadPoolExecutor(pa.cpu_count()) as pool:
+            read = list(pool.map(lambda path: self._open(path, _read_rows), list(self._index())))
+        for part in read:
             if part is not None:
                 keys = part["run_key"].to_pylist()
                 fresh = [key not in seen for key in keys]
@@ -140,12 +142,18 @@ class Packs:
 
     def _index(self) -> dict[Path, dict[str, Place]]:
         """Pack -> its runs and their places; a pack that came since the last call is opened."""
-        for path in sorted(SweepFolder(self.folder).packs.glob("*.parquet")):
-            if path not in self._places and not _is_whole(path):
-                self._leave_out(path)
-            elif path not in self._places:
-                self._places[path] = self._open(path, _read_places) or {}
+        paths = sorted(SweepFolder(self.folder).packs.glob("*.parquet"))
+        fresh = [path for path in paths if path not in self._places]
+        if fresh:
+            with ThreadPoolExecutor(pa.cpu_count()) as pool:
+                self._places.update(zip(fresh, pool.map(self._places_in, fresh), strict=True))
         return self._places
+
+    def _places_in(self, path: Path) -> dict[str, Place]:
+        if _is_whole(path):
+            return self._open(path, _read_places) or {}
+        self._leave_out(path)
+        return {}
 
     def _cell(self, column: str, key: str) -> Any:
         found = self._cells(column, key, lambda file, group: _read_column(file, column, group))

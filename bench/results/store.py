@@ -20,11 +20,11 @@ import pyarrow as pa
 from bench.cache import write_atomically
 from bench.results import loose
 from bench.results.folder import SweepFolder
-from bench.results.loose import Kind, LooseRun, read_or_set_aside, read_run, write_run
+from bench.results.loose import KINDS, Kind, LooseRun, read_or_set_aside, read_run, write_run
 from bench.results.packs import FEWEST_LOOSE, UNFIT, Packs, pack, rows_of, table_of
 from bench.results.row import Row
 from bench.results.table import make_table, read_packed
-from bench.sealed import from_sealed_json, to_sealed_json
+from bench.sealed import DamagedError, from_sealed_json, to_sealed_json
 
 ORDER = ("started_at", "run_key")
 """Of rows, wherever they lie."""
@@ -50,11 +50,12 @@ class RowStore:
 
     def finished(self, key: str) -> Row | None:
         """The row of a run that needs no other try; None where there is none, or where it was
-        skipped, which may go better another time.
+        skipped, which may go better another time. Nor is there one where a file beside it is
+        damaged: its row is set aside, so that both are made again.
 
         Raises DataError for a row of another version.
         """
-        run = read_or_set_aside(self.path(key), read_run)
+        run = read_or_set_aside(self.path(key), self._read_whole)
         row = self.packs.row(key) if run is None else run.row  # it may be packed just now
         return None if row is None or row.status == "skipped" else row
 
@@ -107,6 +108,16 @@ class RowStore:
             return self.packs.read(kind, key)
         content = loose.read_file(self.folder, kind, key, listed or {})
         return self.packs.read(kind, key) if content is None else content
+
+    def _read_whole(self, path: Path, content: bytes) -> LooseRun:
+        """``read_run``, and ValueError where a file beside the row is damaged."""
+        run = read_run(path, content)
+        try:
+            for kind in KINDS:
+                loose.read_file(self.folder, kind, run.row.run_key, run.files)
+        except DamagedError as error:
+            raise ValueError(str(error)) from error
+        return run
 
     def _loose(self) -> Iterator[LooseRun]:
         for path in sorted(SweepFolder(self.folder).rows.glob("*.json")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -35,10 +36,16 @@ def read_packed(packed: pa.Table) -> pd.DataFrame:
 def write_table(table: pd.DataFrame, folder: Path) -> None:
     """Write ``table.csv`` and ``table.parquet`` under ``folder``."""
     arrow = pa.Table.from_pandas(table, preserve_index=False)
-    write_listed(SweepFolder(folder).table_csv, csv_of(arrow))
+    with ThreadPoolExecutor(1) as pool:
+        parquet = pool.submit(_parquet_of, arrow)
+        write_listed(SweepFolder(folder).table_csv, csv_of(arrow))
+        write_listed(SweepFolder(folder).table_parquet, parquet.result())
+
+
+def _parquet_of(table: pa.Table) -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(arrow, buffer)
-    write_listed(SweepFolder(folder).table_parquet, buffer.getvalue())
+    pq.write_table(table, buffer)
+    return buffer.getvalue()
 
 
 def read_table(folder: Path) -> pd.DataFrame:

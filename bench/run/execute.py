@@ -20,6 +20,7 @@ from bench.engine.base import AotCompiler, Description, Engine, Int8Model, Sessi
 from bench.errors import EngineError
 from bench.evaluation.judgement import pack_judgement, save_judgement
 from bench.evaluation.task import Evidence
+from bench.log import LOG, logged_to
 from bench.results.columns.accuracy import Accuracy
 from bench.results.columns.build import Build
 from bench.results.columns.cost import Cost
@@ -47,7 +48,7 @@ from bench.run.measured import Measured, accuracy_of, fidelity_of, latency_of
 from bench.run.parts import Status, axes_of, build_of, cost_of, provenance_of
 from bench.run.ranges import RunRanges, find_run_ranges, quantize, store_reasons
 from bench.run.spec import Run
-from bench.timing import CallTimes, peak_memory, stopwatch
+from bench.timing import CallTimes, peak_memory, stage, stopwatch
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,11 +85,14 @@ def execute(run: Run, store: RowStore, overrides: str = "") -> Row:
     """
     started = datetime.now(timezone.utc).isoformat(timespec="microseconds")
     run.check()
-    with run.machine.busy(), stopwatch() as whole, peak_memory() as memory:
+    log = SweepFolder(store.folder).log(run.key)
+    with logged_to(log), run.machine.busy(), stopwatch() as whole, peak_memory() as memory:
+        LOG.info("%s", overrides)
         try:
             made = _make(run, store)
         except EngineError as error:
             made = Made("skipped", accuracy_of(run, None), str(error))
+        LOG.info("%s%s", made.status, f": {made.error}" if made.error else "")
     provenance = provenance_of(
         run,
         made.status,
@@ -115,16 +119,18 @@ def execute(run: Run, store: RowStore, overrides: str = "") -> Row:
 
 def _make(run: Run, store: RowStore) -> Made:
     _ = run.accuracy_by  # an engine that computes nothing exactly is refused before all work
-    ranges = find_run_ranges(run)
+    with stage("calibration"):
+        ranges = find_run_ranges(run)
     if isinstance(run.engine, AotCompiler):
         return _build(run, run.engine, ranges, store)
     return _measure(run, run.engine, ranges, store)
 
 
 def _build(run: Run, builder: AotCompiler, ranges: RunRanges, store: RowStore) -> Made:
-    with stopwatch() as insertion:
+    with stage("Q/DQ insertion") as insertion:
         qdq = quantize(run, ranges)
-    ahead = build_ahead(run, builder, qdq)
+    with stage("build ahead of time"):
+        ahead = build_ahead(run, builder, qdq)
     build_s = insertion.seconds + (ahead.int8.seconds if ahead.int8 else 0.0)
     return Made(
         "built",
@@ -139,18 +145,31 @@ def _build(run: Run, builder: AotCompiler, ranges: RunRanges, store: RowStore) -
 
 def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore) -> Made:
     images = validation_images(run)
-    baseline, fp32 = baseline_of(run, images)
+    with stage("FP32 baseline"):
+        baseline, fp32 = baseline_of(run, images)
     task = task_of(run, baseline.predictions)
-    with stopwatch() as insertion:
+    with stage("Q/DQ insertion") as insertion:
         qdq = quantize(run, ranges)
     model = _int8_model(run, ranges, qdq)
-    with stopwatch() as build:
+    with stage("INT8 build") as build:
         session = engine.build_int8(model)
     with session:
-        evidence, kernels = _evaluate(run, engine, model, session, images)
+        with stage("INT8 evaluation"):
+            evidence, kernels = _evaluate(run, engine, model, session, images)
         fp16 = fp16_of(run, engine, baseline, images)
         latencies, sharing, described = _time(run, engine, session, images)
-    int8 = task.score(evidence.predictions)
+    with stage("INT8 score"):
+        int8 = task.score(evidence.predictions)
+    with stage("losses"):
+        losses = store_losses(
+            run,
+            store.folder,
+            task,
+            Judged(baseline.predictions, fp32),
+            Judged(evidence.predictions, int8),
+        )
+    with stage("agreement with exact arithmetic"):
+        agreement = check_agreement(run, engine, qdq, evidence, baseline)
     measured = Measured(
         baseline,
         fp32,
@@ -158,14 +177,8 @@ def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore) -> Ma
         int8,
         task.score(kernels.predictions) if kernels else None,
         fp16,
-        store_losses(
-            run,
-            store.folder,
-            task,
-            Judged(baseline.predictions, fp32),
-            Judged(evidence.predictions, int8),
-        ),
-        check_agreement(run, engine, qdq, evidence, baseline),
+        losses,
+        agreement,
         latencies,
         sharing,
         device_medians(run, engine) if described.facts and latencies else {},
@@ -175,7 +188,7 @@ def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore) -> Ma
     write_with(SweepFolder(store.folder).judged(run.key), lambda file: save_judgement(file, judged))
     # An engine that keeps what it built says itself how long that took.
     seconds = described.facts.build_s if described.facts else build.seconds
-    doubt = measured.agreement.doubt
+    doubt = agreement.doubt
     return Made(
         "unfaithful" if doubt else "ok",
         accuracy_of(run, measured),
@@ -208,7 +221,7 @@ def _time(
     """Latencies, and what the engine tells of itself: a GPU's while it is warm from the timing."""
     if not run.measurement.rounds:
         return {}, "alone", session.describe()
-    with run.machine.alone() as sharing:
+    with run.machine.alone() as sharing, stage(f"timing ({sharing})"):
         return time_session(run, engine, session, images), sharing, session.describe()
 
 

@@ -18,6 +18,7 @@ model = onnx.load(sys.argv[1])
 first, second = (OpenVino().build(model) for _ in range(2))
 first.close()
 second.close()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" leaves it ignored
 try:
     signal.raise_signal(signal.SIGINT)
 except KeyboardInterrupt:

@@ -187,6 +187,19 @@ def test_a_run_s_files_are_compared_with_what_its_row_lists(tmp_path, full_row):
         store.read_file("ranges", "k")
 
 
+def test_a_run_with_a_damaged_file_beside_its_row_is_made_again(tmp_path, full_row, capsys):
+    store, path = RowStore(tmp_path), SweepFolder(tmp_path).judged("k")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"judged")
+    store.add(full_row(run_key="k"), {})
+    assert store.finished("k") is not None
+    path.write_bytes(b"judgeD")
+    assert store.finished("k") is None
+    [line] = capsys.readouterr().err.splitlines()
+    assert f"{path} is damaged" in line
+    assert "it is k.json.unreadable now" in line
+
+
 def test_what_rounding_does_is_read_with_the_row(tmp_path, full_row, capsys):
     store, row = RowStore(tmp_path), full_row(run_key="a", rounding_sd=None)
     store.add(row, {})

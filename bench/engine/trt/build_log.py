@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
     from tensorrt_api import ILogger, TensorRT
 else:
     ILogger = object
+
+_LOG = logging.getLogger(__name__)
 
 
 class Log(ILogger):
@@ -23,8 +26,10 @@ class Log(ILogger):
         line, kinds = " ".join(msg.split()), self._trt.ILogger
         if severity == kinds.WARNING:
             self.warnings.append(line)
+            _LOG.warning("TensorRT: %s", line)
         elif severity in (kinds.ERROR, kinds.INTERNAL_ERROR):
             self.errors.append(line)
+            _LOG.error("TensorRT: %s", line)
 
 
 def open_log(trt: TensorRT) -> Log:
