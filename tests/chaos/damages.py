@@ -45,8 +45,8 @@ OTHER = "other_file"
 CACHES = ("pixels-*.npy", "fp32-*.npz", "statistics-*.npz", "probe-*.json")
 RESULTS = (
     "rows/*.json", "judged/*.npz", "ranges/*.json", "histograms/*.npz", "losses/*.json",
-    "logs/*.log", "pictures/*.jpg", "layers/*.json", "rounding/*.json", "table.csv", "table.parquet",
-    "claims.json", "references.json", "report.json", "checksums.json",
+    "logs/*.log", "pictures/*.jpg", "layers/*.json", "rounding/*.json", "table.csv",
+    "table.parquet", "claims.json", "references.json", "report.json", "checksums.json",
 )  # fmt: skip
 PACKS = "packed/*.parquet"
 TOLD_BY_REPORT = ("table.csv", "claims.json", "references.json", "report.json", PACKS)
