@@ -20,6 +20,7 @@ import onnxruntime as ort
 from onnx import NodeProto, TensorProto, helper
 
 from bench.errors import ModelError
+from bench.model.edit import names_read
 from bench.model.graph import Graph
 from bench.model.onnx_model import OnnxModel
 
@@ -122,7 +123,7 @@ def _cut(graph: onnx.GraphProto, index: Graph, wanted: frozenset[str]) -> Iterat
     """The graph's nodes in pieces, cut only where plain tensors go across."""
     nodes = list(graph.node)
     stored = {tensor.name for tensor in graph.initializer}
-    reads = [_names_read(node) - stored - {""} for node in nodes]
+    reads = [names_read(node) - stored for node in nodes]
     last_reader = {name: position for position, names in enumerate(reads, 1) for name in names}
     begin, size, across = 0, 0, {index.input_name}
     for position, node in enumerate(nodes, 1):
@@ -141,17 +142,6 @@ def _cut(graph: onnx.GraphProto, index: Graph, wanted: frozenset[str]) -> Iterat
                 tuple(name for node in own for name in node.output if name in wanted),
             )
             begin, size = position, 0
-
-
-def _names_read(node: NodeProto) -> set[str]:
-    """The tensors that a node reads, those in the branches of an If or the body of a Loop too."""
-    names = set(node.input)
-    for inner in node.attribute:
-        if inner.type == onnx.AttributeProto.GRAPH:
-            own = {tensor.name for tensor in (*inner.g.initializer, *inner.g.input)}
-            own |= {name for each in inner.g.node for name in each.output}
-            names |= {name for each in inner.g.node for name in _names_read(each)} - own
-    return names
 
 
 def _is_plain(graph: Graph, tensor: str) -> bool:
@@ -186,7 +176,7 @@ def _memory(
 def _open(
     proto: onnx.ModelProto, graph: Graph, piece: _Piece, threads: int
 ) -> ort.InferenceSession:
-    used = {name for node in piece.nodes for name in _names_read(node)}
+    used = {name for node in piece.nodes for name in names_read(node)}
     values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in piece.gives]
     inputs = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, graph.shape(name))

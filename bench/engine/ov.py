@@ -79,24 +79,33 @@ class OpenVino:
         return self._compile(qdq, _EXACT)
 
     def _compile(self, model: onnx.ModelProto, further: Mapping[str, object]) -> OpenVinoSession:
-        settings: dict[str, object] = {
-            "INFERENCE_PRECISION_HINT": "f32",  # bfloat16 where the processor has it, otherwise
-            "PERFORMANCE_HINT": "LATENCY",
-            # A Gemm in float whose weights are int8 would quantize its input by itself.
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
-            **further,
-        }
-        if self.threads:
-            settings["INFERENCE_NUM_THREADS"] = self.threads
-        core = _core()
-        try:
-            compiled = core.compile_model(
-                core.read_model(model.SerializeToString()), "CPU", settings
-            )
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:300]
-            raise EngineError(f"OpenVINO refuses the model ({reason})") from error
-        return OpenVinoSession(compiled, _names(model))
+        return OpenVinoSession(_compile(model, further, self.threads), _names(model))
+
+
+def compile_exact(model: onnx.ModelProto) -> ov.CompiledModel:
+    """A float or Q/DQ model on all cores, every sum of products exact up to float32's rounding;
+    raises EngineError if OpenVINO refuses it."""
+    return _compile(model, _EXACT, 0)
+
+
+def _compile(
+    model: onnx.ModelProto, further: Mapping[str, object], threads: int
+) -> ov.CompiledModel:
+    settings: dict[str, object] = {
+        "INFERENCE_PRECISION_HINT": "f32",  # bfloat16 where the processor has it, otherwise
+        "PERFORMANCE_HINT": "LATENCY",
+        # A Gemm in float whose weights are int8 would quantize its input by itself.
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+        **further,
+    }
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    core = _core()
+    try:
+        return core.compile_model(core.read_model(model.SerializeToString()), "CPU", settings)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise EngineError(f"OpenVINO refuses the model ({reason})") from error
 
 
 class OpenVinoSession(Session):

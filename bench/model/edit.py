@@ -46,17 +46,19 @@ def with_open_batch(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def drop_unused_initializers(model: onnx.ModelProto) -> None:
     """Take out what no node reads."""
-    used = _read_names(model.graph)
+    used = {name for node in model.graph.node for name in names_read(node)}
     read = [tensor for tensor in model.graph.initializer if tensor.name in used]
     del model.graph.initializer[:]
     model.graph.initializer.extend(read)
 
 
-def _read_names(graph: onnx.GraphProto) -> set[str]:
-    """The tensors that nodes read, those in the branches of an If or the body of a Loop as well."""
-    names = {name for node in graph.node for name in node.input}
-    for node in graph.node:
-        for inner in node.attribute:
-            if inner.type == onnx.AttributeProto.GRAPH:
-                names |= _read_names(inner.g)
+def names_read(node: NodeProto) -> set[str]:
+    """The tensors that a node reads, those in the branches of an If or the body of a Loop as well,
+    as far as these do not have them themselves."""
+    names = {name for name in node.input if name}
+    for inner in node.attribute:
+        if inner.type == onnx.AttributeProto.GRAPH:
+            inside = {tensor.name for tensor in (*inner.g.initializer, *inner.g.input)}
+            inside |= {name for each in inner.g.node for name in each.output}
+            names |= {name for each in inner.g.node for name in names_read(each)} - inside
     return names

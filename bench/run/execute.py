@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-import onnx
-
 from bench.cache import only_one, write_with
 from bench.data.prepared import PreparedImages
 from bench.engine.base import AotCompiler, Description, Engine, Int8Model, Session
@@ -39,7 +37,7 @@ from bench.run.measure import (
     device_medians,
     evaluate,
     fp16_of,
-    fp32_model,
+    int8_model,
     task_of,
     time_session,
     validation_images,
@@ -150,7 +148,7 @@ def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore) -> Ma
     task = task_of(run, baseline.predictions)
     with stage("Q/DQ insertion") as insertion:
         qdq = quantize(run, ranges)
-    model = _int8_model(run, ranges, qdq)
+    model = int8_model(run, ranges, qdq)
     with stage("INT8 build") as build:
         session = engine.build_int8(model)
     with session:
@@ -223,9 +221,3 @@ def _time(
         return {}, "alone", session.describe()
     with run.machine.alone() as sharing, stage(f"timing ({sharing})"):
         return time_session(run, engine, session, images), sharing, session.describe()
-
-
-def _int8_model(run: Run, ranges: RunRanges, qdq: onnx.ModelProto) -> Int8Model:
-    in_float = run.plan.float_nodes(ranges.graph)
-    algorithm = ranges.native.cache.algorithm if ranges.native else None
-    return Int8Model(qdq, fp32_model(run), ranges.amax, in_float, algorithm)

@@ -27,6 +27,7 @@ from bench.evaluation.mistakes import to_find
 from bench.evaluation.task import ClassificationTask, DetectionTask, Evidence, Score, Task
 from bench.model.edit import with_batch
 from bench.model.heads.base import Head
+from bench.run.ranges import RunRanges
 from bench.run.spec import Run
 from bench.sealed import sealed
 from bench.timing import LEAST_ROUNDS, CallTimes, measure_in_turn
@@ -180,6 +181,13 @@ def fp32_model(run: Run) -> onnx.ModelProto:
     """The network as it came, with the run's batch."""
     network = run.model.network
     return with_batch(network.proto, network.input_name, run.measurement.batch_size)
+
+
+def int8_model(run: Run, ranges: RunRanges, qdq: onnx.ModelProto) -> Int8Model:
+    """What the engine gets to build: the Q/DQ file, and the same for implicit quantization."""
+    in_float = run.plan.float_nodes(ranges.graph)
+    algorithm = ranges.native.cache.algorithm if ranges.native else None
+    return Int8Model(qdq, fp32_model(run), ranges.amax, in_float, algorithm)
 
 
 def time_session(

@@ -1,0 +1,154 @@
+"""What each unit in INT8 does to the network's outputs, and what float gains there.
+
+Four measurements of a unit: it alone in INT8, with all of its inputs, its weights only, or its
+activations only; and everything but it in INT8. NVIDIA ModelOpt and AIMET's QuantAnalyzer run a
+whole evaluation for each; here a unit costs half a pass (``bench.diagnosis.walk``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from bench.diagnosis.noise import Noise, NoiseMeter
+from bench.diagnosis.unit import Precision, Unit, UnitModels, plain_inputs
+from bench.diagnosis.walk import Changed, network_outputs, walk
+from bench.model.cut import CuttableNetwork, Values
+from bench.model.heads.base import Head
+
+Array = npt.NDArray[np.float32]
+
+ALONE: dict[str, Precision] = {
+    "int8": "int8", "int8_weights": "int8_weights", "int8_activations": "int8_activations",
+}  # fmt: skip
+ALL_BUT: dict[str, Precision] = {"float": "float"}
+
+FEW = 4
+"""Images of each set for all but the first measurement."""
+
+
+@dataclass(frozen=True, eq=False)
+class Networks:
+    """An FP32 network and its Q/DQ form, ready to be walked through.
+
+    ``units`` in the order in which the network computes them.
+    """
+
+    fp32: onnx.ModelProto
+    qdq: onnx.ModelProto
+    input_name: str
+    units: tuple[Unit, ...]
+    head: Head
+
+    @property
+    def in_float(self) -> CuttableNetwork:
+        return CuttableNetwork(self.fp32, self.input_name, plain_inputs(self.units))
+
+    @property
+    def in_int8(self) -> CuttableNetwork:
+        return CuttableNetwork(self.qdq, self.input_name, plain_inputs(self.units))
+
+
+@dataclass(frozen=True, eq=False)
+class Sensitivity:
+    """What was measured of a unit, by set of images: see ``measure_sensitivity``."""
+
+    unit: Unit
+    alone: Mapping[str, Noise]
+    weights_alone: Mapping[str, Noise]
+    activations_alone: Mapping[str, Noise]
+    all_but: Mapping[str, Noise]
+
+
+@dataclass(frozen=True, eq=False)
+class Sensitivities:
+    """Of every unit, and of the network with all of them in INT8; by set of images."""
+
+    units: tuple[Sensitivity, ...]
+    all_int8: Mapping[str, Noise]
+
+
+def measure_sensitivity(
+    networks: Networks, sets: Mapping[str, Sequence[Callable[[], Array]]]
+) -> Sensitivities:
+    """Measure every unit on ``sets`` of images, each given by functions that make one."""
+    images = [(name, image) for name, group in sets.items() for image in group]
+    few = [(name, image) for name, group in sets.items() for image in group[:FEW]]
+    first = {number for number, one in enumerate(images) if one in few}
+    float_network, meter = networks.in_float, _meter(networks, images)
+    models = UnitModels(networks.fp32, networks.qdq)
+    alone = collect(
+        walk(
+            float_network,
+            networks.units,
+            _alternatives(models, ALONE),
+            (image() for _, image in images),
+            lambda label, number: label == "int8" or number in first,
+        ),
+        meter,
+        lambda number: images[number][0],
+    )
+    meter = _meter(networks, few)
+    int8_network = networks.in_int8
+    all_int8: dict[str, Noise] = {}
+    outputs = network_outputs(int8_network, (image() for _, image in few))
+    for number, (name, _) in enumerate(few):
+        meter.add(number, outputs[number], all_int8.setdefault(name, Noise()))
+    del outputs
+    all_but = collect(
+        walk(
+            int8_network,
+            networks.units,
+            _alternatives(models, ALL_BUT),
+            (image() for _, image in few),
+        ),
+        meter,
+        lambda number: few[number][0],
+    )
+    return Sensitivities(
+        tuple(
+            Sensitivity(
+                unit,
+                _of(alone, unit, "int8"),
+                _of(alone, unit, "int8_weights"),
+                _of(alone, unit, "int8_activations"),
+                _of(all_but, unit, "float"),
+            )
+            for unit in networks.units
+        ),
+        all_int8,
+    )
+
+
+def collect(
+    changes: Iterable[Changed], meter: NoiseMeter, group: Callable[[int], str] = lambda _: ""
+) -> dict[tuple[str, str, str], Noise]:
+    """The noise of (unit, label, group of images)."""
+    sums: dict[tuple[str, str, str], Noise] = {}
+    for change in changes:
+        key = change.unit.name, change.label, group(change.image)
+        meter.add(change.image, change.outputs, sums.setdefault(key, Noise()))
+    return sums
+
+
+def _meter(networks: Networks, images: Sequence[tuple[str, Callable[[], Array]]]) -> NoiseMeter:
+    reference = network_outputs(networks.in_float, (image() for _, image in images))
+    return NoiseMeter(networks.head, reference)
+
+
+def _alternatives(
+    models: UnitModels, precisions: Mapping[str, Precision]
+) -> Callable[[Unit, Values], Iterable[onnx.ModelProto]]:
+    return lambda unit, values: [models.model(unit, precisions, values)]
+
+
+def _of(sums: Mapping[tuple[str, str, str], Noise], unit: Unit, label: str) -> dict[str, Noise]:
+    return {
+        group: noise
+        for (name, by, group), noise in sums.items()
+        if (name, by) == (unit.name, label)
+    }
