@@ -1,4 +1,4 @@
-"""What every dataset offers: labelled validation samples and unlabelled calibration samples."""
+"""What every dataset offers: validation and calibration samples, with truth where there is any."""
 
 from __future__ import annotations
 
@@ -71,6 +71,14 @@ def require_text(names: Iterable[str], where: Path) -> None:
             ) from error
 
 
+def shown_classes(truth: Iterable[BoxTarget | int]) -> list[frozenset[int]]:
+    """The classes that each image shows, from its boxes or its class index."""
+    return [
+        frozenset(of_image.labels.tolist() if isinstance(of_image, BoxTarget) else (of_image,))
+        for of_image in truth
+    ]
+
+
 class Samples(Protocol):
     """An ordered set of images, each loaded when asked for."""
 
@@ -94,9 +102,14 @@ class Samples(Protocol):
 class Dataset(Protocol):
     """A named dataset with disjoint calibration and validation samples."""
 
-    name: str
-    task: TaskName
-    class_names: tuple[str, ...]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def task(self) -> TaskName: ...
+
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
 
     @property
     def calibration(self) -> Samples: ...
@@ -112,6 +125,22 @@ class Dataset(Protocol):
     @property
     def labels(self) -> npt.NDArray[np.int64] | None:
         """Class index of each validation image, in order (classification only); None: no labels."""
+        ...
+
+    @property
+    def calibration_boxes(self) -> Sequence[BoxTarget] | None:
+        """Ground truth of each calibration image, in order; None: no labels, or no detection.
+
+        It is read when it is first asked for; DataError for labels that are broken.
+        """
+        ...
+
+    @property
+    def calibration_labels(self) -> npt.NDArray[np.int64] | None:
+        """Class index of each calibration image, (n,); None: no labels, or no classification.
+
+        Read as ``calibration_boxes`` are.
+        """
         ...
 
     def calibration_classes(self) -> Sequence[Collection[int]]:

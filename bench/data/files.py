@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import ExifTags
 from PIL import Image as Pil
 
@@ -47,6 +48,8 @@ _TURNS = {
 """
 _SIDEWAYS = frozenset({5, 6, 7, 8})
 """The orientations in which width and height change places."""
+_MIRRORED, _UPSIDE_DOWN = frozenset({2, 3, 7, 8}), frozenset({3, 4, 6, 7})
+"""The orientations whose stored pictures have left and right exchanged, or top and bottom."""
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM")
 """What files of these names may hold. Pillow knows fifty more, some of which run other programs."""
@@ -90,11 +93,21 @@ class FileSamples:
 
         (Of a PNG without EXIF there, Pillow decodes the pixels too: it may stand behind them.)
         """
-        path = self.path(index)
-        with _readable(path), Pil.open(path, formats=FORMATS) as picture:
-            size, orientation = picture.size, _orientation(picture)
-        turned = self._is_turned(index, size, orientation)
-        return size[::-1] if turned and orientation in _SIDEWAYS else size
+        size, turn = self._head(index)
+        return size[::-1] if turn in _SIDEWAYS else size
+
+    def to_stored(self, index: int, boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """``boxes`` (n, 4), x1 y1 x2 y2 in pixels of ``image(index)``, in pixels as it is stored.
+
+        Raises DataError for a file that is no image.
+        """
+        (width, height), turn = self._head(index)
+        x1, y1, x2, y2 = boxes.T[[1, 0, 3, 2]] if turn in _SIDEWAYS else boxes.T
+        if turn in _MIRRORED:
+            x1, x2 = width - x2, width - x1
+        if turn in _UPSIDE_DOWN:
+            y1, y2 = height - y2, height - y1
+        return np.column_stack([x1, y1, x2, y2])
 
     @cached_property
     def contents(self) -> tuple[str, ...]:
@@ -106,6 +119,13 @@ class FileSamples:
         """Names under the folder and contents: a copy of the folder elsewhere has the same one."""
         names = (os.path.relpath(n, self.root) if Path(n).is_absolute() else n for n in self.names)
         return content_key(*names, *self.contents, self.upright, *self.sizes)
+
+    def _head(self, index: int) -> tuple[Size, int]:
+        """Width and height as stored, and the orientation that the image is turned for, or 1."""
+        path = self.path(index)
+        with _readable(path), Pil.open(path, formats=FORMATS) as picture:
+            size, orientation = picture.size, _orientation(picture)
+        return size, orientation if self._is_turned(index, size, orientation) else 1
 
     def _is_turned(self, index: int, size: Size, orientation: int) -> bool:
         if self.upright or not self.sizes:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from bench.cache import content_key
 from bench.data.contents import ContentHashes
-from bench.data.dataset import TaskName, require_task
+from bench.data.dataset import TaskName, require_task, shown_classes
 from bench.data.files import FileSamples, list_images
 from bench.data.label_file import read_label_file
 from bench.errors import ConfigError, DataError
@@ -32,6 +32,7 @@ class ImageFolderDataset:
     """
 
     task: TaskName = "classification"
+    calibration_boxes = None
 
     def __init__(
         self,
@@ -53,6 +54,7 @@ class ImageFolderDataset:
         self.name = name
         self._hashes = hashes or ContentHashes()
         self._root, self._calibration_root = Path(str(root)), Path(str(calibration_root))
+        self._has_label_file = bool(labels)
         if labels:
             self._open_labelled(str(labels), classes)
         elif classes is not None:
@@ -96,6 +98,18 @@ class ImageFolderDataset:
         option = "dataset.calibration_root"
         return list_images(self._calibration_root, option, hashes=self._hashes)
 
+    @cached_property
+    def calibration_labels(self) -> npt.NDArray[np.int64] | None:
+        """By class folders that are named as the validation images' are, or by the file of labels
+        where it names these files; None where that leaves out an image."""
+        if self._has_label_file:
+            of_file = dict(zip(_places(self.validation), self.labels.tolist(), strict=True))
+            labels = [of_file.get(place) for place in _places(self.calibration)]
+        else:
+            index = {name: i for i, name in enumerate(self.class_names)}
+            labels = [index.get(Path(name).parts[0]) for name in self.calibration.names]
+        return None if None in labels else np.array(labels, np.int64)
+
     def calibration_classes(self) -> list[frozenset[int]]:
         """The class folder of each calibration image."""
         folders = sorted({Path(name).parts[0] for name in self.calibration.names})
@@ -106,7 +120,7 @@ class ImageFolderDataset:
                 f"{self._calibration_root} itself, in no class folder",
                 "Use class folders there too, or calibration.strategy=random",
             )
-        return [frozenset({label}) for label in _by_folder(self.calibration, folders).tolist()]
+        return shown_classes(_by_folder(self.calibration, folders).tolist())
 
     @property
     def boxes(self) -> Any:
@@ -122,6 +136,10 @@ class ImageFolderDataset:
 
 def _loose(samples: FileSamples, folders: Sequence[str]) -> str:
     return next((name for name in samples.names if Path(name).parts[0] not in folders), "")
+
+
+def _places(samples: FileSamples) -> list[Path]:
+    return [samples.path(index).resolve() for index in range(len(samples))]
 
 
 def _by_folder(samples: FileSamples, folders: Sequence[str]) -> npt.NDArray[np.int64]:

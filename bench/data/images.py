@@ -26,6 +26,8 @@ class ImagesDataset:
 
     boxes = None
     """Whoever reads the dataset takes the FP32 model's predictions instead."""
+    calibration_boxes = None
+    calibration_labels = None
 
     def __init__(
         self,

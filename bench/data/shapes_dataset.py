@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.cache import content_key
-from bench.data.dataset import BoxTarget, Image, TaskName
+from bench.data.dataset import BoxTarget, Image, TaskName, shown_classes
 from bench.data.shapes import CLASSES, DOMAINS, Domain, Scene, draw_picture, draw_scene, split_seed
 from bench.errors import ConfigError
 
@@ -113,11 +113,18 @@ class ShapesDataset:
     def labels(self) -> npt.NDArray[np.int64]:
         return np.array(self.validation.truths, np.int64)
 
+    @property
+    def calibration_boxes(self) -> tuple[BoxTarget, ...] | None:
+        return tuple(self.calibration.truths) if self.task == "detection" else None
+
+    @property
+    def calibration_labels(self) -> npt.NDArray[np.int64] | None:
+        is_classified = self.task == "classification"
+        return np.array(self.calibration.truths, np.int64) if is_classified else None
+
     def calibration_classes(self) -> list[frozenset[int]]:
         """The classes of the glyphs in each calibration image."""
-        if self.task == "detection":
-            return [frozenset(target.labels.tolist()) for target in self.calibration.truths]
-        return [frozenset({label}) for label in self.calibration.truths]
+        return shown_classes(self.calibration.truths)
 
     @property
     def fingerprint(self) -> str:

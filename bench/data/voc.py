@@ -19,7 +19,7 @@ import numpy as np
 
 from bench.cache import content_key
 from bench.data.contents import ContentHashes
-from bench.data.dataset import IGNORED, BoxTarget, TaskName, require_task
+from bench.data.dataset import IGNORED, BoxTarget, TaskName, require_task, shown_classes
 from bench.data.files import SUFFIXES, FileSamples, read_text, require_images
 from bench.errors import ConfigError, DataError
 
@@ -46,6 +46,7 @@ class VocDataset:
     """
 
     task: TaskName = "detection"
+    calibration_labels = None
 
     def __init__(
         self,
@@ -76,8 +77,14 @@ class VocDataset:
 
     @cached_property
     def boxes(self) -> tuple[BoxTarget, ...]:
-        root = self.validation.root
-        return tuple(self._target(root / name) for name in _annotations(self.validation))
+        return self._targets(self.validation)
+
+    @cached_property
+    def calibration_boxes(self) -> tuple[BoxTarget, ...] | None:
+        """None where no calibration image has an XML file."""
+        root, names = self.calibration.root, _annotations(self.calibration)
+        is_labelled = any((root / name).is_file() for name in names)
+        return self._targets(self.calibration) if is_labelled else None
 
     @property
     def labels(self) -> Any:
@@ -85,9 +92,7 @@ class VocDataset:
 
     def calibration_classes(self) -> list[frozenset[int]]:
         """The classes in the XML file of each calibration image."""
-        root = self.calibration.root
-        targets = (self._target(root / name) for name in _annotations(self.calibration))
-        return [frozenset(target.labels.tolist()) for target in targets]
+        return shown_classes(self._targets(self.calibration))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -100,6 +105,9 @@ class VocDataset:
             *labels,
             *self._hashes.of(root, labels),
         )
+
+    def _targets(self, samples: FileSamples) -> tuple[BoxTarget, ...]:
+        return tuple(self._target(samples.root / name) for name in _annotations(samples))
 
     def _target(self, path: Path) -> BoxTarget:
         objects = [_read_object(entry, path) for entry in _parse(path).findall("object")]

@@ -42,6 +42,7 @@ class YoloDataset:
     """
 
     task: TaskName = "detection"
+    calibration_labels = None
 
     def __init__(
         self,
@@ -71,10 +72,14 @@ class YoloDataset:
 
     @cached_property
     def boxes(self) -> tuple[BoxTarget, ...]:
-        return tuple(
-            self._target(labels, self.validation, i)
-            for i, labels in enumerate(self._validation_labels)
-        )
+        return _targets(self.validation, self._validation_labels)
+
+    @cached_property
+    def calibration_boxes(self) -> tuple[BoxTarget, ...] | None:
+        """None where no calibration image has a label file."""
+        if not any(file.is_file() for file in _label_files(self.calibration)):
+            return None
+        return _targets(self.calibration, self._labels(self.calibration))
 
     @property
     def labels(self) -> Any:
@@ -145,8 +150,7 @@ class YoloDataset:
 
     def _labels(self, samples: FileSamples) -> list[npt.NDArray[np.float64]]:
         """Of each image (n, 5): class, x1, y1, x2, y2, normalised; no file is no object."""
-        images = [samples.path(index) for index in range(len(samples))]
-        files = [label_file(image) for image in images]
+        files = _label_files(samples)
         if not any(file.is_file() for file in files):
             raise DataError(
                 f"none of the {len(files)} images has a label file (first looked for: {files[0]})",
@@ -154,18 +158,28 @@ class YoloDataset:
             )
         return [read_labels(file, len(self.class_names)) for file in files]
 
-    def _target(
-        self, labels: npt.NDArray[np.float64], samples: FileSamples, index: int
-    ) -> BoxTarget:
-        scale = np.array(samples.size(index) * 2 if len(labels) else (1, 1, 1, 1), np.float64)
-        boxes = labels[:, 1:] * scale
-        areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-        return BoxTarget(
-            boxes.astype(np.float32),
-            labels[:, 0].astype(np.int64),
-            areas.astype(np.float32),
-            np.zeros(len(labels), np.bool_),
-        )
+
+def _targets(
+    samples: FileSamples, labels: Sequence[npt.NDArray[np.float64]]
+) -> tuple[BoxTarget, ...]:
+    """Of each image its labels in pixels, for which the heads of the files are read."""
+    return tuple(_target(of_image, samples, i) for i, of_image in enumerate(labels))
+
+
+def _target(labels: npt.NDArray[np.float64], samples: FileSamples, index: int) -> BoxTarget:
+    scale = np.array(samples.size(index) * 2 if len(labels) else (1, 1, 1, 1), np.float64)
+    boxes = labels[:, 1:] * scale
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return BoxTarget(
+        boxes.astype(np.float32),
+        labels[:, 0].astype(np.int64),
+        areas.astype(np.float32),
+        np.zeros(len(labels), np.bool_),
+    )
+
+
+def _label_files(samples: FileSamples) -> list[Path]:
+    return [label_file(samples.path(index)) for index in range(len(samples))]
 
 
 def label_file(image: Path) -> Path:

@@ -252,6 +252,36 @@ def test_calibration_annotations_that_do_not_fit(place, changes, told):
         data.calibration_classes()
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"annotations": [{"id": 4, "image_id": 5, "category_id": 3, "bbox": [1, 2, 3, None]}]},
+         r"calibration\.json: annotation 4 has the box"),
+        ({"annotations": [{"id": 4, "image_id": 5, "category_id": 3}]},
+         r"calibration\.json lacks a field.*bbox"),
+        ({"annotations": [{"id": 4, "image_id": 5, "category_id": 4, "bbox": [1, 2, 3, 4]}]},
+         r"annotation 4 has category 4, which annotations\.json does not list"),
+        ({"categories": [{"id": 3, "name": "zebra"}, {"id": 90, "name": "car"}]},
+         r"category 3 is 'zebra' in .*calibration\.json and 'car' in .*annotations\.json"),
+        ({"images": [{"id": 5, "file_name": "c.png"}, {"id": 6, "file_name": "./c.png"}]},
+         r"calibration\.json lists the image c\.png twice"),
+        ({"images": [{"id": 5, "file_name": "d.png"}]}, r"1 of the 1 .* \(first: c\.png\)"),
+    ],
+)  # fmt: skip
+def test_calibration_boxes_that_are_wrong(place, changes, message):
+    data = place.open(**calibration_file(place, **changes))
+    assert len(data.boxes) == 2  # which do not depend on them
+    with pytest.raises(DataError, match=message):
+        _ = data.calibration_boxes
+
+
+def test_a_category_that_only_the_calibration_images_list(place):
+    categories = [{"id": 1, "name": "none"}, *CONTENT["categories"]]
+    data = place.open(**calibration_file(place, categories=categories))
+    (target,) = data.calibration_boxes
+    assert [data.class_names[label] for label in target.labels] == ["car", "zebra"]
+
+
 def test_no_calibration_annotations(place):
     with pytest.raises(ConfigError, match=r"Add dataset\.calibration_annotations=FILE"):
         place.open().calibration_classes()

@@ -119,14 +119,32 @@ def test_exif_that_is_no_exif_turns_nothing(tmp_path: Path) -> None:
     assert samples.size(0) == WIDE
 
 
-def coco(folder: Path, **size: int) -> CocoDataset:
+@pytest.mark.parametrize("orientation", SEEN)
+def test_boxes_of_a_turned_picture_lie_on_the_stored_one(orientation: int, tmp_path: Path) -> None:
+    write_marked(tmp_path / "a.jpg", orientation)
+    upright = list_images(tmp_path, "x", upright=True)
+    red = np.float32([red_box(upright.image(0)), (0, 0, *upright.size(0))])
+    boxes = upright.to_stored(0, red)
+    np.testing.assert_array_equal(boxes, [(0, 0, 8, 8), (0, 0, *WIDE)])
+    assert boxes.dtype == np.float32
+
+
+def red_box(image: np.ndarray) -> tuple[int, ...]:
+    """x1 y1 x2 y2 of what is red."""
+    rows, columns = np.nonzero(image[..., 0] > 100)
+    return tuple(map(int, (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)))
+
+
+def coco(folder: Path, box: tuple[int, ...] = (0, 0, 8, 8), **size: int) -> CocoDataset:
+    """``box``: x, y, width, height."""
     content = {
         "images": [{"id": 1, "file_name": "a.jpg", **size}],
-        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 8, 8]}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": box}],
         "categories": [{"id": 1, "name": "red"}],
     }
     (folder / "boxes.json").write_text(json.dumps(content))
-    return CocoDataset("detection", str(folder), str(folder / "boxes.json"), str(folder))
+    boxes = str(folder / "boxes.json")
+    return CocoDataset("detection", str(folder), boxes, str(folder), boxes)
 
 
 def test_coco_turns_what_was_annotated_turned(tmp_path: Path) -> None:
@@ -143,6 +161,20 @@ def test_coco_turns_what_was_annotated_turned(tmp_path: Path) -> None:
 def test_coco_takes_a_picture_that_would_keep_its_size_as_stored(tmp_path: Path) -> None:
     write_marked(tmp_path / "a.jpg", 3)
     assert red_corner(coco(tmp_path, width=24, height=16).validation.image(0)) == "upper left"
+
+
+@pytest.mark.parametrize("size", [(16, 24), WIDE, None])
+def test_coco_s_boxes_lie_on_calibration_images_as_they_are_stored(size, tmp_path: Path) -> None:
+    """The red is 8 x 8: in the upper right of a picture turned, in the upper left of it stored."""
+    write_marked(tmp_path / "a.jpg", 6)
+    box = (8, 0, 8, 8) if size == (16, 24) else (0, 0, 8, 8)
+    data = coco(
+        tmp_path, box, **(dict(zip(("width", "height"), size, strict=True)) if size else {})
+    )
+    (shown,), (stored,) = data.boxes, data.calibration_boxes
+    np.testing.assert_array_equal(shown.boxes, [red_box(data.validation.image(0))])
+    np.testing.assert_array_equal(stored.boxes, [red_box(data.calibration.image(0))])
+    np.testing.assert_array_equal(stored.areas, [64])
 
 
 def test_yolo_labels_are_of_the_turned_picture(tmp_path: Path) -> None:
