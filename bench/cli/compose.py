@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast, get_type_hints
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
@@ -130,6 +131,8 @@ def build_typed(overrides: Sequence[str], shared: Shared | None = None) -> Run:
     ``bench.cli.messages``.
     """
     check_typed(overrides)
+    if GlobalHydra.instance().is_initialized():  # inside of a job
+        return build_run(cast(Config, compose("config", list(overrides))), shared)
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return build_run(cast(Config, compose("config", list(overrides))), shared)

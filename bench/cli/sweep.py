@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from bench.cache import write_atomically
 from bench.claims.judgements import Judgements
 from bench.claims.record import write_claims
 from bench.cli.compose import build_run, machine_of
@@ -34,6 +35,7 @@ from bench.cli.config import Config
 from bench.cli.confirm import confirm
 from bench.cli.launchers import cores_of_job, end_workers
 from bench.cli.messages import one_line
+from bench.cli.plan_search import choose_plan, is_open
 from bench.cli.progress import ProgressBar
 from bench.cli.recovery import clean, end_with_parent
 from bench.cli.report_stamp import ReportStamp
@@ -116,6 +118,10 @@ class Sweep:
         """The row that this configuration asks for, made unless it is there already: then ``begin``
         is told of the run first."""
         run = build_run(cast(Config, config), self.shared)
+        typed, trail = _typed(), None
+        if is_open(run):
+            begin(run)
+            run, typed, trail = choose_plan(run, typed, self.shared, Path(config.sweep.out))
         if self._launched:
             self._keep_to_cores(HydraConfig.get().launcher, config.sweep.locks)
         self.say(f"{run.model.name}: weights {run.model.weights}")
@@ -126,7 +132,9 @@ class Sweep:
         row = store.finished(run.key)
         if row is None:
             begin(run)
-            row = execute_once(run, store, shlex.join(_typed()))
+            if trail is not None:
+                write_atomically(SweepFolder(folder).plan(run.key), trail.to_bytes())
+            row = execute_once(run, store, shlex.join(typed))
             if row.published_note:
                 self.say(f"warning: {run.model.name}: {row.published_note}")
         return row

@@ -26,8 +26,8 @@ _PROPAGATING_OPS = frozenset({"MaxPool", "Concat"})
 class PrecisionPlan:
     """What stays in float, as selectors.
 
-    A selector is ``first``, ``head`` or ``depthwise`` (see ``bench.model.graph``), ``op:TYPE`` or
-    ``name:REGEX`` (searched in the node's name).
+    A selector is ``first``, ``head`` or ``depthwise`` (see ``bench.model.graph``), ``op:TYPE``,
+    ``name:REGEX`` (searched in the node's name) or ``node:NAME`` (the whole name).
     """
 
     name: str
@@ -36,7 +36,7 @@ class PrecisionPlan:
     def float_nodes(self, graph: Graph) -> frozenset[str]:
         """Names of the nodes kept in float.
 
-        Raises ConfigError for an unknown selector, and for an ``op:`` or ``name:`` without a match.
+        Raises ConfigError for an unknown selector, and for one that names what the model lacks.
         """
         selectors = map(str, self.float_selectors)  # configuration may give a number
         return frozenset(node for selector in selectors for node in self._select(selector, graph))
@@ -51,6 +51,8 @@ class PrecisionPlan:
             return graph.depthwise
         if kind == "op" and argument:
             return self._matching(selector, lambda node: node.op_type == argument, graph)
+        if kind == "node" and argument:
+            return self._matching(selector, lambda node: node.name == argument, graph)
         if kind == "name" and argument:
             try:
                 pattern = re.compile(argument)
@@ -62,7 +64,7 @@ class PrecisionPlan:
             return self._matching(selector, lambda node: bool(pattern.search(node.name)), graph)
         raise ConfigError(
             f"plan '{self.name}' has an unknown selector '{selector}'",
-            "Use first, head, depthwise, op:TYPE or name:REGEX",
+            "Use first, head, depthwise, op:TYPE, name:REGEX or node:NAME",
         )
 
     def _matching(

@@ -68,6 +68,11 @@ class SweepFolder:
         """Which layers a run's engine ran in INT8."""
         return self.path / "layers" / f"{_plain(run_key)}.json"
 
+    def plan(self, run_key: str) -> Path:
+        """Of a run with ``plan=auto``: what was searched, and the layers that were chosen; while
+        the search goes on by the search's key."""
+        return self.path / "plans" / f"{_plain(run_key)}.json"
+
     def log(self, run_key: str) -> Path:
         """What a run did, stage by stage; of one that failed also where."""
         return self.path / "logs" / f"{_plain(run_key)}.log"

@@ -1,0 +1,112 @@
+"""``plan=auto`` and ``calibrator=auto``: a search turns them into words that anybody can type.
+
+So a row of a searched plan is one like every other: it says which layers are in float, and can be
+made again, confirmed and bundled without the search.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.cache import write_atomically
+from bench.calibration.auto import AutoCalibrator
+from bench.cli.compose import build_typed
+from bench.errors import ConfigError
+from bench.quantization.auto_plan import AutoPlan
+from bench.results.folder import SweepFolder
+from bench.run.shared import Shared
+from bench.run.spec import Run
+from bench.search.plan_search import PlanSearch
+from bench.search.trial import Candidate, Trail
+from bench.search.trial_store import stored_trail
+
+
+def is_open(run: Run) -> bool:
+    """Whether a search has to settle the plan first.
+
+    Raises ConfigError for a calibrator that is to be searched without a plan.
+    """
+    if isinstance(run.plan, AutoPlan):
+        return True
+    if isinstance(run.calibrator, AutoCalibrator):
+        raise ConfigError("calibrator=auto is searched together with the plan", "Add plan=auto")
+    return False
+
+
+def choose_plan(
+    run: Run, typed: Sequence[str], shared: Shared, folder: Path
+) -> tuple[Run, list[str], Trail]:
+    """The run that the search chooses, the words that make it, and the search itself.
+
+    While it goes on, what was found so far stands in the sweep's ``folder``.
+    """
+    assert isinstance(run.plan, AutoPlan)
+    choices = run.calibrator.choices if isinstance(run.calibrator, AutoCalibrator) else ("",)
+    candidates = [_candidate(run, typed, shlex.split(choice), shared) for choice in choices]
+    search = PlanSearch(candidates, run.plan)
+    path = SweepFolder(folder).plan(search.key)
+
+    def report(trail: Trail) -> None:
+        print(trail.line(), file=sys.stderr)
+        write_atomically(path, trail.to_bytes())
+
+    search.report = report
+    trail = stored_trail(run.cache / f"search-{search.key}.json", search.run)
+    path.unlink(missing_ok=True)
+    assert trail.best is not None
+    print(_conclusion(trail), file=sys.stderr)
+    [candidate] = [one for one in candidates if one.label == trail.best.candidate]
+    selectors = ",".join(_quoted(f"node:{name}") for name in trail.best.float_nodes)
+    words = [
+        *_replaced(typed, candidate.overrides),
+        "plan=custom",
+        f"plan.name={_quoted(run.plan.request)}",
+        f"plan.float_selectors=[{selectors}]",
+    ]
+    return build_typed(words, shared), words, trail
+
+
+def _candidate(run: Run, typed: Sequence[str], words: Sequence[str], shared: Shared) -> Candidate:
+    if not words:
+        return Candidate((), run)
+    return Candidate(tuple(words), build_typed([*_replaced(typed, words), *_plan(typed)], shared))
+
+
+def _replaced(typed: Sequence[str], words: Sequence[str]) -> list[str]:
+    """What was typed with other words for the same keys, and without a plan."""
+    keys = {_key(word) for word in words}
+    groups = {key for key in keys if "." not in key}
+    kept = [
+        word
+        for word in typed
+        if _key(word) not in keys
+        and _key(word).split(".")[0] != "plan"
+        and not ("calibrator" in groups and _key(word).startswith("calibrator."))
+    ]
+    return [*kept, *words]
+
+
+def _plan(typed: Sequence[str]) -> list[str]:
+    return [word for word in typed if _key(word).split(".")[0] == "plan"]
+
+
+def _key(word: str) -> str:
+    return word.partition("=")[0].lstrip("+~")
+
+
+def _quoted(text: str) -> str:
+    """As Hydra reads it."""
+    escaped = text.replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _conclusion(trail: Trail) -> str:
+    assert trail.best is not None
+    answer = f"{trail.request}: {trail.best.candidate}, {trail.best.line()}"
+    where = f"on {trail.images}"
+    if trail.meets:
+        return f"{answer}, {where}"
+    return f"{answer}, {where}; nothing that was tried meets the request"

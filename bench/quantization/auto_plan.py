@@ -1,0 +1,54 @@
+"""A plan that a search is to choose, and what is asked of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NoReturn
+
+from bench.errors import ConfigError
+from bench.model.graph import Graph
+from bench.quantization.plan import PrecisionPlan
+
+
+@dataclass(frozen=True)
+class AutoPlan(PrecisionPlan):
+    """Which layers stay in float is to be searched: ``bench.search`` makes a plan of it.
+
+    ``max_loss`` is what may be lost of FP32, as a share of it: the most INT8 within that is
+    wanted. With ``min_int8_mac_share``, the least share of multiply-accumulates in INT8, the best
+    accuracy is. ``images`` calibration images are measured on, and after ``seconds`` no further
+    trial begins.
+
+    Raises ConfigError for values that are not possible.
+    """
+
+    max_loss: float | None = 0.01
+    min_int8_mac_share: float | None = None
+    images: int = 192
+    seconds: float = 600.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_loss", "min_int8_mac_share"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise ConfigError(f"plan.{name}={value} is not a share", "Use 0 to 1")
+        if self.max_loss is None and self.min_int8_mac_share is None:
+            raise ConfigError(
+                "plan=auto has neither plan.max_loss nor plan.min_int8_mac_share", "Give one"
+            )
+        if self.images < 8:
+            raise ConfigError(f"plan.images={self.images} is below 8", "Use 8 or more")
+        if not self.seconds >= 0:
+            raise ConfigError(f"plan.seconds={self.seconds} is not possible", "Use 0 or more")
+
+    @property
+    def request(self) -> str:
+        """What is asked for, in a few words: the name of the plan that is chosen."""
+        if self.min_int8_mac_share is not None:
+            return f"auto, {self.min_int8_mac_share:.4g} of MACs in INT8"
+        return f"auto, loss {self.max_loss:.4g}"
+
+    def float_nodes(self, graph: Graph) -> NoReturn:
+        raise ConfigError(
+            "plan=auto has not been searched yet", "Run it with make sweep PLANS=auto"
+        )

@@ -1,0 +1,248 @@
+"""The search for a plan: rank the layers by their noise, then prove by the metric.
+
+Every way to calibrate has its own order in which layers go to float. How many of them must is
+found by trials on calibration images that have labels (by how far INT8 agrees with FP32 where they
+have none): one more at a time, then two, four, and so on until the request is met, then by
+halving; then each chosen layer is tried in INT8 once more. The row that follows is measured on
+validation images, which the search has not seen.
+
+NVIDIA ModelOpt's and NNCF's searches measure one layer after the other; ranking first needs a
+tenth of the trials, and noise at the outputs is what ranks (PPQ's ``graphwise_error_analyse``
+ranks by the same signal).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from bench.cache import content_key, source_key
+from bench.data.search_images import SearchImages
+from bench.engine.onnxrt import OnnxRuntime
+from bench.engine.ov import OpenVino
+from bench.errors import ConfigError
+from bench.evaluation.task import compare
+from bench.quantization.auto_plan import AutoPlan
+from bench.quantization.plan import PrecisionPlan
+from bench.run.measure import (
+    fp32_model,
+    int8_model,
+    measure_accuracy,
+    task_of,
+    validation_images,
+)
+from bench.run.ranges import find_run_ranges, quantize
+from bench.run.spec import Run
+from bench.search.ranking import Quantized, Ranking, rank_layers
+from bench.search.trial import Candidate, Trail, Trial
+from bench.search.trial_store import stored_trial
+
+NOISE_IMAGES = 8
+"""Images that rank the layers: the noise of one has as many values as the network has outputs."""
+
+EVERYTHING = PrecisionPlan("all")
+
+_CODE = source_key("bench.search", "bench.diagnosis")
+
+
+@dataclass(eq=False)
+class PlanSearch:
+    """A search among ``candidates``; ``report`` is called with the trail after every trial.
+
+    Raises ConfigError for a model whose batch is not 1, and where there are no images to search
+    on.
+    """
+
+    candidates: Sequence[Candidate]
+    request: AutoPlan
+    report: Callable[[Trail], None] = lambda trail: None
+    clock: Callable[[], float] = time.monotonic
+    _trials: list[Trial] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._begin = self.clock()
+        self._runs = [_search_run(one.run, self.request) for one in self.candidates]
+
+    @property
+    def key(self) -> str:
+        """Changes with whatever can change the search."""
+        return content_key(self.request, *(self._with(i, ()).key for i in range(len(self._runs))))
+
+    def run(self) -> Trail:
+        """Search to the end, or until the time is up."""
+        rankings = self._rank()
+        share = self.request.min_int8_mac_share
+        nested = [one.nested(1.0 if share is None else 1.0 - share) for one in rankings]
+        nested = [sets[:-1] if len(sets[-1]) == len(one.noise) else sets
+                  for sets, one in zip(nested, rankings, strict=True)]  # fmt: skip
+        order = sorted(range(len(rankings)), key=lambda i: _promise(rankings[i], nested[i]))
+        for number in order:
+            if share is None:
+                self._fewest(number, nested[number])
+            else:
+                self._most_accurate(number, nested[number])
+        self._take_back(rankings)
+        return replace(self._trail(), finished=True)
+
+    def _rank(self) -> list[Ranking]:
+        first = self._with(0, ())
+        images = validation_images(first)
+        ways = []
+        for number in range(len(self._runs)):
+            run = self._with(number, ())
+            ranges = find_run_ranges(run)
+            ways.append(Quantized(quantize(run, ranges), ranges.points))
+        return rank_layers(
+            fp32_model(first),
+            first.graph,
+            ways,
+            first.model.head,
+            [lambda i=i: images.batch(i, 1) for i in range(min(NOISE_IMAGES, len(images)))],  # type: ignore[misc]
+        )
+
+    def _fewest(self, number: int, sets: Sequence[tuple[str, ...]]) -> None:
+        """The fewest layers of the order that meet the request; none if another candidate needs
+        less."""
+        best = self._best
+        last = len(sets) - 1
+        if best is not None and best.meets(self.request):
+            shares = [self._share(number, chosen) for chosen in sets]
+            better = [k for k, share in enumerate(shares) if share > best.int8_mac_share]
+            if not better or not self._meets(number, sets[better[-1]]):
+                return
+            last = better[-1]
+        low, high = -1, 0
+        while high < last and not self._meets(number, sets[high]):
+            if self._late:
+                return
+            low, high = high, min(2 * high + 1, last)
+        if not self._meets(number, sets[high]):
+            return
+        while high - low > 1 and not self._late:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._meets(number, sets[middle]) else (middle, high)
+
+    def _most_accurate(self, number: int, sets: Sequence[tuple[str, ...]]) -> None:
+        """With all that may be in float, with half of that, and so on."""
+        size = len(sets) - 1
+        while not self._late:
+            self._try(number, sets[size])
+            if size == 0:
+                return
+            size //= 2
+
+    def _take_back(self, rankings: Sequence[Ranking]) -> None:
+        """Each chosen layer in INT8 once more, the one that computes most first."""
+        best = self._best
+        if best is None:
+            return
+        number = self._number(best)
+        shares = rankings[number].mac_shares
+        for name in sorted(best.float_nodes, key=lambda name: -shares[name]):
+            if self._late:
+                return
+            current = self._best
+            if current is not None and name in current.float_nodes:
+                rest = tuple(one for one in current.float_nodes if one != name)
+                self._try(number, rest)
+
+    def _meets(self, number: int, in_float: tuple[str, ...]) -> bool:
+        return self._try(number, in_float).meets(self.request)
+
+    def _try(self, number: int, in_float: tuple[str, ...]) -> Trial:
+        """Measure, unless that was done before."""
+        label = self.candidates[number].label
+        for known in self._trials:
+            if (known.candidate, set(known.float_nodes)) == (label, set(in_float)):
+                return known
+        run = self._with(number, in_float)
+        key = content_key(run.key, _CODE)
+        trial = stored_trial(
+            run.cache / f"trial-{key}.json", lambda: _measure(run, label, in_float)
+        )
+        self._trials.append(trial)
+        self.report(self._trail())
+        return trial
+
+    def _with(self, number: int, in_float: tuple[str, ...]) -> Run:
+        plan = PrecisionPlan("search", tuple(f"node:{name}" for name in in_float))
+        return replace(self._runs[number], plan=plan if in_float else EVERYTHING)
+
+    def _share(self, number: int, in_float: tuple[str, ...]) -> float:
+        graph = self._runs[number].graph
+        whole = sum(graph.macs(name) for name in graph.compute)
+        return 1 - sum(graph.macs(name) for name in in_float if name in graph.compute) / whole
+
+    def _number(self, trial: Trial) -> int:
+        return [one.label for one in self.candidates].index(trial.candidate)
+
+    @property
+    def _late(self) -> bool:
+        return self.clock() - self._begin > self.request.seconds
+
+    @property
+    def _best(self) -> Trial | None:
+        return max(self._trials, key=lambda trial: trial.rank(self.request), default=None)
+
+    def _trail(self) -> Trail:
+        run, best = self._runs[0], self._best
+        task = task_of(run)
+        return Trail(
+            self.request.request,
+            task.metric,
+            f"{run.n_images} {run.dataset.name}",
+            tuple(self._trials),
+            best,
+            best is not None and best.meets(self.request),
+            self.clock() - self._begin,
+            finished=False,
+        )
+
+
+def _measure(run: Run, label: str, in_float: tuple[str, ...]) -> Trial:
+    ranges = find_run_ranges(run)
+    model = int8_model(run, ranges, quantize(run, ranges))
+    fp32, int8 = measure_accuracy(run, run.engine, model)  # type: ignore[arg-type]
+    difference = compare(fp32, int8)
+    if fp32.value <= 0:
+        raise ConfigError(
+            f"the FP32 model has a {task_of(run).metric} of 0 on the search images",
+            "Check model.preprocess and the calibration images' labels",
+        )
+    error = (difference.high - difference.low) / 2 / 1.96 if difference.known else None
+    return Trial(
+        label,
+        in_float,
+        ranges.points.mac_share(ranges.graph),
+        fp32.value,
+        int8.value,
+        -difference.estimate / fp32.value,
+        None if error is None else error / fp32.value,
+    )
+
+
+def _search_run(run: Run, request: AutoPlan) -> Run:
+    """The run on calibration images: those behind the calibration set first."""
+    if run.model.network.input_shape[0] not in (None, 1):
+        raise ConfigError(
+            f"model {run.model.name} has a fixed batch of {run.model.network.input_shape[0]}, and "
+            "plan=auto looks at one image at a time",
+            "Export the model with an open batch, or a batch of 1",
+        )
+    order = [int(index) for index in run.calibration_order]
+    chosen = (order[run.calibration.size :] + order[: run.calibration.size])[: request.images]
+    engine = run.engine if isinstance(run.engine, (OpenVino, OnnxRuntime)) else OpenVino()
+    return replace(
+        run,
+        plan=EVERYTHING,
+        dataset=SearchImages(run.dataset, tuple(sorted(chosen))),
+        engine=engine,
+        also_build=None,
+        measurement=replace(run.measurement, images=None, rounds=0, batch_size=1),
+    )
+
+
+def _promise(ranking: Ranking, sets: Sequence[tuple[str, ...]]) -> float:
+    """The noise that is left once the few worst layers are in float."""
+    return ranking.noise_with(sets[min(5, len(sets) - 1)])

@@ -1,0 +1,107 @@
+"""Which layers to take back to float first: those that add most noise for what they compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from bench.diagnosis.noise import NoiseMeter
+from bench.diagnosis.sensitivity import collect
+from bench.diagnosis.unit import Unit, UnitModels, plain_inputs, units_of
+from bench.diagnosis.walk import network_outputs, walk
+from bench.model.cut import CuttableNetwork, Values
+from bench.model.graph import Graph
+from bench.model.heads.base import Head
+from bench.quantization.plan import QuantizationPoints
+
+Array = npt.NDArray[np.float32]
+
+LEAST_COST = 0.001
+"""Of a layer in float, as a share of the network's multiply-accumulates: its neighbours must be
+requantized, however little it computes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """The network in INT8 throughout, calibrated in one way."""
+
+    qdq: onnx.ModelProto
+    points: QuantizationPoints
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The layers of one way to calibrate: ``noise`` at the outputs by each of them alone in INT8
+    (noise over signal), ``mac_shares`` of the network, and ``order``: first to be in float."""
+
+    noise: Mapping[str, float]
+    mac_shares: Mapping[str, float]
+
+    @property
+    def order(self) -> list[str]:
+        return sorted(
+            self.noise,
+            key=lambda name: self.noise[name] / max(self.mac_shares[name], LEAST_COST),
+            reverse=True,
+        )
+
+    def nested(self, largest_share: float = 1.0) -> list[tuple[str, ...]]:
+        """Sets of layers in float, each with one more than the last; the first is empty. A layer
+        that would put more than ``largest_share`` of the work into float is left out."""
+        sets: list[tuple[str, ...]] = [()]
+        spent = 0.0
+        for name in self.order:
+            if spent + self.mac_shares[name] <= largest_share + 1e-9:
+                spent += self.mac_shares[name]
+                sets.append((*sets[-1], name))
+        return sets
+
+    def noise_with(self, in_float: Iterable[str]) -> float:
+        """The noise that is left, were layers not to interact."""
+        left = set(self.noise) - set(in_float)
+        return sum(self.noise[name] for name in left)
+
+
+def rank_layers(
+    fp32: onnx.ModelProto,
+    graph: Graph,
+    ways: Sequence[Quantized],
+    head: Head,
+    images: Sequence[Callable[[], Array]],
+) -> list[Ranking]:
+    """A ranking for each of ``ways``, from one walk through the network on ``images``, each given
+    by a function that makes (1, 3, height, width)."""
+    units = [{unit.name: unit for unit in units_of(way.points, graph)} for way in ways]
+    models = [UnitModels(fp32, way.qdq) for way in ways]
+    every = _merged(units, graph)
+    network = CuttableNetwork(fp32, graph.input_name, plain_inputs(every))
+    meter = NoiseMeter(head, network_outputs(network, (image() for image in images)))
+
+    def alternatives(unit: Unit, values: Values) -> Iterable[onnx.ModelProto]:
+        for number, known in enumerate(units):
+            if unit.name in known:
+                yield models[number].model(known[unit.name], {f"way {number}": "int8"}, values)
+
+    noise = collect(walk(network, every, alternatives, (image() for image in images)), meter)
+    whole = sum(graph.macs(name) for name in graph.compute)
+    shares = {
+        unit.name: graph.macs(unit.name) / whole if unit.name in graph.compute else 0.0
+        for unit in every
+    }
+    return [
+        Ranking({name: noise[name, f"way {number}", ""].share for name in known}, shares)
+        for number, known in enumerate(units)
+    ]
+
+
+def _merged(units: Sequence[Mapping[str, Unit]], graph: Graph) -> tuple[Unit, ...]:
+    """Every layer of any way, with all activations that any of them quantizes."""
+    read: dict[str, dict[str, None]] = {}
+    for known in units:
+        for unit in known.values():
+            read.setdefault(unit.name, {}).update(dict.fromkeys(unit.activations))
+    return tuple(Unit(name, tuple(read[name])) for name in graph.nodes if name in read)

@@ -1,0 +1,38 @@
+"""Trials and finished searches in the cache: a search that was stopped goes on where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import BinaryIO
+
+from bench.cache import cached
+from bench.sealed import DamagedError, from_sealed_json, to_sealed_json
+from bench.search.trial import Trail, Trial
+
+
+def stored_trial(path: Path, measure: Callable[[], Trial]) -> Trial:
+    """The trial that is stored there, measured first if there is none."""
+    return cached(path, _read_trial, lambda: _writer(to_sealed_json(asdict(measure()))))
+
+
+def stored_trail(path: Path, search: Callable[[], Trail]) -> Trail:
+    """The finished search that is stored there, made first if there is none."""
+    return cached(
+        path,
+        lambda path: Trail.from_bytes(path.read_bytes(), path),
+        lambda: _writer(search().to_bytes()),
+    )
+
+
+def _writer(content: bytes) -> Callable[[BinaryIO], object]:
+    return lambda file: file.write(content)
+
+
+def _read_trial(path: Path) -> Trial:
+    members = from_sealed_json(path.read_bytes(), path)
+    try:
+        return Trial.of(members)
+    except (TypeError, KeyError) as error:
+        raise DamagedError(path, f"no trial: {error}") from error
