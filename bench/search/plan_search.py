@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 
 from bench.cache import content_key, source_key
 from bench.data.search_images import SearchImages
+from bench.diagnosis.ranking import Quantized, Ranking, rank_layers
 from bench.engine.onnxrt import OnnxRuntime
 from bench.engine.ov import OpenVino
 from bench.errors import ConfigError
@@ -34,7 +35,6 @@ from bench.run.measure import (
 )
 from bench.run.ranges import find_run_ranges, quantize
 from bench.run.spec import Run
-from bench.search.ranking import Quantized, Ranking, rank_layers
 from bench.search.trial import Candidate, Trail, Trial
 from bench.search.trial_store import stored_trial
 
