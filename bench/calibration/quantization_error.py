@@ -17,10 +17,12 @@ Against the values themselves (``tests/calibration/test_quantization_error.py``;
 100 or 10^4 times beyond them, half of them zeros, after a ReLU and uniform, clipping, rounding and
 total are within 1 %. Of a letterbox, where half of the values are one and the same, clipping and
 total are within 1 %, and rounding within 1 % of the total: where that value lies in its bin is not
-known, so the less the rest contributes, the less is known of the rounding error.
+known, so the less the rest contributes, the less is known of the rounding error. Of all 157 tensors
+of resnet18, mobilenetv2 and yolov8n (8 images, the thresholds of six rules) the total is within
+0.5 %, and within 0.01 % in the median.
 
-The two parts are those of R. Banner et al., "Post training 4-bit quantization of convolutional
-networks for rapid-deployment", 2019, section 3, which takes a distribution for the histogram.
+R. Banner et al., "Post training 4-bit quantization of convolutional networks for rapid-deployment",
+2019, split the error in the same two parts (ACIQ), with a distribution in place of the histogram.
 """
 
 from __future__ import annotations
