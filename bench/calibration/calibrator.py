@@ -23,7 +23,8 @@ the tensor keeps a plain range. ONNX Runtime likewise falls back to a scale of 1
 class Calibrator(Protocol):
     """A rule for the clipping threshold: a pure function of a snapshot, without state.
 
-    A rule of TensorRT's that looks after layer fusion also has ``after_fusion = True``.
+    A rule of TensorRT's that looks after layer fusion also has ``after_fusion = True``, and what
+    stands for a calibrator of TensorRT itself, and so has no thresholds here, ``native = True``.
     """
 
     @property
@@ -44,6 +45,17 @@ class Calibrator(Protocol):
 def after_fusion(calibrator: Calibrator) -> bool:
     """Whether tensors inside a fused layer get no range; False unless the rule says so."""
     return bool(getattr(calibrator, "after_fusion", False))
+
+
+def is_native(calibrator: Calibrator) -> bool:
+    """Whether TensorRT itself finds the ranges; False unless the calibrator says so."""
+    return bool(getattr(calibrator, "native", False))
+
+
+def is_silent(snapshot: Snapshot) -> bool:
+    """Whether a tensor showed nothing but zeros, or nothing above ``LEAST_RANGE``, whose float32
+    scale would be close to subnormal."""
+    return snapshot.amax <= LEAST_RANGE
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +89,8 @@ class DynamicRanges(Mapping[str, float]):
 def find_ranges(calibrator: Calibrator, snapshots: Iterable[Snapshot]) -> DynamicRanges:
     """Ask ``calibrator`` for the range of every tensor.
 
-    A tensor that showed nothing but zeros, or nothing above ``LEAST_RANGE`` (whose float32 scale
-    would be close to subnormal), gets ``SILENT_AMAX`` whatever the calibrator.
+    A silent tensor gets ``SILENT_AMAX`` whatever the calibrator.
     """
     return DynamicRanges(
-        {s.name: calibrator.amax(s) if s.amax > LEAST_RANGE else SILENT_AMAX for s in snapshots}
+        {s.name: SILENT_AMAX if is_silent(s) else calibrator.amax(s) for s in snapshots}
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from bench.calibration.statistics import Snapshot
 from bench.calibration.trt_cache import CalibrationCache, parse
@@ -41,6 +41,7 @@ class NativeCalibrator:
     batch_size: int = 8
     quantile: float = 0.9999
     regression_cutoff: float = 1.0
+    native: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.algorithm not in get_args(Algorithm):

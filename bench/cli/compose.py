@@ -17,7 +17,7 @@ from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from bench.cache import file_state
 from bench.cli.config import Config, ModelConfig, PreprocessConfig, register
-from bench.cli.targets import check_names, check_target, check_typed, not_given
+from bench.cli.targets import INNER, check_names, check_target, check_typed, not_given
 from bench.data.calibration_order import read_image_list
 from bench.data.contents import ContentHashes
 from bench.data.preprocess import make_preprocess
@@ -143,23 +143,46 @@ def create(node: Any, part: str, **offered: Any) -> Any:
 
     Of the objects ``offered`` it gets those that it has a parameter for. This is the only place
     that makes a class of a name, see ``check_target``; options are plain values, so that nothing
-    inside of them is instantiated or resolved again.
+    inside of them is instantiated or resolved again, but for the objects of one option (``INNER``).
     """
     if not isinstance(node, DictConfig) or "_target_" not in node:
         raise not_given(part)
     options: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
-    name = check_target(options, part)
+    return _create(options, part, "", offered)
+
+
+def _create(options: dict[str, Any], part: str, place: str, offered: Mapping[str, Any]) -> Any:
+    """The object of these plain options; ``place`` says where they stand, "" for the part's."""
+    name = check_target(options, part, place)
     del options["_target_"]
     try:
         target = get_class(name)
-        _check_options(options, target, part, offered)
+        _check_options(options, target, place or part, offered)
+        inner = "" if place else INNER.get(part, "")
+        if inner in options:
+            options[inner] = _create_inner(options[inner], part, f"{part}.{inner}", offered)
         taken = signature(target).parameters.keys() & offered.keys()
         return target(**options, **{key: offered[key] for key in taken})
     except (BenchError, OSError):
         raise
     except Exception as error:  # whatever a class makes of values that do not fit it
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ConfigError(f"{part} cannot be created ({reason})", f"Check conf/{part}") from error
+        raise ConfigError(
+            f"{place or part} cannot be created ({reason})", f"Check conf/{part}"
+        ) from error
+
+
+def _create_inner(given: Any, part: str, place: str, offered: Mapping[str, Any]) -> dict[str, Any]:
+    """The objects of an option by their names; ConfigError for a value that is none."""
+    if not isinstance(given, dict):
+        raise ConfigError(f"{place}={given} has no names with a {part} each", "Change or drop it")
+    for name, options in given.items():
+        if not isinstance(options, dict) or "_target_" not in options:
+            raise ConfigError(f"{place}.{name} is not a {part}", f"Drop it: ~{place}.{name}")
+    return {
+        str(name): _create(options, part, f"{place}.{name}", offered)
+        for name, options in given.items()
+    }
 
 
 def _check_options(

@@ -34,26 +34,37 @@ _SHIPPED = {
 """The classes that each folder of ``conf/`` names."""
 _SHIPPED["also_build"] |= _SHIPPED["engine"]
 
+INNER = {"calibrator": "rules"}
+"""By part, the option that holds objects by name, each of a class of the same folder of ``conf/``;
+these hold no further ones."""
 
-def check_target(options: Any, part: str) -> str:
+
+def check_target(options: Any, part: str, place: str = "") -> str:
     """The class that these options of a ``part`` ask for.
 
-    Raises ConfigError unless ``conf/`` has it for this part or the user trusts it, and for a class
-    named deeper inside: nothing there is instantiated.
+    ``place`` is where they stand if that is not the part itself: "calibrator.rules.mse". Raises
+    ConfigError unless ``conf/`` has the class for this part or the user trusts it, and for a class
+    named deeper inside, but in the option of ``INNER``: nothing else there is instantiated.
     """
-    name = options["_target_"]
-    inner = next((key for key in _keys(options, ()) if key != ("_target_",)), None)
+    name, where = options["_target_"], place or part
+    inner = next((key for key in _keys(options, ()) if not _may_name(key, part, place)), None)
     if inner is not None:
         raise ConfigError(
-            f"{part}.{'.'.join(inner)} names a class inside of an option, which is not possible",
+            f"{where}.{'.'.join(inner)} names a class inside of an option, which is not possible",
             "Drop it",
         )
     if not isinstance(name, str) or name not in {*_SHIPPED.get(part, ()), *_trusted()}:
         raise ConfigError(
-            f"{part}._target_={name} is not a class of conf/{part}",
+            f"{where}._target_={name} is not a class of conf/{part}",
             f"Use {part}=NAME, or name a class of your own in the environment variable {TRUSTED}",
         )
     return name
+
+
+def _may_name(key: tuple[str, ...], part: str, place: str) -> bool:
+    """Whether a class may be named there: of the object itself, or of one in its inner option."""
+    inner = not place and len(key) == 3 and key[0] == INNER.get(part)
+    return key == ("_target_",) or inner
 
 
 def check_words(overrides: Sequence[str]) -> list[Override]:

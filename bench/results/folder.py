@@ -60,6 +60,10 @@ class SweepFolder:
         """A run's dynamic ranges."""
         return self.path / "ranges" / f"{_plain(run_key)}.json"
 
+    def rules(self, run_key: str) -> Path:
+        """The rule that gave each tensor its range, of a run whose calibrator chooses one."""
+        return self.ranges(run_key).with_suffix(".rules.json")
+
     def calibration_cache(self, run_key: str) -> Path:
         """The calibration cache that TensorRT wrote for a run."""
         return self.ranges(run_key).with_suffix(".cache")

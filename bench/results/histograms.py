@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -86,6 +86,11 @@ class HistogramStore:
         """Keep a run's ranges, as JSON: tensor -> [-amax, amax]."""
         write_atomically(self.ranges_path(run_key), ranges.encode())
 
+    def add_rules(self, run_key: str, rules: Mapping[str, str]) -> None:
+        """Store the rule that gave each tensor its range, as JSON beside the ranges."""
+        content = json.dumps(dict(rules), indent=2) + "\n"
+        write_atomically(SweepFolder(self.folder).rules(run_key), content.encode())
+
     def add_cache(self, run_key: str, cache: bytes) -> None:
         """Keep the calibration cache that TensorRT wrote for a run, as it wrote it."""
         write_atomically(SweepFolder(self.folder).calibration_cache(run_key), cache)
@@ -117,6 +122,20 @@ class HistogramStore:
             return {name: float(amax) for name, (_, amax) in json.loads(content).items()}
         except (DamagedError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{path} holds no ranges ({error})", _FIX) from error
+
+    def rules(self, run_key: str) -> dict[str, str]:
+        """Tensor -> the rule that gave it its range; empty if the run's calibrator is one rule.
+
+        Raises DataError for a file of something else.
+        """
+        path = SweepFolder(self.folder).rules(run_key)
+        try:
+            content = self._runs.read_file("rules", run_key)
+            if content is None:
+                return {}
+            return {name: str(rule) for name, rule in json.loads(content).items()}
+        except (DamagedError, ValueError, AttributeError, RecursionError) as error:
+            raise DataError(f"{path} holds no rules ({error})", _FIX) from error
 
 
 def _save(file: BinaryIO, histograms: Sequence[TensorHistogram]) -> None:

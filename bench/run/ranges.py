@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -14,7 +14,7 @@ import onnx
 
 from bench import environment
 from bench.cache import cached, content_key, source_key
-from bench.calibration.calibrator import after_fusion, find_ranges
+from bench.calibration.calibrator import after_fusion
 from bench.calibration.collector import Calibration, Collector
 from bench.calibration.native import NativeCalibration, NativeCalibrator
 from bench.calibration.statistics import Snapshot
@@ -29,8 +29,8 @@ from bench.quantization.plan import PrecisionPlan, QuantizationPoints, place
 from bench.quantization.qdq import insert_qdq
 from bench.results.histograms import HistogramStore, TensorHistogram
 from bench.run.spec import Run
+from bench.run.thresholds import ThresholdSearch
 from bench.sealed import read_sealed, sealed
-from bench.timing import stopwatch
 
 _NATIVE_CODE = source_key(__name__, "bench.calibration", "bench.engine", "bench.model")
 
@@ -40,7 +40,8 @@ class RunRanges:
     """Where Q/DQ goes, with which ranges, and the statistics they were found on.
 
     ``seconds`` were spent on finding every threshold. ``native`` is what TensorRT's own calibrator
-    gave, where it found the ranges.
+    gave, where it found the ranges. ``rules`` names the rule that gave a tensor its range, if the
+    calibrator chooses one for each.
     """
 
     graph: Graph
@@ -49,6 +50,7 @@ class RunRanges:
     ranges: Mapping[str, Range]
     seconds: float
     native: NativeCalibration | None = None
+    rules: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def amax(self) -> dict[str, float]:
@@ -84,29 +86,27 @@ def find_run_ranges(run: Run) -> RunRanges:
     points = place(run.plan, run.placement, graph, inside)
     calibration = calibrate(run, graph)
     snapshots = {s.name: s for s in calibration.snapshots if s.name in points.measured}
-    amax, seconds = _thresholds(run, graph, snapshots)
-    ranges = points.widest(_clipped_to(run, amax, snapshots))
-    return RunRanges(graph, points, calibration, ranges, seconds)
+    search = ThresholdSearch(run.shared, _statistics_key(run, graph))
+    found = search.find(run.calibrator, snapshots)
+    clipped = _clipped_to(run, found.amax, snapshots)
+    rules = _rules_of(run, found.rules, points, clipped)
+    ranges = points.widest(clipped)
+    return RunRanges(graph, points, calibration, ranges, found.seconds, rules=rules)
 
 
-def _thresholds(
-    run: Run, graph: Graph, snapshots: Mapping[str, Snapshot]
-) -> tuple[dict[str, float], float]:
-    """The amax of each tensor, and the seconds that finding them takes.
-
-    A tensor's threshold is the same under every plan, so the runs of a sweep find it once.
-    """
-    rule = (run.calibrator.name, run.calibrator.params)
-    known: dict[str, tuple[float, float]] = run.shared.once(
-        "thresholds", (*rule, _statistics_key(run, graph)), dict, most=16
-    )
-    for name, snapshot in snapshots.items():
-        if name not in known:
-            with stopwatch() as watch:
-                ranges = find_ranges(run.calibrator, [snapshot])
-            known[name] = (ranges[name], watch.seconds)
-    amax = {name: known[name][0] for name in snapshots}
-    return amax, sum(known[name][1] for name in snapshots)
+def _rules_of(
+    run: Run, rules: Mapping[str, str], points: QuantizationPoints, clipped: Mapping[str, Range]
+) -> dict[str, str]:
+    """The rule behind each tensor's range: of several sources, that of the widest one's; none where
+    the range is declared."""
+    known = dict(rules)
+    if run.calibration.input_range == "declared":
+        known.pop(run.model.network.input_name, None)
+    widest = {
+        tensor: max(own, key=lambda source: amax_of(clipped[source]))
+        for tensor, own in points.sources.items()
+    }
+    return {tensor: known[source] for tensor, source in widest.items() if source in known}
 
 
 def quantize(run: Run, ranges: RunRanges) -> onnx.ModelProto:
@@ -228,8 +228,8 @@ def _clipped_to(
 
 
 def store_reasons(run: Run, folder: Path, ranges: RunRanges) -> str:
-    """Store what explains the row: its ranges, the histograms that they were computed from, and the
-    cache that TensorRT's own calibrator wrote.
+    """Store what explains the row: its ranges, the rules that they were chosen from, the histograms
+    that they were computed from, and the cache that TensorRT's own calibrator wrote.
 
     Returns the histograms' key: they are the same for all runs of a calibration set.
     """
@@ -244,6 +244,8 @@ def store_reasons(run: Run, folder: Path, ranges: RunRanges) -> str:
         ],
     )
     store.add_ranges(run.key, to_json(ranges.amax))
+    if ranges.rules:
+        store.add_rules(run.key, ranges.rules)
     if ranges.native:
         store.add_cache(run.key, ranges.native.cache.to_bytes())
     return key

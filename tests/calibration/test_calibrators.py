@@ -22,6 +22,7 @@ from bench.calibration.legacy import Legacy
 from bench.calibration.minmax import MinMax
 from bench.calibration.moving_average import MovingAverage
 from bench.calibration.mse import Mse
+from bench.calibration.per_tensor import PerTensor
 from bench.calibration.percentile import Percentile
 from bench.calibration.statistics import Snapshot, TensorStatistics
 from bench.errors import DataError
@@ -44,6 +45,7 @@ CALIBRATORS: list[Calibrator] = [
     Percentile(90),
     Mse(),
     AsymmetricMse(),
+    PerTensor({"minmax": MinMax(), "tail": Percentile(90), "modelopt": Entropy2("modelopt")}),
 ]
 
 each = pytest.mark.parametrize("rule", CALIBRATORS, ids=lambda rule: f"{rule.name} {rule.params}")
@@ -169,6 +171,11 @@ def test_names_and_parameters_tell_calibrators_apart() -> None:
         ("percentile", "percentile=90"),
         ("mse", "bins=2048,start_bin=128"),
         ("asymmetric_mse", "bins=2048,start_bin=128"),
+        (
+            "per_tensor",
+            "criterion=local; minmax; tail: percentile percentile=90; "
+            "modelopt: entropy2 bins=2048,levels=128,variant=modelopt",
+        ),
     ]
 
 

@@ -44,15 +44,16 @@ OTHER = "other_file"
 
 CACHES = ("pixels-*.npy", "fp32-*.npz", "statistics-*.npz", "probe-*.json")
 RESULTS = (
-    "rows/*.json", "judged/*.npz", "ranges/*.json", "histograms/*.npz", "losses/*.json",
+    "rows/*.json", "judged/*.npz", "ranges/*.json", "ranges/*.rules.json", "histograms/*.npz",
+    "losses/*.json",
     "logs/*.log", "pictures/*.jpg", "layers/*.json", "rounding/*.json", "table.csv",
     "table.parquet", "claims.json", "references.json", "report.json", "checksums.json",
 )  # fmt: skip
 PACKS = "packed/*.parquet"
 TOLD_BY_REPORT = ("table.csv", "claims.json", "references.json", "report.json", PACKS)
 TOLD_BY_SWEEP = (
-    "rows/*.json", "rounding/*.json", "judged/*.npz", "ranges/*.json", "losses/*.json",
-    "layers/*.json", "logs/*.log",
+    "rows/*.json", "rounding/*.json", "judged/*.npz", "ranges/*.json", "ranges/*.rules.json",
+    "losses/*.json", "layers/*.json", "logs/*.log",
 )  # fmt: skip
 """What each reads for certain. The rest is read where a report shows it: then it is told, or the
 page is as it was."""

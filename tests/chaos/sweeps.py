@@ -42,7 +42,7 @@ from tests.tiny_models import Sketch
 BASE = [*CUSTOM, "dataset.calibration_images=8", "confirm.roundings=1"]
 FOUR = {
     "calibration.size": ("4", "8"),
-    "calibrator": ("minmax",),
+    "calibrator": ("per_tensor",),
     "plan": ("all", "float_first"),
 }
 SIX = {**FOUR, "plan": ("all", "float_first", "float_head")}

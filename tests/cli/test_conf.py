@@ -174,6 +174,57 @@ def test_every_calibrator_is_created(name: str) -> None:
     assert calibrator.params.endswith(name.removeprefix(calibrator.name).lstrip("_"))
 
 
+RULES = ["minmax", "percentile", "percentile_99_9", "percentile_99_999", "entropy2", "mse"]
+
+
+@pytest.mark.parametrize(
+    ("given", "rules", "params"),
+    [
+        ([], RULES, "entropy2: bins=2048,levels=127,variant=tensorrt; mse: bins=2048"),
+        (["~calibrator.rules.mse"], RULES[:-1], "variant=tensorrt"),
+        (["~calibrator.rules.mse=null"], RULES[:-1], "variant=tensorrt"),  # as a sweep says it
+        (["calibrator.rules.percentile.percentile=99.5"], RULES, "percentile: percentile=99.5;"),
+        (
+            ["+calibrator@calibrator.rules.average=moving_average"],
+            [*RULES, "average"],
+            "average: moving_average beta=0.9",
+        ),
+    ],
+)
+def test_the_rules_of_per_tensor_are_those_of_their_files(
+    given: list[str], rules: list[str], params: str
+) -> None:
+    calibrator = create(composed("calibrator=per_tensor", *given).calibrator, "calibrator")
+    assert list(calibrator.rules) == rules
+    assert params in calibrator.params
+    own = create(composed("calibrator=mse").calibrator, "calibrator")
+    assert calibrator.rules.get("mse", own) == own
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("calibrator.criterion=output", "calibrator.criterion=output is not possible here. Use lo"),
+        ("calibrator.criterion=best", "calibrator.criterion=best is not 'local' or 'output'"),
+        ("+calibrator@calibrator.rules.legacy=legacy", "legacy looks after layer fusion"),
+        ("+calibrator@calibrator.rules.trt=tensorrt_minmax", "tensorrt_minmax is TensorRT's own"),
+        ("+calibrator@calibrator.rules.again=per_tensor", "names a class inside of an option"),
+        ("calibrator.rules.mse=null", "rules.mse is not a calibrator. Drop it: ~calibrator.rules"),
+        ("calibrator.rules.mse.bin=3", "Did you mean calibrator.rules.mse.bins?"),
+        ("+calibrator.rules.mse.width=3", "calibrator.rules.mse Mse has no option 'width'"),
+        ("calibrator.rules.mse.bins=few", "calibrator.rules.mse.bins=few is not a whole number"),
+        ("calibrator.rules=5", "calibrator.rules=5 has no names with a calibrator each"),
+        ("~calibrator.rules", "calibrator cannot be created"),
+    ],
+)
+def test_what_cannot_be_a_rule_is_told_in_one_line(given: str, told: str) -> None:
+    with pytest.raises((HydraException, BenchError)) as caught:
+        create(composed("calibrator=per_tensor", given).calibrator, "calibrator")
+    line = one_line(caught.value)
+    assert told in line
+    assert "\n" not in line
+
+
 def test_percentiles_differ_by_more_than_their_name() -> None:
     chosen = [name for name in names("calibrator") if name.startswith("percentile")]
     params = {create(composed(f"calibrator={c}").calibrator, "calibrator").params for c in chosen}

@@ -53,6 +53,23 @@ PAYLOADS: dict[str, tuple[list[str], list[str]]] = {
         ["calibrator._target_=bench.engine.onnxrt.OnnxRuntime"],
         ["calibrator._target_=bench.engine.onnxrt.OnnxRuntime is not a class of conf/calibrator"],
     ),
+    "a command among the rules of a calibrator": (
+        ["calibrator=per_tensor", f"+calibrator.rules.evil={{{RUN}}}"],
+        ["calibrator.rules.evil._target_=bench.model.export._run is not a class of conf/calib"],
+    ),
+    "a command inside of a rule": (
+        ["calibrator=per_tensor", "+calibrator.rules.evil={_target_: bench.calibration.mse.Mse, "
+         f"bins: {{{RUN}}}}}"],
+        ["calibrator.rules.evil.bins._target_ names a class"],
+    ),
+    "rules of a calibrator that has none": (
+        ["calibrator=minmax", f"+calibrator.rules.evil={{{RUN}}}"],
+        ["calibrator MinMax has no option 'rules'"],
+    ),
+    "a rule elsewhere": (
+        ["calibrator=per_tensor", "+calibrator@calibrator.rules.evil=ELSEWHERE"],
+        ["evil names a file outside of conf/calibrator"],
+    ),
     "a head elsewhere": (
         ["model.head=ELSEWHERE"], ["model.head=../", "evil is unknown", "yolov8"]
     ),

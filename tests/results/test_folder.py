@@ -43,7 +43,7 @@ def test_hydra_writes_its_jobs_there() -> None:
 def test_a_name_from_a_row_leads_out_of_no_folder(name, tmp_path):
     folder = SweepFolder(tmp_path)
     ways = [folder.row, folder.rounding, folder.judged, folder.histograms, folder.ranges,
-            folder.layers, folder.losses, folder.picture, folder.bundle]  # fmt: skip
+            folder.rules, folder.layers, folder.losses, folder.picture, folder.bundle]  # fmt: skip
     for way in ways:
         with pytest.raises(DataError, match="cannot name a file of results"):
             way(name)

@@ -57,6 +57,24 @@ def test_ranges_come_back_from_what_tensorrt_takes(store):
     assert store.ranges("k") == {"images": 0.1, "b: c": 3.0}
 
 
+def test_rules_come_back_and_most_runs_have_none(store):
+    assert store.rules("k") == {}
+    store.add_ranges("k", json.dumps({"images": [-0.1, 0.1], "b: c": [-3.0, 3.0]}))
+    assert store.rules("k") == {}  # as of every run before there were rules
+    store.add_rules("k", {"images": "minmax", "b: c": "mse"})
+    assert store.rules("k") == {"images": "minmax", "b: c": "mse"}
+    assert store.ranges("k") == {"images": 0.1, "b: c": 3.0}
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff\xfe"])
+def test_a_file_of_no_rules_is_named_in_one_line(store, content):
+    store.add_rules("x", {})
+    path = store.ranges_path("x").with_suffix(".rules.json")
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"ranges/x\.rules\.json holds no rules"):
+        store.rules("x")
+
+
 def test_a_run_is_explained_only_by_both_of_its_files(store):
     assert not store.has("k", "s")
     store.add_histograms("s", lambda: SEEN)

@@ -99,6 +99,19 @@ def test_packed_runs_come_back_as_they_were(filled, tmp_path):
     assert HistogramStore(tmp_path).ranges("k1") == {"k1": 2.0}
 
 
+def test_a_packed_run_keeps_the_rules_of_its_ranges(filled, tmp_path, full_row):
+    store, rules = HistogramStore(tmp_path), {"images": "mse"}
+    store.add_ranges("k9", '{"images": [-2.0, 2.0]}')
+    store.add_rules("k9", rules)
+    filled.add(full_row(run_key="k9"), {})
+    filled.pack()
+    assert not list((tmp_path / "ranges").glob("k9*"))
+    assert HistogramStore(tmp_path).rules("k9") == rules
+    assert HistogramStore(tmp_path).rules("k4") == {}
+    filled.packs.restore({"k9", "k4"})
+    assert [path.name for path in (tmp_path / "ranges").glob("*.rules.json")] == ["k9.rules.json"]
+
+
 def test_a_packed_run_has_its_files_again_where_they_are_named(filled, tmp_path):
     before, content = filled.rows(), filled.path("k4").read_text()
     filled.pack()
