@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from bench.calibration.calibrator import Calibrator, after_fusion, is_native
 from bench.calibration.quantization_error import quantization_error
 from bench.calibration.statistics import Snapshot
 from bench.errors import ConfigError
+
+Criterion = Literal["local", "output"]
+"""Whose error counts: the tensor's, or that of the network's outputs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,8 +21,10 @@ class PerTensor:
 
     ``rules`` maps names, such as "percentile_99_9", to calibrators. With ``criterion="local"`` the
     error is that of the tensor itself on the symmetric INT8 grid, clipping and rounding together
-    (``quantization_error``; under scheme=asymmetric too). What that error does to the network's
-    output, it does not know. Among equal errors the largest threshold wins, which clips least; of
+    (``quantization_error``; under scheme=asymmetric too). With ``criterion="output"`` a tensor
+    takes the rule with which the layers that read it add the least noise to the network's outputs:
+    ``bench.run.rule_choice`` runs them, and this class chooses only for tensors that none reads.
+    Among equal errors the largest threshold wins, which clips least; of
     equal thresholds the first rule is named.
 
     AMD Quark's LayerwisePercentile does the same with percentiles alone (quark.docs.amd.com, "ONNX,
@@ -36,14 +41,14 @@ class PerTensor:
     """
 
     rules: Mapping[str, Calibrator]
-    criterion: Literal["local", "output"] = "local"
+    criterion: Criterion = "local"
     name: ClassVar[str] = "per_tensor"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rules", dict(self.rules))
-        if self.criterion != "local":
+        if self.criterion not in get_args(Criterion):
             raise ConfigError(
-                f"calibrator.criterion={self.criterion} is not possible here", "Use local"
+                f"calibrator.criterion={self.criterion} is unknown", "Use local or output"
             )
         if not self.rules:
             raise ConfigError("calibrator.rules has no rule to choose from", "Keep one at least")

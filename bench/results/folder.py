@@ -72,6 +72,14 @@ class SweepFolder:
         """Which layers a run's engine ran in INT8."""
         return self.path / "layers" / f"{_plain(run_key)}.json"
 
+    def diagnosis(self, name: str) -> Path:
+        """What ``int8bench diagnose`` measured, by calibrator."""
+        return self.path / "diagnosis" / f"{_plain(name)}.json"
+
+    def diagnosis_html(self, name: str) -> Path:
+        """The same as a page."""
+        return self.diagnosis(name).with_suffix(".html")
+
     def plan(self, run_key: str) -> Path:
         """Of a run with ``plan=auto``: what was searched, and the layers that were chosen; while
         the search goes on by the search's key."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
 from bench import environment
@@ -17,9 +16,9 @@ from bench.cache import cached, content_key, source_key
 from bench.calibration.calibrator import after_fusion
 from bench.calibration.collector import Calibration, Collector
 from bench.calibration.native import NativeCalibration, NativeCalibrator
+from bench.calibration.per_tensor import PerTensor
 from bench.calibration.statistics import Snapshot
 from bench.calibration.trt_cache import to_json
-from bench.data.prepared import network_input, pixel_makers
 from bench.engine.base import Calibrating
 from bench.model.edit import with_batch
 from bench.model.fusion import fused_tensors
@@ -28,6 +27,8 @@ from bench.quantization.grid import Range, amax_of, ranges_of
 from bench.quantization.plan import PrecisionPlan, QuantizationPoints, place
 from bench.quantization.qdq import insert_qdq
 from bench.results.histograms import HistogramStore, TensorHistogram
+from bench.run.inputs import calibration_image, inputs_key
+from bench.run.rule_choice import choose_rules
 from bench.run.spec import Run
 from bench.run.thresholds import ThresholdSearch
 from bench.sealed import read_sealed, sealed
@@ -87,11 +88,27 @@ def find_run_ranges(run: Run) -> RunRanges:
     calibration = calibrate(run, graph)
     snapshots = {s.name: s for s in calibration.snapshots if s.name in points.measured}
     search = ThresholdSearch(run.shared, _statistics_key(run, graph))
-    found = search.find(run.calibrator, snapshots)
+    chosen = _chosen_by_output(run, graph, calibration, search)
+    found = search.find(run.calibrator, snapshots, chosen)
     clipped = _clipped_to(run, found.amax, snapshots)
     rules = _rules_of(run, found.rules, points, clipped)
     ranges = points.widest(clipped)
     return RunRanges(graph, points, calibration, ranges, found.seconds, rules=rules)
+
+
+def _chosen_by_output(
+    run: Run, graph: Graph, calibration: Calibration, search: ThresholdSearch
+) -> Mapping[str, str]:
+    """The rule of each tensor, where the network's output is to choose it."""
+    calibrator = run.calibrator
+    if not isinstance(calibrator, PerTensor) or calibrator.criterion == "local":
+        return {}
+    snapshots = {s.name: s for s in calibration.snapshots}
+    return run.shared.once(
+        "rules by output",
+        (search.key, calibrator.params, run.placement, run.scheme, run.weights),
+        lambda: choose_rules(run, calibrator, search, snapshots),
+    )
 
 
 def _rules_of(
@@ -147,7 +164,7 @@ def _calibrate_natively(run: Run, calibrator: NativeCalibrator) -> NativeCalibra
     engine, how = cast(Calibrating, run.engine), run.calibration
     network, size = run.model.network, calibrator.batch_size
     key = content_key(
-        network.sha256, _inputs_key(run), how.size, calibrator.name, calibrator.params,
+        network.sha256, inputs_key(run), how.size, calibrator.name, calibrator.params,
         run.engine.version, run.engine.options, _NATIVE_CODE,
         environment.versions("numpy", "onnx"), environment.arithmetic(),
     )  # fmt: skip
@@ -180,7 +197,7 @@ def _statistics_key(run: Run, graph: Graph) -> str:
 
 
 def _collector(run: Run, graph: Graph) -> Collector:
-    images = _inputs_key(run)
+    images = inputs_key(run)
     return run.shared.once(
         "collector",
         (run.model.network.sha256, run.placement, images, run.cache),
@@ -197,22 +214,6 @@ def _make_collector(run: Run, graph: Graph, images_key: str) -> Collector:
         images_key,
         run.cache,
     )
-
-
-def _inputs_key(run: Run) -> str:
-    """Changes with everything that can change the inputs made of the calibration images."""
-    return content_key(run.calibration_images, run.calibration_preprocess, pixel_makers())
-
-
-def calibration_image(run: Run) -> Callable[[int], npt.NDArray[np.float32]]:
-    """What gives image number i of the calibration set, (1, 3, height, width), as the network
-    takes it."""
-    order, preprocess = run.calibration_order, run.calibration_preprocess
-
-    def image(index: int) -> npt.NDArray[np.float32]:
-        return network_input(run.dataset.calibration, int(order[index]), preprocess)
-
-    return image
 
 
 def _clipped_to(

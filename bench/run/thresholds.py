@@ -44,11 +44,23 @@ class ThresholdSearch:
 
     def __init__(self, shared: Shared, statistics_key: str) -> None:
         self._shared = shared
-        self._key = statistics_key
+        self.key = statistics_key
 
-    def find(self, calibrator: Calibrator, snapshots: Mapping[str, Snapshot]) -> Thresholds:
-        """The thresholds of these tensors, by name."""
+    def find(
+        self,
+        calibrator: Calibrator,
+        snapshots: Mapping[str, Snapshot],
+        chosen: Mapping[str, str] | None = None,
+    ) -> Thresholds:
+        """The thresholds of these tensors, by name. ``chosen`` names the rules of some, of a
+        calibrator that has several."""
         found = {name: self._one(calibrator, snapshot) for name, snapshot in snapshots.items()}
+        if isinstance(calibrator, PerTensor):
+            for name in (chosen or {}).keys() & snapshots.keys():
+                if not is_silent(snapshots[name]):
+                    rule = chosen[name]  # type: ignore[index]
+                    one = self._one(calibrator.rules[rule], snapshots[name])
+                    found[name] = _Threshold(one.amax, found[name].seconds, rule)
         return Thresholds(
             {name: one.amax for name, one in found.items()},
             {name: one.rule for name, one in found.items() if one.rule},
@@ -57,7 +69,7 @@ class ThresholdSearch:
 
     def _one(self, calibrator: Calibrator, snapshot: Snapshot) -> _Threshold:
         known: dict[str, _Threshold] = self._shared.once(
-            "thresholds", (calibrator.name, calibrator.params, self._key), dict, MOST
+            "thresholds", (calibrator.name, calibrator.params, self.key), dict, MOST
         )
         if snapshot.name not in known:
             known[snapshot.name] = self._search(calibrator, snapshot)

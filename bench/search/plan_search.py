@@ -13,6 +13,7 @@ ranks by the same signal).
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -124,13 +125,16 @@ class PlanSearch:
             low, high = (low, middle) if self._meets(number, sets[middle]) else (middle, high)
 
     def _most_accurate(self, number: int, sets: Sequence[tuple[str, ...]]) -> None:
-        """With all that may be in float, with half of that, and so on."""
-        size = len(sets) - 1
+        """With all that may be in float, then with half of that, as long as that loses no more;
+        once only, if another candidate is better by far."""
+        best, size = self._best, len(sets) - 1
+        loss = math.inf
         while not self._late:
-            self._try(number, sets[size])
-            if size == 0:
+            trial = self._try(number, sets[size])
+            far = best is not None and trial.loss - 2 * (trial.error or 0.0) > best.loss
+            if size == 0 or trial.loss > loss or far:
                 return
-            size //= 2
+            size, loss = size // 2, trial.loss
 
     def _take_back(self, rankings: Sequence[Ranking]) -> None:
         """Each chosen layer in INT8 once more, the one that computes most first."""

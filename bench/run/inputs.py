@@ -1,0 +1,28 @@
+"""The calibration images as the network takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.cache import content_key
+from bench.data.prepared import network_input, pixel_makers
+from bench.run.spec import Run
+
+
+def inputs_key(run: Run) -> str:
+    """Changes with everything that can change the inputs made of the calibration images."""
+    return content_key(run.calibration_images, run.calibration_preprocess, pixel_makers())
+
+
+def calibration_image(run: Run) -> Callable[[int], npt.NDArray[np.float32]]:
+    """What gives image number i of the calibration set, (1, 3, height, width), as the network
+    takes it."""
+    order, preprocess = run.calibration_order, run.calibration_preprocess
+
+    def image(index: int) -> npt.NDArray[np.float32]:
+        return network_input(run.dataset.calibration, int(order[index]), preprocess)
+
+    return image

@@ -1,0 +1,108 @@
+"""The rule that each tensor takes where the network's output is to judge: ``criterion=output``.
+
+Every layer is put into INT8 by itself with the thresholds of every rule (``rank_layers``). A tensor
+takes the rule with which the layers that read it add the least noise to the outputs. What layers do
+to each other is left out, and all else is as it would be in INT8: clipping, rounding, and weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from bench import environment
+from bench.cache import cached, content_key, source_key
+from bench.calibration.per_tensor import PerTensor
+from bench.calibration.statistics import Snapshot
+from bench.diagnosis.ranking import Quantized, Ranking, rank_layers
+from bench.errors import ConfigError
+from bench.model.edit import with_batch
+from bench.quantization.grid import Range, ranges_of
+from bench.quantization.plan import PrecisionPlan, QuantizationPoints, place
+from bench.quantization.qdq import insert_qdq
+from bench.run.inputs import calibration_image
+from bench.run.spec import Run
+from bench.run.thresholds import ThresholdSearch
+from bench.sealed import DamagedError, from_sealed_json, to_sealed_json
+
+IMAGES = 8
+"""Calibration images that judge: each has as many values as the network has outputs."""
+
+_CODE = source_key(
+    __name__, "bench.diagnosis", "bench.engine.ov", "bench.engine.ov_piece", "bench.quantization",
+    "bench.model",
+)  # fmt: skip
+
+
+def choose_rules(
+    run: Run,
+    calibrator: PerTensor,
+    search: ThresholdSearch,
+    snapshots: Mapping[str, Snapshot],
+) -> dict[str, str]:
+    """The name of each tensor's rule, whatever the plan; none for tensors that no layer reads in
+    INT8. Computed once for a model, calibration set and placement, then stored."""
+    key = content_key(
+        run.model.network.sha256, run.model.head, search.key, calibrator.params, run.placement,
+        run.scheme, run.weights, run.calibration, _CODE,
+        environment.versions("numpy", "onnx", "openvino"), environment.arithmetic(),
+    )  # fmt: skip
+
+    def compute() -> Mapping[str, str]:
+        points = place(PrecisionPlan("all"), run.placement, run.graph)
+        return _least_noise(points, _rankings(run, calibrator, search, snapshots, points))
+
+    def load(path: Path) -> dict[str, str]:
+        members = from_sealed_json(path.read_bytes(), path)
+        if not set(members.values()) <= set(calibrator.rules):
+            raise DamagedError(path, "no choice of rules")
+        return members
+
+    path = run.cache / f"rules-{key}.json"
+    return cached(path, load, lambda: lambda file: file.write(to_sealed_json(compute())))
+
+
+def _rankings(
+    run: Run,
+    calibrator: PerTensor,
+    search: ThresholdSearch,
+    snapshots: Mapping[str, Snapshot],
+    points: QuantizationPoints,
+) -> dict[str, Ranking]:
+    """The layers' noise with each rule."""
+    network = run.model.network
+    if network.input_shape[0] not in (None, 1):
+        raise ConfigError(
+            f"model {run.model.name} has a fixed batch of {network.input_shape[0]}, and "
+            "calibrator.criterion=output looks at one image at a time",
+            "Export the model with an open batch, or use calibrator.criterion=local",
+        )
+    measured = {name: snapshots[name] for name in snapshots if name in points.measured}
+    ways = []
+    for rule in calibrator.rules.values():
+        amax = search.find(rule, measured).amax
+        ranges: Mapping[str, Range] = points.widest(ranges_of(run.scheme, amax, measured))
+        qdq = insert_qdq(network, run.graph, points, ranges, run.weights)
+        ways.append(Quantized(with_batch(qdq, network.input_name, 1), points))
+    image = calibration_image(run)
+    rankings = rank_layers(
+        with_batch(network.proto, network.input_name, 1),
+        run.graph,
+        ways,
+        run.model.head,
+        [lambda i=i: image(i) for i in range(min(IMAGES, run.calibration.size))],  # type: ignore[misc]
+    )
+    return dict(zip(calibrator.rules, rankings, strict=True))
+
+
+def _least_noise(points: QuantizationPoints, rankings: Mapping[str, Ranking]) -> dict[str, str]:
+    """Of equal noise, the first rule."""
+    readers: dict[str, set[str]] = {}
+    for edge in points.edges:
+        for source in points.sources[edge.tensor]:
+            readers.setdefault(source, set()).add(edge.node)
+
+    def noise(rule: str, tensor: str) -> float:
+        return sum(rankings[rule].noise[node] for node in readers[tensor])
+
+    return {tensor: min(rankings, key=lambda rule: noise(rule, tensor)) for tensor in readers}
