@@ -47,7 +47,7 @@ def choose_plan(
     choices = run.calibrator.choices if isinstance(run.calibrator, AutoCalibrator) else ("",)
     candidates = [_candidate(run, typed, shlex.split(choice), shared) for choice in choices]
     search = PlanSearch(candidates, run.plan)
-    path = SweepFolder(folder).plan(search.key)
+    path = SweepFolder(folder).plan_search(search.key)
 
     def report(trail: Trail) -> None:
         print(trail.line(), file=sys.stderr)

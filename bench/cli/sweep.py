@@ -133,7 +133,7 @@ class Sweep:
         if row is None:
             begin(run)
             if trail is not None:
-                write_atomically(SweepFolder(folder).plan(run.key), trail.to_bytes())
+                write_atomically(SweepFolder(folder).plan_search(run.key), trail.to_bytes())
             row = execute_once(run, store, shlex.join(typed))
             if row.published_note:
                 self.say(f"warning: {run.model.name}: {row.published_note}")

@@ -80,7 +80,7 @@ class SweepFolder:
         """The same as a page."""
         return self.diagnosis(name).with_suffix(".html")
 
-    def plan(self, run_key: str) -> Path:
+    def plan_search(self, run_key: str) -> Path:
         """Of a run with ``plan=auto``: what was searched, and the layers that were chosen; while
         the search goes on by the search's key."""
         return self.path / "plans" / f"{_plain(run_key)}.json"
