@@ -69,7 +69,7 @@ def walk(
         _advance(network, values, here, there)
         here = there
         alone = [OpenPiece(model) for model in alternatives(unit, values[0])]
-        output, behind = network.first_output(there), None
+        (output, *_), behind = network.outputs(there), None
         for number, known in enumerate(values):
             for piece in alone:
                 labels = [label for label in piece.gives if wanted(label, number)]
