@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from bench.model.heads.base import Head
+from bench.model.heads.base import Head, Parts
 
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -21,6 +21,9 @@ STRONGEST = 1_000
 
 _LEAST = 1e-9
 """Probabilities are at least this far from 0 and 1."""
+
+_SUMMABLE = 1e-30
+"""An energy in float32 below this may have lost squares that are too small for it."""
 
 
 @dataclass
@@ -73,6 +76,11 @@ class NoiseMeter:
             {part: [_energy(array) for array in arrays] for part, arrays in parts.items()}
             for parts in self._reference
         ]
+        self._distributions = all(
+            _is_distribution(array)
+            for parts in self._reference
+            for array in parts.get("logits", ())
+        )
         self._raw_scores = any(
             bool((array < 0).any() or (array > 1).any())
             for parts in self._reference
@@ -83,12 +91,16 @@ class NoiseMeter:
         ]
 
     def add(self, image: int, outputs: Sequence[Array], noise: Noise) -> None:
-        """Add to ``noise`` what these outputs of an image differ by."""
-        parts, expected = (
-            self._head.parts([output[0] for output in outputs]),
-            self._reference[image],
-        )
-        energies = {
+        """Add to ``noise`` what these outputs of an image differ by; a divergence from outputs that
+        are not numbers is infinite."""
+        parts = self._head.parts([output[0] for output in outputs])
+        with np.errstate(over="ignore", invalid="ignore"):
+            energies = self._energies(image, parts)
+            divergence = self._divergence(image, parts)
+        noise.add(energies, np.inf if np.isnan(divergence) else divergence)
+
+    def _energies(self, image: int, parts: Parts) -> dict[str, Floats]:
+        return {
             part: np.array(
                 [
                     (signal, _energy(array - known))
@@ -97,16 +109,25 @@ class NoiseMeter:
                     )
                 ]
             )
-            for part, arrays in expected.items()
+            for part, arrays in self._reference[image].items()
         }
-        divergence = sum(_softmax_kl(*pair) for pair in zip(
-            expected.get("logits", ()), parts.get("logits", ()), strict=True
-        ))  # fmt: skip
+
+    def _divergence(self, image: int, parts: Parts) -> float:
+        expected = self._reference[image]
+        divergence = 0.0
+        for known, array in zip(expected.get("logits", ()), parts.get("logits", ()), strict=True):
+            divergence += self._class_kl(known, array)
         for known, array, where in zip(
             expected.get("scores", ()), parts.get("scores", ()), self._strongest[image], strict=True
         ):
             divergence += self._score_kl(known[where], array[where])
-        noise.add(energies, divergence)
+        return divergence
+
+    def _class_kl(self, expected: Array, actual: Array) -> float:
+        """The divergence of the classes' distributions, by softmax unless the FP32 model's outputs
+        are distributions already."""
+        p, q = (_distribution(x, self._distributions) for x in (expected, actual))
+        return float((p * np.log(p / q)).sum())
 
     def _score_kl(self, expected: Array, actual: Array) -> float:
         """The sum over scores of the divergence of yes and no."""
@@ -118,16 +139,21 @@ class NoiseMeter:
 
 
 def _share(energies: Floats) -> Floats:
-    """(arrays,): noise over signal; of a silent array infinite if there is noise."""
-    signal, noise = energies[:, 0], np.nan_to_num(energies[:, 1], nan=np.inf)
-    silent = np.where(noise > 0, np.inf, 0.0)
-    return np.asarray(np.divide(noise, signal, out=silent, where=signal > 0))
+    """(arrays,): noise over signal; infinite if there is noise on a silent array, or anything that
+    is not a number."""
+    signal, noise = energies[:, 0], energies[:, 1]
+    share = np.where(noise == 0, 0.0, np.inf)
+    finite = (signal > 0) & np.isfinite(signal) & np.isfinite(noise)
+    return np.asarray(np.divide(noise, signal, out=share, where=finite))
 
 
 def _energy(values: Array) -> float:
     flat = np.ascontiguousarray(values, np.float32).reshape(-1)
     with np.errstate(over="ignore", invalid="ignore"):
-        return float(np.dot(flat, flat))
+        energy = float(np.dot(flat, flat))
+    if _SUMMABLE < energy < np.inf:
+        return energy
+    return float(np.square(flat, dtype=np.float64).sum())
 
 
 def _strongest(scores: Array) -> tuple[npt.NDArray[np.intp], ...]:
@@ -137,19 +163,17 @@ def _strongest(scores: Array) -> tuple[npt.NDArray[np.intp], ...]:
     return np.unravel_index(np.argpartition(-flat, count - 1)[:count], scores.shape)
 
 
-def _softmax_kl(expected: Array, actual: Array) -> float:
-    """The divergence of the classes' distributions; outputs that are one already are taken as
-    such."""
-    p, q = _distribution(expected), _distribution(actual)
-    return float((p * np.log(p / q)).sum())
+def _is_distribution(values: Array) -> bool:
+    return bool(values.min() >= 0 and abs(values.sum(dtype=np.float64) - 1) < 1e-3)
 
 
-def _distribution(values: Array) -> Floats:
+def _distribution(values: Array, already: bool) -> Floats:
     x = values.astype(np.float64).reshape(-1)
-    if not (x.min() >= 0 and abs(x.sum() - 1) < 1e-3):
+    if not already:
         x = np.exp(x - x.max())
         x /= x.sum()
-    return np.clip(x, _LEAST, None)
+    positive = np.clip(x, _LEAST, None)
+    return np.asarray(positive / positive.sum())
 
 
 def _sigmoid(x: Array) -> Floats:

@@ -77,8 +77,9 @@ def measure_sensitivity(
 ) -> Sensitivities:
     """Measure every unit on ``sets`` of images, each given by functions that make one."""
     images = [(name, image) for name, group in sets.items() for image in group]
-    few = [(name, image) for name, group in sets.items() for image in group[:FEW]]
-    first = {number for number, one in enumerate(images) if one in few}
+    places = [place for group in sets.values() for place in range(len(group))]
+    first = [number for number, place in enumerate(places) if place < FEW]
+    few = [images[number] for number in first]
     float_network, meter = networks.in_float, _meter(networks, images)
     models = UnitModels(networks.fp32, networks.qdq)
     alone = collect(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,11 +10,15 @@ import onnx
 from onnx import NodeProto
 
 from bench.model.cut import Values, build_model
+from bench.model.edit import names_read
 from bench.model.graph import Graph
 from bench.quantization.plan import QuantizationPoints
 
 Precision = Literal["int8", "int8_weights", "int8_activations", "float"]
 """Both inputs in INT8, only its weights, only its activations, or neither."""
+
+_OUTPUT = "output of the unit: "
+"""Before a label, so that no tensor of the network has the same name."""
 
 
 @dataclass(frozen=True)
@@ -51,22 +55,27 @@ class UnitModels:
     def model(
         self, unit: Unit, precisions: Mapping[str, Precision], values: Values
     ) -> onnx.ModelProto:
-        """A model that computes the unit's first output once in each of some precisions by label,
-        from the unit's plain inputs, which ``values`` has. Its outputs are called as the labels."""
+        """A model that computes the unit's outputs once in each of some precisions by label, from
+        the unit's plain inputs, which ``values`` has; ``labelled`` tells its outputs apart."""
+        # Dequantized here: what ``values`` has may come from other ranges.
+        dequantized = {*self._qdq[unit.name].input} - {*self._fp32[unit.name].input}
+        known = {name: array for name, array in values.items() if name not in dequantized}
         nodes: dict[str, NodeProto] = {}
+        gives: list[str] = []
         for label, precision in precisions.items():
             node = self._node(unit, precision)
-            for name in node.input:
-                self._add_quantization(name, nodes)
-            node.name, node.output[0] = label, label
-            nodes[label] = node
+            for name in sorted(names_read(node)):
+                self._add_what_makes(name, known, nodes)
+            present = [index for index, name in enumerate(node.output) if name]
+            for number, index in enumerate(present):
+                node.output[index] = f"{_OUTPUT}{label}" + (f" {number}" if number else "")
+                gives.append(node.output[index])
+            node.name = f"{_OUTPUT}{label}"
+            nodes[node.name] = node
         made = {name for node in nodes.values() for name in node.output}
-        inputs = {
-            name: values[name]
-            for name in dict.fromkeys(name for node in nodes.values() for name in node.input)
-            if name in values and name not in made
-        }
-        return build_model(self._both, list(nodes.values()), inputs, precisions)
+        read = {name for node in nodes.values() for name in names_read(node)}
+        inputs = {name: known[name] for name in sorted(read - made) if name in known}
+        return build_model(self._both, list(nodes.values()), inputs, gives)
 
     def _node(self, unit: Unit, precision: Precision) -> NodeProto:
         """The node with the inputs of that precision: activations from one of the two forms, and
@@ -83,13 +92,23 @@ class UnitModels:
                 node.input[index] = name
         return node
 
-    def _add_quantization(self, name: str, nodes: dict[str, NodeProto]) -> None:
-        """What makes a dequantized tensor of a plain one or of stored integers."""
+    def _add_what_makes(self, name: str, values: Values, nodes: dict[str, NodeProto]) -> None:
+        """The nodes that make a dequantized tensor of a plain one or of stored integers, or one
+        that does not depend on the network's input."""
         node = self._producer.get(name)
-        if node is None or node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+        if node is None or name in values or node.name in nodes:
             return
-        self._add_quantization(node.input[0], nodes)
+        for read in sorted(names_read(node)):
+            self._add_what_makes(read, values, nodes)
         nodes[node.name] = node
+
+
+def labelled(gives: Sequence[str], outputs: int) -> dict[str, tuple[str, ...]]:
+    """The outputs of a unit's model by label, of a unit with that many outputs."""
+    return {
+        gives[first].removeprefix(_OUTPUT): tuple(gives[first : first + outputs])
+        for first in range(0, len(gives), outputs)
+    }
 
 
 def plain_inputs(units: tuple[Unit, ...]) -> Mapping[str, tuple[str, ...]]:

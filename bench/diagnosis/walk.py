@@ -1,7 +1,7 @@
 """Other outputs of one unit of a network at a time, and what the network makes of them.
 
 The network is walked through once. At each unit the values up to it are there for every image; the
-unit's output is computed in other ways, and only what comes behind it is run for each. So a unit
+unit's outputs are computed in other ways, and only what comes behind it is run for each. So a unit
 costs half a pass on average for each way, and one compilation.
 """
 
@@ -15,14 +15,15 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from bench.diagnosis.unit import Unit
+from bench.diagnosis.unit import Unit, labelled
 from bench.engine.ov_piece import OpenPiece
 from bench.model.cut import CuttableNetwork, Values
 
 Array = npt.NDArray[np.float32]
 
 Alternatives = Callable[[Unit, Values], Iterable[onnx.ModelProto]]
-"""Models of a unit, from its plain inputs; each of their outputs is another output of the unit."""
+"""Models of a unit, from its plain inputs; each computes its outputs in other ways, by label (see
+``labelled``)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,19 +70,21 @@ def walk(
         _advance(network, values, here, there)
         here = there
         alone = [OpenPiece(model) for model in alternatives(unit, values[0])]
-        output, behind = network.first_output(there), None
+        outputs, behind = network.outputs(there), None
         for number, known in enumerate(values):
             for piece in alone:
-                labels = [label for label in piece.gives if wanted(label, number)]
+                labels = labelled(piece.gives, len(outputs))
+                labels = {label: made for label, made in labels.items() if wanted(label, number)}
                 computed = piece.run(known) if labels else {}
-                for label in labels:
-                    changed = {**known, output: computed[label]}
+                for label, made in labels.items():
+                    others = {name: computed[one] for name, one in zip(outputs, made, strict=True)}
+                    changed = {**known, **others}
                     if behind is None:
                         rest = network.piece(there + 1, network.end, network.output_names, changed)
                         behind = OpenPiece(rest)
                     result = {**changed, **behind.run(changed)}
-                    outputs = [result[name] for name in network.output_names]
-                    yield Changed(unit, label, number, outputs)
+                    given = [result[name] for name in network.output_names]
+                    yield Changed(unit, label, number, given)
 
 
 def _advance(

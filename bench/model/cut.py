@@ -52,9 +52,9 @@ class CuttableNetwork:
         """The cut behind the last node."""
         return len(self._nodes)
 
-    def first_output(self, position: int) -> str:
+    def outputs(self, position: int) -> tuple[str, ...]:
         """Of the node behind the cut."""
-        return str(self._nodes[position].output[0])
+        return tuple(name for name in self._nodes[position].output if name)
 
     def crossing(self, position: int) -> tuple[str, ...]:
         """The tensors that are computed before a cut and read behind it."""
@@ -70,9 +70,13 @@ class CuttableNetwork:
 
         Its inputs are the tensors that cross the cut at ``start``, as far as they are needed, with
         the shapes and types that they have in ``values``. Tensors of ``gives`` that are computed
-        before ``start`` are not outputs of it.
+        before ``start`` are not outputs of it, unless they do not depend on the network's input.
         """
-        wanted = [name for name in gives if start <= self._place.get(name, -1) < stop]
+        wanted = [
+            name
+            for name in gives
+            if name not in self._varying or start <= self._place.get(name, -1) < stop
+        ]
         nodes, inputs = self._needed(wanted, start)
         ordered = [self._nodes[i] for i in sorted(nodes)]
         return build_model(self.model, ordered, {name: values[name] for name in inputs}, wanted)
@@ -126,14 +130,16 @@ class CuttableNetwork:
 def build_model(
     like: onnx.ModelProto, nodes: list[NodeProto], inputs: Values, gives: Iterable[str]
 ) -> onnx.ModelProto:
-    """A model of ``nodes`` with the weights of ``like`` that they read, and its operator sets."""
-    read = {name for node in nodes for name in names_read(node)}
+    """A model of ``nodes`` that gives some tensors, with the weights of ``like`` that it needs, and
+    its operator sets."""
+    given = tuple(gives)
+    needed = {*given, *(name for node in nodes for name in names_read(node))}
     graph = helper.make_graph(
         nodes,
         "piece",
         [_value_info(name, array) for name, array in inputs.items()],
-        [helper.make_empty_tensor_value_info(name) for name in gives],
-        [tensor for tensor in like.graph.initializer if tensor.name in read],
+        [helper.make_empty_tensor_value_info(name) for name in given],
+        [tensor for tensor in like.graph.initializer if tensor.name in needed],
     )
     model = helper.make_model(graph, opset_imports=like.opset_import, functions=like.functions)
     model.ir_version = like.ir_version
