@@ -35,9 +35,9 @@ class PerTensor:
     images), the others one whose threshold is better by less than ``mse`` resolves. Without it
     there is a choice: of the 65, 42 take percentile 99.99, 12 99.999, 8 entropy2 and 3 minmax.
 
-    Raises ConfigError without a rule, for a rule that looks after layer fusion (it leaves tensors
-    without a range), is TensorRT's own (it has no threshold here) or chooses itself, and for any
-    other ``criterion``.
+    Raises ConfigError without a rule, and for one that looks after layer fusion (it leaves tensors
+    without a range), is a calibrator of TensorRT itself (it has no threshold here) or chooses among
+    rules. And for any other ``criterion``.
     """
 
     rules: Mapping[str, Calibrator]
@@ -89,7 +89,7 @@ class PerTensor:
 def _fault(rule: Calibrator) -> str:
     """Why this cannot be one of the rules, or ""."""
     if is_native(rule):
-        return "is TensorRT's own and has no rule here"
+        return "is a calibrator of TensorRT itself"
     if after_fusion(rule):
         return "looks after layer fusion, per_tensor before it"
     return "chooses among rules itself" if isinstance(rule, PerTensor) else ""

@@ -132,16 +132,16 @@ def _errors(
         high = min(edges[i + 1], most)
         energy += counts[i] * _mean_square(low, high)
         inside, outside = min(high, end), max(low, end)
-        kept = 1.0  # the share of the bin within the range
+        share = 1.0  # of the bin, within the range
         if low >= end:
-            kept = 0.0
+            share = 0.0
         elif high > end:
-            kept = (end - low) / (high - low)
-        if kept < 1:
-            clipping += counts[i] * (1 - kept) * _mean_square(outside - end, high - end)
-        if kept > 0:
+            share = (end - low) / (high - low)
+        if share < 1:
+            clipping += counts[i] * (1 - share) * _mean_square(outside - end, high - end)
+        if share > 0:
             error = _mean_rounding(low / step, inside / step)
-            rounding += counts[i] * kept * error * step * step
+            rounding += counts[i] * share * error * step * step
     return energy, clipping, rounding
 
 

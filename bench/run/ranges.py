@@ -89,11 +89,11 @@ def find_run_ranges(run: Run) -> RunRanges:
     snapshots = {s.name: s for s in calibration.snapshots if s.name in points.measured}
     search = ThresholdSearch(run.shared, _statistics_key(run, graph))
     chosen = _chosen_by_output(run, graph, calibration, search)
-    found = search.find(run.calibrator, snapshots, chosen)
-    clipped = _clipped_to(run, found.amax, snapshots)
-    rules = _rules_of(run, found.rules, points, clipped)
+    thresholds = search.find(run.calibrator, snapshots, chosen)
+    clipped = _clipped_to(run, thresholds.amax, snapshots)
+    rules = _rules_of(run, thresholds.rules, points, clipped)
     ranges = points.widest(clipped)
-    return RunRanges(graph, points, calibration, ranges, found.seconds, rules=rules)
+    return RunRanges(graph, points, calibration, ranges, thresholds.seconds, rules=rules)
 
 
 def _chosen_by_output(
@@ -120,8 +120,8 @@ def _rules_of(
     if run.calibration.input_range == "declared":
         known.pop(run.model.network.input_name, None)
     widest = {
-        tensor: max(own, key=lambda source: amax_of(clipped[source]))
-        for tensor, own in points.sources.items()
+        tensor: max(sources, key=lambda source: amax_of(clipped[source]))
+        for tensor, sources in points.sources.items()
     }
     return {tensor: known[source] for tensor, source in widest.items() if source in known}
 

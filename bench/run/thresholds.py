@@ -54,17 +54,17 @@ class ThresholdSearch:
     ) -> Thresholds:
         """The thresholds of these tensors, by name. ``chosen`` names the rules of some, of a
         calibrator that has several."""
-        found = {name: self._one(calibrator, snapshot) for name, snapshot in snapshots.items()}
+        searched = {name: self._one(calibrator, snapshot) for name, snapshot in snapshots.items()}
         if isinstance(calibrator, PerTensor):
             for name in (chosen or {}).keys() & snapshots.keys():
                 if not is_silent(snapshots[name]):
                     rule = chosen[name]  # type: ignore[index]
                     one = self._one(calibrator.rules[rule], snapshots[name])
-                    found[name] = _Threshold(one.amax, found[name].seconds, rule)
+                    searched[name] = _Threshold(one.amax, searched[name].seconds, rule)
         return Thresholds(
-            {name: one.amax for name, one in found.items()},
-            {name: one.rule for name, one in found.items() if one.rule},
-            sum(one.seconds for one in found.values()),
+            {name: one.amax for name, one in searched.items()},
+            {name: one.rule for name, one in searched.items() if one.rule},
+            sum(one.seconds for one in searched.values()),
         )
 
     def _one(self, calibrator: Calibrator, snapshot: Snapshot) -> _Threshold:

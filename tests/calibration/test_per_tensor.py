@@ -78,7 +78,7 @@ def test_the_chosen_threshold_has_the_least_error_of_the_values_themselves(
 ) -> None:
     rule, snapshot = PerTensor(RULES), look(values)
     candidates = rule.candidates(snapshot)
-    assert candidates == {name: own.amax(snapshot) for name, own in RULES.items()}
+    assert candidates == {name: one.amax(snapshot) for name, one in RULES.items()}
     chosen = rule.choose(snapshot)
     assert rule.amax(snapshot) == candidates[chosen]
     errors = {name: squared_error(values, amax) for name, amax in candidates.items()}
@@ -140,7 +140,7 @@ def test_its_rules_do_not_change_with_what_they_were_made_of() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rules", "told"),
+    ("rules", "message"),
     [
         ({}, "calibrator.rules has no rule to choose from. Keep one at least"),
         (
@@ -149,16 +149,16 @@ def test_its_rules_do_not_change_with_what_they_were_made_of() -> None:
             "Drop it: ~calibrator.rules.later",
         ),
         ({"legacy": Legacy()}, "legacy looks after layer fusion"),
-        ({"trt": NativeCalibrator("minmax")}, "tensorrt_minmax is TensorRT's own"),
+        ({"trt": NativeCalibrator("minmax")}, "tensorrt_minmax is a calibrator of TensorRT itself"),
         ({"again": PerTensor({"mse": Mse()})}, "per_tensor chooses among rules itself"),
     ],
 )
-def test_what_cannot_be_a_rule_is_refused(rules: dict[str, Any], told: str) -> None:
+def test_what_cannot_be_a_rule_is_refused(rules: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         PerTensor(rules)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_the_error_of_the_output_is_not_a_criterion_yet() -> None:
-    with pytest.raises(ConfigError, match="criterion=output is not possible here"):
-        PerTensor(RULES, "output")
+def test_an_unknown_criterion_is_refused() -> None:
+    with pytest.raises(ConfigError, match="criterion=best is unknown"):
+        PerTensor(RULES, "best")  # type: ignore[arg-type]

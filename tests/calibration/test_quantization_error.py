@@ -70,14 +70,18 @@ def brute_force(values: Values, amax: float) -> QuantizationError:
 @pytest.mark.parametrize("values", SMOOTH.values(), ids=SMOOTH)
 def test_clipping_rounding_and_total_are_within_one_percent(values: Values, share: float) -> None:
     snapshot = look(values)
-    found = quantization_error(snapshot, share * snapshot.amax)
+    estimated = quantization_error(snapshot, share * snapshot.amax)
     expected = brute_force(values, share * snapshot.amax)
-    assert found.count == expected.count
-    assert found.energy == pytest.approx(expected.energy, rel=0.001)
-    assert found.clipping == pytest.approx(expected.clipping, rel=0.01, abs=1e-6 * found.total)
-    assert found.rounding == pytest.approx(expected.rounding, rel=0.01, abs=1e-6 * found.total)
-    assert found.total == pytest.approx(expected.total, rel=0.01)
-    assert found.sqnr_db == pytest.approx(expected.sqnr_db, abs=0.05)
+    assert estimated.count == expected.count
+    assert estimated.energy == pytest.approx(expected.energy, rel=0.001)
+    assert estimated.clipping == pytest.approx(
+        expected.clipping, rel=0.01, abs=1e-6 * estimated.total
+    )
+    assert estimated.rounding == pytest.approx(
+        expected.rounding, rel=0.01, abs=1e-6 * estimated.total
+    )
+    assert estimated.total == pytest.approx(expected.total, rel=0.01)
+    assert estimated.sqnr_db == pytest.approx(expected.sqnr_db, abs=0.05)
 
 
 @pytest.mark.parametrize("share", SHARES)
@@ -86,20 +90,22 @@ def test_of_a_spike_rounding_is_within_one_percent_of_the_total(
     values: Values, share: float
 ) -> None:
     snapshot = look(values)
-    found = quantization_error(snapshot, share * snapshot.amax)
+    estimated = quantization_error(snapshot, share * snapshot.amax)
     expected = brute_force(values, share * snapshot.amax)
-    assert found.energy == pytest.approx(expected.energy, rel=0.001)
-    assert found.clipping == pytest.approx(expected.clipping, rel=0.01, abs=1e-6 * found.total)
-    assert found.rounding == pytest.approx(expected.rounding, rel=0, abs=0.01 * found.total)
-    assert found.total == pytest.approx(expected.total, rel=0.01)
+    assert estimated.energy == pytest.approx(expected.energy, rel=0.001)
+    assert estimated.clipping == pytest.approx(
+        expected.clipping, rel=0.01, abs=1e-6 * estimated.total
+    )
+    assert estimated.rounding == pytest.approx(expected.rounding, rel=0, abs=0.01 * estimated.total)
+    assert estimated.total == pytest.approx(expected.total, rel=0.01)
 
 
 @pytest.mark.parametrize("name", ["one outlier", "one far outlier"])
 @pytest.mark.parametrize("amax", [0.1, 1.0, 2.5, 4.0])
 def test_thresholds_far_below_an_outlier_are_as_good(name: str, amax: float) -> None:
-    found, expected = (of(SMOOTH[name], amax) for of in (error_of, brute_force))
-    assert found.clipping == pytest.approx(expected.clipping, rel=0.001)
-    assert found.rounding == pytest.approx(expected.rounding, rel=0.01)
+    estimated, expected = (of(SMOOTH[name], amax) for of in (error_of, brute_force))
+    assert estimated.clipping == pytest.approx(expected.clipping, rel=0.001)
+    assert estimated.rounding == pytest.approx(expected.rounding, rel=0.01)
 
 
 def error_of(values: Values, amax: float) -> QuantizationError:
@@ -155,9 +161,9 @@ def test_nothing_is_clipped_at_the_maximum_and_nothing_rounded_of_zeros() -> Non
 
 @pytest.mark.parametrize("value", [1.0, -6.0, 2.0**-100])
 def test_a_constant_on_the_grid_has_no_error(value: float) -> None:
-    found = error_of(np.full(1000, value, np.float32), abs(value))
-    assert found.energy == pytest.approx(1000 * value**2, rel=1e-3)
-    assert found.total < 1e-6 * found.energy / 127**2
+    estimated = error_of(np.full(1000, value, np.float32), abs(value))
+    assert estimated.energy == pytest.approx(1000 * value**2, rel=1e-3)
+    assert estimated.total < 1e-6 * estimated.energy / 127**2
     assert QuantizationError(1, 0.0, 1.0, 0.0).sqnr_db == -math.inf
 
 

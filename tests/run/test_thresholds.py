@@ -51,10 +51,10 @@ def test_a_rule_is_searched_once_alone_and_among_others() -> None:
     assert alone.rules == {}
     chooses = PerTensor({"half": half, "minmax": MinMax()})
     for _ in range(2):
-        found = search.find(chooses, SNAPSHOTS)
-        assert found.amax == {"a": 2.0, "zeros": SILENT_AMAX}
-        assert found.rules == {"a": "minmax"}  # of zeros none is better
-        assert found.seconds >= alone.seconds > 0
+        chosen = search.find(chooses, SNAPSHOTS)
+        assert chosen.amax == {"a": 2.0, "zeros": SILENT_AMAX}
+        assert chosen.rules == {"a": "minmax"}  # of zeros none is better
+        assert chosen.seconds >= alone.seconds > 0
     assert half.asked == ["a"]
 
 
@@ -82,7 +82,9 @@ def test_a_run_stores_the_rule_of_each_range_beside_it(
     assert isinstance(run.calibrator, PerTensor)
     for tensor, rule in ranges.rules.items():
         sources = [snapshots[source] for source in ranges.points.sources[tensor]]
-        assert ranges.amax[tensor] in [run.calibrator.candidates(own)[rule] for own in sources]
+        assert ranges.amax[tensor] in [
+            run.calibrator.candidates(source)[rule] for source in sources
+        ]
 
     store_reasons(run, tmp_path / "out", ranges)
     store = HistogramStore(tmp_path / "out")
