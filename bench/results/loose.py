@@ -21,7 +21,9 @@ from bench.sealed import DamagedError, from_sealed_json, is_sealed_json, to_seal
 
 T = TypeVar("T")
 
-Kind = Literal["judged", "ranges", "rules", "calibration_cache", "layers", "losses", "plan_search", "log"]
+Kind = Literal[
+    "judged", "ranges", "rules", "calibration_cache", "layers", "losses", "plan_search", "log"
+]
 """A run's file beside its row, by its name in ``SweepFolder``."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 

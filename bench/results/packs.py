@@ -70,9 +70,7 @@ RAW = "raw"
 
 _ARROW = {"text": pa.string(), "whole": pa.int64(), "number": pa.float64()}
 
-ROW_assert not {RAW, *KINDS} & set(COLUMNS)
-SCHEMA = pa.schema([(name, _ARROW[column.kind]) for name, column in COLUMNS.items()])
-assert not {RAW, *KINDS} & set(COLUMNS)
+ROW_SCHEMA = pa.schema([(name, _ARROW[column.kind]) for name, column in COLUMNS.items()])
 SCHEMA = pa.schema([*ROW_SCHEMA, (RAW, pa.string()), *((kind, pa.binary()) for kind in KINDS)])
 
 UNFIT = (pa.ArrowException, OverflowError, TypeError, ValueError, KeyError)

@@ -161,4 +161,4 @@ def test_what_cannot_be_a_rule_is_refused(rules: dict[str, Any], message: str) -
 
 def test_an_unknown_criterion_is_refused() -> None:
     with pytest.raises(ConfigError, match="criterion=best is unknown"):
-        PerTensor(RULES, "best")  # type: ignore[arg-type]
+        PerTensor(RULES, "best")

@@ -204,7 +204,7 @@ def test_the_rules_of_per_tensor_are_those_of_their_files(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("calibrator.criterion=best", "calibrator.criterion=best is unknown. Use local or output"),
+        ("calibrator.criterion=best", "calibrator.criterion=best is not 'local' or 'output'"),
         ("calibrator.criterion=best", "calibrator.criterion=best is not 'local' or 'output'"),
         ("+calibrator@calibrator.rules.legacy=legacy", "legacy looks after layer fusion"),
         ("+calibrator@calibrator.rules.trt=tensorrt_minmax", "tensorrt_minmax is a calibrator of"),

@@ -384,3 +384,7 @@ def test_csv_text_is_that_of_pandas():
     )
     found = csv_of(pa.Table.from_pandas(table, preserve_index=False)).decode()
     assert found == table.to_csv(index=False)
+
+
+def test_no_kind_of_file_is_called_as_a_column():
+    assert len(set(packs.SCHEMA.names)) == len(packs.SCHEMA.names)

@@ -20,8 +20,8 @@ from bench.data import contents
 from bench.engine.ov import OpenVino
 from bench.errors import ConfigError
 from bench.evaluation.task import ClassificationTask
-from bench.run.measure import classes_evaluated, task_of
 from bench.run.inputs import calibration_image
+from bench.run.measure import classes_evaluated, task_of
 from bench.sealed import read_sealed, seal
 from tests.composing import composed
 
