@@ -17,10 +17,11 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from bench.cache import content_key, source_key
 from bench.data.search_images import SearchImages
-from bench.diagnosis.ranking import Quantized, Ranking, rank_layers
+from bench.diagnosis.ranking import Quantized, Ranking, images_for, rank_layers
 from bench.engine.onnxrt import OnnxRuntime
 from bench.engine.ov import OpenVino
 from bench.errors import ConfigError
@@ -38,9 +39,6 @@ from bench.run.ranges import find_run_ranges, quantize
 from bench.run.spec import Run
 from bench.search.trial import Candidate, Trail, Trial
 from bench.search.trial_store import stored_trial
-
-NOISE_IMAGES = 8
-"""Images that rank the layers: the noise of one has as many values as the network has outputs."""
 
 EVERYTHING = PrecisionPlan("all")
 
@@ -94,12 +92,13 @@ class PlanSearch:
             run = self._with(number, ())
             ranges = find_run_ranges(run)
             ways.append(Quantized(quantize(run, ranges), ranges.points))
+        count = min(images_for(first.graph), len(images))
         return rank_layers(
             fp32_model(first),
             first.graph,
             ways,
             first.model.head,
-            [lambda i=i: images.batch(i, 1) for i in range(min(NOISE_IMAGES, len(images)))],  # type: ignore[misc]
+            [partial(images.batch, number, 1) for number in range(count)],
         )
 
     def _fewest(self, number: int, sets: Sequence[tuple[str, ...]]) -> None:
