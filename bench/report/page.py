@@ -26,6 +26,7 @@ from bench.report.figures import (
     Chart,
     draw_charts,
     draw_reasons,
+    draw_searches,
     file_name,
     groups_in,
     to_html,
@@ -41,6 +42,7 @@ from bench.results.error_analysis import LossStore
 from bench.results.folder import SweepFolder
 from bench.results.histograms import HistogramStore
 from bench.results.row import COLUMNS
+from bench.results.store import RowStore
 from bench.results.table import read_table
 
 WHY = "Why: thresholds on the histograms"
@@ -109,7 +111,8 @@ def write_report(folder: Path, summary: Summary, part: str = "") -> Path:
     groups = groups_in(summary.tidied)[:drawn]
     losses = find_losses(summary, kept, drawn, listed_of(summary.rows))
     report = Report(
-        summary, draw_charts(groups), draw_reasons(groups, HistogramStore(folder)),
+        summary, (*draw_charts(groups), *draw_searches(groups, RowStore(folder))),
+        draw_reasons(groups, HistogramStore(folder)),
         read_record(folder), losses, encode_pictures(losses, kept),
     )  # fmt: skip
     page = paths.report_html.with_stem(f"report-{file_name(part)}") if part else paths.report_html

@@ -28,6 +28,7 @@ from bench.errors import ConfigError
 from bench.evaluation.task import compare
 from bench.quantization.auto_plan import AutoPlan
 from bench.quantization.plan import PrecisionPlan
+from bench.results.plan_search import Trail, Trial
 from bench.run.measure import (
     fp32_model,
     int8_model,
@@ -37,7 +38,7 @@ from bench.run.measure import (
 )
 from bench.run.ranges import find_run_ranges, quantize
 from bench.run.spec import Run
-from bench.search.trial import Candidate, Trail, Trial
+from bench.search.candidate import Candidate
 from bench.search.trial_store import stored_trial
 
 EVERYTHING = PrecisionPlan("all")
@@ -106,7 +107,7 @@ class PlanSearch:
         less."""
         best = self._best
         last = len(sets) - 1
-        if best is not None and best.meets(self.request):
+        if best is not None and best.meets(self.request.budget):
             shares = [self._share(number, chosen) for chosen in sets]
             better = [k for k, share in enumerate(shares) if share > best.int8_mac_share]
             if not better or not self._meets(number, sets[better[-1]]):
@@ -151,7 +152,7 @@ class PlanSearch:
                 self._try(number, rest)
 
     def _meets(self, number: int, in_float: tuple[str, ...]) -> bool:
-        return self._try(number, in_float).meets(self.request)
+        return self._try(number, in_float).meets(self.request.budget)
 
     def _try(self, number: int, in_float: tuple[str, ...]) -> Trial:
         """Measure, unless that was done before."""
@@ -186,18 +187,18 @@ class PlanSearch:
 
     @property
     def _best(self) -> Trial | None:
-        return max(self._trials, key=lambda trial: trial.rank(self.request), default=None)
+        return max(self._trials, key=lambda trial: trial.rank(self.request.budget), default=None)
 
     def _trail(self) -> Trail:
         run, best = self._runs[0], self._best
         task = task_of(run)
         return Trail(
-            self.request.request,
+            self.request.budget,
             task.metric,
             f"{run.n_images} {run.dataset.name}",
             tuple(self._trials),
             best,
-            best is not None and best.meets(self.request),
+            best is not None and best.meets(self.request.budget),
             self.clock() - self._begin,
             finished=False,
         )

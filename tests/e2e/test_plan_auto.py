@@ -49,7 +49,7 @@ def test_a_search_ends_in_a_row_that_can_be_made_again(bench: Bench) -> None:
 
 
 def test_the_best_within_a_share_of_int8(bench: Bench) -> None:
-    ended = bench(*FEW, "plan=auto", "plan.max_loss=null", "plan.min_int8_mac_share=0.9")
+    ended = bench(*FEW, "plan=auto", "plan.min_int8_mac_share=0.9")
     assert ended.status == 0, ended.err
     row = choose_row(bench.out, None)
     assert row.planned_mac_share is not None

@@ -12,10 +12,11 @@ from bench.cli.compose import build_typed
 from bench.diagnosis.ranking import Ranking
 from bench.errors import ConfigError
 from bench.quantization.auto_plan import AutoPlan
+from bench.results.plan_search import Budget, Trail, Trial
 from bench.sealed import DamagedError
 from bench.search import plan_search
+from bench.search.candidate import Candidate
 from bench.search.plan_search import PlanSearch
-from bench.search.trial import Candidate, Trail, Trial
 from tests.e2e.command import CUSTOM
 
 Loss = Callable[[str, frozenset[str]], float]
@@ -29,7 +30,7 @@ def trial(in_float: Sequence[str] = (), share: float = 1.0, loss: float = 0.0) -
 
 
 def test_within_a_loss_the_most_int8_is_best():
-    request = AutoPlan("auto", max_loss=0.01)
+    request = Budget(max_loss=0.01)
     trials = [
         trial((), 1.0, 0.02), trial(("a",), 0.9, 0.005), trial(("b",), 0.8, 0.0),
         trial(("c",), 0.95, 0.0095),
@@ -39,13 +40,13 @@ def test_within_a_loss_the_most_int8_is_best():
 
 
 def test_within_a_share_the_least_loss_is_best():
-    request = AutoPlan("auto", max_loss=None, min_int8_mac_share=0.9)
+    request = Budget(min_int8_mac_share=0.9)
     trials = [trial((), 1.0, 0.02), trial(("a",), 0.9, 0.005), trial(("b",), 0.8, 0.0)]
     assert max(trials, key=lambda one: one.rank(request)) is trials[1]
 
 
 def test_where_nothing_meets_the_request_the_least_loss_is_best():
-    request = AutoPlan("auto", max_loss=0.001)
+    request = Budget(max_loss=0.001)
     trials = [trial((), 1.0, 0.02), trial(("a",), 0.9, 0.005)]
     assert max(trials, key=lambda one: one.rank(request)) is trials[1]
 
@@ -55,7 +56,6 @@ def test_where_nothing_meets_the_request_the_least_loss_is_best():
     [
         ({"max_loss": 1.5}, "plan.max_loss=1.5 is not a share"),
         ({"max_loss": float("nan")}, "plan.max_loss=nan is not a share"),
-        ({"max_loss": None}, "neither plan.max_loss nor plan.min_int8_mac_share"),
         ({"images": 3}, "plan.images=3 is below 8"),
         ({"seconds": -1.0}, "plan.seconds=-1.0 is not possible"),
     ],
@@ -115,7 +115,7 @@ def test_the_fewest_layers_that_are_needed(search: Any):
     found, measured, layers = search(
         lambda label, in_float: 0.0 if in_float else 0.5,
         [noise],
-        AutoPlan("auto", max_loss=0.01),
+        AutoPlan("auto"),
         report=trails.append,
     )
     assert set(layers) >= set(noise), layers
@@ -159,7 +159,7 @@ def test_a_search_that_was_stopped_goes_on(search: Any):
     def stop(trail: Trail) -> None:
         raise KeyboardInterrupt
 
-    noise, request = {"stem": 0.1, "fc": 0.2}, AutoPlan("auto", max_loss=0.01)
+    noise, request = {"stem": 0.1, "fc": 0.2}, AutoPlan("auto")
     loss: Loss = lambda label, in_float: 0.0 if in_float else 0.5  # noqa: E731
     first, measured, _ = search(loss, [noise], request, report=stop)
     with pytest.raises(KeyboardInterrupt):
@@ -176,7 +176,7 @@ def test_a_search_that_was_stopped_goes_on(search: Any):
 
 def test_a_trail_comes_back_from_disk(tmp_path: Path):
     best = trial(("a",), 0.9)
-    trail = Trail("auto, loss 0.01", "Top-1", "8 images", (trial(), best), best, True, 1.5, True)
+    trail = Trail(Budget(0.01), "Top-1", "8 images", (trial(), best), best, True, 1.5, True)
     assert Trail.from_bytes(trail.to_bytes(), tmp_path / "t.json") == trail
     with pytest.raises(DamagedError):
         Trail.from_bytes(trail.to_bytes().replace(b"0.9", b"0.8"), tmp_path / "t.json")
