@@ -64,6 +64,12 @@ class Chart:
         return f"{self.group}: {self.title}. {self.reading}"
 
 
+def make_chart(name: str, group: str, drawing: Drawing) -> Chart:
+    """A drawing, laid out."""
+    _lay_out(drawing.figure)
+    return Chart(name, group, drawing.title, drawing.reading, drawing.figure)
+
+
 @dataclass(frozen=True)
 class ChartGroup:
     """The tidy, measured rows of one (model, dataset, engine), and how its charts look."""
@@ -74,9 +80,7 @@ class ChartGroup:
     look: Look
 
     def chart(self, kind: str, drawing: Drawing) -> Chart:
-        name = f"{self.slug}-{kind}"
-        _lay_out(drawing.figure)
-        return Chart(name, self.title, drawing.title, drawing.reading, drawing.figure)
+        return make_chart(f"{self.slug}-{kind}", self.title, drawing)
 
 
 def groups_of(table: pd.DataFrame) -> tuple[ChartGroup, ...]:
