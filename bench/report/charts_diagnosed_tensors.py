@@ -132,7 +132,7 @@ def _draw_pairs(axes: Axes, tensor: TensorDiagnosis, pairs: Floats) -> None:
     low, high = float(pairs.min()), float(pairs.max())
     axes.plot([low, high], [low, high], color=INK, linewidth=1, alpha=0.7)
     axes.plot(
-        pairs[:, 0], pairs[:, 1], marker="o", linestyle="none", markersize=2.6, color=BLUE,
+        pairs[:, 0], pairs[:, 1], marker="o", linestyle="none", markersize=3.2, color=BLUE,
         alpha=0.7, markeredgewidth=0,
     )  # fmt: skip
     axes.xaxis.set_major_locator(MaxNLocator(5))

@@ -42,6 +42,9 @@ DECADES = 7
 NAMED = 20
 """Of so few layers each has its name below it; of more, its number."""
 
+FEWEST_BARS = 8
+"""Room for so many, or the bars of one layer or two would fill the chart."""
+
 MOST_BLOCKS = 30
 
 
@@ -69,7 +72,7 @@ def layer_noise(diagnosis: Diagnosis) -> Drawing | None:
             axes.axhline(whole, color=INK, linewidth=1.2, linestyle=(0, (5, 3)), alpha=0.8,
                          label="all layers in INT8", zorder=1.5)  # fmt: skip
         _scale(axes, span)
-        axes.set_xlim(part.start + 0.4, part.start + length + 0.6)
+        axes.set_xlim(part.start + 0.4, part.start + max(length, FEWEST_BARS) + 0.6)
         _letter(axes, diagnosis, part)
     if len(layers) <= NAMED:
         names = [short_name(layer.name, 26) for layer in layers]
@@ -217,7 +220,7 @@ def _draw_marks(
     shown = places[np.nan_to_num(noise[part]) > 0]
     axes.plot(
         shown + 1, noise[shown], marker=marker, linestyle="none", markersize=size, label=label,
-        color=INK, markerfacecolor="none", markeredgewidth=0.9 if length <= 110 else 0.6,
+        color=INK, markerfacecolor="white", markeredgewidth=0.9 if length <= 110 else 0.6,
         alpha=0.9,
     )  # fmt: skip
 
@@ -276,6 +279,9 @@ def _layers_title(layers: Sequence[LayerDiagnosis], noise: Floats) -> str:
     if not np.nan_to_num(noise).any():
         return "No layer alone in INT8 makes any noise"
     worst = int(np.nanargmax(noise))
+    if len(layers) == 1:
+        ratio = decibels(-10 * math.log10(float(noise[worst])))
+        return f"{short_name(layers[worst].name)} alone in INT8: {ratio} dB of signal over noise"
     share = percent_text(float(noise[worst] / np.nansum(noise)))
     return (
         f"{short_name(layers[worst].name)} makes {share} % of the noise of "

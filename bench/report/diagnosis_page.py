@@ -35,6 +35,9 @@ from bench.report.templates import render
 from bench.report.wording import plural
 from bench.results.diagnosis import Diagnosis
 
+LARGEST_SVG = 800_000
+"""Characters: of a thousand layers the chart is still drawn in the page's ink."""
+
 FOLDED = 15
 """Lines from which on a table is folded."""
 
@@ -56,16 +59,16 @@ def write_page(diagnosis: Diagnosis, path: Path) -> None:
 def render_page(diagnosis: Diagnosis) -> str:
     """The page, with the charts in it."""
     charts = dict(_charts(diagnosis))
-    model = diagnosis.setting.get("model", "this model")
+    model = short_name(diagnosis.setting.get("model", "this model"), LONGEST)
     drawn = {}
     with matplotlib.rc_context(RC):
         for name, drawing in charts.items():
             chart = make_chart(f"chart-{name}", f"INT8 diagnosis of {model}", drawing)
-            drawn[name] = to_html(chart)
+            drawn[name] = to_html(chart, LARGEST_SVG)
     return render(
         "diagnosis.html.j2",
         diagnosis=diagnosis,
-        model=short_name(model, LONGEST),
+        model=model,
         calibrator=diagnosis.setting.get("calibrator", ""),
         images=set_words(first_set(diagnosis)),
         tiles=_tiles(diagnosis),
@@ -112,7 +115,7 @@ def _tiles(diagnosis: Diagnosis) -> list[Tile]:
         tiles.append(Tile("SQNR, the worst layer alone in INT8", f"{alone} dB",
                           short_name(first.name, LONGEST)))  # fmt: skip
         share = sum(by_name[name].mac_share for name in letters)
-        listed = plural(len(letters), "worst layer")
+        listed = "worst layer" if len(letters) == 1 else f"{len(letters)} worst layers"
         tiles.append(Tile(f"MACs of the {listed}", f"{100 * share:.1f} %",
                           f"of the network's multiply-accumulates; it has "
                           f"{plural(len(diagnosis.layers), 'layer')} in INT8"))  # fmt: skip

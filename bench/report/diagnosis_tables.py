@@ -40,8 +40,13 @@ from bench.results.diagnosis import (
 MOST_WORST = 10
 """Layers in the table of the worst, each with a letter that charts use too."""
 
+LEFT_OUT = ("worst part", "KL (nats)")
+"""Columns of the table of all layers that the table of the worst has no room for."""
+
 LONGEST = 90
 """Of a name in a table: the end of a longer one, which tells more than its beginning."""
+
+LONGEST_OP = 24
 
 MOSTLY = 4.0
 """Weights or activations make most of a layer's noise from this ratio of their noise on."""
@@ -106,7 +111,9 @@ def worst_table(diagnosis: Diagnosis) -> Table:
     layers = [by_name[name] for name in letters]
     head = Head("mark", "the layer's letter in the charts", numeric=False)
     marks = Marks(head, tuple(Cell(f"({letter})", letter) for letter in letters.values()))
-    return _table("The worst layers", "layers", _layer_columns(diagnosis), layers, marks)
+    columns = _layer_columns(diagnosis)
+    brief = [column for column in columns if column.head.label not in LEFT_OUT]
+    return _table("The worst layers", "layers", brief, layers, marks)
 
 
 def layer_table(diagnosis: Diagnosis) -> Table:
@@ -156,7 +163,6 @@ def tensor_table(diagnosis: Diagnosis) -> Table:
                 math.inf if tensor.depth_db is None else tensor.depth_db
             ),
         ),
-        *(_rule_column(rule) for rule in rules),
         Column[TensorDiagnosis](
             Head("zeros (%)", "share of exact zeros"),
             lambda tensor: small_share_cell(tensor.zero_share),
@@ -172,16 +178,16 @@ def tensor_table(diagnosis: Diagnosis) -> Table:
             Head("not finite", "how many values are NaN or infinite"),
             lambda tensor: count_cell(tensor.not_finite, bad=tensor.not_finite > 0),
         ),
+        *(_rule_column(rule) for rule in rules),
     ]  # fmt: skip
     return _table("All tensors, in network order", "tensors", columns, diagnosis.tensors,
                   _places(len(diagnosis.tensors)))  # fmt: skip
 
 
 def kind_of(layer: LayerDiagnosis) -> str:
-    """
-    The operator, and whether it is depthwise: what colours a layer in a chart.
-    """
-    return f"depthwise {layer.op}" if layer.depthwise else layer.op
+    """The operator, and whether it is depthwise: what colours a layer in a chart."""
+    op = short_name(layer.op, LONGEST_OP)
+    return f"depthwise {op}" if layer.depthwise else op
 
 
 def gain_of(diagnosis: Diagnosis, layer: LayerDiagnosis) -> float | None:

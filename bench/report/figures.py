@@ -197,10 +197,10 @@ def _pixels(figure: Figure) -> npt.NDArray[np.uint8]:
     return pixels.reshape(-1, int(figure.get_figwidth() * DPI), 4)[:, :, :3]
 
 
-def to_html(chart: Chart) -> Markup:
+def to_html(chart: Chart, largest: int = LARGEST_SVG) -> Markup:
     """SVG, or pixels where the SVG would be too large for a page."""
     svg = to_svg(chart)
-    if len(svg) <= LARGEST_SVG:
+    if len(svg) <= largest:
         return Markup(svg)
     pixels = base64.b64encode(to_png(chart)).decode()
     return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(chart.label, pixels)
