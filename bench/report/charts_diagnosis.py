@@ -297,7 +297,7 @@ def _depth_title(diagnosis: Diagnosis, depth: Floats, jump: int | None) -> str:
         )
     if diagnosis.first_jump:
         return f"The error first jumps after {short_name(diagnosis.first_jump)}"
-    least = int(np.argmin(depth))
+    least = int(np.nanargmin(depth))
     return (
         f"No sudden jump: SQNR is lowest, {decibels(float(depth[least]))} dB, at "
         f"{short_name(diagnosis.tensors[least].name)}"

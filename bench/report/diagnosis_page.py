@@ -11,6 +11,7 @@ import matplotlib
 from bench.cache import write_atomically
 from bench.report.charts_diagnosed_tensors import telling_tensors, tensor_chart
 from bench.report.charts_diagnosis import block_noise, error_along_depth, layer_noise
+from bench.report.diagnosis_columns import LONGEST
 from bench.report.diagnosis_numbers import (
     decibels,
     first_set,
@@ -21,7 +22,6 @@ from bench.report.diagnosis_numbers import (
     worst_part,
 )
 from bench.report.diagnosis_tables import (
-    LONGEST,
     block_table,
     layer_table,
     letters_of,

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from string import ascii_lowercase
-from typing import Generic, Protocol, TypeVar
 
+from bench.report.diagnosis_columns import (
+    Column,
+    Head,
+    Marks,
+    T,
+    Table,
+    make_table,
+    name_column,
+    places,
+    text_cell,
+)
 from bench.report.diagnosis_numbers import (
     NOTHING,
     Cell,
@@ -43,58 +52,10 @@ MOST_WORST = 10
 LEFT_OUT = ("worst part", "KL (nats)")
 """Columns of the table of all layers that the table of the worst has no room for."""
 
-LONGEST = 90
-"""Of a name in a table: the end of a longer one, which tells more than its beginning."""
-
 LONGEST_OP = 24
 
 MOSTLY = 4.0
 """Weights or activations make most of a layer's noise from this ratio of their noise on."""
-
-
-class Named(Protocol):
-    """A layer, a block or a tensor."""
-
-    @property
-    def name(self) -> str: ...
-
-
-T = TypeVar("T", bound=Named)
-
-
-@dataclass(frozen=True)
-class Head:
-    """What stands over a column; ``meaning`` is its tooltip."""
-
-    label: str
-    meaning: str
-    numeric: bool = True
-    is_name: bool = False
-
-
-@dataclass(frozen=True)
-class Column(Generic[T]):
-    head: Head
-    cell: Callable[[T], Cell]
-
-
-@dataclass(frozen=True)
-class Marks:
-    """The first column: what a line is called in the chart beside."""
-
-    head: Head
-    cells: tuple[Cell, ...]
-
-
-@dataclass(frozen=True)
-class Table:
-    """``unit`` is what its lines are; ``marked`` are the places of those that stand out."""
-
-    title: str
-    unit: str
-    heads: tuple[Head, ...]
-    lines: tuple[tuple[Cell, ...], ...]
-    marked: frozenset[int] = frozenset()
 
 
 def letters_of(diagnosis: Diagnosis) -> dict[str, str]:
@@ -113,22 +74,22 @@ def worst_table(diagnosis: Diagnosis) -> Table:
     marks = Marks(head, tuple(Cell(f"({letter})", letter) for letter in letters.values()))
     columns = _layer_columns(diagnosis)
     brief = [column for column in columns if column.head.label not in LEFT_OUT]
-    return _table("The worst layers", "layers", brief, layers, marks)
+    return make_table("The worst layers", "layers", brief, layers, marks)
 
 
 def layer_table(diagnosis: Diagnosis) -> Table:
     """Every layer, in the order of the network."""
     worst = letters_of(diagnosis)
-    return _table(
+    return make_table(
         "All layers, in network order", "layers", _layer_columns(diagnosis), diagnosis.layers,
-        _places(len(diagnosis.layers)),
+        places(len(diagnosis.layers)),
         frozenset(at for at, layer in enumerate(diagnosis.layers) if layer.name in worst),
     )  # fmt: skip
 
 
 def block_table(diagnosis: Diagnosis) -> Table:
     columns = [
-        _name_column("block", "the beginning that its layers' names share"),
+        name_column("block", "the beginning that its layers' names share"),
         Column[BlockDiagnosis](
             Head("layers", "how many layers it has"), lambda block: count_cell(len(block.layers))
         ),
@@ -136,8 +97,8 @@ def block_table(diagnosis: Diagnosis) -> Table:
         *_sqnr_columns(diagnosis, lambda block: block.only),
         Column[BlockDiagnosis](_KL, lambda block: _kl(block, first_set(diagnosis))),
     ]
-    return _table("All blocks, in network order", "blocks", columns, diagnosis.blocks,
-                  _places(len(diagnosis.blocks)))  # fmt: skip
+    return make_table("All blocks, in network order", "blocks", columns, diagnosis.blocks,
+                  places(len(diagnosis.blocks)))  # fmt: skip
 
 
 def tensor_table(diagnosis: Diagnosis) -> Table:
@@ -145,7 +106,7 @@ def tensor_table(diagnosis: Diagnosis) -> Table:
     rules = sorted({rule for tensor in diagnosis.tensors for rule in tensor.rules},
                    key=calibrator_order)  # fmt: skip
     columns = [
-        _name_column("tensor", "its name in the ONNX file; tooltip: the layer that makes it"),
+        name_column("tensor", "its name in the ONNX file; tooltip: the layer that makes it"),
         Column[TensorDiagnosis](
             Head("range", "the smallest and the largest value observed"),
             lambda tensor: Cell(
@@ -180,8 +141,8 @@ def tensor_table(diagnosis: Diagnosis) -> Table:
         ),
         *(_rule_column(rule) for rule in rules),
     ]  # fmt: skip
-    return _table("All tensors, in network order", "tensors", columns, diagnosis.tensors,
-                  _places(len(diagnosis.tensors)))  # fmt: skip
+    return make_table("All tensors, in network order", "tensors", columns, diagnosis.tensors,
+                  places(len(diagnosis.tensors)))  # fmt: skip
 
 
 def kind_of(layer: LayerDiagnosis) -> str:
@@ -219,13 +180,13 @@ def _layer_columns(diagnosis: Diagnosis) -> list[Column[LayerDiagnosis]]:
         len(effect.sqnr_db) > 1 for layer in diagnosis.layers for effect in layer.only.values()
     )
     return [
-        _name_column("layer", "its node's name in the ONNX file"),
-        Column(Head("op", "its operator", numeric=False), lambda layer: _text(kind_of(layer))),
+        name_column("layer", "its node's name in the ONNX file"),
+        Column(Head("op", "its operator", numeric=False), lambda layer: text_cell(kind_of(layer))),
         Column(_MACS, lambda layer: share_cell(layer.mac_share)),
         *_sqnr_columns(diagnosis, lambda layer: layer.only),
         Column(
             Head("worst part", f"the part of the outputs with the lowest SQNR, {on}", False),
-            lambda layer: _text(_part(layer, images) if several else ""),
+            lambda layer: text_cell(_part(layer, images) if several else ""),
         ),
         Column(
             Head("weights only (dB)", f"SQNR with its weights alone in INT8, {on}"),
@@ -237,7 +198,7 @@ def _layer_columns(diagnosis: Diagnosis) -> list[Column[LayerDiagnosis]]:
         ),
         Column(
             Head("noise from", f"which of the two makes {MOSTLY:g} times as much noise", False),
-            lambda layer: _text(source_of(layer, images)),
+            lambda layer: text_cell(source_of(layer, images)),
         ),
         Column(
             Head("gain in float (dB)", f"how far the whole network's noise falls, {on}, "
@@ -316,39 +277,3 @@ def _kl(item: LayerDiagnosis | BlockDiagnosis, images: str) -> Cell:
 def _part(layer: LayerDiagnosis, images: str) -> str:
     worst = worst_part(layer.only.get(images))
     return worst[0] if worst is not None and math.isfinite(worst[1]) else ""
-
-
-def _name_column(label: str, meaning: str) -> Column[T]:
-    def cell(item: T) -> Cell:
-        producer = getattr(item, "producer", "")
-        note = f"made by {producer}" if producer else ""
-        shown = short_name(" ".join(item.name.split()), LONGEST) or "(no name)"
-        return Cell(shown, item.name, note if shown == item.name else f"{item.name} {note}".strip())
-
-    return Column(Head(label, meaning, numeric=False, is_name=True), cell)
-
-
-def _places(count: int) -> Marks:
-    head = Head("#", "its place in the network, as in the chart")
-    return Marks(head, tuple(count_cell(place) for place in range(1, count + 1)))
-
-
-def _text(text: str) -> Cell:
-    return Cell(text, text) if text else NOTHING
-
-
-def _table(
-    title: str, unit: str, columns: Sequence[Column[T]], items: Sequence[T], marks: Marks,
-    marked: frozenset[int] = frozenset(),
-) -> Table:  # fmt: skip
-    """Without the columns that have no value in any line."""
-    cells = [[column.cell(item) for column in columns] for item in items]
-    used = [
-        place for place in range(len(columns)) if any(not line[place].is_missing for line in cells)
-    ]
-    heads = (marks.head, *(columns[place].head for place in used))
-    lines = tuple(
-        (mark, *(line[place] for place in used))
-        for mark, line in zip(marks.cells, cells, strict=True)
-    )
-    return Table(title, unit, heads, lines, marked)
