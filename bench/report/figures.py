@@ -70,6 +70,12 @@ class Chart:
         return f"{self.group}: {self.title}. {self.reading}"
 
 
+def make_chart(name: str, group: str, drawing: Drawing) -> Chart:
+    """A drawing, laid out."""
+    _lay_out(drawing.figure)
+    return Chart(name, group, drawing.title, drawing.reading, drawing.figure)
+
+
 @dataclass(frozen=True)
 class ChartGroup:
     """The tidy, measured rows of one (model, dataset, engine), and how its charts look."""
@@ -80,9 +86,7 @@ class ChartGroup:
     look: Look
 
     def chart(self, kind: str, drawing: Drawing) -> Chart:
-        name = f"{self.slug}-{kind}"
-        _lay_out(drawing.figure)
-        return Chart(name, self.title, drawing.title, drawing.reading, drawing.figure)
+        return make_chart(f"{self.slug}-{kind}", self.title, drawing)
 
 
 def groups_of(table: pd.DataFrame) -> tuple[ChartGroup, ...]:
@@ -221,10 +225,10 @@ def _pixels(figure: Figure) -> npt.NDArray[np.uint8]:
     return pixels.reshape(-1, int(figure.get_figwidth() * DPI), 4)[:, :, :3]
 
 
-def to_html(chart: Chart) -> Markup:
+def to_html(chart: Chart, largest: int = LARGEST_SVG) -> Markup:
     """SVG, or pixels where the SVG would be too large for a page."""
     svg = to_svg(chart)
-    if len(svg) <= LARGEST_SVG:
+    if len(svg) <= largest:
         return Markup(svg)
     pixels = base64.b64encode(to_png(chart)).decode()
     return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(chart.label, pixels)
