@@ -55,6 +55,12 @@ def choose_plan(
         write_atomically(path, trail.to_bytes())
 
     search.report = report
+    if search.overlap:
+        print(
+            f"warning: plan=auto searches on {search.overlap} images that are evaluated too, which "
+            "flatters the row. Calibrate on images that are not evaluated",
+            file=sys.stderr,
+        )
     trail = stored_trail(run.cache / f"search-{search.key}.json", search.run)
     path.unlink(missing_ok=True)
     assert trail.best is not None

@@ -2,7 +2,7 @@
 
 Every way to calibrate has its own order in which layers go to float. How many of them must is
 found by trials on calibration images that have labels (by how far INT8 agrees with FP32 where they
-have none): one more at a time, then two, four, and so on until the request is met, then by
+have none): one more at a time, then two, four, and so on until the budget is met, then by
 halving; then each chosen layer is tried in INT8 once more. The row that follows is measured on
 validation images, which the search has not seen.
 
@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from bench.cache import content_key, source_key
+from bench.data.overlap import count_shared
 from bench.data.search_images import SearchImages
 from bench.diagnosis.ranking import Quantized, Ranking, images_for, rank_layers
 from bench.engine.onnxrt import OnnxRuntime
@@ -67,17 +68,26 @@ class PlanSearch:
     @property
     def key(self) -> str:
         """Changes with whatever can change the search."""
-        return content_key(self.request, *(self._with(i, ()).key for i in range(len(self._runs))))
+        runs = (self._with(number, ()).key for number in range(len(self._runs)))
+        return content_key(self.request, *runs, _CODE)
+
+    @property
+    def overlap(self) -> int | None:
+        """How many of the search images are evaluated in the row too; None where they are not
+        files."""
+        run, images = self.candidates[0].run, self._runs[0].dataset
+        assert isinstance(images, SearchImages)
+        return count_shared(
+            run.dataset.calibration, images.indices, run.dataset.validation, run.validation_indices
+        )
 
     def run(self) -> Trail:
         """Search to the end, or until the time is up."""
         rankings = self._rank()
         share = self.request.min_int8_mac_share
-        nested = [one.nested(1.0 if share is None else 1.0 - share) for one in rankings]
-        nested = [sets[:-1] if len(sets[-1]) == len(one.noise) else sets
-                  for sets, one in zip(nested, rankings, strict=True)]  # fmt: skip
-        order = sorted(range(len(rankings)), key=lambda i: _promise(rankings[i], nested[i]))
-        for number in order:
+        nested = [_sets(ranking, 1.0 if share is None else 1.0 - share) for ranking in rankings]
+        numbers = range(len(rankings))
+        for number in sorted(numbers, key=lambda i: _promise(rankings[i], nested[i])):
             if share is None:
                 self._fewest(number, nested[number])
             else:
@@ -103,7 +113,7 @@ class PlanSearch:
         )
 
     def _fewest(self, number: int, sets: Sequence[tuple[str, ...]]) -> None:
-        """The fewest layers of the order that meet the request; none if another candidate needs
+        """The fewest layers of the order within the budget; none if another candidate needs
         less."""
         best = self._best
         last = len(sets) - 1
@@ -245,6 +255,11 @@ def _search_run(run: Run, request: AutoPlan) -> Run:
         also_build=None,
         measurement=replace(run.measurement, images=None, rounds=0, batch_size=1),
     )
+
+
+def _sets(ranking: Ranking, largest_share: float) -> list[tuple[str, ...]]:
+    """The ranking's sets, but for that of all layers: a plan must leave something in INT8."""
+    return [one for one in ranking.nested(largest_share) if len(one) < len(ranking.noise)]
 
 
 def _promise(ranking: Ranking, sets: Sequence[tuple[str, ...]]) -> float:
