@@ -3,7 +3,8 @@
 Every way to calibrate has its own order in which layers go to float. How many of them must is
 found by trials on calibration images that have labels (by how far INT8 agrees with FP32 where they
 have none): one more at a time, then two, four, and so on until the budget is met, then by
-halving; then each chosen layer is tried in INT8 once more. The row that follows is measured on
+halving; then each chosen layer is tried in INT8 once more. Within a share of INT8 the most that
+may be in float is tried, and half of that. The row that follows is measured on
 validation images, which the search has not seen.
 
 NVIDIA ModelOpt's and NNCF's searches measure one layer after the other; ranking first needs a
@@ -92,7 +93,8 @@ class PlanSearch:
                 self._fewest(number, nested[number])
             else:
                 self._most_accurate(number, nested[number])
-        self._take_back(rankings)
+        if share is None:
+            self._take_back(rankings)
         return replace(self._trail(), finished=True)
 
     def _rank(self) -> list[Ranking]:
