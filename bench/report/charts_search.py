@@ -56,15 +56,15 @@ def search_trials(trail: Trail) -> Drawing | None:
         f"{plural(len(trail.trials), 'trial')} of plan=auto chose "
         f"{plural(len(best.float_nodes), 'layer')} in float{met}",
         f"Better is down and to the right. Measured on {trail.images}, which are not those of the "
-        f"row. Dashed: the budget ({trail.budget}). Filled: within it, one standard error (the "
-        "bars) included. Trials that lose far more lie above the chart.",
+        f"row. Dashed: the budget ({trail.budget}). Filled: within it, with a margin of one "
+        "standard error (the bars), but at most half of the budget. Trials that lose far more lie above the chart.",
     )
 
 
 def _loss_limits(trail: Trail, best: Trial) -> tuple[float, float]:
     """The losses that are worth showing: up to four times the budget's or the best one's."""
     losses = [trial.loss for trial in trail.trials]
-    reach = max(4 * (trail.budget.max_loss or 0.01), 3 * best.careful_loss, 0.02)
+    reach = max(4 * (trail.budget.max_loss or 0.01), 3 * best.loss, 0.02)
     top = min(max(losses), reach)
     bottom = min(*losses, 0.0)
     room = 0.1 * (top - bottom) or 0.01
