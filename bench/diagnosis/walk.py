@@ -1,8 +1,11 @@
 """Other outputs of one unit of a network at a time, and what the network makes of them.
 
 The network is walked through once. At each unit the values up to it are there for every image; the
-unit's outputs are computed in other ways, and only what comes behind it is run for each. So a unit
-costs half a pass on average for each way, and one compilation.
+unit's output is computed in other ways, and only what comes behind it is run for each. So a unit
+costs half a pass on average for each way.
+
+What comes behind is cut in two: a short piece up to the end of a stretch of units, compiled for
+each unit, and the rest of the network, compiled once for the stretch.
 """
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ Array = npt.NDArray[np.float32]
 Alternatives = Callable[[Unit, Values], Iterable[onnx.ModelProto]]
 """Models of a unit, from its plain inputs; each computes its outputs in other ways, by label (see
 ``labelled``)."""
+
+STRETCH = range(5, 11)
+"""Units of a stretch: as many of these as let the fewest tensors cross its end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +70,15 @@ def walk(
     unit up to it (``also_read``). Raises EngineError for a piece that cannot be run.
     """
     values: list[Mapping[str, npt.NDArray[Any]]] = [{network.input_name: i} for i in images]
-    here = 0
-    for unit in units:
-        there = network.position(unit.name)
+    places = [network.position(unit.name) for unit in units]
+    here, end = 0, 0
+    rest: _Rest | None = None
+    for index, (unit, there) in enumerate(zip(units, places, strict=True)):
         _advance(network, values, here, there)
         here = there
+        if rest is None or there >= end:
+            end = _end_of_stretch(network, places[index:])
+            rest = _Rest(network, end)
         alone = [OpenPiece(model) for model in alternatives(unit, values[0])]
         outputs, behind = network.outputs(there), None
         for number, known in enumerate(values):
@@ -80,11 +90,36 @@ def walk(
                     others = {name: computed[one] for name, one in zip(outputs, made, strict=True)}
                     changed = {**known, **others}
                     if behind is None:
-                        rest = network.piece(there + 1, network.end, network.output_names, changed)
-                        behind = OpenPiece(rest)
-                    result = {**changed, **behind.run(changed)}
-                    given = [result[name] for name in network.output_names]
+                        stretch = network.piece(there + 1, end, rest.reads, changed)
+                        behind = OpenPiece(stretch)
+                    given = rest.outputs({**changed, **behind.run(changed)})
                     yield Changed(unit, label, number, given)
+
+
+class _Rest:
+    """The network behind a cut, compiled when it is first run."""
+
+    def __init__(self, network: CuttableNetwork, start: int) -> None:
+        self._network, self._start = network, start
+        self._piece: OpenPiece | None = None
+        self.reads = network.needed(start)
+
+    def outputs(self, values: Values) -> list[npt.NDArray[Any]]:
+        """The network's outputs, from what crosses the cut or is an output before it."""
+        names = self._network.output_names
+        if self._piece is None:
+            end = self._network.end
+            self._piece = OpenPiece(self._network.piece(self._start, end, names, values))
+        result = {**values, **self._piece.run(values)}
+        return [result[name] for name in names]
+
+
+def _end_of_stretch(network: CuttableNetwork, places: Sequence[int]) -> int:
+    """The cut that ends the stretch which begins at the first of these units' ``places``."""
+    ends = [places[count] for count in STRETCH if count < len(places)]
+    if len(places) <= STRETCH.stop:
+        return network.end
+    return min(ends, key=lambda place: len(network.needed(place)))
 
 
 def _advance(
