@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from bench.results.diagnosis import Effect, LayerDiagnosis, TensorDiagnosis
+from bench.results.noise_shares import gain_db, mean_noise, noise_shares
 
 MOST_OF_THE_NOISE = 0.8
 MOST_WORST = 10
@@ -25,22 +26,6 @@ _BETTER = 0.5
 _WIDE = 8.0
 _EXPLAINED = 3
 """Of the worst layers, so many are explained one by one."""
-
-
-def noise_of(effects: Mapping[str, Effect]) -> float:
-    """The mean over the sets of images; infinite where there is no telling."""
-    shares = [math.inf if one.noise is None else one.noise for one in effects.values()]
-    return sum(shares) / len(shares) if shares else 0.0
-
-
-def noise_shares(layers: Sequence[LayerDiagnosis]) -> dict[str, float]:
-    """What each layer alone adds, as a share of what all of them add."""
-    noise = {layer.name: noise_of(layer.only) for layer in layers}
-    endless = [name for name, value in noise.items() if math.isinf(value)]
-    if endless:
-        return {name: (name in endless) / len(endless) for name in noise}
-    whole = sum(noise.values())
-    return {name: value / whole if whole > 0 else 0.0 for name, value in noise.items()}
 
 
 def worst_layers(layers: Sequence[LayerDiagnosis]) -> tuple[str, ...]:
@@ -109,15 +94,10 @@ def _where(worst: Sequence[str], shares: Mapping[str, float], count: int) -> str
 
 def _why(layer: LayerDiagnosis, tensors: Mapping[str, TensorDiagnosis], rule: str) -> str:
     kind = "depthwise Conv" if layer.depthwise else layer.op
-    weights, activations = noise_of(layer.weights_only), noise_of(layer.activations_only)
+    weights, activations = mean_noise(layer.weights_only), mean_noise(layer.activations_only)
     begin = f"{layer.name} ({kind}, {layer.mac_share:.2%} of the MACs)"
     if weights > _CLEARLY * activations:
-        spread = " Each output channel has one scale for all of its weights." if (
-            layer.depthwise
-        ) else ""
-        return (
-            f"{begin} loses by its weights. Try weights.rule=mse, or keep it in float.{spread}"
-        )
+        return f"{begin} loses by its weights. Try weights.rule=mse, or keep it in float."
     cause = (
         "by its activations"
         if activations > _CLEARLY * weights
@@ -150,8 +130,8 @@ def _clipped_or_rounded(tensor: TensorDiagnosis, rule: str) -> str:
             f"values (rounding takes {error.rounding:.2%} of its energy)"
         )
     return (
-        f"{tensor.name} loses {error.clipping:.2%} of its energy by clipping at {error.amax:.4g} of "
-        f"{largest:.4g} and {error.rounding:.2%} by rounding"
+        f"{tensor.name} loses {error.clipping:.2%} of its energy by clipping at {error.amax:.4g} "
+        f"of {largest:.4g} and {error.rounding:.2%} by rounding"
     )
 
 
@@ -193,16 +173,14 @@ def _cost(
 ) -> list[str]:
     spent = sum(layers[name].mac_share for name in worst)
     first = layers[worst[0]]
-    both = noise_of(all_int8), noise_of(first.all_but)
-    said = (
-        f"In float, {'it takes' if len(worst) == 1 else 'they take'} {spent:.2%} of the MACs out of "
-        "INT8"
-    )
-    if all(0 < noise < math.inf for noise in both):
-        gain = 10 * math.log10(both[0] / both[1])
+    take = "it takes" if len(worst) == 1 else "they take"
+    said = f"In float, {take} {spent:.2%} of the MACs out of INT8"
+    gain = gain_db(first, all_int8)
+    if gain is not None:
+        word = "gains" if gain >= 0 else "loses"
         said += (
-            f"; {first.name} alone in float takes {first.mac_share:.2%} and "
-            f"{'gains' if gain >= 0 else 'loses'} {abs(gain):.1f} dB"
+            f"; {first.name} alone in float takes {first.mac_share:.2%} and {word} "
+            f"{abs(gain):.1f} dB"
         )
     return [said + "."]
 
@@ -210,9 +188,7 @@ def _cost(
 def _sets(all_int8: Mapping[str, Effect]) -> list[str]:
     if not {"calibration", "other"} <= set(all_int8):
         return []
-    calibration, other = (
-        noise_of({name: all_int8[name]}) for name in ("calibration", "other")
-    )
+    calibration, other = (mean_noise({name: all_int8[name]}) for name in ("calibration", "other"))
     if not (0 < calibration < math.inf and 0 < other < math.inf):
         return []
     difference = 10 * math.log10(other / calibration)

@@ -1,4 +1,4 @@
-"""Layers in groups: by the beginnings of their names or, where names have no structure, in a row."""
+"""Layers in groups: by how their names begin or, where names have no structure, in a row."""
 
 from __future__ import annotations
 
@@ -51,9 +51,7 @@ def _in_a_row(names: Sequence[str], crossing: Mapping[str, int]) -> dict[str, tu
         reach = int(length / 3)
         near = range(max(wanted - reach, starts[-1] + 1), min(wanted + reach, len(names) - 1) + 1)
         if near:
-            starts.append(
-                min(near, key=lambda i: (crossing.get(names[i], 0), abs(i - wanted)))
-            )
+            starts.append(min(near, key=lambda i: (crossing.get(names[i], 0), abs(i - wanted))))
     ends = [*starts[1:], len(names)]
     runs = [tuple(names[a:b]) for a, b in zip(starts, ends, strict=True) if a < b]
     return {run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}": run for run in runs}

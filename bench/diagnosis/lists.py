@@ -50,7 +50,7 @@ def _quoted(text: str) -> str:
     """As Hydra reads it: a backslash counts only in front of a quote."""
     escaped = re.sub(r"(\\*)'", lambda match: match[1] * 2 + "\\'", text)
     trailing = len(escaped) - len(escaped.rstrip("\\"))
-    return f"'{escaped}{escaped[len(escaped) - trailing:]}'"
+    return f"'{escaped}{escaped[len(escaped) - trailing :]}'"
 
 
 def _listed(layers: Sequence[str]) -> str:

@@ -13,9 +13,7 @@ from bench.model.edit import copy_of, drop_unused_initializers, names_read, set_
 class MixedModels:
     """Made from a network's FP32 model and its Q/DQ form with every one of ``units`` in INT8."""
 
-    def __init__(
-        self, fp32: onnx.ModelProto, qdq: onnx.ModelProto, units: Sequence[Unit]
-    ) -> None:
+    def __init__(self, fp32: onnx.ModelProto, qdq: onnx.ModelProto, units: Sequence[Unit]) -> None:
         self._qdq = qdq
         self._units = frozenset(unit.name for unit in units)
         self._fp32 = {node.name: node for node in fp32.graph.node}
@@ -25,9 +23,7 @@ class MixedModels:
     def with_int8(self, names: Collection[str]) -> onnx.ModelProto:
         """Only the units of these names in INT8, with ranges and scales as in the Q/DQ form."""
         nodes = [
-            self._fp32[node.name]
-            if node.name in self._units and node.name not in names
-            else node
+            self._fp32[node.name] if node.name in self._units and node.name not in names else node
             for node in self._qdq.graph.node
         ]
         mixed = copy_of(self._qdq)

@@ -94,7 +94,7 @@ def observe(
     seen = {name: Seen() for name in order}
     networks = (fp32, int8)
     values: list[list[Mapping[str, npt.NDArray[Any]]]] = [[], []]
-    for number, image in enumerate(images):
+    for image in images:
         taken = {fp32.input_name: image()}
         for held in values:
             held.append(taken)
@@ -106,9 +106,7 @@ def observe(
     for start in range(0, len(computed), STRETCH):
         names = computed[start : start + STRETCH]
         stops = [max(network.made_at(name) for name in names) + 1 for network in networks]
-        crossing = [
-            network.crossing(stop) for network, stop in zip(networks, stops, strict=True)
-        ]
+        crossing = [network.crossing(stop) for network, stop in zip(networks, stops, strict=True)]
         pieces = [
             OpenPiece(network.piece(begin, stop, dict.fromkeys((*names, *carried)), held[0]))
             for network, begin, stop, carried, held in zip(
@@ -151,8 +149,8 @@ def histogram(snapshot: Snapshot, bins: int = BINS) -> tuple[int, ...]:
     one value throughout."""
     if not snapshot.max > snapshot.min:
         return ()
-    inner = np.linspace(snapshot.min, snapshot.max, bins + 1)[1:-1]
-    edges = inner / 2.0**snapshot.exponent * FINE + (FINE + 1)
+    inner = np.linspace(snapshot.min, snapshot.max, bins + 1, dtype=np.float64)[1:-1]
+    edges: npt.NDArray[np.float64] = inner / 2.0**snapshot.exponent * FINE + (FINE + 1)
     counts = regrid(np.concatenate((snapshot.negative[::-1], snapshot.positive)), edges)
     return tuple(counts.tolist())
 

@@ -102,9 +102,7 @@ def diagnose(run: Run, settings: DiagnosisSettings, report: Report = silent) -> 
     report("calibration", 1, 1)
     qdq, graph = quantize(run, ranges), ranges.graph
     units = units_of(ranges.points, graph)
-    networks = Networks(
-        fp32_model(run), qdq, run.model.network.input_name, units, run.model.head
-    )
+    networks = Networks(fp32_model(run), qdq, run.model.network.input_name, units, run.model.head)
     sets, source = _images(run, settings.images)
     measured = measure_sensitivity(networks, sets, report)
     float_network = networks.in_float
@@ -155,7 +153,7 @@ def _images(run: Run, count: int) -> tuple[Images, str]:
     """The sets of images, and in words where the others come from."""
     half = min(count // 2, run.calibration.size)
     behind = len(run.calibration_order) - run.calibration.size
-    of_set = calibration_image(run)
+    in_set = calibration_image(run)
     order, preprocess = run.calibration_order, run.model.preprocess
     samples, numbers = run.dataset.calibration, [int(i) for i in order[run.calibration.size :]]
     source = "calibration images behind the set"
@@ -163,12 +161,15 @@ def _images(run: Run, count: int) -> tuple[Images, str]:
         samples, numbers = run.dataset.validation, list(run.validation_indices)
         source = "validation images, without their labels"
 
+    def of_set(number: int) -> Callable[[], Array]:
+        return lambda: in_set(number)
+
     def other(number: int) -> Callable[[], Array]:
         return lambda: network_input(samples, number, preprocess)
 
     sets = {
-        "calibration": [lambda i=i: of_set(i) for i in range(half)],  # type: ignore[misc]
-        "other": [other(number) for number in numbers[: max(half, 1)]],
+        "calibration": [of_set(number) for number in range(half)],
+        "other": [other(number) for number in numbers[:half]],
     }
     return {name: group for name, group in sets.items() if group}, source
 
@@ -304,9 +305,7 @@ def _tensor(
     )
 
 
-def _layers_before(
-    graph: Graph, tensors: Sequence[str], measured: Sensitivities
-) -> dict[str, str]:
+def _layers_before(graph: Graph, tensors: Sequence[str], measured: Sensitivities) -> dict[str, str]:
     """The last layer that each tensor depends on without passing another."""
     units = {one.unit.name: place for place, one in enumerate(measured.units)}
     before: dict[str, str] = {}
@@ -333,9 +332,7 @@ def _declared_input(run: Run) -> tuple[str, float | None]:
     return run.model.network.input_name, most
 
 
-def _setting(
-    run: Run, settings: DiagnosisSettings, sets: Images, source: str
-) -> dict[str, str]:
+def _setting(run: Run, settings: DiagnosisSettings, sets: Images, source: str) -> dict[str, str]:
     counts = {name: len(group) for name, group in sets.items()}
     setting = {
         "model": run.model.name,
