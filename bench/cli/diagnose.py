@@ -81,13 +81,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check_words(words: Sequence[str]) -> None:
-    check_typed(words)
-    for override in check_words(words):
+    for override in check_words([word for word in words if not word.startswith("-")]):
         if override.is_sweep_override():
             raise ConfigError(
                 f"{override.key_or_group} names several values, and a diagnosis looks into one run",
                 "Give one value, or write a list as KEY=[A,B]",
             )
+    check_typed(words)
 
 
 def _calibrator(name: str) -> Calibrator:

@@ -84,7 +84,7 @@ def test_the_layer_that_int8_harms_is_the_worst(ask, stored, folder) -> None:
     assert sorted(name for one in diagnosis.blocks for name in one.layers) == sorted(layers)
     for one in layers.values():
         assert set(one.only) == set(one.all_but) == {"calibration", "other"}
-    assert [tensor.name for tensor in diagnosis.tensors][0] == "images"
+    assert diagnosis.tensors[0].name == "images"
     for tensor in diagnosis.tensors:
         assert list(tensor.rules) == RULES
         assert tensor.rules["minmax"].clipping < 1e-6
@@ -102,8 +102,9 @@ def test_without_the_metric_nothing_is_said_of_it(ask, stored) -> None:
     diagnosis = stored("percentile_99_9")
     assert diagnosis.setting["calibrator"] == "percentile_99.9"
     assert all(layer.metric_loss is None for layer in diagnosis.layers)
-    assert diagnosis.tensors[0].amax == 1.0
-    assert diagnosis.tensors[0].rules["percentile_99.9"].amax == 1.0
+    images = diagnosis.tensors[0]
+    assert images.amax == images.rules["percentile_99.9"].amax == pytest.approx(2.64)  # of white
+    assert images.saturated_share == 0
 
 
 def test_other_images_are_validation_images_where_there_are_no_more(ask, stored) -> None:

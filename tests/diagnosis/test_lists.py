@@ -49,7 +49,8 @@ def test_modelopt_excludes_these_names_and_no_longer_ones(layers):
 def test_lists_of_python_are_lists_of_python(layers):
     lists = lists_of(layers)
     assert ast.literal_eval(lists["ONNX Runtime"].removeprefix("nodes_to_exclude=")) == layers
-    call = ast.parse(lists["NNCF"], mode="exec").body[0].value
+    call = ast.parse(lists["NNCF"].removeprefix("ignored_scope="), mode="eval").body
+    assert isinstance(call, ast.Call)
     assert ast.unparse(call.func) == "nncf.IgnoredScope"
     assert ast.literal_eval(call.keywords[0].value) == layers
 
