@@ -17,10 +17,11 @@ from bench.cli.compose import build_typed
 from bench.errors import ConfigError
 from bench.quantization.auto_plan import AutoPlan
 from bench.results.folder import SweepFolder
+from bench.results.plan_search import Trail
 from bench.run.shared import Shared
 from bench.run.spec import Run
+from bench.search.candidate import Candidate
 from bench.search.plan_search import PlanSearch
-from bench.search.trial import Candidate, Trail
 from bench.search.trial_store import stored_trail
 
 
@@ -54,6 +55,12 @@ def choose_plan(
         write_atomically(path, trail.to_bytes())
 
     search.report = report
+    if search.overlap:
+        print(
+            f"warning: plan=auto searches on {search.overlap} images that are evaluated too, which "
+            "flatters the row. Calibrate on images that are not evaluated",
+            file=sys.stderr,
+        )
     trail = stored_trail(run.cache / f"search-{search.key}.json", search.run)
     path.unlink(missing_ok=True)
     assert trail.best is not None
@@ -63,7 +70,7 @@ def choose_plan(
     words = [
         *_replaced(typed, candidate.overrides),
         "plan=custom",
-        f"plan.name={_quoted(run.plan.request)}",
+        f"plan.name={_quoted(run.plan.chosen_name)}",
         f"plan.float_selectors=[{selectors}]",
     ]
     return build_typed(words, shared), words, trail
@@ -105,7 +112,7 @@ def _quoted(text: str) -> str:
 
 def _conclusion(trail: Trail) -> str:
     assert trail.best is not None
-    answer = f"{trail.request}: {trail.best.candidate}, {trail.best.line()}"
+    answer = f"plan=auto ({trail.budget}): {trail.best.candidate}, {trail.best.line()}"
     where = f"on {trail.images}"
     if trail.meets:
         return f"{answer}, {where}"

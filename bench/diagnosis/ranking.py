@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,17 @@ Array = npt.NDArray[np.float32]
 LEAST_COST = 0.001
 """Of a layer in float, as a share of the network's multiply-accumulates: its neighbours must be
 requantized, however little it computes."""
+
+
+FEWEST_IMAGES, MOST_IMAGES = 4, 32
+VALUES = 2_000_000
+"""Output values that noise is to be measured on, within these numbers of images."""
+
+
+def images_for(graph: Graph) -> int:
+    """How many images tell the noise at the outputs: the fewer, the more values each gives."""
+    values = sum(math.prod(graph.shape(name)) for name in graph.output_names)
+    return min(max(-(-VALUES // values), FEWEST_IMAGES), MOST_IMAGES)
 
 
 @dataclass(frozen=True, eq=False)

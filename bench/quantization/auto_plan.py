@@ -8,6 +8,9 @@ from typing import NoReturn
 from bench.errors import ConfigError
 from bench.model.graph import Graph
 from bench.quantization.plan import PrecisionPlan
+from bench.results.plan_search import Budget
+
+USUAL_LOSS = 0.01
 
 
 @dataclass(frozen=True)
@@ -16,13 +19,13 @@ class AutoPlan(PrecisionPlan):
 
     ``max_loss`` is what may be lost of FP32, as a share of it: the most INT8 within that is
     wanted. With ``min_int8_mac_share``, the least share of multiply-accumulates in INT8, the best
-    accuracy is. ``images`` calibration images are measured on, and after ``seconds`` no further
-    trial begins.
+    accuracy is. Without either, ``USUAL_LOSS`` may be lost. ``images`` calibration images are
+    measured on, and after ``seconds`` no further trial begins.
 
     Raises ConfigError for values that are not possible.
     """
 
-    max_loss: float | None = 0.01
+    max_loss: float | None = None
     min_int8_mac_share: float | None = None
     images: int = 192
     seconds: float = 600.0
@@ -32,21 +35,21 @@ class AutoPlan(PrecisionPlan):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise ConfigError(f"plan.{name}={value} is not a share", "Use 0 to 1")
-        if self.max_loss is None and self.min_int8_mac_share is None:
-            raise ConfigError(
-                "plan=auto has neither plan.max_loss nor plan.min_int8_mac_share", "Give one"
-            )
         if self.images < 8:
             raise ConfigError(f"plan.images={self.images} is below 8", "Use 8 or more")
         if not self.seconds >= 0:
             raise ConfigError(f"plan.seconds={self.seconds} is not possible", "Use 0 or more")
 
     @property
-    def request(self) -> str:
-        """What is asked for, in a few words: the name of the plan that is chosen."""
-        if self.min_int8_mac_share is not None:
-            return f"auto, {self.min_int8_mac_share:.4g} of MACs in INT8"
-        return f"auto, loss {self.max_loss:.4g}"
+    def budget(self) -> Budget:
+        if self.max_loss is None and self.min_int8_mac_share is None:
+            return Budget(USUAL_LOSS)
+        return Budget(self.max_loss, self.min_int8_mac_share)
+
+    @property
+    def chosen_name(self) -> str:
+        """What the plan is called that the search chooses."""
+        return f"auto, {self.budget}"
 
     def float_nodes(self, graph: Graph) -> NoReturn:
         raise ConfigError(

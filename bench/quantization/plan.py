@@ -12,6 +12,7 @@ from onnx import NodeProto
 from bench.errors import ConfigError
 from bench.model.fusion import taken_sums
 from bench.model.graph import Graph
+from bench.model.narrow import narrow_layers
 from bench.quantization.grid import Range, widest
 
 Placement = Literal["explicit", "explicit_residual", "implicit", "implicit_tensorrt10"]
@@ -26,7 +27,8 @@ _PROPAGATING_OPS = frozenset({"MaxPool", "Concat"})
 class PrecisionPlan:
     """What stays in float, as selectors.
 
-    A selector is ``first``, ``head`` or ``depthwise`` (see ``bench.model.graph``), ``op:TYPE``,
+    A selector is ``first``, ``head`` or ``depthwise`` (see ``bench.model.graph``), ``narrow``
+    (``bench.model.narrow``), ``op:TYPE``,
     ``name:REGEX`` (searched in the node's name) or ``node:NAME`` (the whole name).
     """
 
@@ -49,6 +51,8 @@ class PrecisionPlan:
             return graph.head
         if kind == "depthwise":
             return graph.depthwise
+        if kind == "narrow":
+            return narrow_layers(graph)
         if kind == "op" and argument:
             return self._matching(selector, lambda node: node.op_type == argument, graph)
         if kind == "node" and argument:
@@ -64,7 +68,7 @@ class PrecisionPlan:
             return self._matching(selector, lambda node: bool(pattern.search(node.name)), graph)
         raise ConfigError(
             f"plan '{self.name}' has an unknown selector '{selector}'",
-            "Use first, head, depthwise, op:TYPE, name:REGEX or node:NAME",
+            "Use first, head, depthwise, narrow, op:TYPE, name:REGEX or node:NAME",
         )
 
     def _matching(

@@ -13,7 +13,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullLocator
 
-from bench.report.drawing import TITLE_Y, WIDTH, Drawing, Look, legend_above, panels, wrap
+from bench.report.drawing import (
+    TITLE_Y,
+    WIDTH,
+    Drawing,
+    Look,
+    legend_above,
+    panels,
+    short_name,
+    wrap,
+)
 from bench.report.style import INK
 from bench.report.thresholds import Thresholds
 from bench.report.wording import calibrator_order, plural
@@ -27,8 +36,6 @@ More than 16, or pictures would seem to have gaps: of 8 bits on [-1, 1], |x| has
 
 SPIKE = 0.1
 """Share of all values in a single bin from which on it is worth a word."""
-
-LONGEST_NAME = 44
 
 HIGHEST_SHARE = 4.0
 """A tensor that takes the range of what it is joined into may lie far above: off the scale."""
@@ -76,7 +83,7 @@ def threshold_histograms(thresholds: Thresholds, tensors: Sequence[str], look: L
     """The histograms of ``tensors``, a panel each, with every calibrator's threshold as a line."""
     letters = dict(zip(thresholds.telling, ascii_lowercase, strict=False))
     abreast = min(2, len(tensors))
-    titles = [_short(name, 100 // abreast) for name in tensors]
+    titles = [short_name(name, 100 // abreast) for name in tensors]
     for place, name in enumerate(tensors):
         if name in letters:
             titles[place] = f"({letters[name]})\N{NO-BREAK SPACE}{titles[place]}"
@@ -204,7 +211,7 @@ def _name_letters(figure: Figure, thresholds: Thresholds) -> None:
     labels = []
     for letter, name in zip(ascii_lowercase, thresholds.telling, strict=False):
         calibrator, share = _deepest(thresholds, name)
-        labels.append(f"({letter}) {share:.2f} {calibrator}: {_short(name)}")
+        labels.append(f"({letter}) {share:.2f} {calibrator}: {short_name(name)}")
     handles = [Line2D([], [], linestyle="none") for _ in labels]
     figure.legend(
         handles, labels, loc="outside lower left", ncols=2 if len(labels) > 1 else 1,
@@ -219,7 +226,7 @@ def _shares_title(thresholds: Thresholds) -> str:
         return "No calibrator cuts anything off: no threshold is below the observed maximum"
     median = np.nanmedian([thresholds.share(calibrator, name) for name in thresholds.quantized])
     return (
-        f"{calibrator} cuts deepest: at {share:.2f} of the observed maximum on {_short(name)}, "
+        f"{calibrator} cuts deepest: at {share:.2f} of the observed maximum on {short_name(name)}, "
         f"{median:.2f} in the median tensor"
     )
 
@@ -244,14 +251,14 @@ def _deepest(thresholds: Thresholds, name: str) -> tuple[str, float]:
 def _histograms_title(thresholds: Thresholds, tensors: Sequence[str]) -> str:
     with_any = [name for name in tensors if thresholds.of(name)]
     if not with_any:
-        return f"{_short(tensors[0])} stays in float: no calibrator was asked for a threshold"
+        return f"{short_name(tensors[0])} stays in float: no calibrator was asked for a threshold"
     name = max(with_any, key=thresholds.disagreement)
     found = thresholds.of(name)
     low, high = (pick(found, key=lambda calibrator: found[calibrator]) for pick in (min, max))
     if thresholds.disagreement(name) < 1.005:
-        return f"{plural(len(found), 'calibrator')} cut {_short(name)} at {found[low]:.4g}"
+        return f"{plural(len(found), 'calibrator')} cut {short_name(name)} at {found[low]:.4g}"
     return (
-        f"The thresholds {'differ most' if len(tensors) > 1 else 'differ'} on {_short(name)}: "
+        f"The thresholds {'differ most' if len(tensors) > 1 else 'differ'} on {short_name(name)}: "
         f"{found[low]:.4g} ({low}) to {found[high]:.4g} ({high})"
     )
 
@@ -273,11 +280,6 @@ def _fullest(seen: TensorHistogram) -> tuple[float, float]:
     """Where the fullest bin lies but for that of zero, and its share of all values."""
     fullest = 1 + int(seen.counts[1:].argmax())
     return fullest * seen.width, float(seen.counts[fullest]) / max(seen.count, 1)
-
-
-def _short(name: str, longest: int = LONGEST_NAME) -> str:
-    """The end of a tensor's name, which tells more than its beginning."""
-    return name if len(name) <= longest else f"…{name[1 - longest :]}"
 
 
 def _calibrators(thresholds: Thresholds) -> list[str]:

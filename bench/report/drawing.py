@@ -20,6 +20,9 @@ TITLE_Y = 1.0
 """Of a panel, whose top has no ticks: looking for them at every draw is costly."""
 
 
+LONGEST_NAME = 44
+
+
 @dataclass(frozen=True)
 class Look:
     """Colour and marker of every calibrator in the table."""
@@ -77,3 +80,8 @@ def unique(values: pd.Series) -> list[str]:
 
 def wrap(text: str, width: int) -> str:
     return "\n".join(textwrap.wrap(text, width)) or text
+
+
+def short_name(name: str, longest: int = LONGEST_NAME) -> str:
+    """The end of a tensor's name, which tells more than its beginning."""
+    return name if len(name) <= longest else f"…{name[1 - longest :]}"

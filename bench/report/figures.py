@@ -26,12 +26,16 @@ from PIL import Image
 from bench.cache import write_atomically
 from bench.report.charts_accuracy import accuracy_by_size, loss_map
 from bench.report.charts_cost import accuracy_by_latency, calibration_cost
+from bench.report.charts_search import search_trials
 from bench.report.charts_tensors import threshold_histograms, threshold_shares
 from bench.report.drawing import Drawing, Look
 from bench.report.style import INK, RC, calibrator_colours, calibrator_markers
 from bench.report.thresholds import Thresholds, find_thresholds
 from bench.report.wording import GROUP, measured, tidy
 from bench.results.histograms import HistogramStore
+from bench.results.plan_search import Trail
+from bench.results.store import RowStore
+from bench.sealed import DamagedError, warn
 
 CHARTS: dict[str, Callable[[pd.DataFrame, Look], Drawing | None]] = {
     "accuracy-by-size": accuracy_by_size,
@@ -41,6 +45,8 @@ CHARTS: dict[str, Callable[[pd.DataFrame, Look], Drawing | None]] = {
 }
 DPI = 150
 """Of a PNG file."""
+
+MOST_SEARCHES = 4
 
 LARGEST_SVG = 400_000
 """Characters: a scatter of thousands of rows goes into the page as pixels instead."""
@@ -64,6 +70,12 @@ class Chart:
         return f"{self.group}: {self.title}. {self.reading}"
 
 
+def make_chart(name: str, group: str, drawing: Drawing) -> Chart:
+    """A drawing, laid out."""
+    _lay_out(drawing.figure)
+    return Chart(name, group, drawing.title, drawing.reading, drawing.figure)
+
+
 @dataclass(frozen=True)
 class ChartGroup:
     """The tidy, measured rows of one (model, dataset, engine), and how its charts look."""
@@ -74,9 +86,7 @@ class ChartGroup:
     look: Look
 
     def chart(self, kind: str, drawing: Drawing) -> Chart:
-        name = f"{self.slug}-{kind}"
-        _lay_out(drawing.figure)
-        return Chart(name, self.title, drawing.title, drawing.reading, drawing.figure)
+        return make_chart(f"{self.slug}-{kind}", self.title, drawing)
 
 
 def groups_of(table: pd.DataFrame) -> tuple[ChartGroup, ...]:
@@ -123,6 +133,28 @@ def draw_reasons(groups: Sequence[ChartGroup], store: HistogramStore) -> tuple[C
         if (thresholds := find_thresholds(group.rows, store))
         for chart in draw_thresholds(group, thresholds)
     )
+
+
+def draw_searches(groups: Sequence[ChartGroup], store: RowStore) -> tuple[Chart, ...]:
+    """The searches for a plan that rows came from, ``MOST_SEARCHES`` of a group at most."""
+    charts = []
+    with matplotlib.rc_context(RC):
+        for group in groups:
+            trails = [trail for key in group.rows["run_key"] if (trail := _trail(store, key))]
+            for number, trail in enumerate(trails[:MOST_SEARCHES], start=1):
+                if drawing := search_trials(trail):
+                    charts.append(group.chart(f"plan-search-{number}", drawing))
+    return tuple(charts)
+
+
+def _trail(store: RowStore, key: str) -> Trail | None:
+    """None for a run without a search, and where it is damaged, which is said."""
+    try:
+        content = store.read_file("plan_search", key)
+        return None if content is None else Trail.from_bytes(content, Path(f"{key}.json"))
+    except DamagedError as error:
+        warn(f"{error}. The report does without it")
+        return None
 
 
 def draw_thresholds(group: ChartGroup, thresholds: Thresholds) -> Iterator[Chart]:
@@ -193,10 +225,10 @@ def _pixels(figure: Figure) -> npt.NDArray[np.uint8]:
     return pixels.reshape(-1, int(figure.get_figwidth() * DPI), 4)[:, :, :3]
 
 
-def to_html(chart: Chart) -> Markup:
+def to_html(chart: Chart, largest: int = LARGEST_SVG) -> Markup:
     """SVG, or pixels where the SVG would be too large for a page."""
     svg = to_svg(chart)
-    if len(svg) <= LARGEST_SVG:
+    if len(svg) <= largest:
         return Markup(svg)
     pixels = base64.b64encode(to_png(chart)).decode()
     return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(chart.label, pixels)

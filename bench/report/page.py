@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from bench.cache import write_atomically
 from bench.errors import DataError
@@ -26,6 +23,7 @@ from bench.report.figures import (
     Chart,
     draw_charts,
     draw_reasons,
+    draw_searches,
     file_name,
     groups_in,
     to_html,
@@ -35,12 +33,13 @@ from bench.report.limits import drawn_of, listed_of
 from bench.report.listing import common_facts, environment_facts, key_listings, rest_listing
 from bench.report.reproduce import reproduce_command
 from bench.report.summary import Summary, summarize_folder
-from bench.report.verdicts import NO_CLAIMS, ClaimsRecord, percent, read_record
-from bench.report.wording import plural, signed
+from bench.report.templates import render
+from bench.report.verdicts import NO_CLAIMS, ClaimsRecord, read_record
 from bench.results.error_analysis import LossStore
 from bench.results.folder import SweepFolder
 from bench.results.histograms import HistogramStore
 from bench.results.row import COLUMNS
+from bench.results.store import RowStore
 from bench.results.table import read_table
 
 WHY = "Why: thresholds on the histograms"
@@ -109,7 +108,8 @@ def write_report(folder: Path, summary: Summary, part: str = "") -> Path:
     groups = groups_in(summary.tidied)[:drawn]
     losses = find_losses(summary, kept, drawn, listed_of(summary.rows))
     report = Report(
-        summary, draw_charts(groups), draw_reasons(groups, HistogramStore(folder)),
+        summary, (*draw_charts(groups), *draw_searches(groups, RowStore(folder))),
+        draw_reasons(groups, HistogramStore(folder)),
         read_record(folder), losses, encode_pictures(losses, kept),
     )  # fmt: skip
     page = paths.report_html.with_stem(f"report-{file_name(part)}") if part else paths.report_html
@@ -140,36 +140,8 @@ def render_markdown(report: Report) -> str:
 
 
 def _render(template: str, report: Report, **more: object) -> str:
-    return _templates().get_template(template).render(**report.shared, **more)
+    return render(template, **report.shared, **more)
 
 
 def _by_group(charts: tuple[Chart, ...]) -> list[tuple[str, list[Chart]]]:
     return [(name, list(own)) for name, own in groupby(charts, key=lambda chart: chart.group)]
-
-
-def _templates() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("bench.report", "."),
-        autoescape=select_autoescape(("html.j2",)),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
-        "signed": signed,
-        "plural": plural,
-        "percent": percent,
-        "md": escape_markdown,
-    }
-    return environment
-
-
-def escape_markdown(text: object) -> str:
-    """Text that Markdown shows as it is, also inside a table.
-
-    >>> escape_markdown("a|b <script>")
-    'a\\\\|b &lt;script&gt;'
-    """
-    safe = str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\|`*\[\]])", r"\\\1", " ".join(safe.split()))

@@ -8,13 +8,14 @@ to each other is left out, and all else is as it would be in INT8: clipping, rou
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from bench import environment
 from bench.cache import cached, content_key, source_key
 from bench.calibration.per_tensor import PerTensor
 from bench.calibration.statistics import Snapshot
-from bench.diagnosis.ranking import Quantized, Ranking, rank_layers
+from bench.diagnosis.ranking import Quantized, Ranking, images_for, rank_layers
 from bench.errors import ConfigError
 from bench.model.edit import with_batch
 from bench.quantization.grid import Range, ranges_of
@@ -24,9 +25,6 @@ from bench.run.inputs import calibration_image
 from bench.run.spec import Run
 from bench.run.thresholds import ThresholdSearch
 from bench.sealed import DamagedError, from_sealed_json, to_sealed_json
-
-IMAGES = 8
-"""Calibration images that judge: each has as many values as the network has outputs."""
 
 _CODE = source_key(
     __name__, "bench.diagnosis", "bench.engine.ov", "bench.engine.ov_piece", "bench.quantization",
@@ -84,13 +82,13 @@ def _rankings(
         ranges: Mapping[str, Range] = points.widest(ranges_of(run.scheme, amax, measured))
         qdq = insert_qdq(network, run.graph, points, ranges, run.weights)
         ways.append(Quantized(with_batch(qdq, network.input_name, 1), points))
-    image = calibration_image(run)
+    count = min(images_for(run.graph), run.calibration.size)
     rankings = rank_layers(
         with_batch(network.proto, network.input_name, 1),
         run.graph,
         ways,
         run.model.head,
-        [lambda i=i: image(i) for i in range(min(IMAGES, run.calibration.size))],  # type: ignore[misc]
+        [partial(calibration_image(run), number) for number in range(count)],
     )
     return dict(zip(calibrator.rules, rankings, strict=True))
 

@@ -2,7 +2,7 @@
 
 Every way to calibrate has its own order in which layers go to float. How many of them must is
 found by trials on calibration images that have labels (by how far INT8 agrees with FP32 where they
-have none): one more at a time, then two, four, and so on until the request is met, then by
+have none): one more at a time, then two, four, and so on until the budget is met, then by
 halving; then each chosen layer is tried in INT8 once more. The row that follows is measured on
 validation images, which the search has not seen.
 
@@ -17,20 +17,21 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from bench.cache import content_key, source_key
-from bench.diagnosis.ranking import Quantized, Ranking, rank_layers
+from bench.data.overlap import count_shared
+from bench.data.search_images import SearchImages
+from bench.diagnosis.ranking import Quantized, Ranking, images_for, rank_layers
 from bench.quantization.auto_plan import AutoPlan
 from bench.quantization.plan import PrecisionPlan
+from bench.results.plan_search import Trail, Trial
 from bench.run.calibration_accuracy import measure_on, on_calibration_images
 from bench.run.measure import fp32_model, int8_model, task_of, validation_images
 from bench.run.ranges import find_run_ranges, quantize
 from bench.run.spec import Run
-from bench.search.trial import Candidate, Trail, Trial
+from bench.search.candidate import Candidate
 from bench.search.trial_store import stored_trial
-
-NOISE_IMAGES = 8
-"""Images that rank the layers: the noise of one has as many values as the network has outputs."""
 
 EVERYTHING = PrecisionPlan("all")
 
@@ -61,17 +62,26 @@ class PlanSearch:
     @property
     def key(self) -> str:
         """Changes with whatever can change the search."""
-        return content_key(self.request, *(self._with(i, ()).key for i in range(len(self._runs))))
+        runs = (self._with(number, ()).key for number in range(len(self._runs)))
+        return content_key(self.request, *runs, _CODE)
+
+    @property
+    def overlap(self) -> int | None:
+        """How many of the search images are evaluated in the row too; None where they are not
+        files."""
+        run, images = self.candidates[0].run, self._runs[0].dataset
+        assert isinstance(images, SearchImages)
+        return count_shared(
+            run.dataset.calibration, images.indices, run.dataset.validation, run.validation_indices
+        )
 
     def run(self) -> Trail:
         """Search to the end, or until the time is up."""
         rankings = self._rank()
         share = self.request.min_int8_mac_share
-        nested = [one.nested(1.0 if share is None else 1.0 - share) for one in rankings]
-        nested = [sets[:-1] if len(sets[-1]) == len(one.noise) else sets
-                  for sets, one in zip(nested, rankings, strict=True)]  # fmt: skip
-        order = sorted(range(len(rankings)), key=lambda i: _promise(rankings[i], nested[i]))
-        for number in order:
+        nested = [_sets(ranking, 1.0 if share is None else 1.0 - share) for ranking in rankings]
+        numbers = range(len(rankings))
+        for number in sorted(numbers, key=lambda i: _promise(rankings[i], nested[i])):
             if share is None:
                 self._fewest(number, nested[number])
             else:
@@ -87,20 +97,21 @@ class PlanSearch:
             run = self._with(number, ())
             ranges = find_run_ranges(run)
             ways.append(Quantized(quantize(run, ranges), ranges.points))
+        count = min(images_for(first.graph), len(images))
         return rank_layers(
             fp32_model(first),
             first.graph,
             ways,
             first.model.head,
-            [lambda i=i: images.batch(i, 1) for i in range(min(NOISE_IMAGES, len(images)))],  # type: ignore[misc]
+            [partial(images.batch, number, 1) for number in range(count)],
         )
 
     def _fewest(self, number: int, sets: Sequence[tuple[str, ...]]) -> None:
-        """The fewest layers of the order that meet the request; none if another candidate needs
+        """The fewest layers of the order within the budget; none if another candidate needs
         less."""
         best = self._best
         last = len(sets) - 1
-        if best is not None and best.meets(self.request):
+        if best is not None and best.meets(self.request.budget):
             shares = [self._share(number, chosen) for chosen in sets]
             better = [k for k, share in enumerate(shares) if share > best.int8_mac_share]
             if not better or not self._meets(number, sets[better[-1]]):
@@ -145,7 +156,7 @@ class PlanSearch:
                 self._try(number, rest)
 
     def _meets(self, number: int, in_float: tuple[str, ...]) -> bool:
-        return self._try(number, in_float).meets(self.request)
+        return self._try(number, in_float).meets(self.request.budget)
 
     def _try(self, number: int, in_float: tuple[str, ...]) -> Trial:
         """Measure, unless that was done before."""
@@ -180,18 +191,18 @@ class PlanSearch:
 
     @property
     def _best(self) -> Trial | None:
-        return max(self._trials, key=lambda trial: trial.rank(self.request), default=None)
+        return max(self._trials, key=lambda trial: trial.rank(self.request.budget), default=None)
 
     def _trail(self) -> Trail:
         run, best = self._runs[0], self._best
         task = task_of(run)
         return Trail(
-            self.request.request,
+            self.request.budget,
             task.metric,
             f"{run.n_images} {run.dataset.name}",
             tuple(self._trials),
             best,
-            best is not None and best.meets(self.request),
+            best is not None and best.meets(self.request.budget),
             self.clock() - self._begin,
             finished=False,
         )
@@ -211,6 +222,11 @@ def _measure(run: Run, label: str, in_float: tuple[str, ...]) -> Trial:
         -difference.estimate / measured.fp32,
         None if error is None else error / measured.fp32,
     )
+
+
+def _sets(ranking: Ranking, largest_share: float) -> list[tuple[str, ...]]:
+    """The ranking's sets, but for that of all layers: a plan must leave something in INT8."""
+    return [one for one in ranking.nested(largest_share) if len(one) < len(ranking.noise)]
 
 
 def _promise(ranking: Ranking, sets: Sequence[tuple[str, ...]]) -> float:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bench.cache import cached
+from bench.results.plan_search import Trail, Trial
 from bench.sealed import DamagedError, from_sealed_json, to_sealed_json
-from bench.search.trial import Trail, Trial
 
 
 def stored_trial(path: Path, measure: Callable[[], Trial]) -> Trial:

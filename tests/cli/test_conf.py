@@ -205,7 +205,6 @@ def test_the_rules_of_per_tensor_are_those_of_their_files(
     ("given", "message"),
     [
         ("calibrator.criterion=best", "calibrator.criterion=best is not 'local' or 'output'"),
-        ("calibrator.criterion=best", "calibrator.criterion=best is not 'local' or 'output'"),
         ("+calibrator@calibrator.rules.legacy=legacy", "legacy looks after layer fusion"),
         ("+calibrator@calibrator.rules.trt=tensorrt_minmax", "tensorrt_minmax is a calibrator of"),
         ("+calibrator@calibrator.rules.again=per_tensor", "names a class inside of an option"),

@@ -36,6 +36,7 @@ def plan(*selectors: str) -> PrecisionPlan:
         ("classifier", ["head"], {"fc"}),
         ("classifier", ["first", "head"], {"stem", "fc"}),
         ("depthwise", ["depthwise"], {"depthwise"}),
+        ("classifier", ["node:fc"], {"fc"}),
         ("classifier", ["depthwise"], set()),
         ("residual", ["op:Relu"], {"relu0", "relu1", "relu2"}),
         ("residual", ["name:block"], {"block1", "block2"}),
@@ -46,20 +47,20 @@ def test_selectors(graph, name, selectors, kept):
     assert plan(*selectors).float_nodes(graph(name)) == kept
 
 
-@pytest.mark.parametrize("selector", ["op:Rel", "name:^blok"])
+@pytest.mark.parametrize("selector", ["op:Rel", "name:^blok", "node:rel"])
 def test_a_selector_of_ones_own_that_matches_nothing_is_refused(graph, selector):
     with pytest.raises(ConfigError, match=r"matches no node of this model\. Check") as error:
         plan(selector).float_nodes(graph("residual"))
     assert selector in str(error.value)
 
 
-@pytest.mark.parametrize("selector", ["last", "firsts", "", "op:", "name:", "op", "name"])
+@pytest.mark.parametrize("selector", ["last", "firsts", "", "op:", "name:", "node:", "op", "name"])
 def test_unknown_selectors(graph, selector):
     with pytest.raises(ConfigError) as caught:
         plan(selector).float_nodes(graph("classifier"))
     text = str(caught.value)
     assert f"plan 'mine' has an unknown selector '{selector}'" in text
-    assert "first, head, depthwise, op:TYPE or name:REGEX" in text
+    assert "first, head, depthwise, narrow, op:TYPE, name:REGEX or node:NAME" in text
 
 
 def test_a_pattern_that_is_none(graph):

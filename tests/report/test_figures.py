@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from bench.report import figures
 from bench.report.charts_cost import pareto_front
 from bench.report.figures import draw_charts, groups_of, to_html, to_svg, write_png
 from bench.report.style import INK, calibrator_colours
@@ -55,9 +54,8 @@ def test_a_calibrator_keeps_its_colour():
     assert len(set(many.values())) == len(many)
 
 
-def test_a_large_figure_goes_in_as_pixels(sweep, monkeypatch):
-    monkeypatch.setattr(figures, "LARGEST_SVG", 10)
-    html = to_html(draw_charts(groups_of(sweep))[1])
+def test_a_large_figure_goes_in_as_pixels(sweep):
+    html = to_html(draw_charts(groups_of(sweep))[1], 10)
     assert html.startswith('<img alt="yolov8n on shapes')
     assert "data:image/png;base64," in html
 

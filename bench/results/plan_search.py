@@ -1,4 +1,4 @@
-"""What a search tries: a way to calibrate, and the layers in float; and what that loses."""
+"""A search for a plan as stored data: what was tried, and what it lost."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.quantization.auto_plan import AutoPlan
-from bench.run.spec import Run
 from bench.sealed import DamagedError, from_sealed_json, to_sealed_json
 
 
-@dataclass(frozen=True, eq=False)
-class Candidate:
-    """A way to calibrate: ``overrides`` make ``run`` of what was typed, such as calibrator=mse."""
+@dataclass(frozen=True)
+class Budget:
+    """What a plan is searched for: at most ``max_loss`` of FP32's metric (a share), or at least
+    ``min_int8_mac_share`` of the multiply-accumulates in INT8; None: no limit."""
 
-    overrides: tuple[str, ...]
-    run: Run
+    max_loss: float | None = None
+    min_int8_mac_share: float | None = None
 
-    @property
-    def label(self) -> str:
-        rule = self.run.calibrator
-        return " ".join(self.overrides) or f"calibrator={rule.name}"
+    def __str__(self) -> str:
+        parts = []
+        if self.max_loss is not None:
+            parts.append(f"loss {self.max_loss:.4g}")
+        if self.min_int8_mac_share is not None:
+            parts.append(f"{self.min_int8_mac_share:.4g} of MACs in INT8")
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -51,18 +53,18 @@ class Trial:
         """The loss and one standard error."""
         return self.loss + (self.error or 0.0)
 
-    def meets(self, request: AutoPlan) -> bool:
-        """Whether it is what was asked for."""
-        share = request.min_int8_mac_share
+    def meets(self, budget: Budget) -> bool:
+        """Whether it is within the budget."""
+        share = budget.min_int8_mac_share
         enough = share is None or self.int8_mac_share >= share - 1e-9
-        return enough and (request.max_loss is None or self.careful_loss <= request.max_loss)
+        return enough and (budget.max_loss is None or self.careful_loss <= budget.max_loss)
 
-    def rank(self, request: AutoPlan) -> tuple[float, ...]:
-        """Larger is better: what meets the request first."""
-        if not self.meets(request):
-            share = request.min_int8_mac_share or 0.0
+    def rank(self, budget: Budget) -> tuple[float, ...]:
+        """Larger is better: what is within the budget first."""
+        if not self.meets(budget):
+            share = budget.min_int8_mac_share or 0.0
             return (0.0, min(self.int8_mac_share - share, 0.0), -self.careful_loss)
-        if request.min_int8_mac_share is not None:
+        if budget.min_int8_mac_share is not None:
             return (1.0, -self.loss, self.int8_mac_share)
         return (1.0, self.int8_mac_share, -self.loss)
 
@@ -82,7 +84,7 @@ class Trial:
 class Trail:
     """A search so far: what was asked, on what it was measured, and every trial in order."""
 
-    request: str
+    budget: Budget
     metric: str
     images: str
     trials: tuple[Trial, ...]
@@ -102,7 +104,8 @@ class Trail:
         try:
             trials = tuple(Trial.of(trial) for trial in members["trials"])
             best = Trial.of(members["best"]) if members["best"] else None
-            return cls(**{**members, "trials": trials, "best": best})
+            budget = Budget(**members["budget"])
+            return cls(**{**members, "budget": budget, "trials": trials, "best": best})
         except (TypeError, KeyError) as error:
             raise DamagedError(path, f"no search: {error}") from error
 

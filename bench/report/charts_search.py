@@ -1,0 +1,71 @@
+"""The chart of a search for a plan: what each trial lost, and how much of it ran in INT8."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
+
+from bench.report.drawing import WIDTH, Drawing, wrap
+from bench.report.style import BLUE, GREEN, INK, MARKERS, ORANGE, PURPLE, SKY, VERMILLION
+from bench.report.wording import plural
+from bench.results.plan_search import Trail, Trial
+
+_COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE)
+
+
+def search_trials(trail: Trail) -> Drawing | None:
+    """Loss against the share of multiply-accumulates in INT8, with the budget and the choice."""
+    best = trail.best
+    if best is None:
+        return None
+    figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    names = list(dict.fromkeys(trial.candidate for trial in trail.trials))
+    keys = []
+    for number, name in enumerate(names):
+        colour, marker = _COLOURS[number % len(_COLOURS)], MARKERS[number % len(MARKERS)]
+        for trial in trail.trials:
+            if trial.candidate == name:
+                axes.errorbar(
+                    trial.int8_mac_share, trial.loss, yerr=trial.error, linestyle="none",
+                    marker=marker, color=colour, elinewidth=0.8, alpha=0.85,
+                    markerfacecolor=colour if trial.meets(trail.budget) else "none",
+                )  # fmt: skip
+        keys.append(Line2D([], [], color=colour, marker=marker, ls="none", label=wrap(name, 30)))
+    axes.plot(
+        best.int8_mac_share, best.loss, marker="*", markersize=15, color=INK, linestyle="none",
+        markerfacecolor="none", zorder=3,
+    )  # fmt: skip
+    keys.append(Line2D([], [], color=INK, marker="*", ls="none", label="chosen"))
+    if trail.budget.max_loss is not None:
+        axes.axhline(trail.budget.max_loss, color=INK, linestyle="--", linewidth=1.0, alpha=0.6)
+    if trail.budget.min_int8_mac_share is not None:
+        share = trail.budget.min_int8_mac_share
+        axes.axvline(share, color=INK, linestyle="--", linewidth=1.0, alpha=0.6)
+    axes.set_ylim(*_loss_limits(trail, best))
+    axes.margins(x=0.08)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    axes.set_xlabel("multiply-accumulates in INT8")
+    axes.set_ylabel(f"loss of {trail.metric}, share of FP32")
+    figure.legend(handles=keys, loc="outside right upper")
+    met = "" if trail.meets else ", and none of them is within the budget"
+    return Drawing(
+        figure,
+        f"{plural(len(trail.trials), 'trial')} of plan=auto chose "
+        f"{plural(len(best.float_nodes), 'layer')} in float{met}",
+        f"Better is down and to the right. Measured on {trail.images}, which are not those of the "
+        f"row. Dashed: the budget ({trail.budget}). Filled: within it, one standard error (the "
+        "bars) included. Trials that lose far more lie above the chart.",
+    )
+
+
+def _loss_limits(trail: Trail, best: Trial) -> tuple[float, float]:
+    """The losses that are worth showing: up to four times the budget's or the best one's."""
+    losses = [trial.loss for trial in trail.trials]
+    reach = max(4 * (trail.budget.max_loss or 0.01), 3 * best.careful_loss, 0.02)
+    top = min(max(losses), reach)
+    bottom = min(*losses, 0.0)
+    room = 0.1 * (top - bottom) or 0.01
+    return bottom - room, top + room

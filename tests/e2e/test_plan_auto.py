@@ -1,0 +1,89 @@
+"""plan=auto and calibrator=auto on a real network: a search, and a row as anybody could type it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.deploy.choose import choose_row, rebuild_run
+from tests.e2e.command import CUSTOM, Bench
+
+pytestmark = pytest.mark.e2e
+
+FEW = [
+    "model=resnet18", "dataset.validation_images=40", "dataset.calibration_images=48",
+    "calibration.size=8", "timing=off", "plan.images=40",
+]  # fmt: skip
+
+
+@pytest.fixture
+def bench(tmp_path: Path, files: Path) -> Bench:
+    return Bench(tmp_path / "out", tmp_path / "cache", files)
+
+
+def test_a_search_ends_in_a_row_that_can_be_made_again(bench: Bench) -> None:
+    asked = [
+        *FEW, "plan=auto", "plan.max_loss=0.05", "calibrator=auto",
+        'calibrator.choices=["calibrator=percentile calibrator.percentile=50","calibrator=minmax"]',
+    ]  # fmt: skip
+    ended = bench(*asked)
+    assert ended.status == 0, ended.err
+    assert "plan=auto, trial 1: " in ended.err
+    row = choose_row(bench.out, None)
+    assert (row.calibrator, row.plan) == ("minmax", "auto, loss 0.05")
+    assert "plan=custom" in row.overrides
+    assert rebuild_run(row).key == row.run_key
+    (path,) = (bench.out / "plans").glob("*.json")
+    assert path.stem == row.run_key
+    searched = json.loads(path.read_text())
+    assert searched["meets"]
+    assert searched["best"]["candidate"] == "calibrator=minmax"
+    assert "shapes calibration images" in searched["images"]
+
+    again = bench(*asked)
+    assert again.status == 0
+    assert "trial" not in again.err
+    assert len(bench.rows) == 1
+
+
+def test_the_best_within_a_share_of_int8(bench: Bench) -> None:
+    ended = bench(*FEW, "plan=auto", "plan.min_int8_mac_share=0.9")
+    assert ended.status == 0, ended.err
+    row = choose_row(bench.out, None)
+    assert row.planned_mac_share is not None
+    assert 0.9 <= row.planned_mac_share <= 1
+    assert "node:" in row.overrides
+
+
+def test_a_request_that_nothing_meets_is_answered_all_the_same(bench: Bench) -> None:
+    words = ["calibrator=percentile", "calibrator.percentile=20", "plan.seconds=0"]
+    ended = bench(*FEW, "plan=auto", "plan.max_loss=0", *words)
+    assert ended.status == 0, ended.err
+    assert "nothing that was tried meets the request" in ended.err
+    assert len(bench.rows) == 1
+
+
+def test_a_calibrator_is_searched_with_a_plan_only(bench: Bench) -> None:
+    ended = bench(*CUSTOM, "calibrator=auto")
+    assert ended.status == 2
+    assert ended.one_line == (
+        "error: calibrator=auto is searched together with the plan. Add plan=auto"
+    )
+    assert bench.left_nothing
+
+
+def test_the_outputs_choose_the_rule_of_each_tensor(bench: Bench) -> None:
+    """A rule that clips half of all values is taken nowhere, though it is the first."""
+    ended = bench(
+        *FEW[:-1], "calibrator=per_tensor", "calibrator.criterion=output",
+        "calibrator.rules.percentile.percentile=50", "~calibrator.rules.minmax",
+        "~calibrator.rules.percentile_99_9", "~calibrator.rules.percentile_99_999",
+        "~calibrator.rules.entropy2",
+    )  # fmt: skip
+    assert ended.status == 0, ended.err
+    (path,) = (bench.out / "ranges").glob("*.rules.json")
+    chosen = json.loads(path.read_text())
+    names = chosen.get("rules", chosen)
+    assert set(names.values()) - {chosen.get("sha256")} == {"mse"}

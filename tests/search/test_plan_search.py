@@ -1,0 +1,184 @@
+"""The search for a plan: on made-up losses it makes the trials that it should, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.cli.compose import build_typed
+from bench.diagnosis.ranking import Ranking
+from bench.errors import ConfigError
+from bench.quantization.auto_plan import AutoPlan
+from bench.results.plan_search import Budget, Trail, Trial
+from bench.sealed import DamagedError
+from bench.search import plan_search
+from bench.search.candidate import Candidate
+from bench.search.plan_search import PlanSearch
+from tests.e2e.command import CUSTOM
+
+Loss = Callable[[str, frozenset[str]], float]
+
+
+def trial(in_float: Sequence[str] = (), share: float = 1.0, loss: float = 0.0) -> Trial:
+    return Trial("calibrator=minmax", tuple(in_float), share, 0.8, 0.8 * (1 - loss), loss, 0.001)
+
+
+# --- what is better -------------------------------------------------------------------------------
+
+
+def test_within_a_loss_the_most_int8_is_best():
+    request = Budget(max_loss=0.01)
+    trials = [
+        trial((), 1.0, 0.02), trial(("a",), 0.9, 0.005), trial(("b",), 0.8, 0.0),
+        trial(("c",), 0.95, 0.0095),
+    ]  # fmt: skip
+    assert [one.meets(request) for one in trials] == [False, True, True, False]
+    assert max(trials, key=lambda one: one.rank(request)) is trials[1]
+
+
+def test_within_a_share_the_least_loss_is_best():
+    request = Budget(min_int8_mac_share=0.9)
+    trials = [trial((), 1.0, 0.02), trial(("a",), 0.9, 0.005), trial(("b",), 0.8, 0.0)]
+    assert max(trials, key=lambda one: one.rank(request)) is trials[1]
+
+
+def test_where_nothing_meets_the_request_the_least_loss_is_best():
+    request = Budget(max_loss=0.001)
+    trials = [trial((), 1.0, 0.02), trial(("a",), 0.9, 0.005)]
+    assert max(trials, key=lambda one: one.rank(request)) is trials[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_loss": 1.5}, "plan.max_loss=1.5 is not a share"),
+        ({"max_loss": float("nan")}, "plan.max_loss=nan is not a share"),
+        ({"images": 3}, "plan.images=3 is below 8"),
+        ({"seconds": -1.0}, "plan.seconds=-1.0 is not possible"),
+    ],
+)
+def test_impossible_requests_are_refused(options: dict[str, Any], message: str):
+    with pytest.raises(ConfigError, match=message):
+        AutoPlan("auto", **options)
+
+
+# --- the order of layers --------------------------------------------------------------------------
+
+
+def test_layers_go_to_float_by_noise_for_their_work():
+    ranking = Ranking({"a": 0.5, "b": 0.4, "c": 0.1}, {"a": 0.5, "b": 0.1, "c": 0.0})
+    assert ranking.order == ["c", "b", "a"]
+    assert ranking.nested() == [(), ("c",), ("c", "b"), ("c", "b", "a")]
+    assert ranking.nested(0.5) == [(), ("c",), ("c", "b")]  # a would be 0.6 in all
+    assert ranking.noise_with(["a"]) == pytest.approx(0.5)
+
+
+# --- a search -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def search(tmp_path: Path, files: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Searches in which a layer's noise and what a trial loses are made up."""
+    words = [word.replace("FILES", str(files)) for word in CUSTOM]
+    typed = [*words, f"sweep.cache={tmp_path}", "calibration.size=4", "timing=off"]
+    measured: list[tuple[str, frozenset[str]]] = []
+
+    def make(loss: Loss, noise: Sequence[dict[str, float]], request: AutoPlan, **how: Any) -> Any:
+        candidates = [
+            Candidate((word,), build_typed([*typed, word, "plan=auto"]))
+            for word in ("calibrator=minmax", "calibrator=mse")[: len(noise)]
+        ]
+        graph = candidates[0].run.graph
+        whole = sum(graph.macs(name) for name in graph.compute)
+        shares = {name: graph.macs(name) / whole for name in graph.compute}
+        rankings = [Ranking(one, shares) for one in noise]
+        monkeypatch.setattr(plan_search, "rank_layers", lambda *given: rankings)
+
+        def measure(run: Any, label: str, in_float: tuple[str, ...]) -> Trial:
+            measured.append((label, frozenset(in_float)))
+            lost = loss(label, frozenset(in_float))
+            left = 1 - sum(shares[name] for name in in_float)
+            return Trial(label, in_float, left, 0.8, 0.8 * (1 - lost), lost, 0.0)
+
+        monkeypatch.setattr(plan_search, "_measure", measure)
+        return PlanSearch(candidates, request, **how), measured, list(graph.compute)
+
+    return make
+
+
+def test_the_fewest_layers_that_are_needed(search: Any):
+    trails: list[Trail] = []
+    noise = {"stem": 0.1, "fc": 0.2}
+    found, measured, layers = search(
+        lambda label, in_float: 0.0 if in_float else 0.5,
+        [noise],
+        AutoPlan("auto"),
+        report=trails.append,
+    )
+    assert set(layers) >= set(noise), layers
+    trail = found.run()
+    assert trail.finished and trail.meets
+    assert len(trail.best.float_nodes) == 1
+    assert [one.trials[-1] for one in trails] == list(trail.trials)
+    assert len(measured) == len(set(measured))  # nothing twice
+
+
+def test_all_in_int8_is_enough_where_it_is(search: Any):
+    found, measured, _ = search(
+        lambda label, in_float: 0.0, [{"stem": 0.1, "fc": 0.2}], AutoPlan("auto")
+    )
+    assert found.run().best.float_nodes == ()
+    assert measured == [("calibrator=minmax", frozenset())]
+
+
+def test_another_calibrator_wins_if_it_needs_less(search: Any):
+    noise = {"stem": 0.1, "fc": 0.2}
+    found, _, _ = search(
+        lambda label, in_float: 0.0 if in_float or label == "calibrator=mse" else 0.5,
+        [noise, {name: 2 * value for name, value in noise.items()}],
+        AutoPlan("auto"),
+    )
+    best = found.run().best
+    assert (best.candidate, best.float_nodes) == ("calibrator=mse", ())
+
+
+def test_a_search_that_is_late_ends_with_the_best_so_far(search: Any):
+    found, measured, _ = search(
+        lambda label, in_float: 0.5, [{"stem": 0.1, "fc": 0.2}],
+        AutoPlan("auto", seconds=0), clock=iter(range(100)).__next__,
+    )  # fmt: skip
+    trail = found.run()
+    assert len(measured) == 1
+    assert trail.best is not None and not trail.meets
+
+
+def test_a_search_that_was_stopped_goes_on(search: Any):
+    def stop(trail: Trail) -> None:
+        raise KeyboardInterrupt
+
+    noise, request = {"stem": 0.1, "fc": 0.2}, AutoPlan("auto")
+    loss: Loss = lambda label, in_float: 0.0 if in_float else 0.5  # noqa: E731
+    first, measured, _ = search(loss, [noise], request, report=stop)
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    assert len(measured) == 1
+    again, measured, _ = search(loss, [noise], request)
+    assert again.key == first.key
+    assert again.run().meets
+    assert len(measured) == len(set(measured))  # the first trial was stored
+
+
+# --- on disk --------------------------------------------------------------------------------------
+
+
+def test_a_trail_comes_back_from_disk(tmp_path: Path):
+    best = trial(("a",), 0.9)
+    trail = Trail(Budget(0.01), "Top-1", "8 images", (trial(), best), best, True, 1.5, True)
+    assert Trail.from_bytes(trail.to_bytes(), tmp_path / "t.json") == trail
+    with pytest.raises(DamagedError):
+        Trail.from_bytes(trail.to_bytes().replace(b"0.9", b"0.8"), tmp_path / "t.json")
+    with pytest.raises(DamagedError, match="no search"):
+        Trail.from_bytes(b'{"trials": 3}', tmp_path / "t.json")
