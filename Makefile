@@ -69,19 +69,24 @@ install = $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt --editable '.[$(1)]'
 COMMA := ,
 given = $(if $(strip $(2)),$(1)=$(2))
+DATA = $(call given,model.path,$(MODEL_PATH)) $(call given,dataset.file,$(FILE)) \
+	$(if $(filter imagefolder images voc,$(DATASET)),\
+	$(call given,dataset.root,$(IMAGES)) $(call given,dataset.calibration_root,$(CALIBRATION_IMAGES)),\
+	$(call given,dataset.images,$(IMAGES)) $(call given,dataset.annotations,$(ANNOTATIONS)) \
+	$(call given,dataset.calibration_images,$(CALIBRATION_IMAGES)))
 WORDS = model=$(MODEL) dataset=$(DATASET) calibrator=$(CALIBRATORS) calibration.size=$(SIZES) \
 	calibration.seed=$(SEEDS) plan=$(PLANS) engine=$(ENGINE) hydra/launcher=$(LAUNCHER:submitit=submitit_slurm) \
 	$(call given,also_build,$(strip $(ALSO_BUILD))) \
 	$(call given,$(if $(strip $(ALSO_BUILD)),also_build,engine).compute_capability,$(CAPABILITY)) \
-	$(call given,model.path,$(MODEL_PATH)) $(call given,dataset.file,$(FILE)) \
-	$(if $(filter imagefolder images voc,$(DATASET)),\
-	$(call given,dataset.root,$(IMAGES)) $(call given,dataset.calibration_root,$(CALIBRATION_IMAGES)),\
-	$(call given,dataset.images,$(IMAGES)) $(call given,dataset.annotations,$(ANNOTATIONS)) \
-	$(call given,dataset.calibration_images,$(CALIBRATION_IMAGES))) \
+	$(DATA) \
 	$(call given,max_loss,$(MAX_LOSS)) $(call given,sweep.out,$(OUT)) $(OVERRIDES)
+first = $(firstword $(subst $(COMMA), ,$(1)))
+DIAGNOSE = model=$(MODEL) dataset=$(DATASET) calibrator=$(call first,$(CALIBRATORS)) \
+	calibration.size=$(lastword $(subst $(COMMA), ,$(SIZES))) \
+	calibration.seed=$(call first,$(SEEDS)) $(DATA) $(call given,sweep.out,$(OUT)) $(OVERRIDES)
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep status data report claims guard histograms bundle doctor test test-all test-launchers test-wheel test-tensorrt lint format benchmark chaos clean
+.PHONY: help sweep diagnose status data report claims guard histograms bundle doctor test test-all test-launchers test-wheel test-tensorrt lint format benchmark chaos clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -105,6 +110,9 @@ $(VENV)/.installed-with-%: $(VENV)/.installed
 
 sweep: $(VENV)/.installed $(optional:%=$(VENV)/.installed-with-%) ## Run a sweep and write its table and report (MODEL= CALIBRATORS= SIZES= PLANS= ...)
 	$(BIN)/int8bench sweep $(strip $(WORDS))
+
+diagnose: $(VENV)/.installed ## Measure which layers INT8 harms, and why (MODEL= CALIBRATORS= OVERRIDES=diagnose.metric=true)
+	$(BIN)/int8bench diagnose $(strip $(DIAGNOSE))
 
 status: $(VENV)/.installed ## Show how far a sweep is, and what failed (OUT=results/...)
 	@$(BIN)/int8bench status $(or $(OUT),results/$(MODEL)-$(DATASET))

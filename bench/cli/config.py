@@ -157,6 +157,19 @@ class ConfirmConfig:
 
 
 @dataclass
+class DiagnoseConfig:
+    """What ``int8bench diagnose`` measures; see ``bench.run.diagnose.DiagnosisSettings``."""
+
+    images: int = 32
+    metric: bool = False
+    rules: list[str] = field(
+        default_factory=lambda: [
+            "minmax", "percentile", "percentile_99.9", "percentile_99.999", "entropy2", "mse",
+        ]
+    )  # fmt: skip
+
+
+@dataclass
 class ReportConfig:
     """See ``bench.results.settings.Settings``."""
 
@@ -183,6 +196,7 @@ class Config:
     timing: TimingConfig = field(default_factory=TimingConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
     confirm: ConfirmConfig = field(default_factory=ConfirmConfig)
+    diagnose: DiagnoseConfig = field(default_factory=DiagnoseConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
     max_loss: Any = None
     tracking: Any = None

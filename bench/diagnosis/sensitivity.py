@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from bench.diagnosis.mixed import MixedModels
 from bench.diagnosis.noise import Noise, NoiseMeter
 from bench.diagnosis.unit import Precision, Unit, UnitModels, plain_inputs
 from bench.diagnosis.walk import Changed, network_outputs, walk
@@ -72,8 +73,18 @@ class Sensitivities:
     all_int8: Mapping[str, Noise]
 
 
+Report = Callable[[str, int, int], None]
+"""Called with a stage, and how many of its steps are done."""
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """A report to nobody."""
+
+
 def measure_sensitivity(
-    networks: Networks, sets: Mapping[str, Sequence[Callable[[], Array]]]
+    networks: Networks,
+    sets: Mapping[str, Sequence[Callable[[], Array]]],
+    report: Report = silent,
 ) -> Sensitivities:
     """Measure every unit on ``sets`` of images, each given by functions that make one."""
     images = [(name, image) for name, group in sets.items() for image in group]
@@ -86,7 +97,7 @@ def measure_sensitivity(
         walk(
             float_network,
             networks.units,
-            _alternatives(models, ALONE),
+            _alternatives(models, ALONE, report, "layers alone in INT8", len(networks.units)),
             (image() for _, image in images),
             lambda label, number: label == "int8" or number in first,
         ),
@@ -104,7 +115,7 @@ def measure_sensitivity(
         walk(
             int8_network,
             networks.units,
-            _alternatives(models, ALL_BUT),
+            _alternatives(models, ALL_BUT, report, "all layers but one", len(networks.units)),
             (image() for _, image in few),
         ),
         meter,
@@ -125,6 +136,29 @@ def measure_sensitivity(
     )
 
 
+def measure_groups(
+    networks: Networks,
+    groups: Mapping[str, Sequence[str]],
+    sets: Mapping[str, Sequence[Callable[[], Array]]],
+    report: Report = silent,
+) -> dict[str, dict[str, Noise]]:
+    """What each group of units does, together alone in INT8, on the first few images of each set:
+    by group and set."""
+    few = [(name, image) for name, group in sets.items() for image in group[:FEW]]
+    meter = _meter(networks, few)
+    models = MixedModels(networks.fp32, networks.qdq, networks.units)
+    measured: dict[str, dict[str, Noise]] = {}
+    for done, (group, units) in enumerate(groups.items()):
+        report("blocks alone in INT8", done, len(groups))
+        network = CuttableNetwork(models.with_int8(units), networks.input_name)
+        of_sets = measured.setdefault(group, {})
+        outputs = network_outputs(network, (image() for _, image in few))
+        for number, (name, _) in enumerate(few):
+            meter.add(number, outputs[number], of_sets.setdefault(name, Noise()))
+    report("blocks alone in INT8", len(groups), len(groups))
+    return measured
+
+
 def collect(
     changes: Iterable[Changed], meter: NoiseMeter, group: Callable[[int], str] = lambda _: ""
 ) -> dict[tuple[str, str, str], Noise]:
@@ -142,9 +176,17 @@ def _meter(networks: Networks, images: Sequence[tuple[str, Callable[[], Array]]]
 
 
 def _alternatives(
-    models: UnitModels, precisions: Mapping[str, Precision]
+    models: UnitModels, precisions: Mapping[str, Precision], report: Report, stage: str, total: int
 ) -> Callable[[Unit, Values], Iterable[onnx.ModelProto]]:
-    return lambda unit, values: [models.model(unit, precisions, values)]
+    done = 0
+
+    def make(unit: Unit, values: Values) -> Iterable[onnx.ModelProto]:
+        nonlocal done
+        done += 1
+        report(stage, done, total)
+        return [models.model(unit, precisions, values)]
+
+    return make
 
 
 def _of(sums: Mapping[tuple[str, str, str], Noise], unit: Unit, label: str) -> dict[str, Noise]:

@@ -1,14 +1,19 @@
 """Other outputs of one unit of a network at a time, and what the network makes of them.
 
 The network is walked through once. At each unit the values up to it are there for every image; the
-unit's outputs are computed in other ways, and only what comes behind it is run for each. So a unit
-costs half a pass on average for each way, and one compilation.
+unit's output is computed in other ways, and only what comes behind it is run for each. So a unit
+costs half a pass on average for each way.
+
+What comes behind is cut in two: a short piece up to the end of a stretch of units, compiled for
+each unit, and the rest of the network, compiled once for the stretch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,7 +21,7 @@ import numpy.typing as npt
 import onnx
 
 from bench.diagnosis.unit import Unit, labelled
-from bench.engine.ov_piece import OpenPiece
+from bench.engine.ov_piece import OpenPiece, Workers
 from bench.model.cut import CuttableNetwork, Values
 
 Array = npt.NDArray[np.float32]
@@ -24,6 +29,9 @@ Array = npt.NDArray[np.float32]
 Alternatives = Callable[[Unit, Values], Iterable[onnx.ModelProto]]
 """Models of a unit, from its plain inputs; each computes its outputs in other ways, by label (see
 ``labelled``)."""
+
+STRETCH = range(5, 11)
+"""Units of a stretch: as many of these as let the fewest tensors cross its end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,14 +48,19 @@ class Changed:
 def network_outputs(network: CuttableNetwork, images: Iterable[Array]) -> list[list[Array]]:
     """The network's outputs for each image, (1, 3, height, width)."""
     whole: OpenPiece | None = None
-    outputs = []
-    for image in images:
+
+    def outputs(image: Array) -> list[Array]:
+        nonlocal whole
         values = {network.input_name: image}
         if whole is None:
             whole = OpenPiece(network.piece(0, network.end, network.output_names, values))
         result = {**values, **whole.run(values)}
-        outputs.append([result[name] for name in network.output_names])
-    return outputs
+        return [result[name] for name in network.output_names]
+
+    remaining = iter(images)
+    with Workers() as workers:
+        first = [outputs(image) for image in islice(remaining, 1)]  # compiles
+        return [*first, *workers.map(outputs, remaining)]
 
 
 def walk(
@@ -64,27 +77,85 @@ def walk(
     unit up to it (``also_read``). Raises EngineError for a piece that cannot be run.
     """
     values: list[Mapping[str, npt.NDArray[Any]]] = [{network.input_name: i} for i in images]
-    here = 0
-    for unit in units:
-        there = network.position(unit.name)
-        _advance(network, values, here, there)
-        here = there
-        alone = [OpenPiece(model) for model in alternatives(unit, values[0])]
-        outputs, behind = network.outputs(there), None
-        for number, known in enumerate(values):
-            for piece in alone:
-                labels = labelled(piece.gives, len(outputs))
-                labels = {label: made for label, made in labels.items() if wanted(label, number)}
-                computed = piece.run(known) if labels else {}
-                for label, made in labels.items():
-                    others = {name: computed[one] for name, one in zip(outputs, made, strict=True)}
-                    changed = {**known, **others}
-                    if behind is None:
-                        rest = network.piece(there + 1, network.end, network.output_names, changed)
-                        behind = OpenPiece(rest)
-                    result = {**changed, **behind.run(changed)}
-                    given = [result[name] for name in network.output_names]
-                    yield Changed(unit, label, number, given)
+    places = [network.position(unit.name) for unit in units]
+    here, end = 0, 0
+    rest: _Rest | None = None
+    with Workers() as workers:
+        for index, (unit, there) in enumerate(zip(units, places, strict=True)):
+            _advance(network, values, here, there, workers)
+            here = there
+            if rest is None or there >= end:
+                end = _end_of_stretch(network, places[index:])
+                rest = _Rest(network, end)
+            alone = [OpenPiece(model) for model in alternatives(unit, values[0])]
+            one = _OneUnit(network, unit, there, end, rest, alone, wanted)
+            yield from one.change(0, values[0])  # compiles
+            change = partial(_changed, one, values)
+            for changes in workers.map(change, range(1, len(values))):
+                yield from changes
+
+
+def _changed(one: _OneUnit, values: Sequence[Values], number: int) -> list[Changed]:
+    return one.change(number, values[number])
+
+
+@dataclass(eq=False)
+class _OneUnit:
+    """What is compiled for a unit: its alternatives, and the network behind it in two pieces."""
+
+    network: CuttableNetwork
+    unit: Unit
+    there: int
+    end: int
+    rest: _Rest
+    alone: Sequence[OpenPiece]
+    wanted: Callable[[str, int], bool]
+    behind: OpenPiece | None = None
+
+    def change(self, number: int, known: Values) -> list[Changed]:
+        """The alternatives of the unit on image ``number``, whose values before it are known."""
+        outputs = self.network.outputs(self.there)
+        changes = []
+        for piece in self.alone:
+            labels = labelled(piece.gives, len(outputs))
+            labels = {label: made for label, made in labels.items() if self.wanted(label, number)}
+            computed = piece.run(known) if labels else {}
+            for label, made in labels.items():
+                others = {name: computed[one] for name, one in zip(outputs, made, strict=True)}
+                changed = {**known, **others}
+                if self.behind is None:
+                    gives = self.rest.reads
+                    stretch = self.network.piece(self.there + 1, self.end, gives, changed)
+                    self.behind = OpenPiece(stretch)
+                given = self.rest.outputs({**changed, **self.behind.run(changed)})
+                changes.append(Changed(self.unit, label, number, given))
+        return changes
+
+
+class _Rest:
+    """The network behind a cut, compiled when it is first run."""
+
+    def __init__(self, network: CuttableNetwork, start: int) -> None:
+        self._network, self._start = network, start
+        self._piece: OpenPiece | None = None
+        self.reads = network.needed(start)
+
+    def outputs(self, values: Values) -> list[npt.NDArray[Any]]:
+        """The network's outputs, from what crosses the cut or is an output before it."""
+        names = self._network.output_names
+        if self._piece is None:
+            end = self._network.end
+            self._piece = OpenPiece(self._network.piece(self._start, end, names, values))
+        result = {**values, **self._piece.run(values)}
+        return [result[name] for name in names]
+
+
+def _end_of_stretch(network: CuttableNetwork, places: Sequence[int]) -> int:
+    """The cut that ends the stretch which begins at the first of these units' ``places``."""
+    ends = [places[count] for count in STRETCH if count < len(places)]
+    if len(places) <= STRETCH.stop:
+        return network.end
+    return min(ends, key=lambda place: len(network.needed(place)))
 
 
 def _advance(
@@ -92,10 +163,11 @@ def _advance(
     values: list[Mapping[str, npt.NDArray[Any]]],
     here: int,
     there: int,
+    workers: Workers,
 ) -> None:
     """Go on from one cut to a later one, and forget what is not read behind it."""
     crossing = network.crossing(there)
     piece = OpenPiece(network.piece(here, there, crossing, values[0]))
-    for number, known in enumerate(values):
-        reached = {**known, **piece.run(known)}
+    for number, computed in enumerate(workers.map(piece.run, values)):
+        reached = {**values[number], **computed}
         values[number] = {name: reached[name] for name in crossing}

@@ -52,6 +52,10 @@ class CuttableNetwork:
         """The cut behind the last node."""
         return len(self._nodes)
 
+    def made_at(self, tensor: str) -> int:
+        """The position of the node that computes a tensor; -1 of the network's input."""
+        return self._place.get(tensor, -1)
+
     def outputs(self, position: int) -> tuple[str, ...]:
         """Of the node behind the cut."""
         return tuple(name for name in self._nodes[position].output if name)
@@ -64,6 +68,12 @@ class CuttableNetwork:
             if name in self._varying and self._place.get(name, -1) < position
         )
         return tuple(name for name in made if self._last_read.get(name, -1) >= position)
+
+    def needed(self, position: int) -> tuple[str, ...]:
+        """Those of them that the network's outputs depend on, whoever else reads some; with the
+        outputs that are computed before the cut."""
+        _, inputs = self._needed(self.output_names, position)
+        return tuple(inputs)
 
     def piece(self, start: int, stop: int, gives: Iterable[str], values: Values) -> onnx.ModelProto:
         """The nodes from ``start`` to before ``stop`` that ``gives`` depend on, as a model.

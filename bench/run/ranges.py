@@ -87,7 +87,7 @@ def find_run_ranges(run: Run) -> RunRanges:
     points = place(run.plan, run.placement, graph, inside)
     calibration = calibrate(run, graph)
     snapshots = {s.name: s for s in calibration.snapshots if s.name in points.measured}
-    search = ThresholdSearch(run.shared, _statistics_key(run, graph))
+    search = ThresholdSearch(run.shared, statistics_key(run, graph))
     chosen = _chosen_by_output(run, graph, calibration, search)
     thresholds = search.find(run.calibrator, snapshots, chosen)
     clipped = _clipped_to(run, thresholds.amax, snapshots)
@@ -186,12 +186,12 @@ def calibrate(run: Run, graph: Graph) -> Calibration:
     collector = _collector(run, graph)
     return run.shared.once(
         "statistics",
-        _statistics_key(run, graph),
+        statistics_key(run, graph),
         lambda: collector.collect(run.calibration.size, time.perf_counter),
     )
 
 
-def _statistics_key(run: Run, graph: Graph) -> str:
+def statistics_key(run: Run, graph: Graph) -> str:
     """Of the histograms of a calibration set."""
     return content_key(_collector(run, graph).key, run.calibration.size)
 
@@ -237,7 +237,7 @@ def store_reasons(run: Run, folder: Path, ranges: RunRanges) -> str:
     store = HistogramStore(folder)
     by_name = {snapshot.name: snapshot for snapshot in ranges.calibration.snapshots}
     snapshots = [by_name[name] for name in ranges.graph.order(by_name)]
-    key = _statistics_key(run, ranges.graph)
+    key = statistics_key(run, ranges.graph)
     store.add_histograms(
         key,
         lambda: [

@@ -24,20 +24,11 @@ from bench.cache import content_key, source_key
 from bench.data.overlap import count_shared
 from bench.data.search_images import SearchImages
 from bench.diagnosis.ranking import Quantized, Ranking, images_for, rank_layers
-from bench.engine.onnxrt import OnnxRuntime
-from bench.engine.ov import OpenVino
-from bench.errors import ConfigError
-from bench.evaluation.task import compare
 from bench.quantization.auto_plan import AutoPlan
 from bench.quantization.plan import PrecisionPlan
 from bench.results.plan_search import Trail, Trial
-from bench.run.measure import (
-    fp32_model,
-    int8_model,
-    measure_accuracy,
-    task_of,
-    validation_images,
-)
+from bench.run.calibration_accuracy import measure_on, on_calibration_images
+from bench.run.measure import fp32_model, int8_model, task_of, validation_images
 from bench.run.ranges import find_run_ranges, quantize
 from bench.run.spec import Run
 from bench.search.candidate import Candidate
@@ -45,7 +36,7 @@ from bench.search.trial_store import stored_trial
 
 EVERYTHING = PrecisionPlan("all")
 
-_CODE = source_key("bench.search", "bench.diagnosis")
+_CODE = source_key("bench.search", "bench.diagnosis", "bench.run.calibration_accuracy")
 
 
 @dataclass(eq=False)
@@ -64,7 +55,10 @@ class PlanSearch:
 
     def __post_init__(self) -> None:
         self._begin = self.clock()
-        self._runs = [_search_run(one.run, self.request) for one in self.candidates]
+        self._runs = [
+            on_calibration_images(one.run, self.request.images, "plan=auto")
+            for one in self.candidates
+        ]
 
     @property
     def key(self) -> str:
@@ -218,44 +212,17 @@ class PlanSearch:
 
 def _measure(run: Run, label: str, in_float: tuple[str, ...]) -> Trial:
     ranges = find_run_ranges(run)
-    model = int8_model(run, ranges, quantize(run, ranges))
-    fp32, int8 = measure_accuracy(run, run.engine, model)  # type: ignore[arg-type]
-    difference = compare(fp32, int8)
-    if fp32.value <= 0:
-        raise ConfigError(
-            f"the FP32 model has a {task_of(run).metric} of 0 on the search images",
-            "Check model.preprocess and the calibration images' labels",
-        )
+    measured = measure_on(run, int8_model(run, ranges, quantize(run, ranges)))
+    difference = measured.difference
     error = (difference.high - difference.low) / 2 / 1.96 if difference.known else None
     return Trial(
         label,
         in_float,
         ranges.points.mac_share(ranges.graph),
-        fp32.value,
-        int8.value,
-        -difference.estimate / fp32.value,
-        None if error is None else error / fp32.value,
-    )
-
-
-def _search_run(run: Run, request: AutoPlan) -> Run:
-    """The run on calibration images: those behind the calibration set first."""
-    if run.model.network.input_shape[0] not in (None, 1):
-        raise ConfigError(
-            f"model {run.model.name} has a fixed batch of {run.model.network.input_shape[0]}, and "
-            "plan=auto looks at one image at a time",
-            "Export the model with an open batch, or a batch of 1",
-        )
-    order = [int(index) for index in run.calibration_order]
-    chosen = (order[run.calibration.size :] + order[: run.calibration.size])[: request.images]
-    engine = run.engine if isinstance(run.engine, (OpenVino, OnnxRuntime)) else OpenVino()
-    return replace(
-        run,
-        plan=EVERYTHING,
-        dataset=SearchImages(run.dataset, tuple(sorted(chosen))),
-        engine=engine,
-        also_build=None,
-        measurement=replace(run.measurement, images=None, rounds=0, batch_size=1),
+        measured.fp32,
+        measured.int8,
+        -difference.estimate / measured.fp32,
+        None if error is None else error / measured.fp32,
     )
 
 
