@@ -57,7 +57,8 @@ def search_trials(trail: Trail) -> Drawing | None:
         f"{plural(len(best.float_nodes), 'layer')} in float{met}",
         f"Better is down and to the right. Measured on {trail.images}, which are not those of the "
         f"row. Dashed: the budget ({trail.budget}). Filled: within it, with a margin of one "
-        "standard error (the bars), but at most half of the budget. Trials that lose far more lie above the chart.",
+        "standard error (the bars), but at most half of the budget. Trials that lose far more lie "
+        "above the chart.",
     )
 
 
