@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -21,7 +19,7 @@ import numpy.typing as npt
 import onnx
 
 from bench.diagnosis.unit import Unit, labelled
-from bench.engine.ov_piece import OpenPiece, Workers
+from bench.engine.ov_piece import OpenPiece
 from bench.model.cut import CuttableNetwork, Values
 
 Array = npt.NDArray[np.float32]
@@ -47,20 +45,8 @@ class Changed:
 
 def network_outputs(network: CuttableNetwork, images: Iterable[Array]) -> list[list[Array]]:
     """The network's outputs for each image, (1, 3, height, width)."""
-    whole: OpenPiece | None = None
-
-    def outputs(image: Array) -> list[Array]:
-        nonlocal whole
-        values = {network.input_name: image}
-        if whole is None:
-            whole = OpenPiece(network.piece(0, network.end, network.output_names, values))
-        result = {**values, **whole.run(values)}
-        return [result[name] for name in network.output_names]
-
-    remaining = iter(images)
-    with Workers() as workers:
-        first = [outputs(image) for image in islice(remaining, 1)]  # compiles
-        return [*first, *workers.map(outputs, remaining)]
+    whole = _Rest(network, 0)
+    return [whole.outputs({network.input_name: image}) for image in images]
 
 
 def walk(
@@ -80,23 +66,16 @@ def walk(
     places = [network.position(unit.name) for unit in units]
     here, end = 0, 0
     rest: _Rest | None = None
-    with Workers() as workers:
-        for index, (unit, there) in enumerate(zip(units, places, strict=True)):
-            _advance(network, values, here, there, workers)
-            here = there
-            if rest is None or there >= end:
-                end = _end_of_stretch(network, places[index:])
-                rest = _Rest(network, end)
-            alone = [OpenPiece(model) for model in alternatives(unit, values[0])]
-            one = _OneUnit(network, unit, there, end, rest, alone, wanted)
-            yield from one.change(0, values[0])  # compiles
-            change = partial(_changed, one, values)
-            for changes in workers.map(change, range(1, len(values))):
-                yield from changes
-
-
-def _changed(one: _OneUnit, values: Sequence[Values], number: int) -> list[Changed]:
-    return one.change(number, values[number])
+    for index, (unit, there) in enumerate(zip(units, places, strict=True)):
+        _advance(network, values, here, there)
+        here = there
+        if rest is None or there >= end:
+            end = _end_of_stretch(network, places[index:])
+            rest = _Rest(network, end)
+        alone = [OpenPiece(model) for model in alternatives(unit, values[0])]
+        one = _OneUnit(network, unit, there, end, rest, alone, wanted)
+        for number, known in enumerate(values):
+            yield from one.change(number, known)
 
 
 @dataclass(eq=False)
@@ -112,10 +91,9 @@ class _OneUnit:
     wanted: Callable[[str, int], bool]
     behind: OpenPiece | None = None
 
-    def change(self, number: int, known: Values) -> list[Changed]:
+    def change(self, number: int, known: Values) -> Iterator[Changed]:
         """The alternatives of the unit on image ``number``, whose values before it are known."""
         outputs = self.network.outputs(self.there)
-        changes = []
         for piece in self.alone:
             labels = labelled(piece.gives, len(outputs))
             labels = {label: made for label, made in labels.items() if self.wanted(label, number)}
@@ -128,8 +106,7 @@ class _OneUnit:
                     stretch = self.network.piece(self.there + 1, self.end, gives, changed)
                     self.behind = OpenPiece(stretch)
                 given = self.rest.outputs({**changed, **self.behind.run(changed)})
-                changes.append(Changed(self.unit, label, number, given))
-        return changes
+                yield Changed(self.unit, label, number, given)
 
 
 class _Rest:
@@ -163,11 +140,10 @@ def _advance(
     values: list[Mapping[str, npt.NDArray[Any]]],
     here: int,
     there: int,
-    workers: Workers,
 ) -> None:
     """Go on from one cut to a later one, and forget what is not read behind it."""
     crossing = network.crossing(there)
     piece = OpenPiece(network.piece(here, there, crossing, values[0]))
-    for number, computed in enumerate(workers.map(piece.run, values)):
-        reached = {**values[number], **computed}
+    for number, known in enumerate(values):
+        reached = {**known, **piece.run(known)}
         values[number] = {name: reached[name] for name in crossing}

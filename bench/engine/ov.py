@@ -82,10 +82,10 @@ class OpenVino:
         return OpenVinoSession(_compile(model, further, self.threads), _names(model))
 
 
-def compile_exact(model: onnx.ModelProto, streams: int) -> ov.CompiledModel:
-    """A float or Q/DQ model on all cores, for so many inferences at the same time, every sum of
-    products exact up to float32's rounding; raises EngineError if OpenVINO refuses it."""
-    return _compile(model, {**_EXACT, "NUM_STREAMS": streams}, 0)
+def compile_exact(model: onnx.ModelProto) -> ov.CompiledModel:
+    """A float or Q/DQ model on all cores, every sum of products exact up to float32's rounding;
+    raises EngineError if OpenVINO refuses it."""
+    return _compile(model, _EXACT, 0)
 
 
 def _compile(

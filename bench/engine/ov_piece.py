@@ -1,17 +1,9 @@
-"""Pieces of a network in OpenVINO, computed exactly: tensors by name in, tensors by name out.
-
-Small layers gain little from a second core: as many images at a time as there are cores, each on
-one, are a fifth faster than one image on two cores (YOLOX-nano).
-"""
+"""Pieces of a network in OpenVINO, computed exactly: tensors by name in, tensors by name out."""
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from threading import local
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,61 +14,31 @@ from bench.errors import EngineError
 
 Values = Mapping[str, npt.NDArray[Any]]
 
-T = TypeVar("T")
-R = TypeVar("R")
-
-AT_ONCE = min(os.cpu_count() or 1, 8)
-"""Images at a time: each has values of its own in memory."""
-
 
 class OpenPiece:
-    """A compiled piece: float, or Q/DQ with every sum exact up to the rounding of float32. Several
-    threads may run it at the same time.
+    """A compiled piece: float, or Q/DQ with every sum exact up to the rounding of float32.
 
-    Raises EngineError where OpenVINO refuses the piece.
+    It runs one image at a time on all cores. Two streams would be a fifth faster, but OpenVINO
+    2026.4.1 builds their graphs side by side at the first inference, and of 24 such models of one
+    Q/DQ file 3 then gave other outputs (10 dB) for as long as they lived; of 48 with one stream
+    none did. Raises EngineError where OpenVINO refuses the piece.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self._inputs = [value.name for value in model.graph.input]
         self.gives = tuple(value.name for value in model.graph.output)
-        self._compiled = compile_exact(model, AT_ONCE) if self.gives else None
-        self._of_thread = local()
+        self._request = compile_exact(model).create_infer_request() if self.gives else None
 
     def run(self, values: Values) -> dict[str, npt.NDArray[Any]]:
         """The piece's outputs; ``values`` has its inputs, and may have more."""
-        if self._compiled is None:
+        if self._request is None:
             return {}
-        request = getattr(self._of_thread, "request", None)
-        if request is None:
-            request = self._of_thread.request = self._compiled.create_infer_request()
         try:
-            request.infer([values[name] for name in self._inputs], share_inputs=True)
+            self._request.infer([values[name] for name in self._inputs], share_inputs=True)
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:300]
             raise EngineError(f"OpenVINO cannot run a piece of the model ({reason})") from error
-        results = request.output_tensors
+        results = self._request.output_tensors
         return {
             name: np.array(result.data) for name, result in zip(self.gives, results, strict=True)
         }
-
-
-class Workers:
-    """Threads for pieces, as many as there are images at a time. A context manager."""
-
-    def __enter__(self) -> Workers:
-        self._pool = ThreadPoolExecutor(AT_ONCE)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
-
-    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """``function`` of each item, in order; of items ahead of the one that is asked for only as
-        many as there are threads."""
-        ahead: deque[Future[R]] = deque()
-        for item in items:
-            ahead.append(self._pool.submit(function, item))
-            if len(ahead) > AT_ONCE:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
