@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -47,20 +47,9 @@ class Changed:
 
 def network_outputs(network: CuttableNetwork, images: Iterable[Array]) -> list[list[Array]]:
     """The network's outputs for each image, (1, 3, height, width)."""
-    whole: OpenPiece | None = None
-
-    def outputs(image: Array) -> list[Array]:
-        nonlocal whole
-        values = {network.input_name: image}
-        if whole is None:
-            whole = OpenPiece(network.piece(0, network.end, network.output_names, values))
-        result = {**values, **whole.run(values)}
-        return [result[name] for name in network.output_names]
-
-    remaining = iter(images)
+    whole = _Rest(network, 0)
     with Workers() as workers:
-        first = [outputs(image) for image in islice(remaining, 1)]  # compiles
-        return [*first, *workers.map(outputs, remaining)]
+        return list(workers.map(lambda image: whole.outputs({network.input_name: image}), images))
 
 
 def walk(
@@ -88,10 +77,8 @@ def walk(
                 end = _end_of_stretch(network, places[index:])
                 rest = _Rest(network, end)
             alone = [OpenPiece(model) for model in alternatives(unit, values[0])]
-            one = _OneUnit(network, unit, there, end, rest, alone, wanted)
-            yield from one.change(0, values[0])  # compiles
-            change = partial(_changed, one, values)
-            for changes in workers.map(change, range(1, len(values))):
+            one = _OneUnit(network, unit, there, end, rest, alone, wanted, _Once())
+            for changes in workers.map(partial(_changed, one, values), range(len(values))):
                 yield from changes
 
 
@@ -110,7 +97,7 @@ class _OneUnit:
     rest: _Rest
     alone: Sequence[OpenPiece]
     wanted: Callable[[str, int], bool]
-    behind: OpenPiece | None = None
+    behind: _Once
 
     def change(self, number: int, known: Values) -> list[Changed]:
         """The alternatives of the unit on image ``number``, whose values before it are known."""
@@ -123,13 +110,13 @@ class _OneUnit:
             for label, made in labels.items():
                 others = {name: computed[one] for name, one in zip(outputs, made, strict=True)}
                 changed = {**known, **others}
-                if self.behind is None:
-                    gives = self.rest.reads
-                    stretch = self.network.piece(self.there + 1, self.end, gives, changed)
-                    self.behind = OpenPiece(stretch)
-                given = self.rest.outputs({**changed, **self.behind.run(changed)})
+                behind = self.behind.get(partial(self._stretch, changed))
+                given = self.rest.outputs({**changed, **behind.run(changed)})
                 changes.append(Changed(self.unit, label, number, given))
         return changes
+
+    def _stretch(self, values: Values) -> onnx.ModelProto:
+        return self.network.piece(self.there + 1, self.end, self.rest.reads, values)
 
 
 class _Rest:
@@ -137,17 +124,30 @@ class _Rest:
 
     def __init__(self, network: CuttableNetwork, start: int) -> None:
         self._network, self._start = network, start
-        self._piece: OpenPiece | None = None
+        self._piece = _Once()
         self.reads = network.needed(start)
 
     def outputs(self, values: Values) -> list[npt.NDArray[Any]]:
         """The network's outputs, from what crosses the cut or is an output before it."""
-        names = self._network.output_names
-        if self._piece is None:
-            end = self._network.end
-            self._piece = OpenPiece(self._network.piece(self._start, end, names, values))
-        result = {**values, **self._piece.run(values)}
+        network, names = self._network, self._network.output_names
+        piece = self._piece.get(lambda: network.piece(self._start, network.end, names, values))
+        result = {**values, **piece.run(values)}
         return [result[name] for name in names]
+
+
+class _Once:
+    """A piece that is cut when a thread first needs it, as its inputs' shapes are known then."""
+
+    def __init__(self) -> None:
+        self._piece: OpenPiece | None = None
+        self._lock = Lock()
+
+    def get(self, cut: Callable[[], onnx.ModelProto]) -> OpenPiece:
+        """The piece that the first ``cut`` gave."""
+        with self._lock:
+            if self._piece is None:
+                self._piece = OpenPiece(cut())
+            return self._piece
 
 
 def _end_of_stretch(network: CuttableNetwork, places: Sequence[int]) -> int:

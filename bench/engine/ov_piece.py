@@ -30,25 +30,27 @@ AT_ONCE = min(os.cpu_count() or 1, 8)
 
 
 class OpenPiece:
-    """A compiled piece: float, or Q/DQ with every sum exact up to the rounding of float32. Several
-    threads may run it at the same time.
-
-    Raises EngineError where OpenVINO refuses the piece.
+    """A piece, float or Q/DQ, with every sum exact up to the rounding of float32. Several threads
+    may run it at the same time: each compiles it for itself, on one core.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self._inputs = [value.name for value in model.graph.input]
         self.gives = tuple(value.name for value in model.graph.output)
-        self._compiled = compile_exact(model, AT_ONCE) if self.gives else None
+        self._content = model.SerializeToString() if self.gives else b""
         self._of_thread = local()
 
     def run(self, values: Values) -> dict[str, npt.NDArray[Any]]:
-        """The piece's outputs; ``values`` has its inputs, and may have more."""
-        if self._compiled is None:
+        """The piece's outputs; ``values`` has its inputs, and may have more.
+
+        Raises EngineError where OpenVINO refuses the piece.
+        """
+        if not self.gives:
             return {}
         request = getattr(self._of_thread, "request", None)
         if request is None:
-            request = self._of_thread.request = self._compiled.create_infer_request()
+            request = compile_exact(self._content).create_infer_request()
+            self._of_thread.request = request
         try:
             request.infer([values[name] for name in self._inputs], share_inputs=True)
         except RuntimeError as error:
