@@ -24,6 +24,7 @@ _BETTER = 0.5
 """Another rule is named where its error is at most this share of the present one's."""
 
 _WIDE = 8.0
+_MOSTLY_DEPTHWISE = 0.5
 _EXPLAINED = 3
 """Of the worst layers, so many are explained one by one."""
 
@@ -70,6 +71,7 @@ def advise(
     said = [_where(worst, shares, len(layers))]
     for name in worst[:_EXPLAINED]:
         said.append(_why(by_name[name], by_tensor, rule))
+    said += _depthwise(layers, shares)
     said += _input_clipped(by_tensor.get(network_input[0]), network_input[1])
     said += _another_rule(tensors, worst, by_name, rule)
     said += _cost(worst, by_name, all_int8)
@@ -82,8 +84,7 @@ def _where(worst: Sequence[str], shares: Mapping[str, float], count: int) -> str
     if made < MOST_OF_THE_NOISE:
         return (
             f"The noise is spread over many layers: the worst {len(worst)} of {count} make "
-            f"{made:.0%} of what the layers add one by one. Another calibrator helps more than a "
-            "few layers in float."
+            f"{made:.0%} of what the layers add one by one."
         )
     which = "one layer makes" if len(worst) == 1 else f"{len(worst)} layers make"
     return (
@@ -133,6 +134,17 @@ def _clipped_or_rounded(tensor: TensorDiagnosis, rule: str) -> str:
         f"{tensor.name} loses {error.clipping:.2%} of its energy by clipping at {error.amax:.4g} "
         f"of {largest:.4g} and {error.rounding:.2%} by rounding"
     )
+
+
+def _depthwise(layers: Sequence[LayerDiagnosis], shares: Mapping[str, float]) -> list[str]:
+    found = [layer for layer in layers if layer.depthwise]
+    made, spent = sum(shares[one.name] for one in found), sum(one.mac_share for one in found)
+    if len(found) < 2 or made < _MOSTLY_DEPTHWISE:
+        return []
+    return [
+        f"The {len(found)} depthwise layers make {made:.0%} of the noise with {spent:.2%} of the "
+        "MACs: plan=float_depthwise keeps them in float."
+    ]
 
 
 def _input_clipped(tensor: TensorDiagnosis | None, declared: float | None) -> list[str]:

@@ -9,6 +9,7 @@ import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from bench.calibration.bins import FINE
 from bench.calibration.histogram import regrid
 from bench.calibration.quantization_error import quantization_error
 from bench.calibration.statistics import Snapshot
-from bench.engine.ov_piece import OpenPiece
+from bench.engine.ov_piece import OpenPiece, Workers
 from bench.model.cut import CuttableNetwork
 from bench.results.diagnosis import RuleError
 
@@ -103,28 +104,40 @@ def observe(
             _add(seen, fp32.input_name, x, x, amax, len(images))
     computed = [name for name in order if name != fp32.input_name]
     here = [0, 0]
-    for start in range(0, len(computed), STRETCH):
-        names = computed[start : start + STRETCH]
-        stops = [max(network.made_at(name) for name in names) + 1 for network in networks]
-        crossing = [network.crossing(stop) for network, stop in zip(networks, stops, strict=True)]
-        pieces = [
-            OpenPiece(network.piece(begin, stop, dict.fromkeys((*names, *carried)), held[0]))
-            for network, begin, stop, carried, held in zip(
-                networks, here, stops, crossing, values, strict=True
-            )
-        ]
-        for number in range(len(images)):
-            known = [
-                {**held[number], **piece.run(held[number])}
-                for piece, held in zip(pieces, values, strict=True)
+    with Workers() as workers:
+        for start in range(0, len(computed), STRETCH):
+            names = computed[start : start + STRETCH]
+            stops = [max(network.made_at(name) for name in names) + 1 for network in networks]
+            crossing = [
+                network.crossing(stop) for network, stop in zip(networks, stops, strict=True)
             ]
-            for name in names:
-                _add(seen, name, known[0][name], known[1][name], amax, len(images))
-            for held, carried, computed_here in zip(values, crossing, known, strict=True):
-                held[number] = {name: computed_here[name] for name in carried}
-        here = stops
-        report(start + len(names), len(computed))
+            pieces = [
+                OpenPiece(network.piece(begin, stop, dict.fromkeys((*names, *carried)), held[0]))
+                for network, begin, stop, carried, held in zip(
+                    networks, here, stops, crossing, values, strict=True
+                )
+            ]
+            run = partial(_run, pieces, values)
+            for number, known in enumerate(workers.map(run, range(len(images)))):
+                for name in names:
+                    _add(seen, name, known[0][name], known[1][name], amax, len(images))
+                for held, carried, computed_here in zip(values, crossing, known, strict=True):
+                    held[number] = {name: computed_here[name] for name in carried}
+            here = stops
+            report(start + len(names), len(computed))
     return seen
+
+
+def _run(
+    pieces: Sequence[OpenPiece],
+    values: Sequence[Sequence[Mapping[str, npt.NDArray[Any]]]],
+    number: int,
+) -> list[dict[str, npt.NDArray[Any]]]:
+    """Both networks' values of image ``number``, behind their pieces."""
+    return [
+        {**held[number], **piece.run(held[number])}
+        for piece, held in zip(pieces, values, strict=True)
+    ]
 
 
 def _add(

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -46,7 +48,8 @@ class Changed:
 def network_outputs(network: CuttableNetwork, images: Iterable[Array]) -> list[list[Array]]:
     """The network's outputs for each image, (1, 3, height, width)."""
     whole = _Rest(network, 0)
-    return [whole.outputs({network.input_name: image}) for image in images]
+    with Workers() as workers:
+        return list(workers.map(lambda image: whole.outputs({network.input_name: image}), images))
 
 
 def walk(
@@ -66,16 +69,21 @@ def walk(
     places = [network.position(unit.name) for unit in units]
     here, end = 0, 0
     rest: _Rest | None = None
-    for index, (unit, there) in enumerate(zip(units, places, strict=True)):
-        _advance(network, values, here, there)
-        here = there
-        if rest is None or there >= end:
-            end = _end_of_stretch(network, places[index:])
-            rest = _Rest(network, end)
-        alone = [OpenPiece(model) for model in alternatives(unit, values[0])]
-        one = _OneUnit(network, unit, there, end, rest, alone, wanted)
-        for number, known in enumerate(values):
-            yield from one.change(number, known)
+    with Workers() as workers:
+        for index, (unit, there) in enumerate(zip(units, places, strict=True)):
+            _advance(network, values, here, there, workers)
+            here = there
+            if rest is None or there >= end:
+                end = _end_of_stretch(network, places[index:])
+                rest = _Rest(network, end)
+            alone = [OpenPiece(model) for model in alternatives(unit, values[0])]
+            one = _OneUnit(network, unit, there, end, rest, alone, wanted, _Once())
+            for changes in workers.map(partial(_changed, one, values), range(len(values))):
+                yield from changes
+
+
+def _changed(one: _OneUnit, values: Sequence[Values], number: int) -> list[Changed]:
+    return one.change(number, values[number])
 
 
 @dataclass(eq=False)
@@ -89,7 +97,7 @@ class _OneUnit:
     rest: _Rest
     alone: Sequence[OpenPiece]
     wanted: Callable[[str, int], bool]
-    behind: OpenPiece | None = None
+    behind: _Once
 
     def change(self, number: int, known: Values) -> Iterator[Changed]:
         """The alternatives of the unit on image ``number``, whose values before it are known."""
@@ -101,12 +109,13 @@ class _OneUnit:
             for label, made in labels.items():
                 others = {name: computed[one] for name, one in zip(outputs, made, strict=True)}
                 changed = {**known, **others}
-                if self.behind is None:
-                    gives = self.rest.reads
-                    stretch = self.network.piece(self.there + 1, self.end, gives, changed)
-                    self.behind = OpenPiece(stretch)
-                given = self.rest.outputs({**changed, **self.behind.run(changed)})
-                yield Changed(self.unit, label, number, given)
+                behind = self.behind.get(partial(self._stretch, changed))
+                given = self.rest.outputs({**changed, **behind.run(changed)})
+                changes.append(Changed(self.unit, label, number, given))
+        return changes
+
+    def _stretch(self, values: Values) -> onnx.ModelProto:
+        return self.network.piece(self.there + 1, self.end, self.rest.reads, values)
 
 
 class _Rest:
@@ -114,17 +123,30 @@ class _Rest:
 
     def __init__(self, network: CuttableNetwork, start: int) -> None:
         self._network, self._start = network, start
-        self._piece: OpenPiece | None = None
+        self._piece = _Once()
         self.reads = network.needed(start)
 
     def outputs(self, values: Values) -> list[npt.NDArray[Any]]:
         """The network's outputs, from what crosses the cut or is an output before it."""
-        names = self._network.output_names
-        if self._piece is None:
-            end = self._network.end
-            self._piece = OpenPiece(self._network.piece(self._start, end, names, values))
-        result = {**values, **self._piece.run(values)}
+        network, names = self._network, self._network.output_names
+        piece = self._piece.get(lambda: network.piece(self._start, network.end, names, values))
+        result = {**values, **piece.run(values)}
         return [result[name] for name in names]
+
+
+class _Once:
+    """A piece that is cut when a thread first needs it, as its inputs' shapes are known then."""
+
+    def __init__(self) -> None:
+        self._piece: OpenPiece | None = None
+        self._lock = Lock()
+
+    def get(self, cut: Callable[[], onnx.ModelProto]) -> OpenPiece:
+        """The piece that the first ``cut`` gave."""
+        with self._lock:
+            if self._piece is None:
+                self._piece = OpenPiece(cut())
+            return self._piece
 
 
 def _end_of_stretch(network: CuttableNetwork, places: Sequence[int]) -> int:

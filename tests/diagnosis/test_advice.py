@@ -78,6 +78,14 @@ def test_coarse_steps_and_wide_channels():
     assert "calibrator=" not in text
 
 
+def test_depthwise_layers_that_make_most_of_it():
+    layers = [*QUIET, *(layer(f"dw{i}", 0.1, depthwise=True, mac_share=0.01) for i in range(20))]
+    text = said(layers)
+    assert "the worst 10 of 29 make 50% of" in text
+    assert "The 20 depthwise layers make 100% of the noise with 20.00% of the MACs: plan=" in text
+    assert "depthwise layers make" not in said(QUIET)
+
+
 def test_weights_are_called_by_their_name():
     bad = layer("bad", 0.9, weights_only=effects(0.8), activations_only=effects(0.01))
     assert "bad (Conv, 10.00% of the MACs) loses by its weights." in said([*QUIET, bad])
