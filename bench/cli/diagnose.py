@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -51,9 +49,6 @@ layers are quantized, whatever plan= says. Further keys:
 
   int8bench diagnose model=yolov8n calibrator=entropy2"""
 
-_MMAP_THRESHOLD = -3
-"""M_MMAP_THRESHOLD of malloc.h."""
-
 
 @command
 def main(argv: Sequence[str]) -> int:
@@ -62,7 +57,6 @@ def main(argv: Sequence[str]) -> int:
         print(HELP)
         return 0
     _check_words(argv)
-    _give_memory_back()
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"), Shared() as shared:
         config = cast(Config, compose("config", list(argv)))
@@ -84,13 +78,6 @@ def main(argv: Sequence[str]) -> int:
     print_diagnosis(diagnosis, console)
     console.print(f"Page: {page}   JSON: {json}", soft_wrap=True, highlight=False, markup=False)
     return 0
-
-
-def _give_memory_back() -> None:
-    """Arrays of a megabyte or more go back to the system when they are freed: a tenth less memory
-    at the peak. Of glibc; elsewhere nothing happens."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 1 << 20)
 
 
 def _check_words(words: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import onnx
 
 from bench.diagnosis.unit import Unit, labelled
-from bench.engine.ov_piece import OpenPiece
+from bench.engine.ov_piece import OpenPiece, Workers
 from bench.model.cut import CuttableNetwork, Values
 
 Array = npt.NDArray[np.float32]
@@ -99,9 +99,10 @@ class _OneUnit:
     wanted: Callable[[str, int], bool]
     behind: _Once
 
-    def change(self, number: int, known: Values) -> Iterator[Changed]:
+    def change(self, number: int, known: Values) -> list[Changed]:
         """The alternatives of the unit on image ``number``, whose values before it are known."""
         outputs = self.network.outputs(self.there)
+        changes = []
         for piece in self.alone:
             labels = labelled(piece.gives, len(outputs))
             labels = {label: made for label, made in labels.items() if self.wanted(label, number)}
@@ -162,10 +163,11 @@ def _advance(
     values: list[Mapping[str, npt.NDArray[Any]]],
     here: int,
     there: int,
+    workers: Workers,
 ) -> None:
     """Go on from one cut to a later one, and forget what is not read behind it."""
     crossing = network.crossing(there)
     piece = OpenPiece(network.piece(here, there, crossing, values[0]))
-    for number, known in enumerate(values):
-        reached = {**known, **piece.run(known)}
+    for number, computed in enumerate(workers.map(piece.run, values)):
+        reached = {**values[number], **computed}
         values[number] = {name: reached[name] for name in crossing}

@@ -1,9 +1,17 @@
-"""Pieces of a network in OpenVINO, computed exactly: tensors by name in, tensors by name out."""
+"""Pieces of a network in OpenVINO, computed exactly: tensors by name in, tensors by name out.
+
+Small layers gain little from a second core: as many images at a time as there are cores, each on
+one, are a fifth faster than one image on two cores (YOLOX-nano).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import local
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +21,12 @@ from bench.engine.ov import compile_exact
 from bench.errors import EngineError
 
 Values = Mapping[str, npt.NDArray[Any]]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+AT_ONCE = min(os.cpu_count() or 1, 8)
+"""Images at a time: each has values of its own in memory."""
 
 
 class OpenPiece:
@@ -38,11 +52,33 @@ class OpenPiece:
             request = compile_exact(self._content).create_infer_request()
             self._of_thread.request = request
         try:
-            self._request.infer([values[name] for name in self._inputs], share_inputs=True)
+            request.infer([values[name] for name in self._inputs], share_inputs=True)
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:300]
             raise EngineError(f"OpenVINO cannot run a piece of the model ({reason})") from error
-        results = self._request.output_tensors
+        results = request.output_tensors
         return {
             name: np.array(result.data) for name, result in zip(self.gives, results, strict=True)
         }
+
+
+class Workers:
+    """Threads for pieces, as many as there are images at a time. A context manager."""
+
+    def __enter__(self) -> Workers:
+        self._pool = ThreadPoolExecutor(AT_ONCE)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """``function`` of each item, in order; of items ahead of the one that is asked for only as
+        many as there are threads."""
+        ahead: deque[Future[R]] = deque()
+        for item in items:
+            ahead.append(self._pool.submit(function, item))
+            if len(ahead) > AT_ONCE:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
