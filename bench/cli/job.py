@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -55,7 +56,7 @@ def job(config: DictConfig) -> float | tuple[float, ...]:
     try:
         row = open_sweep().run(config, record.begin)
         values = [_value(row, name) for name in config.sweep.objective]
-    except (BenchError, OmegaConfBaseException, OSError) as error:
+    except (BenchError, HydraException, OmegaConfBaseException, OSError) as error:
         record.end("failed", one_line(error))
     except Exception as error:
         line = f"{type(error).__name__}: {one_line(error)}"

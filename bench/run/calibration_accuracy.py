@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from bench.calibration.native import NativeCalibrator
 from bench.data.search_images import SearchImages
 from bench.engine.base import Int8Model
 from bench.engine.onnxrt import OnnxRuntime
@@ -29,9 +30,16 @@ def on_calibration_images(run: Run, images: int, feature: str) -> Run:
     """The run with all layers in INT8 on so many calibration images, one at a time: those behind
     the calibration set first. Nothing is timed.
 
-    Raises ConfigError for a model whose batch is not 1; ``feature`` says what needs that.
+    Raises BenchError for a run that cannot work, a calibrator of TensorRT's own and a model whose
+    batch is not 1; ``feature`` says what asks for this.
     """
+    run.check()
     check_batch(run, feature)
+    if isinstance(run.calibrator, NativeCalibrator):
+        raise ConfigError(
+            f"{feature} runs on the CPU, and {run.calibrator.name} is TensorRT's own calibrator",
+            "Use a calibrator of ours",
+        )
     order = [int(index) for index in run.calibration_order]
     chosen = (order[run.calibration.size :] + order[: run.calibration.size])[:images]
     engine = run.engine if isinstance(run.engine, (OpenVino, OnnxRuntime)) else OpenVino()

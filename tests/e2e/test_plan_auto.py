@@ -65,6 +65,32 @@ def test_a_request_that_nothing_meets_is_answered_all_the_same(bench: Bench) -> 
     assert len(bench.rows) == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["calibration.size=500"], "calibration.size=500 is more than the 6 calibration images"),
+        (["plan.images=2"], "plan.images=2 is below 8. Use 8 or more"),
+        (["plan.max_loss=2"], "plan.max_loss=2 is not a share. Use 0 to 1"),
+        (["calibrator=auto", "calibrator.choices=[]"], "calibrator=auto has no choices"),
+        (
+            ["calibrator=auto", 'calibrator.choices=["calibrator=nothing"]'],
+            "calibrator=nothing is unknown",
+        ),
+        (
+            ["calibrator=auto", 'calibrator.choices=["calibrator._target_=os.system"]'],
+            "error: calibrator._target_=os.system is not a class of conf/calibrator",
+        ),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused_in_one_line(
+    bench: Bench, words: list[str], message: str
+) -> None:
+    ended = bench(*CUSTOM, "plan=auto", *words)
+    assert ended.status == 2
+    assert message in ended.one_line
+    assert bench.left_nothing
+
+
 def test_a_calibrator_is_searched_with_a_plan_only(bench: Bench) -> None:
     ended = bench(*CUSTOM, "calibrator=auto")
     assert ended.status == 2
