@@ -225,7 +225,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     ),
     # plan and engine
     "unknown plan": (
-        [*CUSTOM, "plan=none"], ["plan=none is unknown", "all, custom, float_depthwise"]
+        [*CUSTOM, "plan=none"], ["plan=none is unknown", "all, auto, custom, float_depthwise"]
     ),
     "unknown scheme": (
         [*CUSTOM, "scheme=skewed"], ["scheme=skewed is unknown", "symmetric or asymmetric"]

@@ -61,7 +61,7 @@ def test_a_model_s_name_leads_out_of_no_folder(
 def test_a_bad_value_in_a_sweep_is_told_before_anything_runs(bench: Bench) -> None:
     ended = bench("--multirun", *CUSTOM, "calibrator=minmax,kl")
     assert ended.status == 2
-    assert "calibrator=kl is unknown. Use one of asymmetric_mse, entropy," in ended.one_line
+    assert "calibrator=kl is unknown. Use one of asymmetric_mse, auto, entropy," in ended.one_line
     assert bench.left_nothing
 
 

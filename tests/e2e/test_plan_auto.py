@@ -48,6 +48,7 @@ def test_a_search_ends_in_a_row_that_can_be_made_again(bench: Bench) -> None:
     assert len(bench.rows) == 1
 
 
+@pytest.mark.slow
 def test_the_best_within_a_share_of_int8(bench: Bench) -> None:
     ended = bench(*FEW, "plan=auto", "plan.min_int8_mac_share=0.9")
     assert ended.status == 0, ended.err
@@ -57,6 +58,7 @@ def test_the_best_within_a_share_of_int8(bench: Bench) -> None:
     assert "node:" in row.overrides
 
 
+@pytest.mark.slow
 def test_a_request_that_nothing_meets_is_answered_all_the_same(bench: Bench) -> None:
     words = ["calibrator=percentile", "calibrator.percentile=20", "plan.seconds=0"]
     ended = bench(*FEW, "plan=auto", "plan.max_loss=0", *words)

@@ -24,7 +24,10 @@ from bench.quantization.plan import Placement, place
 from bench.quantization.qdq import insert_qdq
 from tests.e2e.command import ROOT
 
-PLANS = sorted({path.stem for path in (CONF / "plan").glob("*.yaml")} - {"custom"})
+PLANS = sorted(
+    {path.stem for path in (CONF / "plan").glob("*.yaml")} - {"auto", "custom", "ultralytics"}
+)
+"""But for those that need a search, selectors, or a YOLO's names."""
 EMBEDDED = {
     name: CARRIED / f"{name}_shapes.onnx" for name in ("yolov8n", "resnet18", "mobilenetv2")
 }

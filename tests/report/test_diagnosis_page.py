@@ -199,6 +199,7 @@ def test_one_layer_is_enough():
     assert "/model.0/conv/Conv alone in INT8: " in page.text
 
 
+@pytest.mark.slow
 def test_a_thousand_layers_fit_on_a_page(tmp_path):
     path = tmp_path / "page.html"
     write_page(make_diagnosis(1000), path)
