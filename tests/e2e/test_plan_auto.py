@@ -105,7 +105,7 @@ def test_a_calibrator_is_searched_with_a_plan_only(bench: Bench) -> None:
 def test_the_outputs_choose_the_rule_of_each_tensor(bench: Bench) -> None:
     """A rule that clips half of all values is taken nowhere, though it is the first."""
     ended = bench(
-        *FEW[:-1], "calibrator=per_tensor", "calibrator.criterion=output",
+        *CUSTOM, "timing=off", "calibrator=per_tensor", "calibrator.criterion=output",
         "calibrator.rules.percentile.percentile=50", "~calibrator.rules.minmax",
         "~calibrator.rules.percentile_99_9", "~calibrator.rules.percentile_99_999",
         "~calibrator.rules.entropy2",
