@@ -14,6 +14,7 @@ from pathlib import Path
 from bench.cache import write_atomically
 from bench.calibration.auto import AutoCalibrator
 from bench.cli.compose import build_typed
+from bench.diagnosis.lists import plan_words, quoted
 from bench.errors import ConfigError
 from bench.quantization.auto_plan import AutoPlan
 from bench.results.folder import SweepFolder
@@ -66,12 +67,10 @@ def choose_plan(
     assert trail.best is not None
     print(_conclusion(trail), file=sys.stderr)
     [candidate] = [one for one in candidates if one.label == trail.best.candidate]
-    selectors = ",".join(_quoted(f"node:{name}") for name in trail.best.float_nodes)
     words = [
         *_replaced(typed, candidate.overrides),
-        "plan=custom",
-        f"plan.name={_quoted(run.plan.chosen_name)}",
-        f"plan.float_selectors=[{selectors}]",
+        *plan_words(trail.best.float_nodes),
+        f"plan.name={quoted(run.plan.chosen_name)}",
     ]
     return build_typed(words, shared), words, trail
 
@@ -104,16 +103,10 @@ def _key(word: str) -> str:
     return word.partition("=")[0].lstrip("+~")
 
 
-def _quoted(text: str) -> str:
-    """As Hydra reads it."""
-    escaped = text.replace("'", "\\'")
-    return f"'{escaped}'"
-
-
 def _conclusion(trail: Trail) -> str:
     assert trail.best is not None
     answer = f"plan=auto ({trail.budget}): {trail.best.candidate}, {trail.best.line()}"
     where = f"on {trail.images}"
     if trail.meets:
         return f"{answer}, {where}"
-    return f"{answer}, {where}; nothing that was tried meets the request"
+    return f"{answer}, {where}; no trial is within the budget"

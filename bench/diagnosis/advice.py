@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from bench.results.diagnosis import Effect, LayerDiagnosis, TensorDiagnosis
-from bench.results.noise_shares import gain_db, mean_noise, noise_shares
+from bench.results.noise_shares import gain_db, noise_of, noise_shares
 
 MOST_OF_THE_NOISE = 0.8
 MOST_WORST = 10
@@ -95,7 +95,7 @@ def _where(worst: Sequence[str], shares: Mapping[str, float], count: int) -> str
 
 def _why(layer: LayerDiagnosis, tensors: Mapping[str, TensorDiagnosis], rule: str) -> str:
     kind = "depthwise Conv" if layer.depthwise else layer.op
-    weights, activations = mean_noise(layer.weights_only), mean_noise(layer.activations_only)
+    weights, activations = noise_of(layer.weights_only), noise_of(layer.activations_only)
     begin = f"{layer.name} ({kind}, {layer.mac_share:.2%} of the MACs)"
     if weights > _CLEARLY * activations:
         return f"{begin} loses by its weights. Try weights.rule=mse, or keep it in float."
@@ -188,7 +188,7 @@ def _cost(
     take = "it takes" if len(worst) == 1 else "they take"
     said = f"In float, {take} {spent:.2%} of the MACs out of INT8"
     gain = gain_db(first, all_int8)
-    if gain is not None:
+    if gain is not None and math.isfinite(gain):
         word = "gains" if gain >= 0 else "loses"
         said += (
             f"; {first.name} alone in float takes {first.mac_share:.2%} and {word} "
@@ -200,7 +200,7 @@ def _cost(
 def _sets(all_int8: Mapping[str, Effect]) -> list[str]:
     if not {"calibration", "other"} <= set(all_int8):
         return []
-    calibration, other = (mean_noise({name: all_int8[name]}) for name in ("calibration", "other"))
+    calibration, other = (noise_of({name: all_int8[name]}) for name in ("calibration", "other"))
     if not (0 < calibration < math.inf and 0 < other < math.inf):
         return []
     difference = 10 * math.log10(other / calibration)

@@ -1,9 +1,10 @@
 """Layers to keep in float, as the options of the tools that quantize: text to paste.
 
-Each is spelt as its tool documents it: ``trtexec --help`` and Polygraphy's ``--layer-precisions``
-(both for networks with a calibrator; removed with weak typing in TensorRT 11), ModelOpt's
-``modelopt.onnx.quantization`` (regular expressions, matched from the beginning of a name), ONNX
-Runtime's ``quantize_static`` and NNCF's ``IgnoredScope``.
+For ``trtexec --layerPrecisions`` and Polygraphy's ``--layer-precisions`` (both for networks with a
+calibrator; removed with weak typing in TensorRT 11), ModelOpt's ``modelopt.onnx.quantization``
+(regular expressions, matched from the beginning of a name), ONNX Runtime's ``quantize_static`` and
+NNCF's ``IgnoredScope``. Polygraphy's and ModelOpt's spelling was compared with their sources; none
+of the tools was run with these words.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ def lists_of(layers: Sequence[str]) -> dict[str, str]:
 
 def plan_words(layers: Sequence[str]) -> list[str]:
     """The overrides of a plan with these layers in float, as Hydra reads them."""
-    selectors = ",".join(_quoted(f"node:{name}") for name in layers)
+    selectors = ",".join(quoted(f"node:{name}") for name in layers)
     return ["plan=custom", f"plan.float_selectors=[{selectors}]"]
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """As Hydra reads it: a backslash counts only in front of a quote."""
     escaped = re.sub(r"(\\*)'", lambda match: match[1] * 2 + "\\'", text)
     trailing = len(escaped) - len(escaped.rstrip("\\"))

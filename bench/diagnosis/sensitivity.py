@@ -1,8 +1,8 @@
 """What each unit in INT8 does to the network's outputs, and what float gains there.
 
 Four measurements of a unit: it alone in INT8, with all of its inputs, its weights only, or its
-activations only; and everything but it in INT8. NVIDIA ModelOpt and AIMET's QuantAnalyzer run a
-whole evaluation for each; here a unit costs half a pass (``bench.diagnosis.walk``).
+activations only; and everything but it in INT8. AIMET's QuantAnalyzer measures the first and the
+last by whole evaluations; here a unit costs half a pass (``bench.diagnosis.walk``).
 """
 
 from __future__ import annotations
@@ -106,11 +106,7 @@ def measure_sensitivity(
     )
     meter = _meter(networks, few)
     int8_network = networks.in_int8
-    all_int8: dict[str, Noise] = {}
-    outputs = network_outputs(int8_network, (image() for _, image in few))
-    for number, (name, _) in enumerate(few):
-        meter.add(number, outputs[number], all_int8.setdefault(name, Noise()))
-    del outputs
+    all_int8 = _noise_of(int8_network, few, meter)
     all_but = collect(
         walk(
             int8_network,
@@ -151,10 +147,7 @@ def measure_groups(
     for done, (group, units) in enumerate(groups.items()):
         report("blocks alone in INT8", done, len(groups))
         network = CuttableNetwork(models.with_int8(units), networks.input_name)
-        of_sets = measured.setdefault(group, {})
-        outputs = network_outputs(network, (image() for _, image in few))
-        for number, (name, _) in enumerate(few):
-            meter.add(number, outputs[number], of_sets.setdefault(name, Noise()))
+        measured[group] = _noise_of(network, few, meter)
     report("blocks alone in INT8", len(groups), len(groups))
     return measured
 
@@ -173,6 +166,19 @@ def collect(
 def _meter(networks: Networks, images: Sequence[tuple[str, Callable[[], Array]]]) -> NoiseMeter:
     reference = network_outputs(networks.in_float, (image() for _, image in images))
     return NoiseMeter(networks.head, reference)
+
+
+def _noise_of(
+    network: CuttableNetwork,
+    images: Sequence[tuple[str, Callable[[], Array]]],
+    meter: NoiseMeter,
+) -> dict[str, Noise]:
+    """The noise of a whole network, by set of images."""
+    of_sets: dict[str, Noise] = {}
+    outputs = network_outputs(network, (image() for _, image in images))
+    for number, (name, _) in enumerate(images):
+        meter.add(number, outputs[number], of_sets.setdefault(name, Noise()))
+    return of_sets
 
 
 def _alternatives(

@@ -41,7 +41,6 @@ class UnitModels:
     """Each unit as a model of its own, made from the FP32 model and its Q/DQ form."""
 
     def __init__(self, fp32: onnx.ModelProto, qdq: onnx.ModelProto) -> None:
-        self._models = (fp32, qdq)
         self._fp32 = {node.name: node for node in fp32.graph.node}
         self._qdq = {node.name: node for node in qdq.graph.node}
         self._producer = {name: node for node in qdq.graph.node for name in node.output}

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import onnx
 
 from bench.engine.ov import compile_exact
+from bench.environment import own_cores
 from bench.errors import EngineError
 
 Values = Mapping[str, npt.NDArray[Any]]
@@ -25,7 +26,7 @@ Values = Mapping[str, npt.NDArray[Any]]
 T = TypeVar("T")
 R = TypeVar("R")
 
-AT_ONCE = min(os.cpu_count() or 1, 8)
+MOST_AT_ONCE = 8
 """Images at a time: each has values of its own in memory."""
 
 
@@ -66,7 +67,9 @@ class Workers:
     """Threads for pieces, as many as there are images at a time. A context manager."""
 
     def __enter__(self) -> Workers:
-        self._pool = ThreadPoolExecutor(AT_ONCE)
+        cores = own_cores() or os.cpu_count() or 1
+        self._at_once = min(cores, MOST_AT_ONCE)
+        self._pool = ThreadPoolExecutor(self._at_once)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -78,7 +81,7 @@ class Workers:
         ahead: deque[Future[R]] = deque()
         for item in items:
             ahead.append(self._pool.submit(function, item))
-            if len(ahead) > AT_ONCE:
+            if len(ahead) > self._at_once:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()

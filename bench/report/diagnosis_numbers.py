@@ -8,11 +8,9 @@ from dataclasses import dataclass
 
 from bench.report.wording import MINUS, MISSING
 from bench.results.diagnosis import Diagnosis, Effect
+from bench.results.noise_shares import SHOWN_FIRST
 
 INFINITE = "∞"
-
-SHOWN_FIRST = ("other", "calibration")
-"""Where a number is shown for one set of images only: images that calibration has not seen."""
 
 LEAST_SHARE = 1e-6
 """Smaller shares are shown as smaller than this."""
@@ -70,15 +68,6 @@ def noise_of(effects: Mapping[str, Effect], images: str) -> float | None:
     effect = effects.get(images)
     noise = None if effect is None else effect.noise
     return noise if noise is not None and math.isfinite(noise) else None
-
-
-def gain_db(all_int8: float | None, all_but: float | None) -> float | None:
-    """By how much the network's noise falls, dB; None where either is not known."""
-    if all_int8 is None or all_but is None or (all_int8 <= 0 and all_but <= 0):
-        return None
-    if all_but <= 0 or all_int8 <= 0:
-        return math.inf if all_but <= 0 else -math.inf
-    return 10 * math.log10(all_int8 / all_but)
 
 
 def sqnr_cell(effect: Effect | None) -> Cell:

@@ -23,7 +23,6 @@ from bench.report.diagnosis_numbers import (
     count_cell,
     decibels_cell,
     first_set,
-    gain_db,
     noise_of,
     number_cell,
     number_text,
@@ -45,6 +44,7 @@ from bench.results.diagnosis import (
     RuleError,
     TensorDiagnosis,
 )
+from bench.results.noise_shares import gain_db
 
 MOST_WORST = 10
 """Layers in the table of the worst, each with a letter that charts use too."""
@@ -153,8 +153,7 @@ def kind_of(layer: LayerDiagnosis) -> str:
 
 def gain_of(diagnosis: Diagnosis, layer: LayerDiagnosis) -> float | None:
     """By how many dB the network's noise falls when this layer alone is in float."""
-    images = first_set(diagnosis)
-    return gain_db(noise_of(diagnosis.all_int8, images), noise_of(layer.all_but, images))
+    return gain_db(layer, diagnosis.all_int8)
 
 
 def source_of(layer: LayerDiagnosis, images: str) -> str:

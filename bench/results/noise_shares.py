@@ -7,17 +7,23 @@ from collections.abc import Mapping, Sequence
 
 from bench.results.diagnosis import Effect, LayerDiagnosis
 
+SHOWN_FIRST = ("other", "calibration")
+"""Where a number is of one set of images only: images that calibration has not seen."""
 
-def mean_noise(effects: Mapping[str, Effect]) -> float:
-    """Noise over signal, the mean over the sets of images; infinite for outputs that are not
-    finite."""
-    shares = [math.inf if one.noise is None else one.noise for one in effects.values()]
-    return sum(shares) / len(shares) if shares else 0.0
+
+def noise_of(effects: Mapping[str, Effect]) -> float:
+    """Noise over signal on the set that is shown first; infinite for outputs that are not finite,
+    0 where nothing was measured."""
+    name = next((name for name in (*SHOWN_FIRST, *effects) if name in effects), None)
+    if name is None:
+        return 0.0
+    noise = effects[name].noise
+    return math.inf if noise is None else noise
 
 
 def noise_shares(layers: Sequence[LayerDiagnosis]) -> dict[str, float]:
     """What each layer alone adds, as a share of what all of them add one by one."""
-    noise = {layer.name: mean_noise(layer.only) for layer in layers}
+    noise = {layer.name: noise_of(layer.only) for layer in layers}
     endless = [name for name, value in noise.items() if math.isinf(value)]
     if endless:
         return {name: (name in endless) / len(endless) for name in noise}
@@ -26,9 +32,11 @@ def noise_shares(layers: Sequence[LayerDiagnosis]) -> dict[str, float]:
 
 
 def gain_db(layer: LayerDiagnosis, all_int8: Mapping[str, Effect]) -> float | None:
-    """What the outputs gain with this layer alone in float; None where one of the two has no
-    noise, or no end of it."""
-    before, after = mean_noise(all_int8), mean_noise(layer.all_but)
-    if not (0 < before < math.inf and 0 < after < math.inf):
+    """What the outputs gain with this layer alone in float, infinite if no noise is left; None
+    where there is no noise before, or no end of it."""
+    before, after = noise_of(all_int8), noise_of(layer.all_but)
+    if not (0 < before < math.inf and after < math.inf):
         return None
+    if after == 0:
+        return math.inf
     return 10 * math.log10(before / after)

@@ -13,6 +13,7 @@ from bench.errors import ConfigError
 from bench.evaluation.estimate import Interval
 from bench.evaluation.task import compare
 from bench.quantization.plan import PrecisionPlan
+from bench.run.inputs import check_batch
 from bench.run.measure import measure_accuracy, task_of
 from bench.run.spec import Run
 
@@ -51,17 +52,6 @@ def on_calibration_images(run: Run, images: int, feature: str) -> Run:
         also_build=None,
         measurement=replace(run.measurement, images=None, rounds=0, batch_size=1),
     )
-
-
-def check_batch(run: Run, feature: str) -> None:
-    """Raise ConfigError for a model whose batch is not 1."""
-    batch = run.model.network.input_shape[0]
-    if batch not in (None, 1):
-        raise ConfigError(
-            f"model {run.model.name} has a fixed batch of {batch}, and {feature} looks at one "
-            "image at a time",
-            "Export the model with an open batch, or a batch of 1",
-        )
 
 
 def measure_on(run: Run, model: Int8Model) -> Accuracy:

@@ -46,8 +46,8 @@ from bench.results.diagnosis import (
     RuleError,
     TensorDiagnosis,
 )
-from bench.run.calibration_accuracy import check_batch, measure_on, on_calibration_images
-from bench.run.inputs import calibration_image
+from bench.run.calibration_accuracy import measure_on, on_calibration_images
+from bench.run.inputs import calibration_image, check_batch
 from bench.run.measure import fp32_model, int8_model, task_of
 from bench.run.ranges import RunRanges, find_run_ranges, quantize, statistics_key
 from bench.run.spec import Run

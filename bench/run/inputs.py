@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from bench.cache import content_key
 from bench.data.prepared import network_input, pixel_makers
+from bench.errors import ConfigError
 from bench.run.spec import Run
 
 
@@ -26,3 +27,14 @@ def calibration_image(run: Run) -> Callable[[int], npt.NDArray[np.float32]]:
         return network_input(run.dataset.calibration, int(order[index]), preprocess)
 
     return image
+
+
+def check_batch(run: Run, feature: str) -> None:
+    """Raise ConfigError for a model whose batch is not 1; ``feature`` says what asks for this."""
+    batch = run.model.network.input_shape[0]
+    if batch not in (None, 1):
+        raise ConfigError(
+            f"model {run.model.name} has a fixed batch of {batch}, and {feature} looks at one "
+            "image at a time",
+            "Export the model with an open batch, or a batch of 1",
+        )

@@ -16,12 +16,11 @@ from bench.cache import cached, content_key, source_key
 from bench.calibration.per_tensor import PerTensor
 from bench.calibration.statistics import Snapshot
 from bench.diagnosis.ranking import Quantized, Ranking, images_for, rank_layers
-from bench.errors import ConfigError
 from bench.model.edit import with_batch
 from bench.quantization.grid import Range, ranges_of
 from bench.quantization.plan import PrecisionPlan, QuantizationPoints, place
 from bench.quantization.qdq import insert_qdq
-from bench.run.inputs import calibration_image
+from bench.run.inputs import calibration_image, check_batch
 from bench.run.spec import Run
 from bench.run.thresholds import ThresholdSearch
 from bench.sealed import DamagedError, from_sealed_json, to_sealed_json
@@ -69,12 +68,7 @@ def _rankings(
 ) -> dict[str, Ranking]:
     """The layers' noise with each rule."""
     network = run.model.network
-    if network.input_shape[0] not in (None, 1):
-        raise ConfigError(
-            f"model {run.model.name} has a fixed batch of {network.input_shape[0]}, and "
-            "calibrator.criterion=output looks at one image at a time",
-            "Export the model with an open batch, or use calibrator.criterion=local",
-        )
+    check_batch(run, "calibrator.criterion=output")
     measured = {name: snapshots[name] for name in snapshots if name in points.measured}
     ways = []
     for rule in calibrator.rules.values():

@@ -54,13 +54,13 @@ class ThresholdSearch:
     ) -> Thresholds:
         """The thresholds of these tensors, by name. ``chosen`` names the rules of some, of a
         calibrator that has several."""
-        searched = {name: self._one(calibrator, snapshot) for name, snapshot in snapshots.items()}
-        if isinstance(calibrator, PerTensor):
-            for name in (chosen or {}).keys() & snapshots.keys():
-                if not is_silent(snapshots[name]):
-                    rule = chosen[name]  # type: ignore[index]
-                    one = self._one(calibrator.rules[rule], snapshots[name])
-                    searched[name] = _Threshold(one.amax, searched[name].seconds, rule)
+        rules = chosen or {}
+        searched = {
+            name: self._choose(calibrator, snapshot, rules[name])
+            if isinstance(calibrator, PerTensor) and name in rules and not is_silent(snapshot)
+            else self._one(calibrator, snapshot)
+            for name, snapshot in snapshots.items()
+        }
         return Thresholds(
             {name: one.amax for name, one in searched.items()},
             {name: one.rule for name, one in searched.items() if one.rule},
@@ -82,9 +82,11 @@ class ThresholdSearch:
             ranges = find_ranges(calibrator, [snapshot])
         return _Threshold(ranges[snapshot.name], watch.seconds)
 
-    def _choose(self, calibrator: PerTensor, snapshot: Snapshot) -> _Threshold:
+    def _choose(self, calibrator: PerTensor, snapshot: Snapshot, rule: str = "") -> _Threshold:
+        """By the ``rule`` that was chosen already, or by the one that the calibrator chooses."""
         tried = {name: self._one(rule, snapshot) for name, rule in calibrator.rules.items()}
         with stopwatch() as watch:
-            rule = calibrator.choose(snapshot, {name: one.amax for name, one in tried.items()})
+            amax = {name: one.amax for name, one in tried.items()}
+            rule = rule or calibrator.choose(snapshot, amax)
         seconds = watch.seconds + sum(one.seconds for one in tried.values())
         return _Threshold(tried[rule].amax, seconds, rule)

@@ -1,4 +1,4 @@
-"""The search for a plan: rank the layers by their noise, then prove by the metric.
+"""The search for a plan: rank the layers by their noise, then measure by the metric.
 
 Every way to calibrate has its own order in which layers go to float. How many of them must is
 found by trials on calibration images that have labels (by how far INT8 agrees with FP32 where they
@@ -7,9 +7,7 @@ halving; then each chosen layer is tried in INT8 once more. Within a share of IN
 may be in float is tried, and half of that. The row that follows is measured on
 validation images, which the search has not seen.
 
-NVIDIA ModelOpt's and NNCF's searches measure one layer after the other; ranking first needs a
-tenth of the trials, and noise at the outputs is what ranks (PPQ's ``graphwise_error_analyse``
-ranks by the same signal).
+PPQ's ``graphwise_error_analyse`` ranks layers by the same signal, noise at the outputs.
 """
 
 from __future__ import annotations

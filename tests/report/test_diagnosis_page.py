@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.report.diagnosis_numbers import gain_db, percent_text, worst_part
+from bench.report.diagnosis_numbers import percent_text, worst_part
 from bench.report.diagnosis_page import render_page, write_page
 from bench.report.diagnosis_tables import (
     block_table,
@@ -19,6 +19,7 @@ from bench.report.diagnosis_tables import (
     worst_table,
 )
 from bench.results.diagnosis import Effect, RuleError
+from bench.results.noise_shares import gain_db
 from tests.report.diagnoses import effect, effects, make_diagnosis
 from tests.report.test_page import Page
 
@@ -130,9 +131,18 @@ def test_the_worst_part_is_the_lowest():
 
 
 def test_the_gain_is_how_far_the_noise_falls():
-    assert gain_db(0.1, 0.01) == pytest.approx(10)
-    assert gain_db(0.01, 0.02) == pytest.approx(-3.01, abs=0.01)
-    assert gain_db(None, 0.01) is gain_db(0.0, 0.0) is None
+    layer = make_diagnosis(1).layers[0]
+
+    def gain(all_int8, all_but):
+        before, after = (
+            {"calibration": Effect({}, 1.0, 0.0), "other": Effect({}, noise, 0.0)}
+            for noise in (all_int8, all_but)
+        )
+        return gain_db(replace(layer, all_but=after), before)
+
+    assert gain(0.1, 0.01) == pytest.approx(10)
+    assert gain(0.01, 0.02) == pytest.approx(-3.01, abs=0.01)
+    assert gain(None, 0.01) is gain(0.0, 0.0) is None
 
 
 def test_noise_comes_from_weights_activations_or_both(diagnosis):
