@@ -8,7 +8,7 @@ from typing import NoReturn
 from bench.errors import ConfigError
 from bench.model.graph import Graph
 from bench.quantization.plan import PrecisionPlan
-from bench.results.plan_search import Budget
+from bench.results.plan_search import CHOSEN, Budget
 
 USUAL_LOSS = 0.01
 
@@ -49,7 +49,7 @@ class AutoPlan(PrecisionPlan):
     @property
     def chosen_name(self) -> str:
         """What the plan is called that the search chooses."""
-        return f"auto, {self.budget}"
+        return f"{CHOSEN}{self.budget}"
 
     def float_nodes(self, graph: Graph) -> NoReturn:
         raise ConfigError(

@@ -12,6 +12,7 @@ import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import matplotlib
@@ -33,7 +34,7 @@ from bench.report.style import INK, RC, calibrator_colours, calibrator_markers
 from bench.report.thresholds import Thresholds, find_thresholds
 from bench.report.wording import GROUP, measured, tidy
 from bench.results.histograms import HistogramStore
-from bench.results.plan_search import Trail
+from bench.results.plan_search import CHOSEN, Trail
 from bench.results.store import RowStore
 from bench.sealed import DamagedError, warn
 
@@ -140,8 +141,9 @@ def draw_searches(groups: Sequence[ChartGroup], store: RowStore) -> tuple[Chart,
     charts = []
     with matplotlib.rc_context(RC):
         for group in groups:
-            trails = [trail for key in group.rows["run_key"] if (trail := _trail(store, key))]
-            for number, trail in enumerate(trails[:MOST_SEARCHES], start=1):
+            searched = group.rows[group.rows["plan"].str.startswith(CHOSEN)]
+            trails = (_trail(store, key) for key in searched["run_key"])
+            for number, trail in enumerate(islice(filter(None, trails), MOST_SEARCHES), start=1):
                 if drawing := search_trials(trail):
                     charts.append(group.chart(f"plan-search-{number}", drawing))
     return tuple(charts)

@@ -9,6 +9,10 @@ from typing import Any
 from bench.sealed import DamagedError, from_sealed_json, to_sealed_json
 
 
+CHOSEN = "auto, "
+"""What the name of a plan begins with that a search chose; the budget follows."""
+
+
 @dataclass(frozen=True)
 class Budget:
     """What a plan is searched for: at most ``max_loss`` of FP32's metric (a share), or at least

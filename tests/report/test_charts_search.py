@@ -62,7 +62,7 @@ def test_searches_are_read_beside_their_rows(
     path.parent.mkdir(parents=True)
     path.write_bytes(trail(Budget(0.01), *TRIALS).to_bytes())
     for key in ("a", "b"):
-        store.add(row(run_key=key), {})
+        store.add(row(run_key=key, plan="auto, loss 0.01"), {})
     groups = groups_of(make_table(store.rows()))
     (chart,) = draw_searches(groups, store)
     assert chart.name.endswith("plan-search-1")
