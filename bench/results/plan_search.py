@@ -8,7 +8,6 @@ from typing import Any
 
 from bench.sealed import DamagedError, from_sealed_json, to_sealed_json
 
-
 CHOSEN = "auto, "
 """What the name of a plan begins with that a search chose; the budget follows."""
 
