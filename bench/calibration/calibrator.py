@@ -23,8 +23,9 @@ the tensor keeps a plain range. ONNX Runtime likewise falls back to a scale of 1
 class Calibrator(Protocol):
     """A rule for the clipping threshold: a pure function of a snapshot, without state.
 
-    A rule of TensorRT's that looks after layer fusion also has ``after_fusion = True``, and what
-    stands for a calibrator of TensorRT itself, and so has no thresholds here, ``native = True``.
+    A rule of TensorRT's that looks after layer fusion also has ``after_fusion = True``. What stands
+    for a calibrator of TensorRT itself, and so has no thresholds here, has ``native = True``. What
+    reads a file of another tool has ``from_file = True``.
     """
 
     @property
@@ -50,6 +51,11 @@ def after_fusion(calibrator: Calibrator) -> bool:
 def is_native(calibrator: Calibrator) -> bool:
     """Whether TensorRT itself finds the ranges; False unless the calibrator says so."""
     return bool(getattr(calibrator, "native", False))
+
+
+def is_from_file(calibrator: Calibrator) -> bool:
+    """Whether the ranges stand in a file, whatever the calibration images are."""
+    return bool(getattr(calibrator, "from_file", False))
 
 
 def is_silent(snapshot: Snapshot) -> bool:

@@ -16,6 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from bench.cache import file_state
+from bench.calibration.calibrator import Calibrator
+from bench.calibration.quantized_file import QuantizedFile
 from bench.cli.config import Config, ModelConfig, PreprocessConfig, register
 from bench.cli.targets import INNER, check_names, check_target, check_typed, not_given
 from bench.data.calibration_order import read_image_list
@@ -30,6 +32,7 @@ from bench.model.heads.base import Head
 from bench.model.onnx_model import load_model
 from bench.model.published import Published
 from bench.model.zoo import Request, Source, check_weights, find_weights
+from bench.quantization.plan import PrecisionPlan
 from bench.quantization.weight_scales import WeightScales
 from bench.results.options import write_options
 from bench.run.machine import Machine
@@ -62,10 +65,11 @@ def build_run(config: Config, shared: Shared | None = None) -> Run:
     )
     engine: Engine | AotCompiler = create(config.engine, "engine")
     beside = config.also_build
+    calibrator = create(config.calibrator, "calibrator")
     return Run(
         model=_model(config, head, convention, dataset.name, shared),
         dataset=dataset,
-        calibrator=create(config.calibrator, "calibrator"),
+        calibrator=calibrator,
         calibration=CalibrationSet(
             config.calibration.size,
             config.calibration.seed,
@@ -75,7 +79,7 @@ def build_run(config: Config, shared: Shared | None = None) -> Run:
             read_image_list(Path(listed)) if (listed := config.calibration.list) else None,
             config.calibration.pad,  # type: ignore[arg-type]
         ),
-        plan=create(config.plan, "plan"),
+        plan=_plan(config, calibrator),
         placement=config.placement.name,  # type: ignore[arg-type]
         scheme=config.scheme.name,  # type: ignore[arg-type]
         weights=WeightScales(
@@ -100,6 +104,20 @@ def build_run(config: Config, shared: Shared | None = None) -> Run:
         baseline_provider=config.baseline.provider.name,  # type: ignore[arg-type]
         shared=shared,
     )
+
+
+def _plan(config: Config, calibrator: Calibrator) -> PrecisionPlan:
+    """The plan asked for; of a file that is quantized already its own."""
+    plan: PrecisionPlan = create(config.plan, "plan")
+    if not isinstance(calibrator, QuantizedFile):
+        return plan
+    if plan.name != "all":
+        raise ConfigError(
+            f"calibrator {calibrator.name} is a quantized file, which decides by itself what stays "
+            f"in float, not plan={plan.name}",
+            "Drop plan=",
+        )
+    return PrecisionPlan("file")
 
 
 def _unusual_options(dataset: Any) -> str:

@@ -12,6 +12,7 @@ from omegaconf import MISSING, OmegaConf
 from platformdirs import user_cache_dir, user_runtime_dir
 
 from bench.cli import choices
+from bench.results.settings import Settings, read_share
 
 
 @dataclass
@@ -217,3 +218,10 @@ def _usual_locks() -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that XDG_RUNTIME_DIR is not set: then it is under /tmp
         return user_runtime_dir("int8bench", appauthor=False)
+
+
+def settings_of(config: Any) -> Settings:
+    """What a sweep's answer is judged by; ConfigError for values out of range."""
+    return Settings(
+        read_share("report.margin", config.report.margin), read_share("max_loss", config.max_loss)
+    )

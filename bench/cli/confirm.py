@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.progress import track
 
+from bench.calibration.calibrator import is_from_file
 from bench.claims.judgements import Judgements
 from bench.cli.compose import build_typed
 from bench.cli.messages import one_line
@@ -102,7 +103,8 @@ def _repetitions(leader: Result, seeds: int, shared: Shared) -> Iterator[Repetit
             overrides = [*others, f"{SEED}{seed}"]
             run = build_typed(overrides, shared)
             how = run.calibration
-            if how.listed is None and how.size < len(run.calibration_order):
+            fixed = how.listed is not None or is_from_file(run.calibrator)
+            if not fixed and how.size < len(run.calibration_order):
                 yield Repetition(leader.name, run, shlex.join(overrides))
 
 

@@ -28,29 +28,23 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from bench.cache import write_atomically
-from bench.claims.judgements import Judgements
-from bench.claims.record import write_claims
 from bench.cli.compose import build_run, machine_of
-from bench.cli.config import Config
+from bench.cli.conclusion import conclude_folder, print_places
+from bench.cli.config import Config, settings_of
 from bench.cli.confirm import confirm
 from bench.cli.launchers import cores_of_job, end_workers
 from bench.cli.messages import one_line
 from bench.cli.plan_search import choose_plan, is_open
 from bench.cli.progress import ProgressBar
 from bench.cli.recovery import clean, end_with_parent
-from bench.cli.report_stamp import ReportStamp
 from bench.cli.status import failure_lines
 from bench.cli.targets import check_names
 from bench.errors import BenchError
-from bench.report.console import print_table
-from bench.report.page import write_report
-from bench.report.summary import summarize
 from bench.results.folder import SweepFolder
 from bench.results.jobs import JobFolder
 from bench.results.row import Row
-from bench.results.settings import Settings, read_share, write_settings
+from bench.results.settings import Settings
 from bench.results.store import RowStore
-from bench.results.table import write_table
 from bench.run.execute import execute_once
 from bench.run.measure import classes_evaluated
 from bench.run.shared import Shared
@@ -191,27 +185,12 @@ class Sweep:
             asked, jobs = self._asked.pop()
             wrong += failure_lines(jobs.records("failed"))
             jobs.end()
-            folder, store = asked.folder, RowStore(asked.folder)
-            store.pack()
-            table = store.table()
-            if table.empty:
-                continue
-            write_settings(folder, asked.settings)
-            write_table(table, folder)
-            judgements = Judgements(folder)
-            summary = summarize(table, judgements, asked.settings)
-            report = SweepFolder(folder).report_html
-            stamp = ReportStamp(folder, asked.settings)
-            if not stamp.matches:
-                write_claims(folder, summary.tidied, judgements)
-                write_report(folder, summary)
-                stamp.write()
-            store.packs.restore(summary.best_keys)  # the report names their files
             console = Console()
-            print_table(summary, console)
+            if conclude_folder(asked.folder, asked.settings, console) is None:
+                continue
             for track in self._trackers:
-                track(folder)
-            console.print(f"Table: {folder / 'table.csv'}   Report: {report}", soft_wrap=True)
+                track(asked.folder)
+            print_places(asked.folder, console)
         return wrong
 
 
@@ -282,10 +261,7 @@ def _require_names(config: DictConfig) -> None:
 
 def _settings(config: DictConfig) -> Settings:
     try:
-        return Settings(
-            read_share("report.margin", config.report.margin),
-            read_share("max_loss", config.max_loss),
-        )
+        return settings_of(config)
     except BenchError as error:
         raise SystemExit(one_line(error)) from error
 

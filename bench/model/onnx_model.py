@@ -73,7 +73,7 @@ def load_model(path: Path) -> OnnxModel:
             f"{path} is already quantized (it contains {', '.join(quantized)})",
             "Give the FP32 model that it was made from",
         )
-    input_name, shape = _image_input(proto, path)
+    input_name, shape = image_input(proto, path)
     return OnnxModel(
         path=path,
         sha256=sha256,
@@ -84,9 +84,7 @@ def load_model(path: Path) -> OnnxModel:
     )
 
 
-def _image_input(
-    proto: onnx.ModelProto, path: Path
-) -> tuple[str, tuple[int | None, int, int, int]]:
+def image_input(proto: onnx.ModelProto, path: Path) -> tuple[str, tuple[int | None, int, int, int]]:
     weights = {initializer.name for initializer in proto.graph.initializer}
     inputs = [value for value in proto.graph.input if value.name not in weights]
     if len(inputs) != 1:
@@ -122,8 +120,8 @@ def _image_input(
 
 
 def _normalise(proto: onnx.ModelProto, input_name: str, path: Path) -> onnx.ModelProto:
-    _free_weights(proto)
-    _name_nodes(proto)  # ONNX Runtime refuses two nodes of one name
+    free_weights(proto)
+    name_nodes(proto)  # ONNX Runtime refuses two nodes of one name
     opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), None)
     if opset is None:
         raise ModelError(
@@ -139,13 +137,13 @@ def _normalise(proto: onnx.ModelProto, input_name: str, path: Path) -> onnx.Mode
                 f"Export it with opset {OLDEST_OPSET} or later",
             ) from error
     proto = _fold_constants(proto, path)
-    _constants_to_initializers(proto)
-    _name_nodes(proto)
+    constants_to_initializers(proto)
+    name_nodes(proto)
     proto = with_batch(proto, input_name, 1)
     return with_shapes(path, proto)
 
 
-def _free_weights(proto: onnx.ModelProto) -> None:
+def free_weights(proto: onnx.ModelProto) -> None:
     """Take the weights from the list of inputs, where ONNX before IR version 4 wanted them.
 
     A weight that a caller may replace is no constant: nothing would be folded into it.
@@ -180,7 +178,7 @@ def _fold_constants(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         return onnx.load(options.optimized_model_filepath)
 
 
-def _constants_to_initializers(proto: onnx.ModelProto) -> None:
+def constants_to_initializers(proto: onnx.ModelProto) -> None:
     kept = []
     for node in proto.graph.node:
         value = next((a for a in node.attribute if a.name == "value"), None)
@@ -192,7 +190,7 @@ def _constants_to_initializers(proto: onnx.ModelProto) -> None:
     set_nodes(proto.graph, kept)
 
 
-def _name_nodes(proto: onnx.ModelProto) -> None:
+def name_nodes(proto: onnx.ModelProto) -> None:
     """Give every node a unique name: plans select by it."""
     seen: set[str] = set()
     for index, node in enumerate(proto.graph.node):

@@ -207,8 +207,8 @@ def _clipped(rows: pd.DataFrame) -> Iterator[str]:
         yield (
             f"{calibrator} clips the network input at {span} of "
             f"{same['input_true_amax'].max():.3f} ({model} on {dataset}, "
-            f"{plural(len(same), 'run')}): bright pixels are cut off. "
-            "Compare with input_range=declared."
+            f"{plural(len(same), 'run')}): bright pixels are cut off."
+            f"{'' if (same['plan'] == 'file').all() else ' Compare with input_range=declared.'}"
         )
 
 

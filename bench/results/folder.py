@@ -68,6 +68,10 @@ class SweepFolder:
         """The calibration cache that TensorRT wrote for a run."""
         return self.ranges(run_key).with_suffix(".cache")
 
+    def compared_ranges(self, run_key: str) -> Path:
+        """The ranges of a file of another tool beside those of our best run, tensor by tensor."""
+        return self.path / "compared" / f"{_plain(run_key)}.csv"
+
     def layers(self, run_key: str) -> Path:
         """Which layers a run's engine ran in INT8."""
         return self.path / "layers" / f"{_plain(run_key)}.json"

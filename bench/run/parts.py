@@ -7,6 +7,7 @@ from typing import Any, Literal
 import onnx
 
 from bench import environment
+from bench.calibration.quantized_file import QuantizedFile
 from bench.engine.base import Description, unusual_options
 from bench.results.columns.axes import Axes
 from bench.results.columns.build import Build
@@ -24,6 +25,7 @@ Status = Literal["ok", "built", "skipped", "unfaithful"]
 
 def axes_of(run: Run) -> Axes:
     how, builder = run.calibration, run.builder
+    by_file = isinstance(run.calibrator, QuantizedFile)
     return Axes(
         model=run.model.name,
         dataset=run.dataset.name,
@@ -33,9 +35,9 @@ def axes_of(run: Run) -> Axes:
         calibration_size=how.size,
         calibration_seed=how.seed,
         plan=run.plan.name,
-        placement=run.placement,
+        placement="" if by_file else run.placement,
         scheme=run.scheme,
-        weight_scales=f"{run.weights.granularity} {run.weights.rule}",
+        weight_scales="" if by_file else f"{run.weights.granularity} {run.weights.rule}",
         input_range=how.input_range,
         calibration_fingerprint=run.dataset.calibration.fingerprint,
         calibration_preprocess=how.preprocess,

@@ -17,12 +17,17 @@ from bench.calibration.calibrator import after_fusion
 from bench.calibration.collector import Calibration, Collector
 from bench.calibration.native import NativeCalibration, NativeCalibrator
 from bench.calibration.per_tensor import PerTensor
+from bench.calibration.quantized_file import QuantizedFile
+from bench.calibration.ranges_file import RangesFile
 from bench.calibration.statistics import Snapshot
 from bench.calibration.trt_cache import to_json
 from bench.engine.base import Calibrating
+from bench.errors import DataError
 from bench.model.edit import with_batch
 from bench.model.fusion import fused_tensors
 from bench.model.graph import Graph
+from bench.model.quantized import load_quantized
+from bench.quantization.given_points import check_same_input, match_given
 from bench.quantization.grid import Range, amax_of, ranges_of
 from bench.quantization.plan import PrecisionPlan, QuantizationPoints, place
 from bench.quantization.qdq import insert_qdq
@@ -52,6 +57,8 @@ class RunRanges:
     seconds: float
     native: NativeCalibration | None = None
     rules: Mapping[str, str] = field(default_factory=dict)
+    given: onnx.ModelProto | None = None
+    """The Q/DQ file, where another tool quantized it."""
 
     @property
     def amax(self) -> dict[str, float]:
@@ -82,6 +89,10 @@ def find_run_ranges(run: Run) -> RunRanges:
     """Calibrate, and apply the run's calibrator, plan, placement and scheme."""
     if isinstance(run.calibrator, NativeCalibrator):
         return _find_native_ranges(run, run.calibrator)
+    if isinstance(run.calibrator, RangesFile):
+        return _stored_ranges(run, run.calibrator)
+    if isinstance(run.calibrator, QuantizedFile):
+        return _given_ranges(run, run.calibrator)
     graph = run.graph
     inside = fused_tensors(graph) if after_fusion(run.calibrator) else frozenset()
     points = place(run.plan, run.placement, graph, inside)
@@ -129,6 +140,8 @@ def _rules_of(
 def quantize(run: Run, ranges: RunRanges) -> onnx.ModelProto:
     """The run's Q/DQ model, with the run's batch."""
     network = run.model.network
+    if ranges.given is not None:
+        return ranges.given
     quantized = insert_qdq(network, ranges.graph, ranges.points, ranges.ranges, run.weights)
     return with_batch(quantized, network.input_name, run.measurement.batch_size)
 
@@ -157,6 +170,40 @@ def _find_native_ranges(run: Run, calibrator: NativeCalibrator) -> RunRanges:
         found[name] = run.model.preprocess.input_amax()
     points = points_with(run, graph, found)
     return RunRanges(graph, points, calibrate(run, graph), found, native.threshold_s, native)
+
+
+def _stored_ranges(run: Run, file: RangesFile) -> RunRanges:
+    """The ranges of a file, at the places of the run's plan; our statistics stand beside them.
+
+    Raises DataError if the file's tensors are not those of the model.
+    """
+    graph = run.graph
+    everything = place(run.plan, run.placement, graph)
+    stored: dict[str, Range] = {
+        name: amax for name, amax in file.ranges.items() if name in everything.sources
+    }
+    if not stored:
+        raise DataError(
+            f"{file.path} has ranges of {len(file.ranges)} tensors, and none is one that the plan "
+            f"quantizes ({', '.join(list(everything.sources)[:2])} ...)",
+            "Give the file that was computed from this ONNX file",
+        )
+    name = run.model.network.input_name
+    if run.calibration.input_range == "declared" and name in stored:
+        stored[name] = run.model.preprocess.input_amax()
+    points = points_with(run, graph, stored)
+    return RunRanges(graph, points, calibrate(run, graph), stored, 0.0)
+
+
+def _given_ranges(run: Run, file: QuantizedFile) -> RunRanges:
+    """What a file that another tool quantized does to the model; our statistics stand beside it."""
+    graph = run.graph
+    quantized = run.shared.once("quantized file", file, lambda: load_quantized(Path(file.path)))
+    check_same_input(quantized, run.model.network)
+    given = match_given(quantized, graph)
+    proto = with_batch(given.proto, quantized.input_name, run.measurement.batch_size)
+    calibration = calibrate(run, graph)
+    return RunRanges(graph, given.points, calibration, given.ranges, 0.0, given=proto)
 
 
 def _calibrate_natively(run: Run, calibrator: NativeCalibrator) -> NativeCalibration:

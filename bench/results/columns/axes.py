@@ -18,7 +18,11 @@ class Axes:
         default="",
     )
     calibrator: str = column(
-        "rule that turns statistics into amax", "axis", "effect", "key", "bundle"
+        "rule that turns statistics into amax, or the file that has the ranges",
+        "axis",
+        "effect",
+        "key",
+        "bundle",
     )
     calibrator_params: str = column(
         "parameters of the calibrator",
@@ -97,10 +101,16 @@ class Axes:
         ordinary="calibrated",
     )
     plan: str = column(
-        "precision plan: what stays in float", "axis", "effect", "graph", "key", "bundle"
+        "precision plan: what stays in float; file: what a quantized file decides",
+        "axis",
+        "effect",
+        "graph",
+        "key",
+        "bundle",
     )
     placement: str = column(
-        "which tensors carry Q/DQ: explicit, explicit_residual, implicit or implicit_tensorrt10",
+        "which tensors carry Q/DQ: explicit, explicit_residual, implicit or implicit_tensorrt10; "
+        "empty: as a quantized file has it",
         "axis",
         "effect",
         "graph",
@@ -120,7 +130,8 @@ class Axes:
         default="symmetric",
     )
     weight_scales: str = column(
-        "scales of weights: per_channel or per_tensor, max or mse",
+        "scales of weights: per_channel or per_tensor, max or mse; empty: as a quantized file has "
+        "them",
         "axis",
         "effect",
         "graph",

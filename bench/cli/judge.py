@@ -1,0 +1,162 @@
+"""What another tool quantized, measured beside our own: ``int8bench judge FILE ... KEY=VALUE ...``.
+
+Every file becomes a row of the sweep's folder, like every other row.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from hydra import compose, initialize_config_dir
+from rich.console import Console
+from rich.progress import track
+
+from bench.cli.compose import build_typed
+from bench.cli.conclusion import conclude_folder, print_places
+from bench.cli.config import Config, register, settings_of
+from bench.cli.messages import command
+from bench.cli.targets import check_typed, check_words
+from bench.diagnosis.lists import quoted
+from bench.environment import CONF
+from bench.errors import ConfigError
+from bench.report.judged import judge_files, print_judged
+from bench.results.row import Row
+from bench.results.store import RowStore
+from bench.run.execute import execute_once
+from bench.run.shared import Shared
+from bench.run.spec import Run
+
+HELP = """usage: int8bench judge FILE [FILE ...] KEY=VALUE ...
+
+Measures INT8 that other tools made, beside our own calibrators, on the same images. FILE is
+  an ONNX file with Q/DQ or QOperator nodes (ONNX Runtime, ModelOpt, NNCF, Quark, any QAT), or
+  ranges: a TensorRT calibration cache, ONNX Runtime's calibration.json or calibration.cache,
+  or a JSON file such as {"images": [-1.0, 1.0]}.
+Writes a row per file into results/MODEL-DATASET, and compared/RUN_KEY.csv: its ranges beside
+those of our best row, tensor by tensor.
+
+Keys are those of a run; model= and model.path= name the FP32 file that FILE was made from.
+Further keys:
+  ours=[minmax,entropy2,percentile,mse]   our calibrators beside the files; ours=[] for none
+As they come: engine=onnxruntime engine.accuracy_by=emulation timing=off, so that every file is
+computed exactly, and plan=all for ours and for ranges.
+
+  int8bench judge yolov8n_int8.onnx model=yolov8n model.path=yolov8n.onnx dataset=coco ..."""
+
+_USUAL = ("engine=onnxruntime", "engine.accuracy_by=emulation", "timing=off")
+_OURS = ("minmax", "entropy2", "percentile", "mse")
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A run to be made, and the words that make it."""
+
+    run: Run
+    words: list[str]
+    judged: bool
+    """Whether it is of a file of another tool."""
+
+
+@command
+def main(argv: Sequence[str]) -> int:
+    """Measure the files; exit status 2: it cannot be done."""
+    if {"--help", "-h"} & set(argv) or not argv:
+        print(HELP)
+        return 0
+    files = [word for word in argv if "=" not in word and not word.startswith("-")]
+    if not files:
+        raise ConfigError("judge has no file to look at", "int8bench judge FILE KEY=VALUE ...")
+    ours, words = _ours([word for word in argv if word not in files])
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"), Shared() as shared:
+        config = cast(Config, compose("config", words))
+        folder, settings = Path(config.sweep.out), settings_of(config)
+        planned = list(_planned(files, ours, words, shared))
+        store, console = RowStore(folder), Console(stderr=True)
+        rows: list[tuple[_Planned, Row]] = []
+        for one in track(planned, "runs", console=console, transient=True):
+            one.run.check()
+            rows.append((one, execute_once(one.run, store, shlex.join(one.words))))
+    console = Console()
+    conclude_folder(folder, settings, console)
+    theirs, ours_keys = (
+        [row.run_key for one, row in rows if one.judged is judged] for judged in (True, False)
+    )
+    outputs = planned[0].run.model.network.output_names
+    print_judged(judge_files(folder, theirs, ours_keys, outputs), console)
+    print_places(folder, console)
+    refused = [row for _, row in rows if row.status == "skipped"]
+    for row in refused:
+        print(f"error: {row.calibrator}: {row.error}", file=sys.stderr)
+    return 2 if refused else 0
+
+
+def _ours(words: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """The calibrators to set beside the files, and the other words, completed.
+
+    Raises ConfigError for words that are not KEY=VALUE with one value.
+    """
+    given = [word for word in words if word.startswith("ours=")]
+    rest = [word for word in words if word not in given]
+    ours: tuple[str, ...] = _OURS
+    if given:
+        named = given[-1].removeprefix("ours=").strip("[]")
+        ours = tuple(name.strip() for name in named.split(",") if name.strip())
+    for override in check_words(rest):
+        if override.is_sweep_override():
+            raise ConfigError(
+                f"{override.key_or_group} names several values, and judge takes one of each",
+                "Give one value; several calibrators of ours are ours=[A,B]",
+            )
+        if override.key_or_group.partition(".")[0] == "calibrator":
+            raise ConfigError(
+                f"{override.input_line} names a calibrator", "Use ours=[...] for those of ours"
+            )
+    check_typed(rest)
+    keys = {word.partition("=")[0] for word in rest}
+    return ours, [*(word for word in _USUAL if _fits(word, keys)), *rest]
+
+
+def _fits(word: str, keys: set[str]) -> bool:
+    """Whether a usual word may stand beside the keys that were given."""
+    key = word.partition("=")[0]
+    return key not in keys and not (key == "engine.accuracy_by" and "engine" in keys)
+
+
+def _planned(
+    files: Sequence[str], ours: Sequence[str], words: Sequence[str], shared: Shared
+) -> Iterator[_Planned]:
+    """Every run, built before the first is made: what is wrong with the last file is told at
+    once."""
+    for file in files:
+        kind = _kind(Path(file))
+        path = f"calibrator.path={quoted(str(Path(file).resolve()))}"
+        own = [word for word in words if kind == "ranges_file" or not word.startswith("plan")]
+        typed = [f"calibrator={kind}", path, *own]
+        yield _Planned(build_typed(typed, shared), typed, True)
+    for name in ours:
+        typed = [f"calibrator={name}", *words]
+        yield _Planned(build_typed(typed, shared), typed, False)
+
+
+def _kind(file: Path) -> str:
+    """The calibrator that reads a file: of ranges, which are text, or a quantized ONNX file."""
+    if not file.is_file():
+        raise ConfigError(f"{file} is not a file", "Check the path")
+    with file.open("rb") as opened:
+        start = opened.read(4096)
+    if start.startswith(b"ftrt"):
+        raise ConfigError(
+            f"{file} is a TensorRT engine, which runs only on its GPU and says no ranges",
+            "Give the Q/DQ ONNX file or the calibration cache that it was built from",
+        )
+    try:
+        text = start.decode()
+    except UnicodeDecodeError as error:
+        text = start[: error.start].decode() if error.start > len(start) - 4 else "\0"
+    return "ranges_file" if text.strip() and "\0" not in text else "quantized_file"

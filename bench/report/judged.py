@@ -1,0 +1,203 @@
+"""Files of other tools beside our best run: how far apart, and where their ranges differ."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bench.cache import write_atomically
+from bench.claims.judgements import Judgements, Record, records_of
+from bench.evaluation.estimate import Interval
+from bench.report.wording import MISSING, interval, known, plain, signed
+from bench.results.folder import SweepFolder
+from bench.results.histograms import HistogramStore
+from bench.results.store import RowStore
+
+INT8_MAX = 127
+
+WIDTH = 110
+"""Characters of the table's lines, where the terminal is narrower."""
+
+COARSE_STEP = 0.1
+"""Scores lie between 0 and 1: coarser steps leave ten values of them."""
+
+
+@dataclass(frozen=True)
+class ComparedRange:
+    """One tensor's amax in a file and in our best run, and the largest |x| of calibration, in the
+    tensor's unit; None where there is no range."""
+
+    tensor: str
+    theirs: float | None
+    ours: float | None
+    seen: float | None
+
+    @property
+    def ratio(self) -> float | None:
+        return self.theirs / self.ours if self.theirs and self.ours else None
+
+
+@dataclass(frozen=True)
+class JudgedFile:
+    """``loss`` is INT8 minus FP32, ``behind`` the file's INT8 minus that of our best row, on the
+    same images; None where nothing was measured, or there is no row of ours."""
+
+    label: str
+    int8: float | None
+    loss: Interval | None
+    mac_share: float | None
+    behind: Interval | None
+    ranges: tuple[ComparedRange, ...]
+    path: Path | None
+    note: str = ""
+    """What explains a loss at once."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``best`` names our best row, "" if there is none."""
+
+    metric: str
+    best: str
+    best_int8: float | None
+    files: tuple[JudgedFile, ...]
+
+
+def judge_files(
+    folder: Path, judged: Sequence[str], ours: Sequence[str], outputs: Sequence[str]
+) -> Comparison:
+    """Set the rows of files beside the best row of ``ours`` (run keys, in the folder's table), and
+    write how their ranges differ. ``outputs`` are the network's."""
+    table = RowStore(folder).table()
+    rows = {str(row["run_key"]): row for row in records_of(table)}
+    measured = [rows[key] for key in ours if rows[key]["status"] == "ok"]
+    best = max(measured, key=lambda row: float(row["int8"]), default=None)
+    judgements, store = Judgements(folder), HistogramStore(folder)
+    files = tuple(
+        replace(
+            _judge(rows[key], best, judgements, store, folder),
+            note=_coarse_output(rows[key], outputs, store),
+        )
+        for key in judged
+    )
+    metric = str(table["metric"].iloc[0])
+    if best is None:
+        return Comparison(metric, "", None, files)
+    return Comparison(metric, _name(best), float(best["int8"]), files)
+
+
+def _judge(
+    row: Record, best: Record | None, judgements: Judgements, store: HistogramStore, folder: Path
+) -> JudgedFile:
+    if row["status"] not in ("ok", "unfaithful"):
+        return JudgedFile(str(row["calibrator"]), None, None, None, None, (), None)
+    loss = judgements.loss([row])
+    behind: Interval | None = None
+    compared: tuple[ComparedRange, ...] = ()
+    path: Path | None = None
+    if best is not None:
+        more = judgements.difference([row], [best])
+        behind = more.uncertainty.interval(more.value)
+        compared = tuple(_compare(row, best, store))
+        path = SweepFolder(folder).compared_ranges(str(row["run_key"]))
+        write_atomically(path, _to_csv(compared))
+    return JudgedFile(
+        str(row["calibrator"]),
+        float(row["int8"]),
+        loss.uncertainty.interval(loss.value),
+        known(row["planned_mac_share"]),
+        behind,
+        compared,
+        path,
+    )
+
+
+def _coarse_output(row: Record, outputs: Sequence[str], store: HistogramStore) -> str:
+    """That a file quantizes an output of the network whose values need finer steps than it has."""
+    if row["plan"] != "file" or row["status"] == "skipped":
+        return ""
+    ranges = store.ranges(str(row["run_key"]))
+    for name in outputs:
+        step = ranges.get(name, 0.0) / INT8_MAX
+        if step > COARSE_STEP:
+            return (
+                f"it quantizes the network's output '{name}' in steps of {step:.2g}: a score below "
+                f"{step / 2:.2g} becomes 0"
+            )
+    return ""
+
+
+def _compare(row: Record, best: Record, store: HistogramStore) -> Iterator[ComparedRange]:
+    """Every tensor that either has a range for, the farthest apart first."""
+    theirs, ours = (store.ranges(str(one["run_key"])) for one in (row, best))
+    seen = {
+        name: histogram.amax
+        for name, histogram in store.histograms(str(best["statistics_key"])).items()
+    }
+    compared = [
+        ComparedRange(name, theirs.get(name), ours.get(name), seen.get(name))
+        for name in dict.fromkeys([*ours, *theirs])
+    ]
+    yield from sorted(compared, key=lambda one: -abs(math.log(one.ratio)) if one.ratio else 0.0)
+
+
+def _to_csv(compared: Sequence[ComparedRange]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["tensor", "amax", "our_amax", "ratio", "largest_seen"])
+    for one in compared:
+        cells = (one.theirs, one.ours, one.ratio, one.seen)
+        writer.writerow([one.tensor, *("" if cell is None else plain(cell) for cell in cells)])
+    return text.getvalue().encode()
+
+
+def print_judged(comparison: Comparison, console: Console) -> None:
+    """One line per file: what it loses, and how far it is from our best."""
+    heads = ["file", comparison.metric, "minus FP32 (95 %)", "INT8"]
+    heads += ["minus our best (95 %)"] if comparison.best else []
+    table = Table(title="Files of other tools", title_justify="left", box=box.SIMPLE)
+    for head in heads:
+        table.add_column(head, justify="left" if head == "file" else "right", no_wrap=True)
+    for file in comparison.files:
+        table.add_row(*_cells(file)[: len(heads)])
+    Console(file=console.file, width=max(console.width, WIDTH)).print(table)
+    if comparison.best:
+        value = signed(comparison.best_int8).lstrip("+")
+        console.print(f"Our best: {comparison.best}, {comparison.metric} {value}.")
+    for file in comparison.files:
+        if file.note:
+            console.print(Text(f"! {file.label}: {file.note}.", style="yellow"))
+    for file in comparison.files:
+        if file.path:
+            apart = next((one for one in file.ranges if one.ratio), None)
+            most = f"; most: {apart.tensor}, {apart.ratio:.2f} times ours" if apart else ""
+            console.print(
+                f"Ranges of {file.label} beside ours: {file.path}{most}",
+                soft_wrap=True, highlight=False, markup=False,
+            )  # fmt: skip
+
+
+def _cells(file: JudgedFile) -> list[str]:
+    if file.int8 is None or file.loss is None:
+        return [file.label, *[MISSING] * 4]
+    share = MISSING if file.mac_share is None else f"{file.mac_share:.0%}"
+    behind = _difference(file.behind) if file.behind else MISSING
+    return [file.label, f"{file.int8:.3f}", _difference(file.loss), share, behind]
+
+
+def _difference(difference: Interval) -> str:
+    return f"{signed(difference.estimate)} ({interval(difference.low, difference.high)})"
+
+
+def _name(row: Record) -> str:
+    params = f" {row['calibrator_params']}" if row["calibrator_params"] else ""
+    return f"{row['calibrator']}{params}, plan {row['plan']}"

@@ -1,0 +1,166 @@
+"""Quantize a model with other tools, from exactly the inputs that a run of ours calibrates with.
+
+Two steps, as the tools want environments of their own::
+
+    python scripts/quantize_with_peers.py inputs OUT KEY=VALUE ...   # with this project installed
+    python scripts/quantize_with_peers.py quantize OUT [NAME ...]    # with the tools installed
+
+``inputs`` takes the keys of a run (model=, dataset=, calibration.size= ...) and writes
+``OUT/inputs.npy`` (n, 3, height, width) float32 and ``OUT/fp32.onnx``. ``quantize`` writes one file
+per tool and method, with the tool's defaults but for the method's name, and says which failed.
+
+Tools: ``onnxruntime`` (``quantize_static``), ``nvidia-modelopt[onnx]`` and ``nncf``, each if it is
+installed. ``int8bench judge OUT/*.onnx KEY=VALUE ...`` then measures them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def write_inputs(out: Path, words: Sequence[str]) -> None:
+    """The calibration images of the run that these words compose, and its FP32 file."""
+    from bench.cli.compose import build_typed
+    from bench.run.inputs import calibration_image
+
+    run = build_typed(list(words))
+    run.check()
+    image = calibration_image(run)
+    network = run.model.network
+    out.mkdir(parents=True, exist_ok=True)
+    inputs = np.lib.format.open_memmap(
+        out / "inputs.npy", "w+", np.float32,
+        (run.calibration.size, 3, network.height, network.width),
+    )  # fmt: skip
+    for index in range(run.calibration.size):
+        inputs[index] = image(index)[0]
+    inputs.flush()
+    shutil.copyfile(network.path, out / "fp32.onnx")
+
+
+class Reader:
+    """The inputs, one image at a time, as ONNX Runtime's calibrators ask for them."""
+
+    def __init__(self, name: str, inputs: np.ndarray[Any, Any]) -> None:
+        self._name, self._inputs = name, inputs
+        self.rewind()
+
+    def rewind(self) -> None:
+        self._left: Iterator[Any] = iter(self._inputs)
+
+    def get_next(self) -> dict[str, Any] | None:
+        image = next(self._left, None)
+        return None if image is None else {self._name: np.ascontiguousarray(image[None])}
+
+
+def with_onnxruntime(
+    method: str, **options: Any
+) -> Callable[[Path, Path, np.ndarray[Any, Any]], None]:
+    """``quantize_static`` after its own ``quant_pre_process``, as its documentation asks."""
+
+    def quantize(fp32: Path, out: Path, inputs: np.ndarray[Any, Any]) -> None:
+        import onnxruntime.quantization as q
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+
+        prepared = out.with_suffix(".prepared")
+        quant_pre_process(str(fp32), str(prepared), skip_symbolic_shape=True)
+        given = dict(options)
+        if given.pop("operators", False):
+            given["quant_format"] = q.QuantFormat.QOperator
+        q.quantize_static(
+            str(prepared), str(out), Reader(input_name(fp32), inputs),
+            calibrate_method=getattr(q.CalibrationMethod, method), **given,
+        )  # fmt: skip
+        prepared.unlink()
+
+    return quantize
+
+
+def with_modelopt(method: str) -> Callable[[Path, Path, np.ndarray[Any, Any]], None]:
+    """ModelOpt's ONNX path; what stays in float is FP32, so that INT8 alone is compared."""
+
+    def quantize(fp32: Path, out: Path, inputs: np.ndarray[Any, Any]) -> None:
+        from modelopt.onnx.quantization import quantize as modelopt_quantize
+
+        modelopt_quantize(
+            str(fp32), quantize_mode="int8", calibration_data=np.asarray(inputs),
+            calibration_method=method, output_path=str(out), high_precision_dtype="fp32",
+            calibration_eps=["cpu"],
+        )  # fmt: skip
+
+    return quantize
+
+
+def with_nncf(**options: Any) -> Callable[[Path, Path, np.ndarray[Any, Any]], None]:
+    """NNCF's post-training quantization of an ONNX file."""
+
+    def quantize(fp32: Path, out: Path, inputs: np.ndarray[Any, Any]) -> None:
+        import nncf
+        import onnx
+
+        given = dict(options)
+        if given.pop("mixed", False):
+            given["preset"] = nncf.QuantizationPreset.MIXED
+        name = input_name(fp32)
+        data = nncf.Dataset(inputs, lambda image: {name: np.ascontiguousarray(image[None])})
+        size = len(inputs)
+        model = nncf.quantize(onnx.load(fp32), data, subset_size=size, **given)
+        onnx.save(model, out)
+
+    return quantize
+
+
+PEERS: dict[str, Callable[[Path, Path, np.ndarray[Any, Any]], None]] = {
+    "onnxruntime_minmax": with_onnxruntime("MinMax"),
+    "onnxruntime_entropy": with_onnxruntime("Entropy"),
+    "onnxruntime_percentile": with_onnxruntime("Percentile"),
+    "onnxruntime_minmax_per_channel": with_onnxruntime("MinMax", per_channel=True),
+    "onnxruntime_minmax_qoperator": with_onnxruntime("MinMax", operators=True),
+    "modelopt_max": with_modelopt("max"),
+    "modelopt_entropy": with_modelopt("entropy"),
+    "nncf_performance": with_nncf(),
+    "nncf_mixed": with_nncf(mixed=True),
+}
+
+
+def input_name(fp32: Path) -> str:
+    import onnx
+
+    graph = onnx.load(fp32, load_external_data=False).graph
+    weights = {tensor.name for tensor in graph.initializer}
+    return next(value.name for value in graph.input if value.name not in weights)
+
+
+def quantize(out: Path, names: Sequence[str]) -> int:
+    """Every peer named, or all; returns how many failed."""
+    out = out.resolve()
+    inputs = np.load(out / "inputs.npy", mmap_mode="r")
+    failed = 0
+    os.chdir(tempfile.mkdtemp())  # some tools leave files where they run
+    for name in names or PEERS:
+        file, start = out / f"{name}.onnx", time.perf_counter()
+        try:
+            PEERS[name](out / "fp32.onnx", file, inputs)
+        except Exception as error:  # a tool may fail in any way: the others go on
+            failed += 1
+            print(f"{name}: failed ({type(error).__name__}: {str(error)[:300]})", flush=True)
+        else:
+            print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+    return failed
+
+
+if __name__ == "__main__":
+    step, folder, *rest = sys.argv[1:]
+    if step == "inputs":
+        write_inputs(Path(folder), rest)
+    else:
+        sys.exit(1 if quantize(Path(folder), rest) else 0)
