@@ -49,7 +49,8 @@ REFERENCE ?=
 ONLY ?=
 RUN ?=
 TO ?=
-# Files of your own; with DATASET=yolo FILE=coco128.yaml, which says where images and labels lie
+# Files of your own; with DATASET=yolo FILE=coco128.yaml, which says where images and labels lie.
+# Of make judge FILE is what another tool made
 MODEL_PATH ?=
 FILE ?=
 IMAGES ?=
@@ -69,7 +70,8 @@ install = $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt --editable '.[$(1)]'
 COMMA := ,
 given = $(if $(strip $(2)),$(1)=$(2))
-DATA = $(call given,model.path,$(MODEL_PATH)) $(call given,dataset.file,$(FILE)) \
+DATA = $(call given,model.path,$(MODEL_PATH)) \
+	$(if $(filter judge,$(MAKECMDGOALS)),,$(call given,dataset.file,$(FILE))) \
 	$(if $(filter imagefolder images voc,$(DATASET)),\
 	$(call given,dataset.root,$(IMAGES)) $(call given,dataset.calibration_root,$(CALIBRATION_IMAGES)),\
 	$(call given,dataset.images,$(IMAGES)) $(call given,dataset.annotations,$(ANNOTATIONS)) \
@@ -84,9 +86,13 @@ first = $(firstword $(subst $(COMMA), ,$(1)))
 DIAGNOSE = model=$(MODEL) dataset=$(DATASET) calibrator=$(call first,$(CALIBRATORS)) \
 	calibration.size=$(lastword $(subst $(COMMA), ,$(SIZES))) \
 	calibration.seed=$(call first,$(SEEDS)) $(DATA) $(call given,sweep.out,$(OUT)) $(OVERRIDES)
+# FILE= names what is judged; a dataset=yolo is then OVERRIDES=dataset.file=data.yaml
+JUDGE = model=$(MODEL) dataset=$(DATASET) calibration.size=$(lastword $(subst $(COMMA), ,$(SIZES))) \
+	calibration.seed=$(call first,$(SEEDS)) $(DATA) \
+	$(call given,sweep.out,$(OUT)) $(OVERRIDES)
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep diagnose status data report claims guard histograms bundle doctor test test-all test-launchers test-wheel test-tensorrt lint format benchmark chaos clean
+.PHONY: help sweep diagnose judge status data report claims guard histograms bundle doctor test test-all test-launchers test-wheel test-tensorrt lint format benchmark chaos clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -113,6 +119,10 @@ sweep: $(VENV)/.installed $(optional:%=$(VENV)/.installed-with-%) ## Run a sweep
 
 diagnose: $(VENV)/.installed ## Measure which layers INT8 harms, and why (MODEL= CALIBRATORS= OVERRIDES=diagnose.metric=true)
 	$(BIN)/int8bench diagnose $(strip $(DIAGNOSE))
+
+judge: $(VENV)/.installed ## Measure INT8 files, caches or ranges of other tools beside ours (FILE="a.onnx b.cache" MODEL= ...)
+	@test -n "$(strip $(FILE))" || { echo 'error: no file to look at. Use make judge FILE="a.onnx b.cache"' >&2; exit 2; }
+	$(BIN)/int8bench judge $(FILE) $(strip $(JUDGE))
 
 status: $(VENV)/.installed ## Show how far a sweep is, and what failed (OUT=results/...)
 	@$(BIN)/int8bench status $(or $(OUT),results/$(MODEL)-$(DATASET))

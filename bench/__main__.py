@@ -11,9 +11,9 @@ from bench.environment import harness_version
 
 COMMANDS = {
     "sweep": ("bench.cli.app", "measure every combination of calibrators, sizes and plans"),
-    "judge": ("bench.cli.judge", "measure what another tool quantized, beside our own"),
     "diagnose": ("bench.cli.diagnose", "measure which layers INT8 harms, and why"),
     "status": ("bench.cli.status", "show how far a sweep is, and what failed"),
+    "judge": ("bench.cli.judge", "measure what another tool quantized, beside our own"),
     "report": ("bench.cli.report", "redraw the report of a sweep"),
     "claims": ("bench.cli.claims", "judge published claims on a sweep's rows"),
     "guard": ("bench.cli.guard", "check results against those that are expected"),

@@ -167,7 +167,20 @@ def test_every_dataset_is_created_for_its_task(
         assert dataset.task == task
 
 
-@pytest.mark.parametrize("name", names("calibrator"))
+FROM_FILES = {"quantized_file", "ranges_file"}
+
+
+@pytest.mark.parametrize("name", sorted(FROM_FILES))
+def test_a_calibrator_of_a_file_asks_for_it(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "given.json"
+    file.write_text('{"images": [-1.0, 1.0]}')
+    words = [f"calibrator={name}", f"calibrator.path={file}", "calibrator.label=theirs"]
+    calibrator = create(composed(*words).calibrator, "calibrator")
+    assert calibrator.name == "theirs"
+    assert calibrator.params.startswith("file=")
+
+
+@pytest.mark.parametrize("name", sorted(set(names("calibrator")) - FROM_FILES))
 def test_every_calibrator_is_created(name: str) -> None:
     calibrator = create(composed(f"calibrator={name}").calibrator, "calibrator")
     assert name.startswith(calibrator.name)
