@@ -1,24 +1,47 @@
-"""The progress bar of a sweep: it counts the files that finished jobs leave, so that it works with
-every launcher."""
+"""What a sweep shows while it works: a bar in a terminal, and one line per run that has ended.
+
+It reads the files that jobs leave in the sweep's folder, so that it works with every launcher.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
-from bench.results.jobs import JobFolder
+from bench.cli.run_line import run_line
+from bench.results.folder import SweepFolder
+from bench.results.jobs import JobFolder, JobRecord
+
+_LAST_BYTES = 400
+"""Of a log: its last line, whatever it says."""
 
 
 class ProgressBar:
-    """Counts the jobs that have ended, from a thread, until it is left."""
+    """Counts the jobs that have ended, from a thread, until it is left.
 
-    def __init__(self, jobs: JobFolder, total: int | None) -> None:
-        self._jobs, self._total = jobs, total
+    In a terminal a bar shows the stage of the run in progress and the time left; elsewhere, as in
+    the log of a CI, there are only the lines.
+    """
+
+    def __init__(self, folder: Path, jobs: JobFolder, total: int | None) -> None:
+        self._folder, self._jobs, self._total = SweepFolder(folder), jobs, total
+        self._seen: set[str] = set()
+        self._stored_before = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._console = Console(stderr=True, soft_wrap=True, highlight=False)
 
     def __enter__(self) -> ProgressBar:
         self._thread.start()
@@ -28,6 +51,8 @@ class ProgressBar:
         """Take the bar down: what is printed next has the terminal for itself."""
         self._ended.set()
         self._thread.join()
+        if self._stored_before:
+            self._console.print(f"{self._stored_before} runs were finished before")
 
     def _watch(self) -> None:
         columns = (
@@ -35,15 +60,45 @@ class ProgressBar:
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TextColumn("left:"),
+            TimeRemainingColumn(),
         )
-        with Progress(*columns, console=Console(stderr=True)) as progress:
+        terminal = self._console.is_terminal
+        with Progress(*columns, console=self._console, disable=not terminal) as progress:
             task = progress.add_task("runs", total=self._total)
             pause = 0.3
             while True:
-                ended = self._ended.wait(pause)
+                over = self._ended.wait(pause)
                 start = time.perf_counter()
-                progress.update(task, completed=self._jobs.count("done", "failed"))
+                for name, record in self._jobs.ended(self._seen):
+                    self._seen.add(name)
+                    self._say(record, progress)
+                stage = self._stage() if terminal and not over else ""
+                progress.update(task, completed=len(self._seen), description=stage or "runs")
                 # Of ten thousand jobs, or on a shared file system, counting takes its time.
                 pause = max(0.3, 20 * (time.perf_counter() - start))
-                if ended:
+                if over:
                     return
+
+    def _say(self, record: JobRecord, progress: Progress) -> None:
+        """The line of a run that has ended; runs that were finished before are only counted."""
+        if not record.run_key and not record.error:
+            self._stored_before += 1
+            return
+        number = f"{len(self._seen)}" + (f"/{self._total}" if self._total else "")
+        progress.console.print(Text(f"{number}  {run_line(self._folder, record)}"))
+
+    def _stage(self) -> str:
+        """What the run that began first is doing, from its log."""
+        running = self._jobs.records("running")
+        if not running or not running[0].run_key:
+            return ""
+        try:
+            with self._folder.log(running[0].run_key).open("rb") as log:
+                log.seek(0, 2)
+                log.seek(max(0, log.tell() - _LAST_BYTES))
+                lines = log.read().decode(errors="replace").splitlines()
+        except OSError:
+            return ""
+        begun = [line.rpartition("INFO")[2].strip() for line in lines if line.endswith(" ...")]
+        return begun[-1].removesuffix(" ...") if begun else ""

@@ -92,7 +92,7 @@ class Sweep:
             raise SystemExit(one_line(error)) from error
         self._asked.append((asked, jobs))
         if total != 1:
-            self._bar.enter_context(ProgressBar(jobs, total))
+            self._bar.enter_context(ProgressBar(asked.folder, jobs, total))
 
     def at_end(self, track: Callable[[Path], None]) -> None:
         """Call this with each folder of rows when it is concluded."""

@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -82,6 +82,14 @@ class JobFolder:
     def count(self, *states: JobState) -> int:
         """How many jobs of the sweep are at one of these."""
         return sum(1 for _ in self._files(states))
+
+    def ended(self, seen: Collection[str]) -> list[tuple[str, JobRecord]]:
+        """The jobs that are done or have failed, by name, without those ``seen`` before; in the
+        order in which they ended."""
+        entries = [entry for entry in self._files(("done", "failed")) if entry.name not in seen]
+        read = [(entry.name, _read(Path(entry.path))) for entry in entries]
+        known = [(name, record) for name, record in read if record is not None]
+        return sorted(known, key=lambda one: one[1].started + one[1].seconds)
 
     def records(self, *states: JobState) -> list[JobRecord]:
         """In the order in which they began; a file that was replaced meanwhile is left out."""

@@ -1,0 +1,48 @@
+"""A run that has ended, in one line of a terminal or a log."""
+
+from __future__ import annotations
+
+import json
+
+from bench.errors import shortened
+from bench.results.folder import SweepFolder
+from bench.results.jobs import JobRecord
+from bench.results.row import Row
+
+_LONGEST = 160
+
+
+def run_line(folder: SweepFolder, record: JobRecord) -> str:
+    """What was measured, or why nothing was; the words that were typed where the row is not to be
+    read just now."""
+    if record.error:
+        return f"failed: {_cut(record.error)}"
+    try:
+        row = Row.from_json(json.loads(folder.row(record.run_key).read_text()))
+    except (OSError, ValueError, TypeError):
+        return f"{_cut(record.overrides)}: done"
+    return f"{_name(row)}: {_result(row)}, {row.run_s:.0f} s"
+
+
+def _name(row: Row) -> str:
+    """Calibrator, size and plan, and what else is not as it comes."""
+    params = row.calibrator_params.removeprefix("percentile=")
+    known = f"{row.calibrator} {params}" if row.calibrator == "percentile" else row.calibrator
+    parts = [known, f"{row.calibration_size} images"]
+    parts += [f"seed {row.calibration_seed}"] if row.calibration_seed else []
+    return ", ".join([*parts, f"plan {row.plan}"])
+
+
+def _result(row: Row) -> str:
+    if row.status == "skipped":
+        return f"skipped ({_cut(row.error)})"
+    if row.int8 is None or row.delta is None:
+        return row.status
+    said = f"{row.metric} {row.int8:.3f} ({row.delta:+.3f} against FP32)"
+    said += f", {row.speedup:.2f}x as fast" if row.speedup is not None else ""
+    return said if row.status == "ok" else f"{said}, {row.status}"
+
+
+def _cut(text: str) -> str:
+    text = " ".join(shortened(text).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
