@@ -59,7 +59,9 @@ def description(path: Path) -> str:
     for line in lines:
         key, _, value = line.partition(":")
         if key in ("statement", "title"):
-            return value.strip() if value.strip() not in (">-", "|") else next(lines).strip() + " ..."
+            return (
+                value.strip() if value.strip() not in (">-", "|") else next(lines).strip() + " ..."
+            )
     return ""
 
 
@@ -76,7 +78,9 @@ def _options(conf: Path, group: str) -> str:
     for file in sorted((conf / group).glob("*.yaml")):
         for entry in entries(file.read_text()):
             if entry.path.split(".")[0] not in _INTERNAL:
-                comment = "" if entry.comment == leading_comment(file.read_text()) else entry.comment
+                comment = (
+                    "" if entry.comment == leading_comment(file.read_text()) else entry.comment
+                )
                 rows.append([code(f"{group}={file.stem}"), code(f"{group}.{entry.path}"),
                              code(entry.value), comment])  # fmt: skip
     return table(["with", "option", "default", "meaning"], rows) if rows else ""
@@ -142,12 +146,13 @@ commas, make a sweep over their product:
 int8bench sweep calibrator=minmax,entropy2 calibration.size=8,64 plan=all,float_head
 ```
 
-`make sweep` has a short variable for the usual keys (see [make targets](targets.md)) and takes all others as
-`OVERRIDES='KEY=VALUE ...'`. `int8bench sweep --help` prints the same lists. This page is generated from
-`conf/`: the first table of a section lists the values, the second their options.
+`make sweep` has a short variable for the usual keys (see [make targets](targets.md)) and takes
+all others as `OVERRIDES='KEY=VALUE ...'`. `int8bench sweep --help` prints the same lists. This
+page is generated from `conf/`: the first table of a section lists the values, the second their
+options.
 
-A change of an axis makes a new row. Files count by their content: a copy of a folder gives the same rows, a
-replaced file gives new ones."""
+A change of an axis makes a new row. Files count by their content: a copy of a folder gives the
+same rows, a replaced file gives new ones."""
 
 _OTHER_KEYS = "Keys that are not files of a group. `null` means: not set."
 
@@ -155,6 +160,6 @@ _PREPROCESS = "Preprocessing of the model; `null`: as its head or its file says.
 
 _LAUNCHERS = """| key | values | meaning |
 | --- | --- | --- |
-| `hydra/launcher` | `basic`, `joblib`, `ray`, `submitit_slurm`, `submitit_local` | where runs are made: see \
-[many runs](../how-to/many-runs.md) |
+| `hydra/launcher` | `basic`, `joblib`, `ray`, `submitit_slurm`, `submitit_local` | \
+where runs are made: see [many runs](../how-to/many-runs.md) |
 | `hydra/sweeper` | `sharing` (every combination), `optuna` (a search) | what chooses the runs |"""

@@ -31,8 +31,8 @@ def columns_page() -> str:
     parts = [_INTRODUCTION]
     for heading, part in PARTS.items():
         names = [field.name for field in dataclasses.fields(part)]
-        parts += [f"## {heading}", table(["column", "meaning", "unit", "better"],
-                                         [_row(name, COLUMNS[name]) for name in names])]  # fmt: skip
+        rows = [_row(name, COLUMNS[name]) for name in names]
+        parts += [f"## {heading}", table(["column", "meaning", "unit", "better"], rows)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -42,6 +42,7 @@ def _row(name: str, column: Column) -> list[str]:
 
 _INTRODUCTION = """# Columns of the table
 
-`table.csv` and `table.parquet` hold one row per run and one column per field. This page is generated from
-`bench/results/columns/`; the end of every report has the same list. A value that was not measured is empty.
-[Read the report and the table](../how-to/read-results.md) explains the columns that matter most."""
+`table.csv` and `table.parquet` hold one row per run and one column per field. This page is
+generated from `bench/results/columns/`; the end of every report has the same list. A value that
+was not measured is empty. [Read the report and the table](../how-to/read-results.md) explains
+the columns that matter most."""

@@ -25,8 +25,10 @@ from scripts.docs_site.columns import columns_page  # noqa: E402
 from scripts.docs_site.commands import commands_page  # noqa: E402
 from scripts.docs_site.targets import targets_page  # noqa: E402
 
-PAGES = ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "results/README.md", "datasets/README.md",
-         "results/reference/README.md")  # fmt: skip
+PAGES = (
+    "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "results/README.md", "datasets/README.md",
+    "results/reference/README.md",
+)  # fmt: skip
 """Pages of the repository that are pages of the site as well."""
 
 _LINK = re.compile(r"(?<=\]\()(?P<up>(?:\.\./)+)(?P<rest>[^)#\s]+)")

@@ -52,18 +52,25 @@ def variables(makefile: str) -> list[Variable]:
 def targets_page(root: Path) -> str:
     """The page, from the Makefile of ``root``."""
     makefile = (root / "Makefile").read_text()
-    listed = table(["target", "what it does"],
-                   [[code(f"make {name}"), text] for name, text in targets(makefile).items()])  # fmt: skip
-    known = table(["variable", "default", "meaning"],
-                  [[code(v.name), code(v.default) if "$" not in v.default else "computed", v.comment]
-                   for v in variables(makefile)])  # fmt: skip
+    listed = table(
+        ["target", "what it does"],
+        [[code(f"make {name}"), text] for name, text in targets(makefile).items()],
+    )
+    known = table(
+        ["variable", "default", "meaning"],
+        [[code(v.name), _default(v), v.comment] for v in variables(makefile)],
+    )
     return f"{_INTRODUCTION}\n\n{listed}\n\n## Variables\n\n{_VARIABLES}\n\n{known}\n"
+
+
+def _default(variable: Variable) -> str:
+    return "computed" if "$" in variable.default else code(variable.default)
 
 
 _INTRODUCTION = """# Make targets
 
-Every target makes what it needs: the first one creates `.venv` with the pinned dependencies (about a minute).
-`make help` prints this list. This page is generated from the Makefile."""
+Every target makes what it needs: the first one creates `.venv` with the pinned dependencies
+(about a minute). `make help` prints this list. This page is generated from the Makefile."""
 
-_VARIABLES = """Written behind the target: `make sweep MODEL=resnet18 SIZES=8,64`. `make` prints the command that
-it runs. A comment above several variables is for all of them."""
+_VARIABLES = """Written behind the target: `make sweep MODEL=resnet18 SIZES=8,64`. `make` prints
+the command that it runs. A comment above several variables is for all of them."""

@@ -39,8 +39,8 @@ def leading_comment(text: str) -> str:
 def entries(text: str) -> list[Entry]:
     """Every key of a mapping of mappings, in order, with the comment above or behind it.
 
-    >>> entries("# Above.\\na:\\n  b: 1  # behind,\\n        # and on\\n")
-    [Entry(path='a', value='', comment='Above.'), Entry(path='a.b', value='1', comment='behind, and on')]
+    >>> entries("# Above.\\na:\\n  b: 1  # behind,\\n          # and on\\n")[1]
+    Entry(path='a.b', value='1', comment='behind, and on')
     """
     found: list[Entry] = []
     above: list[str] = []
