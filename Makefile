@@ -178,7 +178,7 @@ test-tensorrt: ## Check engine=tensorrt on the real TensorRT 8.5.1.7, without a 
 
 docs: $(VENV)/.installed $(VENV)/.installed-with-docs ## Build the documentation into site/ (Python 3.11 or later)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
-	@echo "Open site/index.html"
+	@echo "Open site/index.html; its search needs a server: $(BIN)/python -m http.server --directory site"
 
 lint: $(VENV)/.installed-dev $(VENV)/.installed-with-docs ## Check style, types, shell scripts, import floors and known vulnerabilities
 	$(BIN)/ruff check .

@@ -8,6 +8,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+import yaml
+
 from bench.cli.config import Config
 from scripts.docs_site.markdown import code, table
 from scripts.docs_site.yaml_comments import Entry, entries, leading_comment
@@ -55,19 +57,26 @@ def description(path: Path) -> str:
     text = path.read_text()
     if comment := leading_comment(text):
         return comment
-    lines = iter(text.splitlines())
-    for line in lines:
-        key, _, value = line.partition(":")
-        if key in ("statement", "title"):
-            return (
-                value.strip() if value.strip() not in (">-", "|") else next(lines).strip() + " ..."
-            )
-    return ""
+    content = yaml.safe_load(text)
+    return str(content.get("statement") or content.get("title") or "")
 
 
 def _choices(conf: Path, group: str) -> str:
     files = sorted((conf / group).glob("*.yaml"))
-    return table(["value", "meaning"], [[code(file.stem), description(file)] for file in files])
+    rows = [[code(file.stem), description(file)] for file in files]
+    if group not in ("claim", "reference"):
+        return table(["value", "meaning"], rows)
+    sources = [_sources(yaml.safe_load(file.read_text())["source"]) for file in files]
+    return table(
+        ["name", "statement", "source"], [[*row, s] for row, s in zip(rows, sources, strict=True)]
+    )
+
+
+def _sources(given: str | list[str]) -> str:
+    """Sources, addresses as links."""
+    several = [given] if isinstance(given, str) else given
+    shown = [f"<{text}>" if text.startswith("http") else text for text in several]
+    return ", ".join(shown)
 
 
 def _options(conf: Path, group: str) -> str:

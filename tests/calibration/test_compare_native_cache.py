@@ -140,7 +140,7 @@ def test_names_are_read(files: Files) -> None:
 
 
 def test_the_record_says_what_the_documentation_says() -> None:
-    """The figures that docs/explanation/entropy.md gives of results/reference/native-thresholds.csv."""
+    """docs/explanation/entropy.md gives figures of results/reference/native-thresholds.csv."""
     table = pd.read_csv(RECORD)
     convolutions = table[table["op"] == "Conv"]
     assert (len(table), len(convolutions)) == (204, 64)

@@ -56,6 +56,12 @@ def test_every_option_of_a_choice_is_on_the_page():
                 assert f"| `{group}={path.stem}` | `{group}.{option}` |" in page, (path, option)
 
 
+def test_every_option_and_key_says_what_it_means():
+    rows = re.findall(r"^\| `.* \| (.*)\|$", axes.axes_page(CONF), re.MULTILINE)
+    assert len(rows) > 150
+    assert all(meaning.strip() for meaning in rows)
+
+
 def test_every_column_is_on_the_page():
     page = columns_page()
     for name, column in COLUMNS.items():
