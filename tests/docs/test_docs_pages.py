@@ -25,10 +25,15 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 GENERATED = {"axes.md", "columns.md", "commands.md", "targets.md"}
 
 
+@pytest.fixture(scope="module")
+def axes_page():
+    return axes.axes_page(CONF)
+
+
 @pytest.mark.parametrize("path", CHOICES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_every_choice_says_what_it_is_and_is_on_the_page(path):
+def test_every_choice_says_what_it_is_and_is_on_the_page(path, axes_page):
     assert axes.description(path)
-    assert f"| `{path.stem}` | " in axes.axes_page(CONF).partition(f"\n## {path.parent.name}\n")[2]
+    assert f"| `{path.stem}` | " in axes_page.partition(f"\n## {path.parent.name}\n")[2]
 
 
 def test_every_group_has_its_section():
@@ -36,28 +41,29 @@ def test_every_group_has_its_section():
     assert set(axes.GROUPS) | set(axes.OTHER_GROUPS) == groups
 
 
-def test_every_key_of_the_configuration_is_on_the_page():
-    page = axes.axes_page(CONF)
+def test_every_key_of_the_configuration_is_on_the_page(axes_page):
     keys = axes.allowed_values()
     assert keys["placement"] == ("explicit", "explicit_residual", "implicit", "implicit_tensorrt10")
     flat = [e.path for e in entries((CONF / "config.yaml").read_text()) if e.value]
     named = [key for key in flat if not key.startswith(("hydra.", "defaults"))]
     assert {"calibration.size", "max_loss", "confirm.seeds", "weights.rule"} <= set(named)
     for key in [*named, *keys]:
-        assert f"| `{key}` |" in page, key
+        assert f"| `{key}` |" in axes_page, key
 
 
-def test_every_option_of_a_choice_is_on_the_page():
-    page = axes.axes_page(CONF)
+def test_every_option_of_a_choice_is_on_the_page(axes_page):
     for group in ("calibrator", "plan", "engine", "dataset"):
         for path in (CONF / group).glob("*.yaml"):
             content = yaml.safe_load(path.read_text())
             for option in set(content) - {"_target_", "defaults", "name"}:
-                assert f"| `{group}={path.stem}` | `{group}.{option}` |" in page, (path, option)
+                assert f"| `{group}={path.stem}` | `{group}.{option}` |" in axes_page, (
+                    path,
+                    option,
+                )
 
 
-def test_every_option_and_key_says_what_it_means():
-    rows = re.findall(r"^\| `.* \| (.*)\|$", axes.axes_page(CONF), re.MULTILINE)
+def test_every_option_and_key_says_what_it_means(axes_page):
+    rows = re.findall(r"^\| `.* \| (.*)\|$", axes_page, re.MULTILINE)
     assert len(rows) > 150
     assert all(meaning.strip() for meaning in rows)
 
