@@ -43,6 +43,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "reference/targets.md": targets_page(ROOT),
     }
     for name, content in made.items():
+        pointer = files.get_file_from_path(name)  # for who reads the repository
+        if pointer is not None:
+            files.remove(pointer)
         files.append(File.generated(config, name, content=content))
     record = [path for path in (ROOT / "results" / "reference").iterdir() if path.is_file()]
     for path in [*(ROOT / name for name in PAGES), *record]:
