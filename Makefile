@@ -1,5 +1,6 @@
 # Every target makes what it needs: .venv with the pinned dependencies comes first.
 SHELL := /bin/bash
+# The Python that makes the virtual environment: 3.10 to 3.13
 PYTHON ?= python3
 VENV := .venv
 # Beside the package: NVIDIA's builder, where there is one (pyproject.toml)
@@ -24,41 +25,58 @@ optional := $(strip $(foreach extra,ray submitit optuna,\
 # Statistics, fitted images and fetched weights; make clean removes them
 export BENCH_CACHE ?= .cache/bench
 
-# make sweep MODEL=yolov8n CALIBRATORS=minmax,entropy2 SIZES=8,64 ...
+# The axes of a sweep, each a list with commas: the model, conf/model
 MODEL ?= yolov8n
+# Images and labels: conf/dataset
 DATASET ?= shapes
+# conf/calibrator
 CALIBRATORS ?= minmax,entropy2,percentile,mse
+# Numbers of calibration images
 SIZES ?= 8,64
+# Seeds of the shuffle that chooses the calibration images
 SEEDS ?= 0
+# Which layers stay in float: conf/plan
 PLANS ?= all,float_first,float_head
+# What builds and runs the INT8 model: conf/engine
 ENGINE ?= openvino
-# NVIDIA's engine of each Q/DQ file, built in passing; ALSO_BUILD= for none. Of that one and of
-# ENGINE=tensorrt_rtx the GPUs it is for (SM86, SM89 ...)
+# NVIDIA's engine of each Q/DQ file, built beside the measured one on Linux x86-64; ALSO_BUILD= for none
 ALSO_BUILD ?= $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),\
 	$(if $(filter openvino onnxruntime,$(ENGINE)),tensorrt_rtx))
+# The GPUs that ALSO_BUILD and ENGINE=tensorrt_rtx build for (SM86, SM89 ...)
 CAPABILITY ?=
 # basic: one run after the other; joblib: on this machine's cores; ray: a Ray cluster, of this machine or
 # OVERRIDES=hydra.launcher.ray.init.address=auto; submitit: SLURM (submitit_local: its local executor)
 LAUNCHER ?= basic
 # What may be lost of FP32 (1%): rows that lose more are marked
 MAX_LOSS ?=
+# The folder of results: results/MODEL-DATASET where nothing is given
 OUT ?=
+# The tensor that make histograms draws
 TENSOR ?=
-# Expected results, and which of its cases and verdicts to check (a glob)
+# A file of expected results for make guard; results/reference/expected.yaml where nothing is given
 REFERENCE ?=
+# The cases and verdicts that make guard checks (a glob)
 ONLY ?=
+# The key of the row that make bundle takes; the recommended one where nothing is given
 RUN ?=
+# The folder that make bundle writes
 TO ?=
-# Files of your own; with DATASET=yolo FILE=coco128.yaml, which says where images and labels lie.
-# Of make judge FILE is what another tool made
+# An ONNX file of yours
 MODEL_PATH ?=
+# With DATASET=yolo: an Ultralytics YAML, which says where images and labels lie. With make judge: the
+# files of other tools
 FILE ?=
+# The folder of validation images
 IMAGES ?=
+# With DATASET=coco: the JSON file of the validation images
 ANNOTATIONS ?=
+# The folder of calibration images
 CALIBRATION_IMAGES ?=
-# Further Hydra overrides of a sweep; flags of the other commands; the set that make data fetches
+# Further Hydra overrides of make sweep and make diagnose, as 'KEY=VALUE KEY=VALUE'
 OVERRIDES ?=
+# Flags of the other commands, as --json=FILE
 FLAGS ?=
+# The dataset that make data fetches
 NAME ?=
 $(if $(EXTRA),$(error EXTRA is now OVERRIDES=... of make sweep, and FLAGS=... of other targets))
 # A file of tests stays in one process, as its tests share what they measure
@@ -92,7 +110,7 @@ JUDGE = model=$(MODEL) dataset=$(DATASET) calibration.size=$(lastword $(subst $(
 	$(call given,sweep.out,$(OUT)) $(OVERRIDES)
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep diagnose judge status data report claims guard histograms bundle doctor test test-all test-launchers test-wheel test-tensorrt lint format benchmark chaos clean
+.PHONY: help sweep diagnose judge status data report claims guard histograms bundle doctor test test-all test-launchers test-wheel test-tensorrt docs lint format benchmark chaos clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -168,7 +186,11 @@ test-tensorrt: ## Check engine=tensorrt on the real TensorRT 8.5.1.7, without a 
 	@$(MAKE) --silent TENSORRT=8.5.1.7 .venv-tensorrt85/.installed-dev
 	.venv-tensorrt85/bin/python -m pytest -m tensorrt tests/engine/test_trt_real.py
 
-lint: $(VENV)/.installed-dev ## Check style, types, shell scripts, import floors and known vulnerabilities
+docs: $(VENV)/.installed $(VENV)/.installed-with-docs ## Build the documentation into site/ (Python 3.11 or later)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "Open site/index.html; its search needs a server: $(BIN)/python -m http.server --directory site"
+
+lint: $(VENV)/.installed-dev $(VENV)/.installed-with-docs ## Check style, types, shell scripts, import floors and known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -188,5 +210,5 @@ chaos: $(VENV)/.installed-dev ## Kill sweeps and damage their files: nothing may
 	$(BIN)/python -m tests.chaos $(FLAGS)
 
 clean: ## Remove the virtual environment, caches and results (not results/reference)
-	rm -rf .venv .venv-tensorrt* .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
+	rm -rf .venv .venv-tensorrt* site .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
 	find results -mindepth 1 -maxdepth 1 ! -name reference ! -name README.md -exec rm -rf {} +

@@ -59,7 +59,7 @@ def find_checks(name: str) -> tuple[Check, ...]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "int8bench doctor", description="Check this machine, and tell how to mend it."
+        "int8bench doctor", description="Check this machine, and say how to fix what is missing."
     )
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the findings there too, to send them"

@@ -139,8 +139,8 @@ def test_names_are_read(files: Files) -> None:
     assert read_names(files["NAMES"])["images"] == "their images"
 
 
-def test_the_record_says_what_readme_says() -> None:
-    """The figures that README gives of results/reference/native-thresholds.csv."""
+def test_the_record_says_what_the_documentation_says() -> None:
+    """docs/explanation/entropy.md gives figures of results/reference/native-thresholds.csv."""
     table = pd.read_csv(RECORD)
     convolutions = table[table["op"] == "Conv"]
     assert (len(table), len(convolutions)) == (204, 64)
