@@ -9,6 +9,9 @@ Two steps, as the tools want environments of their own::
 ``OUT/inputs.npy`` (n, 3, height, width) float32 and ``OUT/fp32.onnx``. ``quantize`` writes one file
 per tool and method, with the tool's defaults but for the method's name, and says which failed.
 
+``NAME@16`` quantizes with the first 16 images: ONNX Runtime's Entropy and Percentile hold every
+activation of every image in memory (128 images of 640x640 take more than 20 GB).
+
 Tools: ``onnxruntime`` (``quantize_static``), ``nvidia-modelopt[onnx]`` and ``nncf``, each if it is
 installed. ``int8bench judge OUT/*.onnx KEY=VALUE ...`` then measures them.
 """
@@ -146,15 +149,17 @@ def quantize(out: Path, names: Sequence[str]) -> int:
     inputs = np.load(out / "inputs.npy", mmap_mode="r")
     failed = 0
     os.chdir(tempfile.mkdtemp())  # some tools leave files where they run
-    for name in names or PEERS:
-        file, start = out / f"{name}.onnx", time.perf_counter()
+    for asked in names or PEERS:
+        name, _, count = asked.partition("@")
+        label = f"{name}_{count}" if count else name
+        file, start = out / f"{label}.onnx", time.perf_counter()
         try:
-            PEERS[name](out / "fp32.onnx", file, inputs)
+            PEERS[name](out / "fp32.onnx", file, inputs[: int(count or len(inputs))])
         except Exception as error:  # a tool may fail in any way: the others go on
             failed += 1
-            print(f"{name}: failed ({type(error).__name__}: {str(error)[:300]})", flush=True)
+            print(f"{label}: failed ({type(error).__name__}: {str(error)[:300]})", flush=True)
         else:
-            print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+            print(f"{label}: {time.perf_counter() - start:.0f} s", flush=True)
     return failed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -34,6 +35,7 @@ def conclude_folder(folder: Path, settings: Settings, console: Console) -> Summa
     summary = summarize(table, judgements, settings)
     stamp = ReportStamp(folder, settings)
     if not stamp.matches:
+        print("writing table, verdicts and report", file=sys.stderr)
         write_claims(folder, summary.tidied, judgements)
         write_report(folder, summary)
         stamp.write()

@@ -24,6 +24,7 @@ from bench.calibration.calibrator import is_from_file
 from bench.claims.judgements import Judgements
 from bench.cli.compose import build_typed
 from bench.cli.messages import one_line
+from bench.cli.run_line import row_line
 from bench.errors import BenchError
 from bench.report.result import Result
 from bench.report.summary import Answer, summarize
@@ -36,6 +37,10 @@ from bench.run.spec import Run
 
 ROUNDS = 2
 """How often the leader may change."""
+
+LEADERS = 3
+"""Configurations that are repeated at most: what is recommended, the best with another calibrator,
+and the best with another plan."""
 
 SEED = "calibration.seed="
 
@@ -77,6 +82,7 @@ def _measure_rounding(folder: Path, answer: Answer, copies: int, shared: Shared)
     best, store = answer.best, RowStore(folder)
     if answer.choice.rounding is not None or store.has_rounding(best.run_key):
         return
+    print(f"measuring what rounding alone changes ({best.name})", file=sys.stderr)
     with _warnings(best.name):
         run = build_typed(shlex.split(best.overrides), shared)
         store.add_rounding(best.run_key, rounded_accuracies(run, copies))
@@ -117,7 +123,8 @@ def _repeat(folder: Path, repetitions: list[Repetition]) -> None:
     console, store = Console(stderr=True), RowStore(folder)
     for one in track(repetitions, "repetitions", console=console, transient=True):
         with _warnings(one.name):
-            execute_once(one.run, store, one.overrides)
+            row = execute_once(one.run, store, one.overrides)
+            console.print(row_line(row), soft_wrap=True, highlight=False, markup=False)
 
 
 @contextmanager

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
-from bench.errors import shortened
+from bench.errors import BenchError, shortened
 from bench.results.folder import SweepFolder
 from bench.results.jobs import JobRecord
+from bench.results.loose import UNREADABLE, read_run
 from bench.results.row import Row
 
 _LONGEST = 160
@@ -17,11 +16,25 @@ def run_line(folder: SweepFolder, record: JobRecord) -> str:
     read just now."""
     if record.error:
         return f"failed: {_cut(record.error)}"
-    try:
-        row = Row.from_json(json.loads(folder.row(record.run_key).read_text()))
-    except (OSError, ValueError, TypeError):
+    row = _row(folder, record.run_key)
+    if row is None:
         return f"{_cut(record.overrides)}: done"
+    return row_line(row)
+
+
+def row_line(row: Row) -> str:
+    """What a finished run measured, for instance "minmax, 64 images, plan all: mAP50-95 0.757
+    (-0.010 against FP32), 1.43x as fast, 12 s"."""
     return f"{_name(row)}: {_result(row)}, {row.run_s:.0f} s"
+
+
+def _row(folder: SweepFolder, run_key: str) -> Row | None:
+    """None where it is packed already, or cannot be read: whoever needs it says so."""
+    path = folder.row(run_key)
+    try:
+        return read_run(path, path.read_bytes()).row
+    except (OSError, BenchError, *UNREADABLE):
+        return None
 
 
 def _name(row: Row) -> str:

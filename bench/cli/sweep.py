@@ -31,7 +31,8 @@ from bench.cache import write_atomically
 from bench.cli.compose import build_run, machine_of
 from bench.cli.conclusion import conclude_folder, print_places
 from bench.cli.config import Config, settings_of
-from bench.cli.confirm import confirm
+from bench.cli.confirm import LEADERS, confirm
+from bench.cli.estimate import estimate_line
 from bench.cli.launchers import cores_of_job, end_workers
 from bench.cli.messages import one_line
 from bench.cli.plan_search import choose_plan, is_open
@@ -71,6 +72,8 @@ class Sweep:
         self.shared = Shared()
         self._launched = launched
         self._asked: list[tuple[Asked, JobFolder]] = []
+        self._total = 1
+        self._said_how_long = False
         self._trackers: list[Callable[[Path], None]] = []
         self._said: set[str] = set()
         self._bar = ExitStack()
@@ -91,6 +94,7 @@ class Sweep:
         except OSError as error:
             raise SystemExit(one_line(error)) from error
         self._asked.append((asked, jobs))
+        self._total = total or 1
         if total != 1:
             self._bar.enter_context(ProgressBar(asked.folder, jobs, total))
 
@@ -126,12 +130,21 @@ class Sweep:
         row = store.finished(run.key)
         if row is None:
             begin(run)
+            self._say_how_long(run)
             if trail is not None:
                 write_atomically(SweepFolder(folder).plan_search(run.key), trail.to_bytes())
             row = execute_once(run, store, shlex.join(typed))
             if row.published_note:
                 self.say(f"warning: {run.model.name}: {row.published_note}")
         return row
+
+    def _say_how_long(self, run: Run) -> None:
+        """Once, before the first run that is made in this process."""
+        if self._total > 1 and not self._said_how_long:
+            self._said_how_long = True
+            asked = self._asked[-1][0]
+            again = LEADERS * asked.confirm_seeds + asked.confirm_roundings
+            self.say(estimate_line(run, self._total, again))
 
     def _keep_to_cores(self, launcher: DictConfig, locks: str) -> None:
         if cores := cores_of_job(launcher):

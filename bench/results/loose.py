@@ -27,7 +27,7 @@ Kind = Literal[
 """A run's file beside its row, by its name in ``SweepFolder``."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-_UNFIT = (DataError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+UNREADABLE = (DataError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What reading content of another kind may raise."""
 
 
@@ -87,7 +87,7 @@ def listed_files(folder: Path, key: str) -> Mapping[str, str] | None:
     path = SweepFolder(folder).row(key)
     try:
         return dict(from_sealed_json(path.read_bytes(), path).get("files", {}))
-    except (OSError, *_UNFIT):
+    except (OSError, *UNREADABLE):
         return None
 
 
@@ -116,7 +116,7 @@ def read_or_set_aside(path: Path, read: Callable[[Path, bytes], T]) -> T | None:
         return None
     except OtherVersionError:
         raise
-    except (IsADirectoryError, *_UNFIT) as error:
+    except (IsADirectoryError, *UNREADABLE) as error:
         reason = error.reason if isinstance(error, DamagedError) else str(error)
         # else it was made again meanwhile
         set_aside(path, reason, lambda: path.is_dir() or path.read_bytes() == content)
