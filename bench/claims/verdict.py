@@ -245,7 +245,7 @@ def _combine(groups: Sequence[GroupVerdict], claim: Claim) -> tuple[str, str]:
 def _how_to_measure(claim: Claim) -> str:
     if not claim.measure:
         return "Nothing here can measure it yet."
-    return f"Measure it with: python -m bench --multirun {claim.measure}"
+    return f"Measure it with: int8bench sweep {claim.measure}"
 
 
 def _verdict(claim: Claim, verdict: str, text: str, groups: tuple[GroupVerdict, ...]) -> Verdict:

@@ -25,6 +25,9 @@ from bench.report.wording import (
 NARROW = 110
 """Columns of a terminal that cannot hold every column of the table."""
 
+MOST_STEPS = 2
+"""The page has the others."""
+
 MARKS = {
     "tie": ("≈", "as accurate as the least loss, within the margin"),
     "open": ("?", "these images do not tell"),
@@ -42,6 +45,10 @@ def print_table(summary: Summary, console: Console) -> None:
         console.print(Text(answer.sentence, style="bold"))
         if answer.built.sentence:
             console.print(Text(answer.built.sentence))
+        for number, step in enumerate(answer.next_steps[:MOST_STEPS], 1):
+            console.print(Text(f"Next {number}: {step.what}."))
+            if step.command:
+                console.print(Text(f"    {step.command}"), soft_wrap=True)
     for sentence in summary.unanswered:
         console.print(Text(sentence, style="bold"))
     if not summary.answers and not summary.unanswered:

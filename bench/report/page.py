@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from bench.report.figures import (
 )
 from bench.report.limits import drawn_of, listed_of
 from bench.report.listing import common_facts, environment_facts, key_listings, rest_listing
-from bench.report.reproduce import reproduce_command
+from bench.report.reproduce import measure_command, reproduce_command
 from bench.report.summary import Summary, summarize_folder
 from bench.report.templates import render
 from bench.report.verdicts import NO_CLAIMS, ClaimsRecord, read_record
@@ -140,7 +140,8 @@ def render_markdown(report: Report) -> str:
 
 
 def _render(template: str, report: Report, **more: object) -> str:
-    return render(template, **report.shared, **more)
+    measure = partial(measure_command, report.summary.tidied)
+    return render(template, **report.shared, measure=measure, **more)
 
 
 def _by_group(charts: tuple[Chart, ...]) -> list[tuple[str, list[Chart]]]:

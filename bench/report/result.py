@@ -112,7 +112,7 @@ class Result(Difference):
     @property
     def command(self) -> str:
         """What makes this run alone; empty where nothing tells what was typed."""
-        return f"python -m bench {self.overrides}" if self.overrides else ""
+        return f"int8bench {self.overrides}" if self.overrides else ""
 
     @property
     def speed(self) -> str:

@@ -21,37 +21,17 @@ from bench.report.advice import what_to_try
 from bench.report.ahead import BuiltBeside, find_built
 from bench.report.caveats import count_machines, find_caveats, finds_nothing
 from bench.report.choice import Choice, Standing, choose
+from bench.report.effects import AxisEffect, CalibratorRange, axis_effects, calibrator_ranges
+from bench.report.next_steps import NextStep, next_steps
 from bench.report.result import Result, read_results
 from bench.report.wording import (
     GROUP,
-    calibrator_order,
     known,
     measured,
-    plain,
     plural,
     tidy,
 )
-from bench.results.row import COLUMNS, columns_with
 from bench.results.settings import Settings, read_settings
-
-
-@dataclass(frozen=True)
-class CalibratorRange:
-    """One calibrator: its best configuration, and its best on the plan that suits it least."""
-
-    calibrator_label: str
-    best: Result
-    worst_plan: Result
-
-
-@dataclass(frozen=True)
-class AxisEffect:
-    """How far the mean delta moves along one swept axis, over what was measured with all values."""
-
-    axis: str
-    spread: float
-    best: str
-    worst: str
 
 
 @dataclass(frozen=True)
@@ -74,6 +54,7 @@ class Answer:
     effects: tuple[AxisEffect, ...]
     results: tuple[Result, ...]
     advice: tuple[str, ...]
+    next_steps: tuple[NextStep, ...]
     built: BuiltBeside
 
     @property
@@ -298,10 +279,11 @@ def _answer(rows: pd.DataFrame, judgements: Judgements, settings: Settings) -> A
         max_loss=settings.max_loss,
         few_images=_few_images(rows),
         runner_up=rivals[0] if rivals else None,
-        calibrators=_calibrators(results),
-        effects=_effects(rows),
+        calibrators=calibrator_ranges(results),
+        effects=axis_effects(rows),
         results=tuple(sorted(results, key=lambda r: -r.delta)),
         advice=what_to_try(rows) if choice.fit == "outside" else (),
+        next_steps=next_steps(best, results, choice, rows),
         built=find_built(best.rows, [one for result in results for one in result.rows]),
     )
 
@@ -315,38 +297,3 @@ def _few_images(rows: pd.DataFrame) -> str:
         f"Too few images for a 95 % interval: {per_class:.1f} a class in the mean, where "
         f"{FEWEST_PER_CLASS} are needed; the true loss may be larger."
     )
-
-
-def _calibrators(results: list[Result]) -> tuple[CalibratorRange, ...]:
-    ranges = []
-    for label in sorted({r.calibrator_label for r in results}, key=calibrator_order):
-        of_calibrator = [r for r in results if r.calibrator_label == label]
-        per_plan = [
-            max((r for r in of_calibrator if r.plan_label == plan), key=lambda r: r.delta)
-            for plan in dict.fromkeys(r.plan_label for r in of_calibrator)
-        ]
-        low, high = (pick(per_plan, key=lambda r: r.delta) for pick in (min, max))
-        ranges.append(CalibratorRange(label, best=high, worst_plan=low))
-    return tuple(sorted(ranges, key=lambda r: -r.best.delta))
-
-
-def _effects(rows: pd.DataFrame) -> tuple[AxisEffect, ...]:
-    """How far the mean moves along each axis, over what was measured with every value of it: other
-    configurations would compare unlike with unlike."""
-    rows = rows.assign(all=0)
-    # A calibrator with other parameters is another one.
-    shown = {
-        "calibrator_label" if name == "calibrator" else name: name
-        for name in columns_with("effect")
-    }
-    axes = [axis for axis in shown if rows[axis].nunique() > 1]
-    effects = []
-    for column in axes:
-        others = [axis for axis in axes if axis != column]
-        blocks = rows.groupby(["all", *others, column])["delta"].mean().unstack(column).dropna()
-        means = blocks.mean().sort_values(kind="stable")
-        if len(blocks):
-            spread = float(means.iloc[-1] - means.iloc[0])
-            best, worst = plain(means.index[-1]), plain(means.index[0])
-            effects.append(AxisEffect(COLUMNS[shown[column]].phrase, spread, best, worst))
-    return tuple(sorted(effects, key=lambda effect: -effect.spread))

@@ -154,7 +154,7 @@ def test_not_measured_where_no_two_rows_differ_in_nothing_else(rows):
     found = verdict(rows)
     assert (found.verdict, found.effect_low, found.rows) == ("not measured", None, ())
     assert found.groups == ()
-    assert "python -m bench --multirun calibrator=minmax,entropy2" in found.text
+    assert "int8bench sweep calibrator=minmax,entropy2" in found.text
 
 
 def test_a_row_without_an_interval_decides_nothing():

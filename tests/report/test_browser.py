@@ -122,7 +122,7 @@ def test_a_filter_shows_the_rows_of_all_its_words_and_counts_them(opened):
 def test_the_first_screen_holds_answer_command_and_files(opened, scheme, tmp_path):
     page = opened(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
     for text in ("mse, 64 calibration images, plan float_head: loses 0.005 mAP50-95",
-                 "python -m bench model=yolov8n calibrator=mse plan=float_head"):  # fmt: skip
+                 "int8bench model=yolov8n calibrator=mse plan=float_head"):  # fmt: skip
         place = page.get_by_text(text).first.bounding_box()
         assert place is not None
         assert place["y"] + place["height"] < 900

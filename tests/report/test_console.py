@@ -74,6 +74,7 @@ def test_fits_the_terminal(row, width, fp16):
     rows = [row(**fp16), row(calibrator="percentile", calibrator_params="percentile=99.999",
                              plan="float_first_and_head", calibration_seed=1)]  # fmt: skip
     text = printed(make_table(rows), width)
-    assert max(map(len, text.splitlines())) <= width
+    prose = [line for line in text.splitlines() if not line.startswith("    int8bench ")]
+    assert max(map(len, prose)) <= width  # a command is one line, to be copied whole
     assert "…" not in text.partition("recommended")[0] or width < 80
     assert ("1.31x" in text) == bool(fp16) or width < 80

@@ -86,7 +86,7 @@ def test_page_tells_the_answer_first_and_explains_every_column(sweep):
     answer = text.index("mse, 64 calibration images, plan float_head: loses 0.005")
     sections = [text.rindex(title) for title in ("All runs", "Environment", "Columns", "Reproduce")]
     assert [answer, *sections] == sorted([answer, *sections])
-    assert "python -m bench --multirun model=yolov8n" in text
+    assert "int8bench sweep model=yolov8n" in text
     for name, column in COLUMNS.items():
         assert name in text
         assert column.description in text

@@ -245,7 +245,7 @@ def test_reproduce_command_covers_what_was_typed(row):
         for size in (8, 64)
     ]
     assert reproduce_command(make_table(rows)) == (
-        "python -m bench --multirun model=yolov8n calibrator=minmax,mse calibration.size=8,64"
+        "int8bench sweep model=yolov8n calibrator=minmax,mse calibration.size=8,64"
     )
 
 
@@ -266,6 +266,6 @@ def test_reproduce_command_sets_nothing_of_hydra(row):
     """Whoever copies the command would run what a stranger's table says."""
     evil = "+hydra.callbacks.x._target_=os.system hydra/launcher=x --config-dir=/tmp model=a"
     assert reproduce_command(make_table([row(overrides=evil)])) == (
-        "python -m bench --multirun model=a"
+        "int8bench sweep model=a"
     )
     assert "quote" not in reproduce_command(make_table([row(overrides="an open 'quote")]))
