@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -15,19 +15,24 @@ from typing import cast
 from hydra import compose, initialize_config_dir
 from rich.console import Console
 from rich.progress import track
+from rich.text import Text
 
+from bench.calibration.quantized_file import QuantizedFile
 from bench.cli.compose import build_typed
 from bench.cli.conclusion import conclude_folder, print_places
 from bench.cli.config import Config, register, settings_of
-from bench.cli.messages import command
+from bench.cli.messages import command, one_line
+from bench.cli.run_line import row_line
 from bench.cli.targets import check_typed, check_words
 from bench.diagnosis.lists import quoted
 from bench.environment import CONF
-from bench.errors import ConfigError
+from bench.errors import ConfigError, DataError, ModelError
 from bench.report.judged import judge_files, print_judged
+from bench.report.wording import plural
 from bench.results.row import Row
 from bench.results.store import RowStore
 from bench.run.execute import execute_once
+from bench.run.given import check_given, quantized_model
 from bench.run.shared import Shared
 from bench.run.spec import Run
 
@@ -76,12 +81,15 @@ def main(argv: Sequence[str]) -> int:
     with initialize_config_dir(str(CONF), version_base="1.3"), Shared() as shared:
         config = cast(Config, compose("config", words))
         folder, settings = Path(config.sweep.out), settings_of(config)
-        planned = list(_planned(files, ours, words, shared))
+        planned, faults = _planned(files, ours, words, shared)
+        if not any(one.judged for one in planned):
+            return _tell(faults)
         store, console = RowStore(folder), Console(stderr=True)
         rows: list[tuple[_Planned, Row]] = []
         for one in track(planned, "runs", console=console, transient=True):
-            one.run.check()
-            rows.append((one, execute_once(one.run, store, shlex.join(one.words))))
+            row = execute_once(one.run, store, shlex.join(one.words))
+            console.print(row_line(row), soft_wrap=True, highlight=False, markup=False)
+            rows.append((one, row))
     console = Console()
     conclude_folder(folder, settings, console)
     theirs, ours_keys = (
@@ -89,11 +97,32 @@ def main(argv: Sequence[str]) -> int:
     )
     outputs = planned[0].run.model.network.output_names
     print_judged(judge_files(folder, theirs, ours_keys, outputs), console)
+    for one, row in rows:
+        _warn_of_channels(one.run, row.calibrator, console)
     print_places(folder, console)
-    refused = [row for _, row in rows if row.status == "skipped"]
-    for row in refused:
-        print(f"error: {row.calibrator}: {row.error}", file=sys.stderr)
-    return 2 if refused else 0
+    refused = [f"{row.calibrator}: {row.error}" for _, row in rows if row.status == "skipped"]
+    return _tell([*faults, *refused])
+
+
+def _warn_of_channels(run: Run, name: str, console: Console) -> None:
+    """That TensorRT does not take a file's scales."""
+    if isinstance(run.calibrator, QuantizedFile):
+        tensors = quantized_model(run, run.calibrator).per_channel
+        if tensors:
+            console.print(
+                Text(
+                    f"! {name}: {plural(len(tensors), 'activation')} with one scale per channel, "
+                    "which TensorRT does not take.",
+                    style="yellow",
+                )
+            )
+
+
+def _tell(faults: Sequence[str]) -> int:
+    """What could not be measured, one line each; the exit status."""
+    for line in faults:
+        print(f"error: {line}", file=sys.stderr)
+    return 2 if faults else 0
 
 
 def _ours(words: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
@@ -130,18 +159,33 @@ def _fits(word: str, keys: set[str]) -> bool:
 
 def _planned(
     files: Sequence[str], ours: Sequence[str], words: Sequence[str], shared: Shared
-) -> Iterator[_Planned]:
-    """Every run, built before the first is made: what is wrong with the last file is told at
-    once."""
+) -> tuple[list[_Planned], list[str]]:
+    """Every run, checked before the first is made, and what is wrong with files: the others are
+    measured all the same."""
+    planned, faults = [], []
     for file in files:
-        kind = _kind(Path(file))
-        path = f"calibrator.path={quoted(str(Path(file).resolve()))}"
-        own = [word for word in words if kind == "ranges_file" or not word.startswith("plan")]
-        typed = [f"calibrator={kind}", path, *own]
-        yield _Planned(build_typed(typed, shared), typed, True)
+        try:
+            planned.append(_of_file(Path(file), words, shared))
+        except (DataError, ModelError) as error:
+            faults.append(one_line(error))
     for name in ours:
         typed = [f"calibrator={name}", *words]
-        yield _Planned(build_typed(typed, shared), typed, False)
+        run = build_typed(typed, shared)
+        run.check()
+        planned.append(_Planned(run, typed, False))
+    return planned, faults
+
+
+def _of_file(file: Path, words: Sequence[str], shared: Shared) -> _Planned:
+    kind = _kind(file)
+    path = f"calibrator.path={quoted(str(file.resolve()))}"
+    # A plan is for ours and for ranges: a quantized file has its own.
+    own = [word for word in words if kind == "ranges_file" or not word.startswith("plan")]
+    typed = [f"calibrator={kind}", path, *own]
+    run = build_typed(typed, shared)
+    run.check()
+    check_given(run)
+    return _Planned(run, typed, True)
 
 
 def _kind(file: Path) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import NodeProto, TensorProto, numpy_helper, version_converter
 
@@ -52,8 +53,10 @@ class QuantizedModel:
 
     ``edges`` has the range (low, high), in the tensor's unit, of every node's quantized input:
     (node's name, index). ``tensors`` has the same by the name of the tensor that is quantized, and
-    ``makers`` the node that makes each of these: (node's name, index of the output). ``weighted``
-    are the products with weights in INT8.
+    ``makers`` the node that makes each of these: (node's name, index of the output).
+    ``per_channel`` names the tensors with a scale per channel, whose range here is that of the
+    widest channel; TensorRT has one scale per activation tensor. ``weighted`` are the products
+    with weights in INT8.
     """
 
     path: Path
@@ -65,6 +68,7 @@ class QuantizedModel:
     edges: Mapping[tuple[str, int], tuple[float, float]] = field(compare=False)
     tensors: Mapping[str, tuple[float, float]] = field(compare=False)
     makers: Mapping[str, tuple[str, int]] = field(compare=False)
+    per_channel: tuple[str, ...] = field(compare=False)
     weighted: frozenset[str] = frozenset()
 
 
@@ -103,6 +107,7 @@ def load_quantized(path: Path) -> QuantizedModel:
         edges=dict(reader.edges()),
         tensors=reader.ranges,
         makers=dict(reader.makers()),
+        per_channel=tuple(sorted(reader.per_channel)),
         weighted=frozenset(reader.weighted()),
     )
 
@@ -141,6 +146,7 @@ class _Reader:
         for node in self._nodes:
             if self._from_input.intersection(node.input):
                 self._from_input.update(node.output)
+        self.per_channel: set[str] = set()
         self.ranges = {
             node.input[0]: range_
             for node in self._nodes
@@ -243,22 +249,21 @@ class _Reader:
         limits = _LIMITS.get(TensorProto.DataType.ValueType(self._kind(quantizer)))
         if limits is None:
             return None
-        scale = self._number(quantizer.input[1])
-        zero = self._number(quantizer.input[2]) if len(quantizer.input) > 2 else 0.0
-        return scale * (limits[0] - zero), scale * (limits[1] - zero)
+        scales = self._values(quantizer.input[1])
+        zeros = self._values(quantizer.input[2] if len(quantizer.input) > 2 else "")
+        if scales.size > 1:
+            self.per_channel.add(quantizer.input[0])
+        return float((scales * (limits[0] - zeros)).min()), float(
+            (scales * (limits[1] - zeros)).max()
+        )
 
-    def _number(self, name: str) -> float:
+    def _values(self, name: str) -> npt.NDArray[np.float64]:
+        """The values of a scale or zero point: (1,), or one per channel."""
         if not name:
-            return 0.0
+            return np.zeros(1)
         if name not in self._constants:
             raise ModelError(
                 f"{self._where} computes the scale '{name}' at run time",
                 "TensorRT's INT8 is static: quantize it with calibration",
             )
-        values = np.asarray(numpy_helper.to_array(self._constants[name]), np.float64).reshape(-1)
-        if values.size != 1:
-            raise ModelError(
-                f"{self._where} quantizes an activation with {values.size} scales ('{name}')",
-                "TensorRT takes one scale per activation tensor: quantize it so",
-            )
-        return float(values[0])
+        return np.asarray(numpy_helper.to_array(self._constants[name]), np.float64).reshape(-1)

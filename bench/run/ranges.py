@@ -22,16 +22,14 @@ from bench.calibration.ranges_file import RangesFile
 from bench.calibration.statistics import Snapshot
 from bench.calibration.trt_cache import to_json
 from bench.engine.base import Calibrating
-from bench.errors import DataError
 from bench.model.edit import with_batch
 from bench.model.fusion import fused_tensors
 from bench.model.graph import Graph
-from bench.model.quantized import load_quantized
-from bench.quantization.given_points import check_same_input, match_given
 from bench.quantization.grid import Range, amax_of, ranges_of
 from bench.quantization.plan import PrecisionPlan, QuantizationPoints, place
 from bench.quantization.qdq import insert_qdq
 from bench.results.histograms import HistogramStore, TensorHistogram
+from bench.run.given import given_points, quantized_model, stored_ranges
 from bench.run.inputs import calibration_image, inputs_key
 from bench.run.rule_choice import choose_rules
 from bench.run.spec import Run
@@ -173,37 +171,18 @@ def _find_native_ranges(run: Run, calibrator: NativeCalibrator) -> RunRanges:
 
 
 def _stored_ranges(run: Run, file: RangesFile) -> RunRanges:
-    """The ranges of a file, at the places of the run's plan; our statistics stand beside them.
-
-    Raises DataError if the file's tensors are not those of the model.
-    """
-    graph = run.graph
-    everything = place(run.plan, run.placement, graph)
-    stored: dict[str, Range] = {
-        name: amax for name, amax in file.ranges.items() if name in everything.sources
-    }
-    if not stored:
-        raise DataError(
-            f"{file.path} has ranges of {len(file.ranges)} tensors, and none is one that the plan "
-            f"quantizes ({', '.join(list(everything.sources)[:2])} ...)",
-            "Give the file that was computed from this ONNX file",
-        )
-    name = run.model.network.input_name
-    if run.calibration.input_range == "declared" and name in stored:
-        stored[name] = run.model.preprocess.input_amax()
-    points = points_with(run, graph, stored)
-    return RunRanges(graph, points, calibrate(run, graph), stored, 0.0)
+    """The ranges of a file, at the places of the run's plan; our statistics stand beside them."""
+    stored = stored_ranges(run, file)
+    points = points_with(run, run.graph, stored)
+    return RunRanges(run.graph, points, calibrate(run, run.graph), stored, 0.0)
 
 
 def _given_ranges(run: Run, file: QuantizedFile) -> RunRanges:
     """What a file that another tool quantized does to the model; our statistics stand beside it."""
-    graph = run.graph
-    quantized = run.shared.once("quantized file", file, lambda: load_quantized(Path(file.path)))
-    check_same_input(quantized, run.model.network)
-    given = match_given(quantized, graph)
-    proto = with_batch(given.proto, quantized.input_name, run.measurement.batch_size)
-    calibration = calibrate(run, graph)
-    return RunRanges(graph, given.points, calibration, given.ranges, 0.0, given=proto)
+    given, name = given_points(run, file), quantized_model(run, file).input_name
+    proto = with_batch(given.proto, name, run.measurement.batch_size)
+    calibration = calibrate(run, run.graph)
+    return RunRanges(run.graph, given.points, calibration, given.ranges, 0.0, given=proto)
 
 
 def _calibrate_natively(run: Run, calibrator: NativeCalibrator) -> NativeCalibration:

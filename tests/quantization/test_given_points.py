@@ -110,15 +110,20 @@ def test_a_float_file_is_refused(tiny, read) -> None:
         read(tiny("classifier").proto)
 
 
-def test_several_scales_of_one_activation_are_refused(tiny, quantize, read) -> None:
+def test_an_activation_with_a_scale_per_channel_is_named(tiny, quantize, read) -> None:
+    """NNCF gives the inputs of depthwise convolutions such scales; TensorRT does not take them."""
     made = quantize(tiny("classifier"))
     proto = onnx.ModelProto()
     proto.CopyFrom(made.proto)
     for tensor in proto.graph.initializer:
-        if tensor.name == "images/scale":
-            tensor.CopyFrom(numpy_helper.from_array(np.ones(3, np.float32), tensor.name))
-    with pytest.raises(ModelError, match="3 scales"):
-        read(proto)
+        if tensor.name in ("images/scale", "images/zero_point"):
+            scalar = numpy_helper.to_array(tensor)
+            values = np.array([1, 2, 3], np.float32) * scalar if scalar.dtype == np.float32 else 0
+            array = np.full(3, values, scalar.dtype)
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    quantized = read(proto)
+    assert quantized.per_channel == ("images",)
+    assert quantized.tensors["images"][1] == pytest.approx(3 * made.amax["images"])
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -265,7 +265,5 @@ def test_reproduce_command_quotes_for_the_shell(row):
 def test_reproduce_command_sets_nothing_of_hydra(row):
     """Whoever copies the command would run what a stranger's table says."""
     evil = "+hydra.callbacks.x._target_=os.system hydra/launcher=x --config-dir=/tmp model=a"
-    assert reproduce_command(make_table([row(overrides=evil)])) == (
-        "int8bench sweep model=a"
-    )
+    assert reproduce_command(make_table([row(overrides=evil)])) == ("int8bench sweep model=a")
     assert "quote" not in reproduce_command(make_table([row(overrides="an open 'quote")]))
