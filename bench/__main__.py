@@ -15,6 +15,7 @@ COMMANDS = {
     "status": ("bench.cli.status", "show how far a sweep is, and what failed"),
     "judge": ("bench.cli.judge", "measure what another tool quantized, beside our own"),
     "report": ("bench.cli.report", "redraw the report of a sweep"),
+    "compare": ("bench.cli.compare", "compare two sweeps: what changed, and how sure that is"),
     "claims": ("bench.cli.claims", "judge published claims on a sweep's rows"),
     "guard": ("bench.cli.guard", "check results against those that are expected"),
     "histograms": ("bench.cli.histograms", "draw every calibrator's thresholds"),

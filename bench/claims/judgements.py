@@ -96,6 +96,20 @@ class Judgements:
         apart = Uncertainty(error, 0.0, freedom)
         return Difference(one.value - two.value, apart, None, ())
 
+    def against(self, row: Record, other: Judgements, other_row: Record) -> Difference:
+        """The row minus one of another folder, paired where both were judged on the same images;
+        where FP32 itself changed, their losses are compared."""
+        same_fp32 = abs(float(row["fp32"]) - float(other_row["fp32"])) < FP32_CHANGED
+        column = "int8" if same_fp32 else "delta"
+        value = float(row[column]) - float(other_row[column])
+        one = self._resampled(str(row["run_key"]))
+        two = other._resampled(str(other_row["run_key"]))
+        if same_fp32 and one is not None and two is not None and one.truth == two.truth:
+            return _paired([value], [np.asarray(one.halves - two.halves)], one)
+        error = math.hypot(_own_error(row), _own_error(other_row))
+        freedom = min(_freedom(row), _freedom(other_row))
+        return Difference(value, Uncertainty(error, 0.0, freedom), None, (value,))
+
     def _pair(self, first: Record, second: Record) -> Replicates | None:
         """First minus second on the half-samples; None unless both were judged by one truth."""
         one, two = (self._resampled(str(row["run_key"])) for row in (first, second))
