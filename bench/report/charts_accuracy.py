@@ -32,6 +32,9 @@ from bench.report.style import INK, ink_on, reference_line
 from bench.report.wording import MISSING, plural, signed
 
 SEEDS_BELOW = 0.25
+DODGE = 0.12
+"""Octaves between calibrators that stand side by side at a size."""
+
 SEED_MARK: dict[str, Any] = {"marker": "|", "markersize": 9, "linestyle": "none"}
 """One tick a calibration set, under the dot of their mean."""
 
@@ -45,7 +48,7 @@ def accuracy_by_size(rows: pd.DataFrame, look: Look) -> Drawing:
     sizes = sorted(int(size) for size in means["calibration_size"].unique())
     if len(sizes) == 1:
         return _accuracy_at_one_size(rows, look)
-    plans = unique(rows["plan_label"])
+    plans, middle = unique(rows["plan_label"]), (len(calibrators_of(rows)) - 1) / 2
     figure, axes = panels(
         [f"plan {name}" for name in plans], abreast=2 if len(plans) == 4 else 3, height=2.7
     )
@@ -54,24 +57,36 @@ def accuracy_by_size(rows: pd.DataFrame, look: Look) -> Drawing:
             line = means[(means["calibrator_label"] == calibrator) & (means["plan_label"] == plan)]
             x, colour = line["calibration_size"], look.colours[calibrator]
             marker, label = look.markers[calibrator], wrap(calibrator, 28)
+            low, high = line["fp32"] + line["ci_low"], line["fp32"] + line["ci_high"]
+            if len(sizes) == 2:  # a band between two sizes would claim what lies between them
+                beside = 2 ** (DODGE * (calibrators_of(rows).index(calibrator) - middle))
+                reach = np.nan_to_num(np.array([line["int8"] - low, high - line["int8"]]))
+                panel.errorbar(
+                    x * beside, line["int8"], yerr=reach.clip(0), capsize=3, color=colour, marker=marker,
+                    linestyle="none", label=label,
+                )  # fmt: skip
+                _draw_seeds(panel, rows, calibrator, plan, colour, beside * 2 ** (DODGE / 3))
+                continue
             panel.plot(x, line["int8"], color=colour, marker=marker, label=label)
             _draw_seeds(panel, rows, calibrator, plan, colour)
-            low, high = line["fp32"] + line["ci_low"], line["fp32"] + line["ci_high"]
             panel.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
         reference_line(panel, float(means["fp32"].mean()))
         panel.set_xscale("log", base=2)
         panel.xaxis.set_major_locator(FixedLocator([float(size) for size in sizes]))
         panel.xaxis.set_minor_locator(NullLocator())
         panel.set_xticks(sizes, [str(size) for size in sizes])
+        if len(sizes) == 2:
+            panel.set_xlim(sizes[0] / 2**0.7, sizes[1] * 2**0.7)
     figure.supxlabel("calibration images", fontsize=10)
     figure.supylabel(f"INT8 {metric_of(rows)}", fontsize=10)
     legend_above(figure, axes[0])
     return Drawing(
         figure,
         _size_title(means, sizes[0], sizes[-1]),
-        f"{metric_of(rows)} of the INT8 model against the number of calibration images, a panel a "
-        "plan. Bands: 95 % interval of the difference to FP32 (over images). "
-        "Dashed: FP32." + _seeds(rows, "upright bars, from worst to best"),
+        f"{metric_of(rows)} of the INT8 model against the number of calibration images, one panel "
+        f"per plan. {'Bars' if len(sizes) == 2 else 'Bands'}: 95 % interval of the difference to "
+        "FP32 (over images). Dashed: FP32."
+        + _seeds(rows, f"{'thick' if len(sizes) == 2 else 'upright'} bars, from worst to best"),
     )
 
 
@@ -171,12 +186,17 @@ def _mean_over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     return means
 
 
-def _draw_seeds(axes: Axes, rows: pd.DataFrame, calibrator: str, plan: str, colour: str) -> None:
-    """A bar from the worst to the best calibration set of each size, where there are several."""
+def _draw_seeds(
+    axes: Axes, rows: pd.DataFrame, calibrator: str, plan: str, colour: str, beside: float = 1.0
+) -> None:
+    """A bar from the worst to the best calibration set of each size, where there are several;
+    ``beside`` moves it from the size, as a factor."""
     own = rows[(rows["calibrator_label"] == calibrator) & (rows["plan_label"] == plan)]
     if own["calibration_seed"].nunique() > 1:
         ends = own.groupby("calibration_size")["int8"].agg(["min", "max"])
-        axes.vlines(ends.index, ends["min"], ends["max"], color=colour, linewidth=2.6, alpha=0.7)
+        axes.vlines(
+            ends.index * beside, ends["min"], ends["max"], color=colour, linewidth=2.6, alpha=0.7
+        )
 
 
 def _seeds(rows: pd.DataFrame, mark: str) -> str:

@@ -20,7 +20,7 @@ from bench.report.drawing import (
     Look,
     legend_above,
     panels,
-    short_name,
+    tensor_name,
     wrap,
 )
 from bench.report.style import INK
@@ -83,7 +83,7 @@ def threshold_histograms(thresholds: Thresholds, tensors: Sequence[str], look: L
     """The histograms of ``tensors``, a panel each, with every calibrator's threshold as a line."""
     letters = dict(zip(thresholds.telling, ascii_lowercase, strict=False))
     abreast = min(2, len(tensors))
-    titles = [short_name(name, 100 // abreast) for name in tensors]
+    titles = [tensor_name(name, 100 // abreast) for name in tensors]
     for place, name in enumerate(tensors):
         if name in letters:
             titles[place] = f"({letters[name]})\N{NO-BREAK SPACE}{titles[place]}"
@@ -211,7 +211,7 @@ def _name_letters(figure: Figure, thresholds: Thresholds) -> None:
     labels = []
     for letter, name in zip(ascii_lowercase, thresholds.telling, strict=False):
         calibrator, share = _deepest(thresholds, name)
-        labels.append(f"({letter}) {share:.2f} {calibrator}: {short_name(name)}")
+        labels.append(f"({letter}) {share:.2f} {calibrator}: {tensor_name(name)}")
     handles = [Line2D([], [], linestyle="none") for _ in labels]
     figure.legend(
         handles, labels, loc="outside lower left", ncols=2 if len(labels) > 1 else 1,
@@ -226,8 +226,8 @@ def _shares_title(thresholds: Thresholds) -> str:
         return "No calibrator cuts anything off: no threshold is below the observed maximum"
     median = np.nanmedian([thresholds.share(calibrator, name) for name in thresholds.quantized])
     return (
-        f"{calibrator} cuts deepest: at {share:.2f} of the observed maximum on {short_name(name)}, "
-        f"{median:.2f} in the median tensor"
+        f"{calibrator} cuts deepest: at {share:.2f} of the observed maximum on "
+        f"{tensor_name(name)}; {median:.2f} in the median tensor"
     )
 
 
@@ -251,14 +251,14 @@ def _deepest(thresholds: Thresholds, name: str) -> tuple[str, float]:
 def _histograms_title(thresholds: Thresholds, tensors: Sequence[str]) -> str:
     with_any = [name for name in tensors if thresholds.of(name)]
     if not with_any:
-        return f"{short_name(tensors[0])} stays in float: no calibrator was asked for a threshold"
+        return f"{tensor_name(tensors[0])} stays in float: no calibrator was asked for a threshold"
     name = max(with_any, key=thresholds.disagreement)
     found = thresholds.of(name)
     low, high = (pick(found, key=lambda calibrator: found[calibrator]) for pick in (min, max))
     if thresholds.disagreement(name) < 1.005:
-        return f"{plural(len(found), 'calibrator')} cut {short_name(name)} at {found[low]:.4g}"
+        return f"{plural(len(found), 'calibrator')} cut {tensor_name(name)} at {found[low]:.4g}"
     return (
-        f"The thresholds {'differ most' if len(tensors) > 1 else 'differ'} on {short_name(name)}: "
+        f"The thresholds {'differ most' if len(tensors) > 1 else 'differ'} on {tensor_name(name)}: "
         f"{found[low]:.4g} ({low}) to {found[high]:.4g} ({high})"
     )
 

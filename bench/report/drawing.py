@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from dataclasses import dataclass
 from typing import Any
@@ -80,6 +81,20 @@ def unique(values: pd.Series) -> list[str]:
 
 def wrap(text: str, width: int) -> str:
     return "\n".join(textwrap.wrap(text, width)) or text
+
+
+def tensor_name(name: str, longest: int = LONGEST_NAME) -> str:
+    """A tensor by the layer that makes it, as PyTorch's exporter names tensors; the end of it.
+
+    >>> tensor_name("/model.2/Split_output_1"), tensor_name("images")
+    ('/model.2/Split (output 2)', 'images')
+    """
+    made = re.fullmatch(r"(.+)_output_([0-9]{1,3})", name)
+    if made is None:
+        return short_name(name, longest)
+    number = int(made[2])
+    ending = " (output)" if number == 0 else f" (output {number + 1})"
+    return short_name(made[1], longest - len(ending)) + ending
 
 
 def short_name(name: str, longest: int = LONGEST_NAME) -> str:

@@ -79,7 +79,7 @@ def test_shares_are_drawn_in_network_order(thresholds):
         np.testing.assert_allclose(lines[rule].get_ydata(), shares)
         assert to_hex(lines[rule].get_color()).lower() == LOOK.colours[rule].lower()
     assert drawing.title == (
-        "entropy2 cuts deepest: at 0.10 of the observed maximum on /model.8/Conv_output_0, "
+        "entropy2 cuts deepest: at 0.10 of the observed maximum on /model.8/Conv (output); "
         "0.47 in the median tensor"
     )
 
@@ -88,7 +88,7 @@ def test_what_is_far_below_the_maximum_is_named(thresholds):
     named = {text.get_text() for legend in threshold_shares(thresholds, LOOK).figure.legends
              for text in legend.get_texts()}  # fmt: skip
     assert "(a) 0.45 entropy2: images" in named
-    assert "(f) 0.10 entropy2: /model.8/Conv_output_0" in named
+    assert "(f) 0.10 entropy2: /model.8/Conv (output)" in named
 
 
 def test_telling_are_the_input_and_where_the_rules_disagree(thresholds):
