@@ -62,8 +62,8 @@ def accuracy_by_size(rows: pd.DataFrame, look: Look) -> Drawing:
                 beside = 2 ** (DODGE * (calibrators_of(rows).index(calibrator) - middle))
                 reach = np.nan_to_num(np.array([line["int8"] - low, high - line["int8"]]))
                 panel.errorbar(
-                    x * beside, line["int8"], yerr=reach.clip(0), capsize=3, color=colour, marker=marker,
-                    linestyle="none", label=label,
+                    x * beside, line["int8"], yerr=reach.clip(0), capsize=3, color=colour,
+                    marker=marker, linestyle="none", label=label,
                 )  # fmt: skip
                 _draw_seeds(panel, rows, calibrator, plan, colour, beside * 2 ** (DODGE / 3))
                 continue
