@@ -57,7 +57,9 @@ def _network(channels: int, side: int) -> onnx.ModelProto:
         weights.append(numpy_helper.from_array(drawn.astype(np.float32), f"{name}.w"))
         weights.append(numpy_helper.from_array(np.full(n_out, 0.1, np.float32), f"{name}.b"))
         inputs = [source, f"{name}.w", f"{name}.b"]
-        return helper.make_node("Conv", inputs, [name], name=name, pads=[1] * 4)
+        return helper.make_node(
+            "Conv", inputs, [name], name=name, pads=[1] * 4, kernel_shape=[3, 3]
+        )
 
     nodes = [
         convolve("stem", "images", 3, channels),
