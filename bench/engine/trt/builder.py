@@ -19,8 +19,9 @@ import onnx
 from bench.cache import content_key, write_atomically
 from bench.calibration.native import NativeCalibration, NativeCalibrator
 from bench.engine.base import Array
-from bench.engine.trt.build_log import open_log, reason
+from bench.engine.trt.build_log import missing_scales, open_log, reason
 from bench.engine.trt.cuda import Buffer, find_gpu, synchronize
+from bench.engine.trt.engine_store import Plan
 from bench.engine.trt.float_weights import with_float_weights
 from bench.engine.trt.native_calibrator import make_feeding, make_reading
 from bench.engine.trt.network import (
@@ -31,6 +32,7 @@ from bench.engine.trt.network import (
     parse_network,
     set_ranges,
 )
+from bench.engine.trt.unnamed_ranges import with_unnamed
 from bench.engine.trt.version import check_implicit, has
 from bench.errors import ConfigError, EngineError
 from bench.sealed import DamagedError, read_sealed, seal, warn
@@ -71,13 +73,13 @@ def check_settings(trt: TensorRT, settings: Settings) -> None:
             )
 
 
-def build_float(trt: TensorRT, model: onnx.ModelProto, settings: Settings) -> bytes:
+def build_float(trt: TensorRT, model: onnx.ModelProto, settings: Settings) -> Plan:
     """An engine in FP32, without TF32's shorter products; raises EngineError."""
     job = _Job(trt, settings)
     return job.build(job.parse(model, strong=has(trt, _STRONG)))
 
 
-def build_half(trt: TensorRT, model: onnx.ModelProto, settings: Settings) -> bytes:
+def build_half(trt: TensorRT, model: onnx.ModelProto, settings: Settings) -> Plan:
     """An engine in FP16, whose builder may leave a layer in FP32; raises EngineError.
 
     From 11 on there is no such flag: give ``build_float`` a file in FP16.
@@ -87,7 +89,7 @@ def build_half(trt: TensorRT, model: onnx.ModelProto, settings: Settings) -> byt
     return job.build(job.parse(model, strong=False))
 
 
-def build_explicit(trt: TensorRT, model: onnx.ModelProto, settings: Settings) -> bytes:
+def build_explicit(trt: TensorRT, model: onnx.ModelProto, settings: Settings) -> Plan:
     """An engine from a file with Q/DQ; raises EngineError.
 
     From 11 on ``half`` is no flag: give it a file in FP16.
@@ -108,10 +110,11 @@ def build_implicit(
     float_nodes: frozenset[str],
     settings: Settings,
     header: str | None,
-) -> bytes:
+) -> Plan:
     """An engine from an FP32 file and the tensors' ranges.
 
-    They are given as a calibration cache of the algorithm ``header``, or, if that is None, as
+    Tensors of TensorRT's network that the file does not name get theirs from those (see
+    ``with_unnamed``). They are given as a calibration cache of the algorithm ``header``, or, if that is None, as
     dynamic ranges. Raises ConfigError for TensorRT 11, EngineError for what is refused.
     """
     check_implicit(trt)
@@ -121,10 +124,11 @@ def build_implicit(
     if float_nodes:
         job.config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
         keep_in_float(trt, network, model, float_nodes, settings.half)
+    ranges = with_unnamed(trt, network, amax)
     if header is None:
-        set_ranges(network, amax)
+        set_ranges(network, ranges)
         return job.build(network)
-    reading = make_reading(trt, amax, header)
+    reading = make_reading(trt, ranges, header)
     job.config.int8_calibrator = reading
     if job.profile is not None:
         job.config.set_calibration_profile(job.profile)
@@ -222,10 +226,10 @@ class _Job:
         if self._settings.half:
             self.config.set_flag(self._trt.BuilderFlag.FP16)
 
-    def build(self, network: INetworkDefinition) -> bytes:
+    def build(self, network: INetworkDefinition) -> Plan:
         plan = self._builder.build_serialized_network(network, self.config)
         if plan is None:
             raise EngineError(f"TensorRT cannot build the model ({reason(self._log)})")
         if timings := self.config.get_timing_cache():
             write_atomically(self._timing_file, seal(bytes(timings.serialize()), self._timing_file))
-        return bytes(plan)
+        return Plan(bytes(plan), missing_scales(self._log))

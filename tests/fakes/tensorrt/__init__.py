@@ -14,7 +14,9 @@ logger that came first, as long as somebody uses it; before 10 there are no cons
 import json
 import os
 
-from .emulation import Network, calibrate, information, quantized
+import numpy as np
+
+from .emulation import MOVING, Network, calibrate, information, quantized, without_scale
 from .names import (
     CAPABILITY,
     GPU,
@@ -23,6 +25,7 @@ from .names import (
     BuilderFlag,
     ComputeCapability,
     DataType,
+    ElementWiseOperation,
     ILogger,
     LayerInformationFormat,
     LayerType,
@@ -43,6 +46,7 @@ __all__ = [
 ]  # fmt: skip
 _OWN = {__name__, f"{__name__}.names", f"{__name__}.runtime"}
 float32, float16 = DataType.FLOAT, DataType.HALF
+KINDS_OF = {np.dtype(np.int64): DataType.INT32, np.dtype(np.int32): DataType.INT32}
 
 
 class _Calibrator:
@@ -82,9 +86,17 @@ class ITensor(Strict):
 
 
 class ILayer(Strict):
-    def __init__(self, name, type, outputs):
+    def __init__(self, name, type, outputs, inputs=(), values=None, op=None, node=""):
         self.name, self.type, self._outputs = name, type, outputs
+        self._inputs, self._weights, self._op, self._node = list(inputs), values, op, node
         self._precision, self._types = None, {}
+
+    @property
+    def num_inputs(self):
+        return len(self._inputs)
+
+    def get_input(self, index):
+        return self._inputs[index]
 
     @property
     def num_outputs(self):
@@ -109,6 +121,20 @@ class ILayer(Strict):
     def _check_floats(self):
         if any(tensor.dtype.name not in ("FLOAT", "HALF") for tensor in self._outputs):
             raise ValueError(f"Layer {self.name} computes integers and takes no precision")
+
+
+class IConstantLayer(ILayer):
+    """``get_layer`` gives a plain ``ILayer``; whoever knows its type changes its class."""
+
+    @property
+    def weights(self):
+        return self._weights
+
+
+class IElementWiseLayer(ILayer):
+    @property
+    def op(self):
+        return getattr(ElementWiseOperation, self._op)
 
 
 class INetworkDefinition(Strict):
@@ -172,16 +198,25 @@ class OnnxParser:
         if MAJOR < 10 and (constants := read.int8_constants):
             self._errors.append(ParserError(f"{constants[0]}: invalid weights type of Int8"))
             return False
+        bare = read.without_kernel_shape
+        if bare and tuple(map(int, __version__.split(".")[:2])) < (10, 2) and MAJOR < 11:
+            text = "Assertion failed: attrs.count(\"kernel_shape\")"
+            self._errors.append(ParserError(f"In function convMultiInput: {bare[0]}: {text}"))
+            return False
         network._onnx = read
         made = {
             name: ITensor(name, shape, getattr(DataType, kind, DataType.INT32))  # 8 has no INT64
             for name, (shape, kind) in read.tensors.items()
         }
         network._inputs[:] = [made[read.input]]
-        network._layers[:] = [
-            ILayer(name, getattr(LayerType, kind), [made[o] for o in outputs])
-            for name, kind, outputs in read.layers()
-        ]
+        network._layers[:] = []
+        for one in read.layers():
+            for name in (*one.inputs, *one.outputs):
+                kind = KINDS_OF.get(getattr(one.values, "dtype", None), DataType.FLOAT)
+                made.setdefault(name, ITensor(name, (), kind))
+            ends = ([made[name] for name in names] for names in (one.outputs, one.inputs))
+            kind = getattr(LayerType, one.kind)
+            network._layers.append(ILayer(one.name, kind, *ends, one.values, one.op, one.node))
         return True
 
 
@@ -297,10 +332,18 @@ def _build(network, config, log):
     if "INT8" in flags and not int8:
         ranges = _ranges(network, config, log)
         obeyed = "OBEY_PRECISION_CONSTRAINTS" in flags
-        floats = {
-            layer.name for layer in network._layers if obeyed and layer._precision is not None
-        }
-        model, int8 = quantized(read, ranges, floats)
+        bound = [layer for layer in network._layers if obeyed and layer._precision is not None]
+        for layer in bound:
+            if layer.type.name in MOVING:
+                raise ValueError(f"Could not find any implementation for node {layer.name}.")
+        missing, beside = without_scale(read, ranges)
+        for name in missing:
+            log.log(
+                ILogger.WARNING,
+                f"Missing scale and zero-point for tensor {name}, expect fall back to non-int8 "
+                "implementation for any layer consuming or producing given tensor",
+            )
+        model, int8 = quantized(read, ranges, {layer._node for layer in bound} | beside)
     detailed = config.profiling_verbosity == ProfilingVerbosity.DETAILED
     profile = config._profile._shapes[read.input] if config._profile else None
     return json.dumps(
