@@ -16,6 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from bench.cache import file_state
+from bench.calibration.calibrator import Calibrator
+from bench.calibration.native import NativeCalibrator
 from bench.cli.config import Config, ModelConfig, PreprocessConfig, register
 from bench.cli.targets import INNER, check_names, check_target, check_typed, not_given
 from bench.data.calibration_order import read_image_list
@@ -62,10 +64,14 @@ def build_run(config: Config, shared: Shared | None = None) -> Run:
     )
     engine: Engine | AotCompiler = create(config.engine, "engine")
     beside = config.also_build
+    model = _model(config, head, convention, dataset.name, shared)
+    calibrator: Calibrator = create(config.calibrator, "calibrator")
+    if isinstance(calibrator, NativeCalibrator):
+        calibrator = calibrator.for_batch(model.network.input_shape[0])
     return Run(
-        model=_model(config, head, convention, dataset.name, shared),
+        model=model,
         dataset=dataset,
-        calibrator=create(config.calibrator, "calibrator"),
+        calibrator=calibrator,
         calibration=CalibrationSet(
             config.calibration.size,
             config.calibration.seed,

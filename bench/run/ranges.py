@@ -13,7 +13,7 @@ import onnx
 
 from bench import environment
 from bench.cache import cached, content_key, source_key
-from bench.calibration.calibrator import after_fusion
+from bench.calibration.calibrator import SILENT_AMAX, after_fusion
 from bench.calibration.collector import Calibration, Collector
 from bench.calibration.native import NativeCalibration, NativeCalibrator
 from bench.calibration.per_tensor import PerTensor
@@ -151,7 +151,10 @@ def _find_native_ranges(run: Run, calibrator: NativeCalibrator) -> RunRanges:
     """
     graph = run.graph
     native = _calibrate_natively(run, calibrator)
-    found: dict[str, Range] = dict(native.cache.ranges())
+    found: dict[str, Range] = {
+        name: amax or SILENT_AMAX  # scale 0: it showed nothing but zeros
+        for name, amax in native.cache.amax.items()
+    }
     name = run.model.network.input_name
     if run.calibration.input_range == "declared" and name in found:
         found[name] = run.model.preprocess.input_amax()
@@ -162,7 +165,9 @@ def _find_native_ranges(run: Run, calibrator: NativeCalibrator) -> RunRanges:
 def _calibrate_natively(run: Run, calibrator: NativeCalibrator) -> NativeCalibration:
     """Once for everything that can change it, whatever the plan: then it is kept on disk."""
     engine, how = cast(Calibrating, run.engine), run.calibration
-    network, size = run.model.network, calibrator.batch_size
+    network = run.model.network
+    size = calibrator.for_batch(network.input_shape[0]).batch_size
+    assert size is not None
     key = content_key(
         network.sha256, inputs_key(run), how.size, calibrator.name, calibrator.params,
         run.engine.version, run.engine.options, _NATIVE_CODE,

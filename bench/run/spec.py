@@ -341,7 +341,9 @@ class Run:
                 "does not calibrate",
                 "Use engine=tensorrt engine.mode=implicit placement=implicit",
             )
-        size, batch = calibrator.batch_size, self.model.network.input_shape[0]
+        batch = self.model.network.input_shape[0]
+        size = calibrator.for_batch(batch).batch_size
+        assert size is not None
         if batch is not None and batch != size:
             raise ConfigError(
                 f"model {self.model.name} has a fixed batch of {batch}: of "

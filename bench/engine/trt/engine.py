@@ -21,11 +21,11 @@ from bench.engine.trt.builder import (
     build_float,
     build_half,
     build_implicit,
-    calibrate_network,
     check_settings,
 )
 from bench.engine.trt.cuda import find_gpu
 from bench.engine.trt.engine_store import Plan, build_once
+from bench.engine.trt.native_calibration import calibrate_apart
 from bench.engine.trt.runtime import LoadError, TensorRtSession
 from bench.engine.trt.session import open_session
 from bench.engine.trt.version import check_implicit, has, load_tensorrt, number
@@ -114,7 +114,7 @@ class TensorRt:
         trt = load_tensorrt()
         if self.calibrates:
             check_implicit(trt)
-        check_settings(trt, self._settings)
+        check_settings(trt, self.settings)
         if self.profile is not None and self.streams > 1 and number(trt) < (10, 0):
             # Its contexts cannot share a profile (IExecutionContext::setOptimizationProfileAsync).
             raise ConfigError(
@@ -165,11 +165,12 @@ class TensorRt:
         batches: Iterator[Array],
         count: int,
     ) -> NativeCalibration:
-        trt = load_tensorrt()
-        return calibrate_network(trt, model, calibrator, batches, count, self._settings)
+        check_implicit(load_tensorrt())
+        return calibrate_apart(model, calibrator, batches, count, self.settings)
 
     @property
-    def _settings(self) -> Settings:
+    def settings(self) -> Settings:
+        """What the builder is told in every mode."""
         return Settings(
             self.half, self.workspace_gb, self.optimization_level, self.tactic_sources,
             self.profile, Path(self.cache) / "tensorrt",
@@ -185,7 +186,7 @@ class TensorRt:
         self, trt: TensorRT, model: onnx.ModelProto, what: str, build: Callable[..., Plan]
     ) -> TensorRtSession:
         """The engine from disk, or built now; one that TensorRT cannot load is built anew."""
-        settings = self._settings
+        settings = self.settings
         if what in ("fp32", "fp16"):  # one engine for both values of half
             settings = replace(settings, half=False)
         content = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()

@@ -370,7 +370,15 @@ def _ranges(network, config, log):
         major, minor, patch = map(int, __version__.split(".")[:3])
         digits = major * (1000 if major < 10 else 10000) + minor * 100 + patch
         header = f"TRT-{digits}-{calibrator._header}"
+        if os.environ.get("FAKE_CRASH") == "while it calibrates":
+            os.abort()
         found = calibrate(network._onnx, calibrator, header, read, log)
+        if os.environ.get("FAKE_NO_IMPLEMENTATION"):  # ultralytics issue 19518
+            raise ValueError("Could not find any implementation for node stem + relu.")
+        if os.environ.get("FAKE_CRASH"):
+            os.abort()
+        if zero := [name for name, amax in found.items() if amax == 0]:  # NVIDIA/TensorRT 4446
+            raise ValueError(f"Calibration failure: {zero[0]} has scale 0")
     if not found:
         raise ValueError("Calibration failure occurred with no scaling factors detected")
     return found
