@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
-from bench.calibration.statistics import Snapshot
 from bench.calibration.trt_cache import CalibrationCache, parse
 from bench.errors import ConfigError
+
+if TYPE_CHECKING:  # statistics need compiled loops: what only talks to TensorRT does not
+    from bench.calibration.statistics import Snapshot
 
 Algorithm = Literal["minmax", "entropy", "entropy2", "legacy"]
 

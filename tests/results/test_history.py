@@ -15,7 +15,10 @@ from bench.results.row import COLUMNS, Row
 from bench.results.store import RowStore
 from bench.results.table import make_table, read_table, write_table
 
-NEW = ("harness_version", "dataset_options", "timing")
+NEW = (
+    "harness_version", "dataset_options", "timing", "missing_scales", "device_launch",
+    "device_enqueue_p50_ms", "device_upload_p50_ms", "device_download_p50_ms",
+)  # fmt: skip
 RECORD = Path(__file__).parents[2] / "results" / "reference" / "record"
 
 
@@ -34,7 +37,8 @@ def row(full_row) -> Row:
     )
     return full_row(
         qdq_bytes=3, engine_bytes=4, builder_warning_text="1.20", harness_version="",
-        timing="",
+        timing="", missing_scales=None, device_launch="", device_enqueue_p50_ms=None,
+        device_upload_p50_ms=None, device_download_p50_ms=None,
         overrides=f"model=a model.name=b {typed}",
         dataset_options="calibration_domain=day, root=a b",
     )  # fmt: skip
