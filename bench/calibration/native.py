@@ -7,6 +7,7 @@ network on its GPU (``engine=tensorrt engine.mode=implicit``). No other engine h
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
@@ -95,6 +96,15 @@ class NativeCalibrator:
             f"calibrator {self.name} is TensorRT's own and has no rule here",
             "Use engine=tensorrt engine.mode=implicit",
         )
+
+
+def calibrator_of_others(fixed: int | None, images: int) -> NativeCalibrator:
+    """What gives tensors a range that have none of our rules', with ``engine.others=native``.
+
+    It is fed with the file's batch; where that is open, with as many of the ``images`` at a time as
+    come out even, ``OPEN_BATCH`` at most.
+    """
+    return NativeCalibrator("entropy2", fixed or math.gcd(images, OPEN_BATCH))
 
 
 @dataclass(frozen=True)

@@ -270,6 +270,11 @@ def calibrates(engine: Engine | AotCompiler) -> bool:
     return isinstance(engine, Calibrating) and engine.calibrates
 
 
+def others_natively(engine: Engine | AotCompiler) -> bool:
+    """Whether tensors that a rule of ours leaves out get ranges of the engine's own calibrator."""
+    return calibrates(engine) and getattr(engine, "others", "") == "native"
+
+
 _TOLD_ELSEWHERE = frozenset({"name", "threads", "compute_capability", "cache"})
 
 

@@ -187,7 +187,7 @@ def int8_model(run: Run, ranges: RunRanges, qdq: onnx.ModelProto) -> Int8Model:
     """What the engine gets to build: the Q/DQ file, and the same for implicit quantization."""
     in_float = run.plan.float_nodes(ranges.graph)
     algorithm = ranges.native.cache.algorithm if ranges.native else None
-    return Int8Model(qdq, fp32_model(run), ranges.amax, in_float, algorithm)
+    return Int8Model(qdq, fp32_model(run), ranges.given_amax, in_float, algorithm)
 
 
 def time_session(
@@ -212,7 +212,8 @@ def time_session(
             for name, one in sessions.items()
             if one.on_gpu == on_gpu
         }
-        times |= measure_in_turn(systems, rounds=rounds, seconds=seconds)
+        if systems:
+            times |= measure_in_turn(systems, rounds=rounds, seconds=seconds)
     return times
 
 

@@ -12,12 +12,19 @@ import numpy as np
 
 from bench.cache import content_key
 from bench.calibration.calibrator import Calibrator
-from bench.calibration.native import NativeCalibrator
+from bench.calibration.native import NativeCalibrator, calibrator_of_others
 from bench.data.calibration_order import ImageList, Order, Strategy, calibration_order
 from bench.data.dataset import Dataset
 from bench.data.overlap import count_shared
 from bench.data.preprocess import CalibrationFit, Pad, Preprocess
-from bench.engine.base import AccuracyBy, AotCompiler, Emulating, Engine, calibrates
+from bench.engine.base import (
+    AccuracyBy,
+    AotCompiler,
+    Emulating,
+    Engine,
+    calibrates,
+    others_natively,
+)
 from bench.engine.onnxrt import OnnxRuntime, Provider
 from bench.engine.probe import settle_accuracy_by
 from bench.errors import ConfigError, ModelError
@@ -161,6 +168,17 @@ class Run:
     def graph(self) -> Graph:
         network = self.model.network
         return self.shared.once("graph", network.sha256, lambda: Graph(network))
+
+    @property
+    def sharing(self) -> Placement:
+        """The placement whose sharing of ranges counts.
+
+        TensorRT's implicit mode, 8.5 to 10, no longer passes a Concat's range on to its inputs as
+        7.1 did (caches of 8.5.1 and 10): there ``implicit`` is ``implicit_tensorrt10``.
+        """
+        if self.placement == "implicit" and calibrates(self.engine):
+            return "implicit_tensorrt10"
+        return self.placement
 
     @property
     def baseline_engine(self) -> OnnxRuntime:
@@ -333,6 +351,9 @@ class Run:
                 f"engine.mode=implicit wants every tensor's range, not placement={self.placement}",
                 "Add placement=implicit",
             )
+        if others_natively(self.engine) and not isinstance(calibrator, NativeCalibrator):
+            batch = self.model.network.input_shape[0]
+            calibrator = calibrator_of_others(batch, self.calibration.size)
         if not isinstance(calibrator, NativeCalibrator):
             return
         if not own:

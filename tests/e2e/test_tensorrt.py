@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.calibration.native import NativeCalibration
 from bench.calibration.trt_cache import parse
 from bench.cli import calibration_cache as cache_command
 from bench.engine.trt.engine import TensorRt
 from bench.errors import EngineError
 from bench.results.row import COLUMNS
+from bench.sealed import read_sealed
 from tests.e2e.command import CUSTOM, Bench
 
 pytestmark = pytest.mark.e2e
@@ -231,6 +233,50 @@ def test_native_and_own_ranges_stand_in_one_table(
         assert amax["tensorrt_entropy2"][tensor] == pytest.approx(expected, rel=1e-5)
     assert native["int8"] == own["int8"]
     assert abs(native["sqnr_db"] - own["sqnr_db"]) < 1
+
+
+def test_ours_on_the_shared_names_of_a_native_cache(
+    run: Bench, fake_tensorrt: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To compare rules with TensorRT's: whatever tensors its own calibrator has, and no others."""
+    fake_tensorrt("8.5.1.7")
+    built: dict[str, dict[str, float]] = {}
+    real = TensorRt.build_int8
+
+    def build(self: TensorRt, model: Any) -> Any:
+        built[self.others] = dict(model.amax)
+        return real(self, model)
+
+    monkeypatch.setattr(TensorRt, "build_int8", build)
+    for others in ("derived", "native"):
+        ended = run(*SMALL, *IMPLICIT, "calibrator=minmax", f"engine.others={others}")
+        assert ended.status == 0, ended.err
+    (cache,) = run.cache.glob("native-*.json")
+    native = NativeCalibration.from_bytes(read_sealed(cache), "").cache
+    shared = built["derived"].keys() & native.words.keys()
+    assert len(shared) > 4
+    assert built["native"].keys() == native.words.keys()
+    unnamed = {name for name in native.words if name.startswith("(Unnamed")}
+    assert unnamed
+    for name, amax in built["native"].items():
+        expected = built["derived"] if name in shared else native.amax
+        assert amax == pytest.approx(expected[name]), name
+    by_options = {row["engine_options"]: row for row in rows(run)}
+    assert set(by_options) == {"mode=implicit", "mode=implicit, others=native"}
+    assert {row["missing_scales"] for row in by_options.values()} == {0}
+
+
+def test_a_layer_kept_in_float_costs_its_neighbours_no_int8(
+    run: Bench, fake_tensorrt: Callable[..., Any]
+) -> None:
+    """What the float layers read has a range, too, or the layers in front would fall back."""
+    fake_tensorrt("8.5.1.7")
+    ended = run(*FEW, *IMPLICIT, "calibrator=minmax", "plan=float_head")
+    assert ended.status == 0, ended.err
+    (row,) = rows(run)
+    assert row["missing_scales"] == 0
+    assert row["planned_layers_in_float"] == 0
+    assert row["int8_mac_share"] == pytest.approx(row["planned_mac_share"])
 
 
 def test_a_native_calibration_is_done_once_for_all_plans(

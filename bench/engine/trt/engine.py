@@ -28,6 +28,7 @@ from bench.engine.trt.engine_store import Plan, build_once
 from bench.engine.trt.native_calibration import calibrate_apart
 from bench.engine.trt.runtime import LoadError, TensorRtSession
 from bench.engine.trt.session import open_session
+from bench.engine.trt.tactics import usual_sources
 from bench.engine.trt.version import check_implicit, has, load_tensorrt, number
 from bench.errors import ConfigError
 from bench.model.edit import with_open_batch
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["explicit", "implicit"]
 Ranges = Literal["cache", "dynamic"]
+Others = Literal["derived", "native"]
 
 BUILD_VERSION = 3
 """Part of every engine's key on disk: raise it when what the builder is told changes."""
@@ -54,9 +56,12 @@ class TensorRt:
     ``half`` lets layers that are not INT8 run in FP16, and those that a plan keeps in float, as
     NVIDIA's and Ultralytics' recipes for INT8 do; False keeps them in FP32.
     ``ranges``: how implicit mode hands them over, as a calibration cache or as dynamic ranges.
+    ``others``: what tensors have for which a rule of ours gives no range. derived: what follows
+    from the tensors beside them; native: what TensorRT's own ``entropy2`` calibrates on the same
+    images, and no tensor has a range that it leaves out: to compare rules with native calibrators.
     ``workspace_gb``: most scratch memory of a layer (GiB). ``optimization_level``: 0 to 5, None as
     the version has it. ``tactic_sources``: libraries to take kernels from, None as the version has
-    it; 8.5 without cuDNN and cuBLAS wants EDGE_MASK_CONVOLUTIONS and JIT_CONVOLUTIONS.
+    it, but of 8.5 without cuDNN or cuBLAS EDGE_MASK_CONVOLUTIONS and JIT_CONVOLUTIONS.
     ``profile``: least, best and largest batch of an engine whose batch stays open; None fixes it.
     ``cuda_graphs``: launch an inference as one recorded graph; None: at batch 1, where launching
     kernel by kernel may take longer than they run, if the engine can be recorded. ``streams``: inferences in flight
@@ -69,6 +74,7 @@ class TensorRt:
     mode: Mode = "explicit"
     half: bool = True
     ranges: Ranges = "cache"
+    others: Others = "derived"
     workspace_gb: float = 4.0
     optimization_level: int | None = None
     tactic_sources: tuple[str, ...] | None = None
@@ -88,6 +94,8 @@ class TensorRt:
             raise ConfigError(f"engine.mode={self.mode} is unknown", "Use explicit or implicit")
         if self.ranges not in get_args(Ranges):
             raise ConfigError(f"engine.ranges={self.ranges} is unknown", "Use cache or dynamic")
+        if self.others not in get_args(Others):
+            raise ConfigError(f"engine.others={self.others} is unknown", "Use derived or native")
         if not 0 < self.workspace_gb < math.inf:
             raise ConfigError(
                 f"engine.workspace_gb={self.workspace_gb} is no size", "Use 1 or more"
@@ -172,8 +180,8 @@ class TensorRt:
     def settings(self) -> Settings:
         """What the builder is told in every mode."""
         return Settings(
-            self.half, self.workspace_gb, self.optimization_level, self.tactic_sources,
-            self.profile, Path(self.cache) / "tensorrt",
+            self.half, self.workspace_gb, self.optimization_level,
+            usual_sources(load_tensorrt(), self.tactic_sources), self.profile, Path(self.cache) / "tensorrt",
         )  # fmt: skip
 
     def _opened(self, model: onnx.ModelProto) -> onnx.ModelProto:

@@ -322,6 +322,12 @@ class Builder:
 
 def _build(network, config, log):
     read, flags = network._onnx, config._flags
+    missing = os.environ.get("FAKE_MISSING_LIBRARIES", "").split()
+    if __version__.startswith("8.5"):
+        for library in missing:
+            source = "CUDNN" if "cudnn" in library else "CUBLAS"
+            if config._sources is None or config._sources >> int(TacticSource[source]) & 1:
+                raise ValueError(f"Unable to load library: {library}")
     if -1 in network.get_input(0).shape and config._profile is None:
         raise ValueError("Network has dynamic inputs, but no optimization profile is defined")
     if network._strong and flags & {"INT8", "FP16"}:
