@@ -27,8 +27,8 @@ AccuracyChoice = Literal["probe", "kernels", "emulation"]
 
 @dataclass(frozen=True)
 class DeviceFacts:
-    """What an engine on a GPU tells besides: the GPU, and of its engine the memory that an execution
-    needs (MB), its size and how long it took to build.
+    """What an engine on a GPU tells besides: the GPU, and of the built engine the memory that an
+    execution needs (MB), its size (bytes) and how long it took to build (s).
 
     ``missing_scales``: tensors without a range that its builder warned of; None: not counted.
     """

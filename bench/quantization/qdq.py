@@ -157,7 +157,9 @@ def _declare_kernel_shape(node: NodeProto, shape: Sequence[int]) -> None:
     TensorRT's parsers of 8.5 to 10.1 want it where the weights are not an initializer but come
     from a DequantizeLinear (onnx-tensorrt, release/8.5-GA, onnx2trt_utils.cpp, ``convMultiInput``).
     """
-    if node.op_type in ("Conv", "ConvTranspose") and all(own.name != "kernel_shape" for own in node.attribute):
+    if node.op_type in ("Conv", "ConvTranspose") and all(
+        own.name != "kernel_shape" for own in node.attribute
+    ):
         node.attribute.append(helper.make_attribute("kernel_shape", list(shape[2:])))
 
 

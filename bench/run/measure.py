@@ -19,7 +19,15 @@ import onnx
 from bench import environment
 from bench.cache import cached, content_key, source_key
 from bench.data.prepared import PreparedImages, prepare
-from bench.engine.base import Array, DeviceTimes, Emulating, Engine, HalfPrecision, Int8Model, Session
+from bench.engine.base import (
+    Array,
+    DeviceTimes,
+    Emulating,
+    Engine,
+    HalfPrecision,
+    Int8Model,
+    Session,
+)
 from bench.errors import EngineError
 from bench.evaluation.agreement import classification_agreement, detection_agreement
 from bench.evaluation.fidelity import Sqnr
@@ -208,9 +216,7 @@ def time_session(
     rounds, seconds, times = _rounds(run), run.measurement.seconds, dict[str, CallTimes]()
     for on_gpu in (True, False):
         systems = {
-            name: partial(one.run, batch)
-            for name, one in sessions.items()
-            if one.on_gpu == on_gpu
+            name: partial(one.run, batch) for name, one in sessions.items() if one.on_gpu == on_gpu
         }
         if systems:
             times |= measure_in_turn(systems, rounds=rounds, seconds=seconds)

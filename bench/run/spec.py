@@ -12,7 +12,6 @@ import numpy as np
 
 from bench.cache import content_key
 from bench.calibration.calibrator import Calibrator
-from bench.calibration.native import NativeCalibrator, calibrator_of_others
 from bench.data.calibration_order import ImageList, Order, Strategy, calibration_order
 from bench.data.dataset import Dataset
 from bench.data.overlap import count_shared
@@ -23,7 +22,6 @@ from bench.engine.base import (
     Emulating,
     Engine,
     calibrates,
-    others_natively,
 )
 from bench.engine.onnxrt import OnnxRuntime, Provider
 from bench.engine.probe import settle_accuracy_by
@@ -33,10 +31,11 @@ from bench.model.heads.base import Head
 from bench.model.onnx_model import MOST_PIXELS, OnnxModel
 from bench.model.published import Published
 from bench.quantization.grid import Scheme
-from bench.quantization.plan import IMPLICIT, Placement, PrecisionPlan
+from bench.quantization.plan import Placement, PrecisionPlan
 from bench.quantization.weight_scales import WeightScales
 from bench.results.row import LARGEST, run_key
 from bench.run.machine import Machine
+from bench.run.native_check import check_native
 from bench.run.shared import Shared
 
 RESULT_VERSION = 4
@@ -320,7 +319,7 @@ class Run:
                 f"engine {self.engine.name} builds engines of NVIDIA's itself", "Drop also_build"
             )
         _ = self.calibration_preprocess
-        self._check_native()
+        check_native(self)
         self._check_memory()
         graph = self.graph
         if not graph.compute:
@@ -341,39 +340,4 @@ class Run:
                 f"evaluation.batch_size={batch} images of {network.height}x{network.width} are "
                 f"more than {MOST_PIXELS:,} pixels",
                 "Use a smaller batch",
-            )
-
-    def _check_native(self) -> None:
-        """Ranges of TensorRT's own calibrators, and whether they can be had and used as asked."""
-        own, calibrator = calibrates(self.engine), self.calibrator
-        if own and self.placement not in IMPLICIT:
-            raise ConfigError(
-                f"engine.mode=implicit wants every tensor's range, not placement={self.placement}",
-                "Add placement=implicit",
-            )
-        if others_natively(self.engine) and not isinstance(calibrator, NativeCalibrator):
-            batch = self.model.network.input_shape[0]
-            calibrator = calibrator_of_others(batch, self.calibration.size)
-        if not isinstance(calibrator, NativeCalibrator):
-            return
-        if not own:
-            raise ConfigError(
-                f"calibrator {calibrator.name} is TensorRT's own, and engine {self.engine.name} "
-                "does not calibrate",
-                "Use engine=tensorrt engine.mode=implicit placement=implicit",
-            )
-        batch = self.model.network.input_shape[0]
-        size = calibrator.for_batch(batch).batch_size
-        assert size is not None
-        if batch is not None and batch != size:
-            raise ConfigError(
-                f"model {self.model.name} has a fixed batch of {batch}: of "
-                f"calibrator.batch_size={size} TensorRT would read no more",
-                f"Use calibrator.batch_size={batch}, or export the model with an open batch",
-            )
-        if self.calibration.size % size:
-            raise ConfigError(
-                f"calibration.size={self.calibration.size} is no multiple of "
-                f"calibrator.batch_size={size}",
-                "Change one of them",
             )

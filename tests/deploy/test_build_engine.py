@@ -189,7 +189,9 @@ def test_implicit_sets_every_range_and_keeps_layers_in_float(
     constants = [own for layer in trt.network.layers if (own := getattr(layer, "_values", None))
                  is not None]  # fmt: skip
     largest = [float(abs(values).max()) for values in constants]
-    assert [high for low, high in unnamed.values()] == [one for own in largest for one in (own, own)]
+    assert [high for low, high in unnamed.values()] == [
+        one for own in largest for one in (own, own)
+    ]
     in_float = json.loads((bundle / "float_layers.json").read_text())
     constrained = {layer.name: layer for layer in trt.network.layers if layer.precision}
     assert constrained.keys() == in_float.keys()

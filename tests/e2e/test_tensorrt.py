@@ -15,7 +15,9 @@ import pytest
 from bench.calibration.native import NativeCalibration
 from bench.calibration.trt_cache import parse
 from bench.cli import calibration_cache as cache_command
+from bench.engine.base import DeviceTimes
 from bench.engine.trt.engine import TensorRt
+from bench.engine.trt.runtime import TensorRtSession
 from bench.errors import EngineError
 from bench.results.row import COLUMNS
 from bench.sealed import read_sealed
@@ -153,6 +155,35 @@ def test_nor_does_fp16_that_is_built_and_does_not_run(
     (row,) = rows(run)
     assert (row["status"], row["error"]) == ("ok", "")
     assert {row[name] for name in COLUMNS if "fp16" in name} == {None}
+
+
+@pytest.mark.parametrize(
+    ("enqueue_ms", "graph", "told"),
+    [
+        (0.79, True, ""),
+        (0.81, True, "more than 80% of its time: a larger evaluation.batch_size may help"),
+        (0.81, False, "more than 80% of its time: engine.cuda_graphs=true may help"),
+    ],
+)
+def test_a_gpu_that_waits_for_the_host_is_told_of(
+    run: Bench,
+    fake_tensorrt: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    enqueue_ms: float,
+    graph: bool,
+    told: str,
+) -> None:
+    fake_tensorrt("10.16.1.11")
+    times = DeviceTimes(1.0, 1.1, 1.2, enqueue_ms, 0.3, 0.1, graph, 900.0, 1410, 54)
+    monkeypatch.setattr(TensorRtSession, "device_times", lambda self: times)
+    ended = run(*SMALL, "engine=tensorrt")
+    assert ended.status == 0, ended.err
+    (row,) = rows(run)
+    assert told in row["latency_note"] and bool(row["latency_note"]) == bool(told)
+    assert row["speedup"] == row["speedup_fp16"] == 1.0
+    assert row["device_launch"] == ("CUDA graph" if graph else "kernels")
+    measured = [row[f"device_{name}_p50_ms"] for name in ("enqueue", "upload", "download")]
+    assert measured == [enqueue_ms, 0.3, 0.1]
 
 
 def test_a_layer_that_the_builder_runs_in_float_is_told_of(

@@ -160,9 +160,7 @@ def test_layers_of_integers_take_no_constraint(fake_tensorrt, engine, load, sket
         assert session.describe().int8_nodes == {"out"}
 
 
-def test_layers_that_move_values_take_no_constraint(
-    fake_tensorrt, engine, load, sketch, quantize
-):
+def test_layers_that_move_values_take_no_constraint(fake_tensorrt, engine, load, sketch, quantize):
     """TensorRT finds no implementation of a concatenation or a shuffle that is told a precision."""
     fake_tensorrt()
     g = sketch()
@@ -268,9 +266,9 @@ def test_an_engine_that_cannot_be_recorded_is_launched_kernel_by_kernel(
         assert session.run(images())[0].shape == (1, 5)
         assert not session.device_times().graph
     assert runtime.recording is None
-    with engine(cuda_graphs=True).build(model) as session:
-        with pytest.raises(EngineError, match="cannot run the engine"):
-            session.run(images())
+    insisting = engine(cuda_graphs=True)
+    with insisting.build(model) as session, pytest.raises(EngineError, match="cannot run the eng"):
+        session.run(images())
 
 
 def test_a_closed_session_leaves_no_memory_behind(fake_tensorrt, engine, tiny, images):

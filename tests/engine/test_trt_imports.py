@@ -18,7 +18,5 @@ def test_nothing_heavy_is_imported(package: str) -> None:
     if package == "bench.engine.trt":
         modules += [f"{package}.{name.removesuffix('.py')}" for name in OURS if name[0] != "_"]
     code = f"import sys, {', '.join(modules)}\nprint(*({set(HEAVY)} & set(sys.modules)))"
-    ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.split() == []

@@ -83,7 +83,7 @@ def test_what_is_refused_before_there_are_thresholds_is_told(
     proto = with_batch(tiny("residual").proto, "images", 2)
     proto.graph.node[0].op_type = "If"
     asked = NativeCalibrator("minmax", batch_size=2)
-    with pytest.raises(EngineError, match="cannot parse the model .*op: If") as error:
+    with pytest.raises(EngineError, match=r"cannot parse the model .*op: If") as error:
         engine(mode="implicit").calibrate(proto, asked, iter(batches(2)), 2)
     one_line(error)
 

@@ -158,7 +158,7 @@ def test_a_kernel_left_to_quantized_weights_is_refused_by_older_parsers(
         left = [own for own in node.attribute if own.name != "kernel_shape"]
         del node.attribute[:]
         node.attribute.extend(left)
-    with pytest.raises(EngineError, match="convMultiInput: stem: .*kernel_shape") as error:
+    with pytest.raises(EngineError, match=r"convMultiInput: stem: .*kernel_shape") as error:
         engine().build_int8(replace(given, qdq=bare))
     one_line(error)
     with engine().build_int8(given) as session:

@@ -111,8 +111,9 @@ def build_implicit(
     """An engine from an FP32 file and the tensors' ranges.
 
     Tensors of TensorRT's network that the file does not name get theirs from those (see
-    ``with_unnamed``). They are given as a calibration cache of the algorithm ``header``, or, if that is None, as
-    dynamic ranges. Raises ConfigError for TensorRT 11, EngineError for what is refused.
+    ``with_unnamed``). They are given as a calibration cache of the algorithm ``header``, or, if
+    that is None, as dynamic ranges. Raises ConfigError for TensorRT 11, EngineError for what is
+    refused.
     """
     check_implicit(trt)
     job = Job(trt, settings)

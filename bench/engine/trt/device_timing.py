@@ -1,8 +1,9 @@
 """Times by CUDA's own clock, measured as ``trtexec`` measures them.
 
-That warms up for 200 ms, then times for 3 s at least (its defaults ``--warmUp`` and ``--duration``).
-It reports the GPU's compute time without the transfers, and how long the host takes to enqueue an
-execution. Where that is above 0.8 of the compute time it warns: the GPU then waits for the host.
+That warms up for 200 ms, then times for 3 s at least (defaults of ``--warmUp`` and
+``--duration``). It reports the GPU's compute time without the transfers, and how long the host
+takes to enqueue an execution. Where that is above 0.8 of the compute time it warns: the GPU then
+waits for the host.
 """
 
 from __future__ import annotations

@@ -64,8 +64,8 @@ class TensorRt:
     it, but of 8.5 without cuDNN or cuBLAS EDGE_MASK_CONVOLUTIONS and JIT_CONVOLUTIONS.
     ``profile``: least, best and largest batch of an engine whose batch stays open; None fixes it.
     ``cuda_graphs``: launch an inference as one recorded graph; None: at batch 1, where launching
-    kernel by kernel may take longer than they run, if the engine can be recorded. ``streams``: inferences in flight
-    where throughput is measured. ``cache``: folder for engines.
+    kernel by kernel may take longer than they run, if the engine can be recorded. ``streams``:
+    inferences in flight where throughput is measured. ``cache``: folder for engines.
 
     Raises ConfigError for a value that is none; where it is asked for its version, for a TensorRT
     that is absent or lacks the mode, and for its options, where there is no GPU.
@@ -179,9 +179,10 @@ class TensorRt:
     @property
     def settings(self) -> Settings:
         """What the builder is told in every mode."""
+        sources = usual_sources(load_tensorrt(), self.tactic_sources)
         return Settings(
-            self.half, self.workspace_gb, self.optimization_level,
-            usual_sources(load_tensorrt(), self.tactic_sources), self.profile, Path(self.cache) / "tensorrt",
+            self.half, self.workspace_gb, self.optimization_level, sources, self.profile,
+            Path(self.cache) / "tensorrt",
         )  # fmt: skip
 
     def _opened(self, model: onnx.ModelProto) -> onnx.ModelProto:

@@ -87,9 +87,7 @@ def _serve(
             batches = _ask_for_batches(pipe)
             network = onnx.load_from_string(model)
             answer(
-                calibrate_network(
-                    load_tensorrt(), network, asked, batches, count, settings, answer
-                )
+                calibrate_network(load_tensorrt(), network, asked, batches, count, settings, answer)
             )
         except BenchError as error:
             answer(error)

@@ -63,7 +63,7 @@ class Build:
         "why the builder refused, where the row stands without its engine", default=""
     )
     missing_scales: int | None = column(
-        "tensors without a range that TensorRT warned of: it leaves the layers beside them in float",
+        "tensors without a range that TensorRT warned of: layers beside them stay in float",
         better="lower",
         default=None,
     )

@@ -160,7 +160,7 @@ class Latency:
         "temperature of the GPU right after the timing", unit="°C", default=None
     )
     device_launch: str = column(
-        "how the GPU was given its work when INT8 was timed: as one CUDA graph, or kernel by kernel",
+        "how the GPU got its work when INT8 was timed: CUDA graph, or kernels one by one",
         default="",
     )
     device_enqueue_p50_ms: float | None = column(

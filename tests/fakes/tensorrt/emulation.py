@@ -106,7 +106,7 @@ class Network:
 
     @property
     def without_kernel_shape(self):
-        """Names of convolutions with weights from a layer that leave their kernel's shape to them."""
+        """Names of convolutions that leave their kernel's shape to weights which a layer makes."""
         made = {o for node in self.nodes for o in node.output}
         return [
             node.name
