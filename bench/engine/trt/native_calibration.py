@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import onnx
 
@@ -48,41 +50,44 @@ def calibrate_apart(
 
     Raises EngineError if that process ends otherwise.
     """
-    spawning = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
-    ours, theirs = spawning.Pipe()
-    given = (theirs, model.SerializeToString(), asked, count, settings)
-    child = spawning.Process(target=_serve, args=given, daemon=True)
-    child.start()
+    ours, theirs = multiprocessing.Pipe()
+    # No child of multiprocessing's: workers of some launchers may not have any.
+    child = subprocess.Popen(
+        [sys.executable, "-c", f"from {__name__} import serve; serve({theirs.fileno()})"],
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
     theirs.close()
     try:
+        ours.send((model.SerializeToString(), asked, count, settings))
         while (told := ours.recv()) == _NEXT:
             ours.send(next(batches, None))
     except (EOFError, ConnectionError) as error:
-        child.join()
         raise EngineError(
-            f"TensorRT ended while it calibrated (exit status {child.exitcode})",
+            f"TensorRT ended while it calibrated (exit status {child.wait()})",
             "Use another calibrator, or engine.mode=explicit",
         ) from error
     finally:
         ours.close()
         child.kill()
-        child.join()
+        child.wait()
     if isinstance(told, NativeCalibration):
         return told
     assert isinstance(told, BenchError)
     raise told
 
 
-def _serve(
-    pipe: Connection, model: bytes, asked: NativeCalibrator, count: int, settings: Settings
-) -> None:
-    """What the process does."""
+def serve(descriptor: int) -> None:
+    """What the process does, with a pipe to whoever started it."""
+    pipe: Connection[Any, Any] = Connection(descriptor)
 
     def answer(outcome: Answer) -> None:
         pipe.send(outcome)
         os._exit(0)  # not through what TensorRT is in the middle of
 
     with suppress(BrokenPipeError, EOFError):  # nobody waits any more
+        model, asked, count, settings = pipe.recv()
         try:
             batches = _ask_for_batches(pipe)
             network = onnx.load_from_string(model)
@@ -93,7 +98,7 @@ def _serve(
             answer(error)
 
 
-def _ask_for_batches(pipe: Connection) -> Iterator[Array]:
+def _ask_for_batches(pipe: Connection[Any, Any]) -> Iterator[Array]:
     while True:
         pipe.send(_NEXT)
         batch: Array | None = pipe.recv()
