@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bench.calibration.bins import LEAST_RANGE
-from bench.calibration.statistics import Snapshot
 from bench.errors import DataError
+
+if TYPE_CHECKING:
+    from bench.calibration.statistics import Snapshot
 
 SILENT_AMAX = 1.0
 """The range of a tensor that showed nothing to measure.

@@ -7,12 +7,15 @@ network on its GPU (``engine=tensorrt engine.mode=implicit``). No other engine h
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
-from bench.calibration.statistics import Snapshot
 from bench.calibration.trt_cache import CalibrationCache, parse
 from bench.errors import ConfigError
+
+if TYPE_CHECKING:  # statistics need compiled loops: what only talks to TensorRT does not
+    from bench.calibration.statistics import Snapshot
 
 Algorithm = Literal["minmax", "entropy", "entropy2", "legacy"]
 
@@ -25,20 +28,25 @@ HEADERS: dict[Algorithm, str] = {
 """What TensorRT calls its algorithms in the first line of a cache (strings of libnvinfer 8.5.1)."""
 
 
+OPEN_BATCH = 8
+"""Images at a time where nobody says how many."""
+
+
 @dataclass(frozen=True)
 class NativeCalibrator:
     """One of ``IInt8MinMaxCalibrator``, ``IInt8EntropyCalibrator``, ``IInt8EntropyCalibrator2`` and
     ``IInt8LegacyCalibrator``, fed with ``batch_size`` images at a time.
 
     The batch size is a parameter of the result: the range of TensorRT's histogram begins with what
-    the first batch shows (developer guide, "INT8 Calibration Using Python"). ``quantile`` and
+    the first batch shows (developer guide, "INT8 Calibration Using Python"). None: that of the
+    file, or ``OPEN_BATCH`` where the file leaves it open; see ``for_batch``. ``quantile`` and
     ``regression_cutoff`` are legacy's; see ``bench.calibration.legacy``.
 
     Raises ConfigError for an unknown algorithm and for values out of range.
     """
 
     algorithm: Algorithm
-    batch_size: int = 8
+    batch_size: int | None = None
     quantile: float = 0.9999
     regression_cutoff: float = 1.0
     native: ClassVar[bool] = True
@@ -49,7 +57,7 @@ class NativeCalibrator:
             raise ConfigError(
                 f"calibrator.algorithm={self.algorithm} is unknown", f"Use one of {known}"
             )
-        if self.batch_size < 1:
+        if self.batch_size is not None and self.batch_size < 1:
             raise ConfigError(
                 f"calibrator.batch_size={self.batch_size} is below 1", "Use 1 or more"
             )
@@ -63,6 +71,12 @@ class NativeCalibrator:
     @property
     def name(self) -> str:
         return f"tensorrt_{self.algorithm}"
+
+    def for_batch(self, fixed: int | None) -> NativeCalibrator:
+        """The same with its batch size settled, for a file whose batch is ``fixed`` or None."""
+        if self.batch_size is not None:
+            return self
+        return replace(self, batch_size=fixed or OPEN_BATCH)
 
     @property
     def header(self) -> str:
@@ -82,6 +96,15 @@ class NativeCalibrator:
             f"calibrator {self.name} is TensorRT's own and has no rule here",
             "Use engine=tensorrt engine.mode=implicit",
         )
+
+
+def calibrator_of_others(fixed: int | None, images: int) -> NativeCalibrator:
+    """What gives tensors a range that have none of our rules', with ``engine.others=native``.
+
+    It is fed with the file's batch; where that is open, with as many of the ``images`` at a time as
+    come out even, ``OPEN_BATCH`` at most.
+    """
+    return NativeCalibrator("entropy2", fixed or math.gcd(images, OPEN_BATCH))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from bench.cache import file_state
 from bench.calibration.calibrator import Calibrator
+from bench.calibration.native import NativeCalibrator
 from bench.calibration.quantized_file import QuantizedFile
 from bench.cli.config import Config, ModelConfig, PreprocessConfig, register
 from bench.cli.targets import INNER, check_names, check_target, check_typed, not_given
@@ -65,9 +66,12 @@ def build_run(config: Config, shared: Shared | None = None) -> Run:
     )
     engine: Engine | AotCompiler = create(config.engine, "engine")
     beside = config.also_build
-    calibrator = create(config.calibrator, "calibrator")
+    model = _model(config, head, convention, dataset.name, shared)
+    calibrator: Calibrator = create(config.calibrator, "calibrator")
+    if isinstance(calibrator, NativeCalibrator):
+        calibrator = calibrator.for_batch(model.network.input_shape[0])
     return Run(
-        model=_model(config, head, convention, dataset.name, shared),
+        model=model,
         dataset=dataset,
         calibrator=calibrator,
         calibration=CalibrationSet(

@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 
 from bench.model.edit import with_batch
-from bench.model.graph import Graph
+from bench.model.graph import MOVING_OPS, Graph
 from bench.quantization.plan import IMPLICIT
 from bench.quantization.qdq import insert_qdq
 from bench.results.histograms import HistogramStore
@@ -23,7 +23,8 @@ class Artefact:
 
     ``fp32`` is the model as the harness reads it: constants folded, every node named. The names in
     ``ranges`` (tensor -> amax, at every activation) and ``float_layers`` (node -> its outputs) are
-    its own, and need not be in the file that it was read from.
+    its own, and need not be in the file that it was read from. Nodes that move values and compute
+    none, such as a Concat, are not among the latter: TensorRT has no precision for them.
     """
 
     qdq: onnx.ModelProto
@@ -41,7 +42,7 @@ def make_artefact(run: Run, folder: Path) -> Artefact:
     network, graph = run.model.network, Graph(run.model.network)
     kept = HistogramStore(folder).ranges(run.key)
     quantized = insert_qdq(network, graph, points_with(run, graph, kept), kept, run.weights)
-    everywhere = replace(run, placement="implicit")
+    everywhere = replace(run, placement="implicit_tensorrt10")  # for TensorRT 8.5 to 10
     ranges = kept if run.placement in IMPLICIT else find_run_ranges(everywhere).amax
     batch = run.measurement.batch_size
     in_float = run.plan.float_nodes(graph)
@@ -52,6 +53,8 @@ def make_artefact(run: Run, folder: Path) -> Artefact:
         {
             name: tuple(node.output)
             for name, node in graph.nodes.items()
-            if name in in_float and graph.is_activation(node.output[0])
+            if name in in_float
+            and graph.is_activation(node.output[0])
+            and node.op_type not in MOVING_OPS
         },
     )

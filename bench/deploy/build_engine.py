@@ -16,14 +16,16 @@ import argparse
 import importlib
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from tensorrt_api import (
         IBuilderConfig,
+        IConstantLayer,
         IHostMemory,
+        ILayer,
         INetworkDefinition,
         NetworkDefinitionCreationFlag,
         TensorRT,
@@ -70,7 +72,11 @@ def explicit(trt: TensorRT) -> IHostMemory:
 
 
 def implicit(trt: TensorRT) -> IHostMemory:
-    """The FP32 file, our ranges, and the float layers held to FP32."""
+    """The FP32 file, our ranges, and the float layers held to FP32.
+
+    Constants and what is shuffled of them have no name in the file: their ranges follow, or
+    TensorRT would leave the layers that read them out of INT8.
+    """
     if _major(trt) > 10:
         raise RuntimeError(f"TensorRT {trt.__version__} takes no ranges. Use explicit instead")
     ranges = json.loads((BUNDLE / "dynamic_ranges.json").read_text())
@@ -92,6 +98,11 @@ def implicit(trt: TensorRT) -> IHostMemory:
                 layer.precision = trt.float32
                 for i in range(layer.num_outputs):
                     layer.set_output_type(i, trt.float32)
+            for tensor in outputs:
+                if tensor.name not in ranges and tensor.dtype == trt.float32:
+                    follows = _range_of(trt, layer, ranges)
+                    if follows is not None:
+                        ranges[tensor.name] = follows
         for tensor in tensors:
             if tensor.name in ranges:
                 tensor.set_dynamic_range(*ranges[tensor.name])
@@ -99,6 +110,19 @@ def implicit(trt: TensorRT) -> IHostMemory:
     old = _major(trt) < 10
     flags = [trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH] if old else []
     return _build(trt, "model.fp32.onnx", flags, constrain)
+
+
+def _range_of(
+    trt: TensorRT, layer: ILayer, ranges: Mapping[str, Sequence[float]]
+) -> Sequence[float] | None:
+    """That of a constant's values, or of what is shuffled; None for other layers."""
+    if layer.type == trt.LayerType.SHUFFLE:
+        return ranges.get(layer.get_input(0).name)
+    if layer.type != trt.LayerType.CONSTANT:
+        return None
+    layer.__class__ = trt.IConstantLayer  # the bindings give the base class
+    largest = float(abs(cast("IConstantLayer", layer).weights).max()) or 1.0
+    return (-largest, largest)
 
 
 def _major(trt: TensorRT) -> int:

@@ -115,6 +115,7 @@ def _facts(row: Row, run: Run, artefact: Artefact, samples: BundleSamples) -> di
         "bundle": 1,
         "row": {name: getattr(row, name) for name in columns_with("bundle")},
         "implicit": calibrates(run.engine),
+        "half": bool(getattr(run.engine, "half", False)),
         "input": {
             "name": network.input_name,
             "shape": [run.measurement.batch_size, 3, network.height, network.width],

@@ -25,7 +25,8 @@ AMAX = 4.0
 class Tiny:
     """The network in both forms, batch 1, and an input (1, 3, side, side) for it.
 
-    ``amax`` gives every activation the range that it has in ``qdq``, for implicit quantization.
+    ``amax`` gives every activation, the output too, the range that it has in ``qdq``, for implicit
+    quantization: TensorRT leaves a layer beside a tensor without a range out of INT8.
     """
 
     fp32: onnx.ModelProto
@@ -42,7 +43,7 @@ def make_tiny(channels: int = 16, side: int = 32) -> Tiny:
         model = load_model(path)
     graph = Graph(model)
     plan = PrecisionPlan("all")
-    points, activations = place(plan, "explicit", graph), place(plan, "implicit", graph).tensors
+    points, activations = place(plan, "explicit", graph), place(plan, "implicit", graph).sources
     amax = dict.fromkeys(activations, AMAX)
     batch = np.random.default_rng(1).random((1, 3, side, side), np.float32)
     return Tiny(model.proto, insert_qdq(model, graph, points, amax), amax, batch)
@@ -57,7 +58,9 @@ def _network(channels: int, side: int) -> onnx.ModelProto:
         weights.append(numpy_helper.from_array(drawn.astype(np.float32), f"{name}.w"))
         weights.append(numpy_helper.from_array(np.full(n_out, 0.1, np.float32), f"{name}.b"))
         inputs = [source, f"{name}.w", f"{name}.b"]
-        return helper.make_node("Conv", inputs, [name], name=name, pads=[1] * 4)
+        return helper.make_node(
+            "Conv", inputs, [name], name=name, pads=[1] * 4, kernel_shape=[3, 3]
+        )
 
     nodes = [
         convolve("stem", "images", 3, channels),

@@ -20,7 +20,7 @@ from bench.engine.base import Int8Model, Session
 from bench.engine.onnxrt import OnnxRuntime
 from bench.engine.trt.build_log import open_log
 from bench.engine.trt.cuda import find_gpu
-from bench.engine.trt.engine import Ranges, TensorRt
+from bench.engine.trt.engine import Mode, Ranges, TensorRt
 from bench.engine.trt.network import make_builder
 from bench.engine.trt.runtime import TensorRtSession
 from bench.engine.trt.version import has, load_tensorrt
@@ -62,13 +62,13 @@ def start_builder() -> Finding:
 
 def build_fp32() -> Finding:
     tiny = make_tiny()
-    with own_folder() as cache, TensorRt(cache=cache).build(tiny.fp32) as session:
+    with own_folder() as cache, _exact(cache).build(tiny.fp32) as session:
         return _compare(session, tiny, tiny.fp32, FP32_DB, _DISTRUST)
 
 
 def build_explicit() -> Finding:
     tiny = make_tiny()
-    with own_folder() as cache, TensorRt(cache=cache).build_int8(_int8(tiny, tiny.amax)) as session:
+    with own_folder() as cache, _exact(cache).build_int8(_int8(tiny, tiny.amax)) as session:
         return _compare(session, tiny, tiny.qdq, EXPLICIT_DB, _DISTRUST)
 
 
@@ -76,7 +76,7 @@ def build_implicit(ranges: Ranges) -> Finding:
     """An engine with ranges of our own."""
     tiny = make_tiny()
     with own_folder() as cache:
-        engine = TensorRt("implicit", ranges=ranges, cache=cache)
+        engine = _exact(cache, "implicit", ranges)
         with engine.build_int8(_int8(tiny, tiny.amax)) as session:
             return _compare(session, tiny, tiny.fp32, IMPLICIT_DB, USE_EXPLICIT)
 
@@ -85,12 +85,17 @@ def build_natively() -> Finding:
     """An engine with the ranges that a native calibrator found."""
     tiny = make_tiny()
     with own_folder() as cache:
-        engine = TensorRt("implicit", cache=cache)
+        engine = _exact(cache, "implicit")
         asked = NativeCalibrator("minmax", batch_size=1)
         native = engine.calibrate(tiny.fp32, asked, iter([tiny.batch] * 2), 2)
         model = _int8(tiny, native.cache.ranges(), native.cache.algorithm)
         with engine.build_int8(model) as session:
             return _compare(session, tiny, tiny.fp32, IMPLICIT_DB, USE_EXPLICIT)
+
+
+def _exact(cache: str, mode: Mode = "explicit", ranges: Ranges = "cache") -> TensorRt:
+    """With FP32 for what is not INT8, so that outputs may be compared closely."""
+    return TensorRt(mode, half=False, ranges=ranges, cache=cache)
 
 
 def own_folder() -> tempfile.TemporaryDirectory[str]:

@@ -27,22 +27,39 @@ AccuracyChoice = Literal["probe", "kernels", "emulation"]
 
 @dataclass(frozen=True)
 class DeviceFacts:
-    """What an engine on a GPU tells besides: latencies by the GPU's own clock, images a second, and
-    the size and the building time of its INT8 engine.
+    """What an engine on a GPU tells besides: the GPU, and of the built engine the memory that an
+    execution needs (MB), its size (bytes) and how long it took to build (s).
 
-    Clock and temperature are None where the GPU does not tell.
+    ``missing_scales``: tensors without a range that its builder warned of; None: not counted.
     """
 
     device: str
+    memory_mb: float
+    engine_bytes: int
+    build_s: float
+    missing_scales: int | None = None
+
+
+@dataclass(frozen=True)
+class DeviceTimes:
+    """What a GPU's own clock says: milliseconds of an execution, device memory to device memory,
+    and of the transfers there and back; images a second with all streams busy.
+
+    ``enqueue_p50_ms`` is what the host needs to launch one execution, as one CUDA graph if
+    ``graph``. ``latency_p99_ms`` is nan where too few were timed. Clock and temperature are None
+    where the GPU does not tell.
+    """
+
     latency_p50_ms: float
     latency_p90_ms: float
     latency_p99_ms: float
+    enqueue_p50_ms: float
+    upload_p50_ms: float
+    download_p50_ms: float
+    graph: bool
     throughput: float
-    memory_mb: float
     clock_mhz: int | None
     temperature_c: int | None
-    engine_bytes: int
-    build_s: float
 
 
 @dataclass(frozen=True)
@@ -88,6 +105,9 @@ class Compiled:
 class Session(ABC):
     """A built network, ready to run; a context manager that gives its resources back."""
 
+    on_gpu: bool = False
+    """Whether a GPU computes: what runs on the processor is then not timed in turn with it."""
+
     @abstractmethod
     def run(self, batch: Array) -> Sequence[Array]:
         """Outputs, in the ONNX file's order, for a batch (batch_size, 3, height, width)."""
@@ -95,6 +115,10 @@ class Session(ABC):
     @abstractmethod
     def describe(self) -> Description:
         """Which nodes run in INT8; may build a profiled copy, so call it outside the clock."""
+
+    def device_times(self) -> DeviceTimes | None:
+        """Measure by the GPU's own clock, with the input of the last ``run``; None without."""
+        return None
 
     @abstractmethod
     def close(self) -> None:
@@ -244,6 +268,11 @@ def check_cpu_options(threads: int, accuracy_by: str) -> None:
 def calibrates(engine: Engine | AotCompiler) -> bool:
     """Whether an engine quantizes implicitly, with calibrators of its own."""
     return isinstance(engine, Calibrating) and engine.calibrates
+
+
+def others_natively(engine: Engine | AotCompiler) -> bool:
+    """Whether tensors that a rule of ours leaves out get ranges of the engine's own calibrator."""
+    return calibrates(engine) and getattr(engine, "others", "") == "native"
 
 
 _TOLD_ELSEWHERE = frozenset({"name", "threads", "compute_capability", "cache"})

@@ -126,6 +126,7 @@ class OnnxRuntimeSession(Session):
     ) -> None:
         self._options = options
         self._providers = providers
+        self.on_gpu = list(providers) != _PROVIDERS["cpu"]
         self._content = model.SerializeToString()
         self._session = self._open()
         self._input = self._session.get_inputs()[0].name

@@ -23,7 +23,7 @@ _REARRANGING_OPS = frozenset(
 )
 """What gives every value of its inputs on, once."""
 
-_MOVING_OPS = _REARRANGING_OPS | {"Split", "Slice"}
+MOVING_OPS = _REARRANGING_OPS | {"Split", "Slice"}
 
 
 class Graph:
@@ -183,7 +183,7 @@ class Graph:
         if node.op_type != "Conv" or self.shape(node.input[1])[0] != 1:
             return False
         before: NodeProto | None = self.producer.get(node.input[0])
-        while before is not None and before.op_type in _MOVING_OPS:
+        while before is not None and before.op_type in MOVING_OPS:
             before = self.producer.get(before.input[0])
         return before is not None and before.op_type == "Softmax"
 

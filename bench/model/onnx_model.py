@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
-import onnxruntime as ort
 from onnx import TensorProto, numpy_helper, version_converter
 
 from bench.errors import ModelError
@@ -161,6 +160,8 @@ def _fold_constants(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     A batch normalisation left beside its convolution would hide the range that really reaches the
     next one, and a shape computed at run time hides every shape behind it.
     """
+    import onnxruntime as ort  # not for those who only read graphs
+
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 4

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from bench.calibration.statistics import Snapshot
+if TYPE_CHECKING:
+    from bench.calibration.statistics import Snapshot
 
 Scheme = Literal["symmetric", "asymmetric"]
 

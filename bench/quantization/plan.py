@@ -155,7 +155,8 @@ def place(
     - ModelOpt's ONNX path: pull request 425 removes Q/DQ from the other input; 450 takes
       Conv, Sigmoid, Mul in front of the Add for a convolution too.
 
-    ``implicit``: at every activation, as TensorRT up to 10 does with a calibrator. The network's
+    ``implicit``: at every activation, as TensorRT up to 10 does with a calibrator, with ranges
+    shared as in caches of 7.1. The network's
     outputs get a range too, as in TensorRT's caches, but no Q/DQ. And the inputs of a MaxPool or
     Concat take the range of its output, so that it needs no rescaling; see ``_from_outputs``.
     ``implicit_tensorrt10``: the same with what caches of TensorRT 10 share; see ``_from_inputs``.
@@ -210,7 +211,8 @@ def _from_outputs(
     and both of its inputs, but another before an upsampling. Of a tensor that several of them read
     calib_yolov3-tiny-int8-416.cache has one (009_convolutional_lrelu, into a pool and a route): it
     takes the wider range, which clips nothing that either keeps. A cache of 8.5.1 no longer shows
-    ranges propagated: there that is left to the builder.
+    ranges propagated (the three Concats of retina_plate.cache have other scales than all of their
+    inputs): for engine=tensorrt, 8.5 and later, ``_from_inputs`` stands instead.
 
     A concatenation that only ends in the network's outputs is no INT8 layer, and takes nothing: it
     joins what has no scale in common, such as boxes in pixels and scores below one.

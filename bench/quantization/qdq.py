@@ -9,7 +9,7 @@ DequantizeLinear of int32 (tried: TensorRT for RTX 1.7.1), and the values are th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -115,6 +115,7 @@ class _QdqWriter:
         steps = np.rint(weight / scales.reshape(shape))
         quantized = np.clip(steps, -INT8_MAX, INT8_MAX).astype(np.int8)
         node.input[1] = self._dequantize(f"{name}/weight", quantized, scales, axis)
+        _declare_kernel_shape(node, weight.shape)
         if bias is not None:
             step = scales.astype(np.float64) * input_scale
             on_grid = (np.rint(bias / step) * step).astype(np.float32)
@@ -148,6 +149,18 @@ class _QdqWriter:
     def _add(self, name: str, values: npt.NDArray[Any] | np.generic) -> str:
         self.initializers.append(numpy_helper.from_array(np.asarray(values), name))
         return name
+
+
+def _declare_kernel_shape(node: NodeProto, shape: Sequence[int]) -> None:
+    """Write the convolution's ``kernel_shape``, which ONNX lets a file leave to its weights.
+
+    TensorRT's parsers of 8.5 to 10.1 want it where the weights are not an initializer but come
+    from a DequantizeLinear (onnx-tensorrt, release/8.5-GA, onnx2trt_utils.cpp, ``convMultiInput``).
+    """
+    if node.op_type in ("Conv", "ConvTranspose") and all(
+        own.name != "kernel_shape" for own in node.attribute
+    ):
+        node.attribute.append(helper.make_attribute("kernel_shape", list(shape[2:])))
 
 
 def _dequantized(name: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.cache import only_one, write_with
 from bench.data.prepared import PreparedImages
-from bench.engine.base import AotCompiler, Description, Engine, Int8Model, Session
+from bench.engine.base import AotCompiler, Description, DeviceTimes, Engine, Int8Model, Session
 from bench.errors import EngineError
 from bench.evaluation.judgement import pack_judgement, save_judgement
 from bench.evaluation.task import Evidence
@@ -34,7 +34,7 @@ from bench.run.machine import Sharing
 from bench.run.measure import (
     baseline_of,
     build_for_accuracy,
-    device_medians,
+    device_times,
     evaluate,
     fp16_of,
     int8_model,
@@ -155,7 +155,7 @@ def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore) -> Ma
         with stage("INT8 evaluation"):
             evidence, kernels = _evaluate(run, engine, model, session, images)
         fp16 = fp16_of(run, engine, baseline, images)
-        latencies, sharing, described = _time(run, engine, session, images)
+        latencies, on_device, sharing, described = _time(run, engine, session, images)
     with stage("INT8 score"):
         int8 = task.score(evidence.predictions)
     with stage("losses"):
@@ -179,7 +179,7 @@ def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore) -> Ma
         agreement,
         latencies,
         sharing,
-        device_medians(run, engine) if described.facts and latencies else {},
+        on_device,
         described,
     )
     judged = pack_judgement(int8.judged, int8.replicates, fp32.replicates, int8.least_error)
@@ -215,9 +215,11 @@ def _evaluate(
 
 def _time(
     run: Run, engine: Engine, session: Session, images: PreparedImages
-) -> tuple[Mapping[str, CallTimes], Sharing, Description]:
-    """Latencies, and what the engine tells of itself: a GPU's while it is warm from the timing."""
+) -> tuple[Mapping[str, CallTimes], Mapping[str, DeviceTimes], Sharing, Description]:
+    """Latencies, those by a GPU's own clock while it is warm from the timing, and what the engine
+    tells of itself."""
     if not run.measurement.rounds:
-        return {}, "alone", session.describe()
+        return {}, {}, "alone", session.describe()
     with run.machine.alone() as sharing, stage(f"timing ({sharing})"):
-        return time_session(run, engine, session, images), sharing, session.describe()
+        latencies = time_session(run, engine, session, images)
+        return latencies, device_times(run, engine, session), sharing, session.describe()

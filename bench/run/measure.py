@@ -19,7 +19,15 @@ import onnx
 from bench import environment
 from bench.cache import cached, content_key, source_key
 from bench.data.prepared import PreparedImages, prepare
-from bench.engine.base import Array, Emulating, Engine, HalfPrecision, Int8Model, Session
+from bench.engine.base import (
+    Array,
+    DeviceTimes,
+    Emulating,
+    Engine,
+    HalfPrecision,
+    Int8Model,
+    Session,
+)
 from bench.errors import EngineError
 from bench.evaluation.agreement import classification_agreement, detection_agreement
 from bench.evaluation.fidelity import Sqnr
@@ -187,22 +195,32 @@ def int8_model(run: Run, ranges: RunRanges, qdq: onnx.ModelProto) -> Int8Model:
     """What the engine gets to build: the Q/DQ file, and the same for implicit quantization."""
     in_float = run.plan.float_nodes(ranges.graph)
     algorithm = ranges.native.cache.algorithm if ranges.native else None
-    return Int8Model(qdq, fp32_model(run), ranges.amax, in_float, algorithm)
+    return Int8Model(qdq, fp32_model(run), ranges.given_amax, in_float, algorithm)
 
 
 def time_session(
     run: Run, engine: Engine, session: Session, images: PreparedImages
 ) -> dict[str, CallTimes]:
     """Latencies of ``int8``, of the same engine's ``fp32`` and, if it has that, ``fp16``, and of
-    the ``baseline``, taken in turn."""
+    the ``baseline``, taken in turn.
+
+    What runs on the processor is not timed between the rounds of a GPU but after them: a GPU that
+    idles so long lowers its clock.
+    """
     batch = images.batch(0, run.measurement.batch_size)
     sessions = {
         "int8": session,
         **float_sessions(run, engine),
         "baseline": float_sessions(run, run.baseline_engine)["fp32"],
     }
-    systems = {name: partial(one.run, batch) for name, one in sessions.items()}
-    return measure_in_turn(systems, rounds=_rounds(run), seconds=run.measurement.seconds)
+    rounds, seconds, times = _rounds(run), run.measurement.seconds, dict[str, CallTimes]()
+    for on_gpu in (True, False):
+        systems = {
+            name: partial(one.run, batch) for name, one in sessions.items() if one.on_gpu == on_gpu
+        }
+        if systems:
+            times |= measure_in_turn(systems, rounds=rounds, seconds=seconds)
+    return times
 
 
 def _rounds(run: Run) -> int:
@@ -215,11 +233,12 @@ def _rounds(run: Run) -> int:
     return rounds if first == run.key else min(rounds, max(LEAST_ROUNDS, rounds // 3))
 
 
-def device_medians(run: Run, engine: Engine) -> dict[str, float]:
-    """Median latencies of the float sessions in ms by the GPU's own clock, once they were timed."""
-    sessions = float_sessions(run, engine)
-    facts = {name: session.describe().facts for name, session in sessions.items()}
-    return {name: own.latency_p50_ms for name, own in facts.items() if own is not None}
+def device_times(run: Run, engine: Engine, session: Session) -> dict[str, DeviceTimes]:
+    """What the GPU's own clock says of ``int8``, ``fp32`` and ``fp16``, once they were timed; empty
+    where there is no such clock."""
+    sessions = {"int8": session, **float_sessions(run, engine)}
+    times = {name: own.device_times() for name, own in sessions.items()}
+    return {name: own for name, own in times.items() if own is not None}
 
 
 def float_sessions(run: Run, engine: Engine) -> Mapping[str, Session]:

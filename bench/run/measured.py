@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.engine.base import Description
+from bench.engine.base import Description, DeviceTimes
 from bench.evaluation.operating_point import ThresholdShift
 from bench.evaluation.task import Evidence, Score, compare
 from bench.results.columns.accuracy import Accuracy
@@ -24,6 +24,9 @@ from bench.run.spec import Run
 from bench.timing import CallTimes
 
 LOW_INT8_SHARE = 0.5
+
+MOST_ENQUEUE = 0.8
+"""Of the GPU's time: what launching may take before trtexec warns."""
 
 SHARED = "other runs computed on the machine while this one was timed"
 
@@ -43,7 +46,7 @@ class Measured:
     agreement: Agreement
     latencies: Mapping[str, CallTimes]
     sharing: Sharing
-    device_medians_ms: Mapping[str, float]
+    device_times: Mapping[str, DeviceTimes]
     described: Description
 
 
@@ -149,19 +152,20 @@ def latency_of(run: Run, ranges: RunRanges, measured: Measured | None, folder: P
         for name, latency in latencies.items()
         for percent in (50, 90, 99)
     }
+    # A GPU's own clock says what its kernels take: whole calls are mostly the same transfers.
+    on_device = {name: own.latency_p50_ms for name, own in measured.device_times.items()}
+    compared = medians | on_device
     return Latency(
         planned_mac_share=planned,
         **percentiles,
         latency_rounds=len(latencies["int8"].nanoseconds),
-        speedup=medians["fp32"] / medians["int8"],
-        speedup_fp16=medians["fp16"] / medians["int8"] if "fp16" in medians else None,
+        speedup=compared["fp32"] / compared["int8"],
+        speedup_fp16=compared["fp16"] / compared["int8"] if "fp16" in compared else None,
         speedup_baseline=medians["baseline"] / medians["int8"],
         throughput=run.measurement.batch_size * 1e9 / float(np.mean(latencies["int8"].nanoseconds)),
         **share,
         timing=measured.sharing,
-        latency_note=SHARED
-        if measured.sharing == "shared"
-        else _latency_note(run.engine.name, share.get("int8_mac_share")),
+        latency_note=_latency_note(run, measured, share.get("int8_mac_share")),
         **_on_device(measured),
     )
 
@@ -184,28 +188,45 @@ def _int8_share(
     }
 
 
-def _latency_note(engine: str, share: float | None) -> str:
+def _latency_note(run: Run, measured: Measured, share: float | None) -> str:
+    if measured.sharing == "shared":
+        return SHARED
     if share is None:
-        return f"{engine} does not tell which layers ran in INT8"
-    if share >= LOW_INT8_SHARE:
+        return f"{run.engine.name} does not tell which layers ran in INT8"
+    if share < LOW_INT8_SHARE:
+        return f"{run.engine.name} ran only {share:.0%} of the multiply-accumulates in INT8"
+    return _bound_by_host(measured.device_times.get("int8"))
+
+
+def _bound_by_host(times: DeviceTimes | None) -> str:
+    """As trtexec warns: then the times are those of the host that launches."""
+    if times is None or times.enqueue_p50_ms <= MOST_ENQUEUE * times.latency_p50_ms:
         return ""
-    return f"{engine} ran only {share:.0%} of the multiply-accumulates in INT8"
+    # Without figures, as rows with the same note are told of together: columns have them.
+    fix = "a larger evaluation.batch_size" if times.graph else "engine.cuda_graphs=true"
+    return (
+        f"the GPU waits for the host, which launches for more than {MOST_ENQUEUE:.0%} of its time: "
+        f"{fix} may help"
+    )
 
 
 def _on_device(measured: Measured) -> dict[str, Any]:
-    facts = measured.described.facts
-    if facts is None:
-        return {}
-    return {
-        "device_latency_p50_ms": facts.latency_p50_ms,
-        "device_latency_p90_ms": facts.latency_p90_ms,
-        "device_latency_p99_ms": facts.latency_p99_ms,
-        "device_throughput": facts.throughput,
-        "device_memory_mb": facts.memory_mb,
-        "device_clock_mhz": facts.clock_mhz,
-        "device_temperature_c": facts.temperature_c,
-        **{
-            f"{name}_device_latency_p50_ms": median
-            for name, median in measured.device_medians_ms.items()
-        },
-    }
+    facts, times = measured.described.facts, measured.device_times
+    known: dict[str, Any] = {"device_memory_mb": facts.memory_mb} if facts else {}
+    for name in ("fp32", "fp16"):
+        if name in times:
+            known[f"{name}_device_latency_p50_ms"] = times[name].latency_p50_ms
+    if int8 := times.get("int8"):
+        known |= {
+            "device_latency_p50_ms": int8.latency_p50_ms,
+            "device_latency_p90_ms": int8.latency_p90_ms,
+            "device_latency_p99_ms": int8.latency_p99_ms,
+            "device_launch": "CUDA graph" if int8.graph else "kernels",
+            "device_enqueue_p50_ms": int8.enqueue_p50_ms,
+            "device_upload_p50_ms": int8.upload_p50_ms,
+            "device_download_p50_ms": int8.download_p50_ms,
+            "device_throughput": int8.throughput,
+            "device_clock_mhz": int8.clock_mhz,
+            "device_temperature_c": int8.temperature_c,
+        }
+    return known

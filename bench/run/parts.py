@@ -111,7 +111,11 @@ def build_of(
     facts = described.facts if described else None
     built: dict[str, Any] = {}
     if facts:
-        built = {"engine_bytes": facts.engine_bytes, "engine_build_s": facts.build_s}
+        built = {
+            "engine_bytes": facts.engine_bytes,
+            "engine_build_s": facts.build_s,
+            "missing_scales": facts.missing_scales,
+        }
     if ahead and ahead.int8:
         built = {"engine_bytes": ahead.int8.size, "engine_build_s": ahead.int8.seconds}
     for name, engine in (ahead.floats if ahead else {}).items():

@@ -13,15 +13,19 @@ import onnx
 
 from bench import environment
 from bench.cache import cached, content_key, source_key
-from bench.calibration.calibrator import after_fusion
+from bench.calibration.calibrator import SILENT_AMAX, after_fusion
 from bench.calibration.collector import Calibration, Collector
-from bench.calibration.native import NativeCalibration, NativeCalibrator
+from bench.calibration.native import (
+    NativeCalibration,
+    NativeCalibrator,
+    calibrator_of_others,
+)
 from bench.calibration.per_tensor import PerTensor
 from bench.calibration.quantized_file import QuantizedFile
 from bench.calibration.ranges_file import RangesFile
 from bench.calibration.statistics import Snapshot
 from bench.calibration.trt_cache import to_json
-from bench.engine.base import Calibrating
+from bench.engine.base import Calibrating, calibrates, others_natively
 from bench.model.edit import with_batch
 from bench.model.fusion import fused_tensors
 from bench.model.graph import Graph
@@ -45,7 +49,9 @@ class RunRanges:
 
     ``seconds`` were spent on finding every threshold. ``native`` is what TensorRT's own calibrator
     gave, where it found the ranges. ``rules`` names the rule that gave a tensor its range, if the
-    calibrator chooses one for each.
+    calibrator chooses one for each. ``given`` is what an engine with implicit quantization gets, if
+    that is more than ``ranges``: also tensors that only layers in float read. Without a range there
+    the layer in front would be left out of INT8 too.
     """
 
     graph: Graph
@@ -55,8 +61,14 @@ class RunRanges:
     seconds: float
     native: NativeCalibration | None = None
     rules: Mapping[str, str] = field(default_factory=dict)
-    given: onnx.ModelProto | None = None
+    given: Mapping[str, Range] = field(default_factory=dict)
+    file: onnx.ModelProto | None = None
     """The Q/DQ file, where another tool quantized it."""
+
+    @property
+    def given_amax(self) -> dict[str, float]:
+        """The largest magnitudes that an engine with implicit quantization is told."""
+        return {name: amax_of(own) for name, own in (self.given or self.ranges).items()}
 
     @property
     def amax(self) -> dict[str, float]:
@@ -93,16 +105,28 @@ def find_run_ranges(run: Run) -> RunRanges:
         return _given_ranges(run, run.calibrator)
     graph = run.graph
     inside = fused_tensors(graph) if after_fusion(run.calibrator) else frozenset()
-    points = place(run.plan, run.placement, graph, inside)
+    points = place(run.plan, run.sharing, graph, inside)
+    everywhere = place(PrecisionPlan("all"), run.sharing, graph, inside)
+    wanted = points.measured | (everywhere.measured if calibrates(run.engine) else frozenset())
     calibration = calibrate(run, graph)
-    snapshots = {s.name: s for s in calibration.snapshots if s.name in points.measured}
+    snapshots = {s.name: s for s in calibration.snapshots if s.name in wanted}
     search = ThresholdSearch(run.shared, statistics_key(run, graph))
     chosen = _chosen_by_output(run, graph, calibration, search)
     thresholds = search.find(run.calibrator, snapshots, chosen)
     clipped = _clipped_to(run, thresholds.amax, snapshots)
     rules = _rules_of(run, thresholds.rules, points, clipped)
     ranges = points.widest(clipped)
-    return RunRanges(graph, points, calibration, ranges, thresholds.seconds, rules=rules)
+    given: Mapping[str, Range] = {}
+    if others_natively(run.engine):
+        batch = run.model.network.input_shape[0]
+        others = calibrator_of_others(batch, run.calibration.size)
+        native = _ranges_in(_calibrate_natively(run, others))
+        given = {name: ranges.get(name, own) for name, own in native.items()}
+    elif calibrates(run.engine):
+        given = {**everywhere.widest(clipped), **ranges}
+    return RunRanges(
+        graph, points, calibration, ranges, thresholds.seconds, rules=rules, given=given
+    )
 
 
 def _chosen_by_output(
@@ -115,7 +139,7 @@ def _chosen_by_output(
     snapshots = {s.name: s for s in calibration.snapshots}
     return run.shared.once(
         "rules by output",
-        (search.key, calibrator.params, run.placement, run.scheme, run.weights),
+        (search.key, calibrator.params, run.sharing, run.scheme, run.weights),
         lambda: choose_rules(run, calibrator, search, snapshots),
     )
 
@@ -138,8 +162,8 @@ def _rules_of(
 def quantize(run: Run, ranges: RunRanges) -> onnx.ModelProto:
     """The run's Q/DQ model, with the run's batch."""
     network = run.model.network
-    if ranges.given is not None:
-        return ranges.given
+    if ranges.file is not None:
+        return ranges.file
     quantized = insert_qdq(network, ranges.graph, ranges.points, ranges.ranges, run.weights)
     return with_batch(quantized, network.input_name, run.measurement.batch_size)
 
@@ -151,7 +175,7 @@ def points_with(run: Run, graph: Graph, ranges: Mapping[str, Range]) -> Quantiza
     tensors of their choice.
     """
     without = frozenset((graph.input_name, *graph.producer)) - ranges.keys()
-    return place(run.plan, run.placement, graph, without)
+    return place(run.plan, run.sharing, graph, without)
 
 
 def _find_native_ranges(run: Run, calibrator: NativeCalibrator) -> RunRanges:
@@ -162,7 +186,7 @@ def _find_native_ranges(run: Run, calibrator: NativeCalibrator) -> RunRanges:
     """
     graph = run.graph
     native = _calibrate_natively(run, calibrator)
-    found: dict[str, Range] = dict(native.cache.ranges())
+    found = _ranges_in(native)
     name = run.model.network.input_name
     if run.calibration.input_range == "declared" and name in found:
         found[name] = run.model.preprocess.input_amax()
@@ -182,13 +206,20 @@ def _given_ranges(run: Run, file: QuantizedFile) -> RunRanges:
     given, name = given_points(run, file), quantized_model(run, file).input_name
     proto = with_batch(given.proto, name, run.measurement.batch_size)
     calibration = calibrate(run, run.graph)
-    return RunRanges(run.graph, given.points, calibration, given.ranges, 0.0, given=proto)
+    return RunRanges(run.graph, given.points, calibration, given.ranges, 0.0, file=proto)
+
+
+def _ranges_in(native: NativeCalibration) -> dict[str, Range]:
+    """Of every tensor in the cache; of one that showed nothing but zeros, a plain one."""
+    return {name: amax or SILENT_AMAX for name, amax in native.cache.amax.items()}
 
 
 def _calibrate_natively(run: Run, calibrator: NativeCalibrator) -> NativeCalibration:
     """Once for everything that can change it, whatever the plan: then it is kept on disk."""
     engine, how = cast(Calibrating, run.engine), run.calibration
-    network, size = run.model.network, calibrator.batch_size
+    network = run.model.network
+    size = calibrator.for_batch(network.input_shape[0]).batch_size
+    assert size is not None
     key = content_key(
         network.sha256, inputs_key(run), how.size, calibrator.name, calibrator.params,
         run.engine.version, run.engine.options, _NATIVE_CODE,
@@ -226,13 +257,13 @@ def _collector(run: Run, graph: Graph) -> Collector:
     images = inputs_key(run)
     return run.shared.once(
         "collector",
-        (run.model.network.sha256, run.placement, images, run.cache),
+        (run.model.network.sha256, run.sharing, images, run.cache),
         lambda: _make_collector(run, graph, images),
     )
 
 
 def _make_collector(run: Run, graph: Graph, images_key: str) -> Collector:
-    everything = place(PrecisionPlan("all"), run.placement, graph)
+    everything = place(PrecisionPlan("all"), run.sharing, graph)
     return Collector(
         run.model.network,
         tuple(everything.sources),

@@ -40,13 +40,13 @@ def choose_rules(
     """The name of each tensor's rule, whatever the plan; none for tensors that no layer reads in
     INT8. Computed once for a model, calibration set and placement, then stored."""
     key = content_key(
-        run.model.network.sha256, run.model.head, search.key, calibrator.params, run.placement,
+        run.model.network.sha256, run.model.head, search.key, calibrator.params, run.sharing,
         run.scheme, run.weights, run.calibration, _CODE,
         environment.versions("numpy", "onnx", "openvino"), environment.arithmetic(),
     )  # fmt: skip
 
     def compute() -> Mapping[str, str]:
-        points = place(PrecisionPlan("all"), run.placement, run.graph)
+        points = place(PrecisionPlan("all"), run.sharing, run.graph)
         return _least_noise(points, _rankings(run, calibrator, search, snapshots, points))
 
     def load(path: Path) -> dict[str, str]:

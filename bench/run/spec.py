@@ -12,12 +12,17 @@ import numpy as np
 
 from bench.cache import content_key
 from bench.calibration.calibrator import Calibrator
-from bench.calibration.native import NativeCalibrator
 from bench.data.calibration_order import ImageList, Order, Strategy, calibration_order
 from bench.data.dataset import Dataset
 from bench.data.overlap import count_shared
 from bench.data.preprocess import CalibrationFit, Pad, Preprocess
-from bench.engine.base import AccuracyBy, AotCompiler, Emulating, Engine, calibrates
+from bench.engine.base import (
+    AccuracyBy,
+    AotCompiler,
+    Emulating,
+    Engine,
+    calibrates,
+)
 from bench.engine.onnxrt import OnnxRuntime, Provider
 from bench.engine.probe import settle_accuracy_by
 from bench.errors import ConfigError, ModelError
@@ -26,10 +31,11 @@ from bench.model.heads.base import Head
 from bench.model.onnx_model import MOST_PIXELS, OnnxModel
 from bench.model.published import Published
 from bench.quantization.grid import Scheme
-from bench.quantization.plan import IMPLICIT, Placement, PrecisionPlan
+from bench.quantization.plan import Placement, PrecisionPlan
 from bench.quantization.weight_scales import WeightScales
 from bench.results.row import LARGEST, run_key
 from bench.run.machine import Machine
+from bench.run.native_check import check_native
 from bench.run.shared import Shared
 
 RESULT_VERSION = 4
@@ -161,6 +167,17 @@ class Run:
     def graph(self) -> Graph:
         network = self.model.network
         return self.shared.once("graph", network.sha256, lambda: Graph(network))
+
+    @property
+    def sharing(self) -> Placement:
+        """The placement whose sharing of ranges counts.
+
+        TensorRT's implicit mode, 8.5 to 10, no longer passes a Concat's range on to its inputs as
+        7.1 did (caches of 8.5.1 and 10): there ``implicit`` is ``implicit_tensorrt10``.
+        """
+        if self.placement == "implicit" and calibrates(self.engine):
+            return "implicit_tensorrt10"
+        return self.placement
 
     @property
     def baseline_engine(self) -> OnnxRuntime:
@@ -302,7 +319,7 @@ class Run:
                 f"engine {self.engine.name} builds engines of NVIDIA's itself", "Drop also_build"
             )
         _ = self.calibration_preprocess
-        self._check_native()
+        check_native(self)
         self._check_memory()
         graph = self.graph
         if not graph.compute:
@@ -323,34 +340,4 @@ class Run:
                 f"evaluation.batch_size={batch} images of {network.height}x{network.width} are "
                 f"more than {MOST_PIXELS:,} pixels",
                 "Use a smaller batch",
-            )
-
-    def _check_native(self) -> None:
-        """Ranges of TensorRT's own calibrators, and whether they can be had and used as asked."""
-        own, calibrator = calibrates(self.engine), self.calibrator
-        if own and self.placement not in IMPLICIT:
-            raise ConfigError(
-                f"engine.mode=implicit wants every tensor's range, not placement={self.placement}",
-                "Add placement=implicit",
-            )
-        if not isinstance(calibrator, NativeCalibrator):
-            return
-        if not own:
-            raise ConfigError(
-                f"calibrator {calibrator.name} is TensorRT's own, and engine {self.engine.name} "
-                "does not calibrate",
-                "Use engine=tensorrt engine.mode=implicit placement=implicit",
-            )
-        size, batch = calibrator.batch_size, self.model.network.input_shape[0]
-        if batch is not None and batch != size:
-            raise ConfigError(
-                f"model {self.model.name} has a fixed batch of {batch}: of "
-                f"calibrator.batch_size={size} TensorRT would read no more",
-                f"Use calibrator.batch_size={batch}, or export the model with an open batch",
-            )
-        if self.calibration.size % size:
-            raise ConfigError(
-                f"calibration.size={self.calibration.size} is no multiple of "
-                f"calibrator.batch_size={size}",
-                "Change one of them",
             )

@@ -64,6 +64,29 @@ def test_hand_made_caches_come_back_byte_for_byte(content: bytes) -> None:
 
 
 @pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("name", "version", "concat", "inputs", "shared"),
+    [
+        ("retina_plate", "8501", "/ssh1/Concat_output_0",
+         [f"/ssh1/{one}/Conv_output_0" for one in
+          ("conv3X3/conv3X3.0", "conv5X5_2/conv5X5_2.0", "conv7x7_3/conv7x7_3.0")], False),
+        ("calib_yolov3-tiny-int8-416", "7103", "021_route",
+         ["020_upsample", "009_convolutional_lrelu"], True),
+    ],
+)  # fmt: skip
+def test_a_concatenation_shared_its_scale_in_7_1_and_no_longer_in_8_5(
+    name: str, version: str, concat: str, inputs: list[str], shared: bool
+) -> None:
+    """Why ranges are passed on through a Concat for no TensorRT that this harness runs."""
+    path = REAL / f"{name}.cache"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
+    cache = parse(path.read_bytes(), name)
+    assert cache.version == version  # TRT-8501 is 8.5.1
+    assert [cache.words[own] == cache.words[concat] for own in inputs] == [shared] * len(inputs)
+
+
+@pytest.mark.real_data
 @pytest.mark.parametrize("name", REAL_CACHES)
 def test_real_caches_come_back_byte_for_byte(name: str, tmp_path: Path) -> None:
     path = REAL / f"{name}.cache"

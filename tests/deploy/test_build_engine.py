@@ -15,6 +15,7 @@ from typing import Any
 
 import onnx
 import pytest
+from onnx import numpy_helper
 
 pytestmark = pytest.mark.e2e
 
@@ -26,6 +27,29 @@ class Tensor:
 
     def set_dynamic_range(self, low: float, high: float) -> None:
         self.range = (low, high)
+
+
+class PlainLayer:
+    """What ``get_layer`` gives, whatever the layer."""
+
+    num_outputs, precision, source = 1, None, Tensor("")
+    _values: Any = None
+
+    def __init__(self, kind: str) -> None:
+        self.name, self.type = f"(Unnamed Layer) [{kind}]", kind
+        self._output = Tensor(f"{self.name}_output")
+
+    def get_output(self, index: int) -> Tensor:
+        return self._output
+
+    def get_input(self, index: int) -> Tensor:
+        return self.source
+
+
+class ConstantLayer(PlainLayer):
+    @property
+    def weights(self) -> Any:
+        return self._values
 
 
 class Network:
@@ -41,16 +65,29 @@ class Network:
         self.source = Tensor(proto.graph.input[0].name)
         for node in proto.graph.node:
             outputs = [Tensor(name) for name in node.output]
-            layer = SimpleNamespace(name=node.name, num_outputs=len(outputs), precision=None)
+            layer = SimpleNamespace(
+                name=node.name, num_outputs=len(outputs), precision=None, type="OTHER"
+            )
             layer.get_output, layer.kinds = outputs.__getitem__, {}
             layer.set_output_type = layer.kinds.__setitem__
             self.layers.append(layer)
             if node.op_type == "Gemm":  # becomes a product, and a sum that makes the node's output
                 layer.get_output = [Tensor(f"{node.output[0]}_product")].__getitem__
-                total = SimpleNamespace(name=f"{node.name}_sum", num_outputs=1, precision=None)
+                self.add_bias(node, proto)
+                total = SimpleNamespace(
+                    name=f"{node.name}_sum", num_outputs=1, precision=None, type="ELEMENTWISE"
+                )
                 total.get_output, total.kinds = outputs.__getitem__, {}
                 total.set_output_type = total.kinds.__setitem__
                 self.layers.append(total)
+
+    def add_bias(self, node: onnx.NodeProto, proto: onnx.ModelProto) -> None:
+        """A constant, and a shuffle of it: as everywhere, a class that must be asked for."""
+        bias = next(own for own in proto.graph.initializer if own.name == node.input[2])
+        constant, shuffle = PlainLayer("CONSTANT"), PlainLayer("SHUFFLE")
+        constant._values = numpy_helper.to_array(bias)
+        shuffle.source = constant.get_output(0)
+        self.layers += [constant, shuffle]
 
     @property
     def num_layers(self) -> int:
@@ -67,6 +104,8 @@ class FakeTensorRt(ModuleType):
     """One version; ``network`` and ``flags`` are what the last build was given."""
 
     float32 = "float32"
+    LayerType = SimpleNamespace(CONSTANT="CONSTANT", SHUFFLE="SHUFFLE")
+    IConstantLayer = ConstantLayer
 
     def __init__(self, version: str, parses: bool = True, builds: bool = True) -> None:
         super().__init__("tensorrt")
@@ -145,7 +184,14 @@ def test_implicit_sets_every_range_and_keeps_layers_in_float(
     ranges = json.loads((bundle / "dynamic_ranges.json").read_text())
     made = [layer.get_output(0) for layer in trt.network.layers]
     found = {t.name: list(t.range) for t in [trt.network.source, *made] if t.range}
-    assert found == ranges
+    unnamed = {name: own for name, own in found.items() if name.startswith("(Unnamed")}
+    assert {name: own for name, own in found.items() if name not in unnamed} == ranges
+    constants = [own for layer in trt.network.layers if (own := getattr(layer, "_values", None))
+                 is not None]  # fmt: skip
+    largest = [float(abs(values).max()) for values in constants]
+    assert [high for low, high in unnamed.values()] == [
+        one for own in largest for one in (own, own)
+    ]
     in_float = json.loads((bundle / "float_layers.json").read_text())
     constrained = {layer.name: layer for layer in trt.network.layers if layer.precision}
     assert constrained.keys() == in_float.keys()

@@ -14,6 +14,8 @@ import pytest
 from bench.doctor import native_ranges
 from bench.doctor.__main__ import to_json
 from bench.doctor.check import Outcome
+from bench.engine.trt import engine
+from bench.engine.trt.native_calibration import calibrate_network
 from bench.model.onnx_model import load_model
 from bench.model.zoo import CARRIED
 
@@ -65,7 +67,19 @@ def test_the_clipped_input_of_the_embedded_yolov8n_is_told_native_and_own(on_gpu
     assert f"farthest {ratios[farthest]:.4f} ({farthest})" in outcome.found
 
 
-def test_a_minmax_of_other_data_is_a_failure_and_sends_its_figures(on_gpu, monkeypatch):
+@pytest.fixture
+def calibrating_here(monkeypatch):
+    """TensorRT calibrates in this process, where a test can spoil it."""
+
+    def here(*given: Any) -> Any:
+        return calibrate_network(importlib.import_module("tensorrt"), *given)
+
+    monkeypatch.setattr(engine, "calibrate_apart", here)
+
+
+def test_a_minmax_of_other_data_is_a_failure_and_sends_its_figures(
+    on_gpu, monkeypatch, calibrating_here
+):
     on_gpu("8.5.1.7")
     emulation = importlib.import_module("tensorrt.emulation")
     real = emulation._ask
@@ -85,7 +99,7 @@ def test_a_minmax_of_other_data_is_a_failure_and_sends_its_figures(on_gpu, monke
     assert len(outcome.figures["tensors"]) > 20
 
 
-def test_an_input_without_a_native_threshold_is_a_failure(on_gpu, monkeypatch):
+def test_an_input_without_a_native_threshold_is_a_failure(on_gpu, monkeypatch, calibrating_here):
     on_gpu("8.5.1.7")
     emulation = importlib.import_module("tensorrt.emulation")
     real = emulation.calibrate

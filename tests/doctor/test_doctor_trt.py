@@ -12,6 +12,7 @@ import pytest
 
 from bench.doctor import trt
 from bench.doctor.check import Finding, Outcome
+from bench.engine.trt import tactics
 from bench.engine.trt.runtime import TensorRtSession
 
 IMPLICIT = ("TensorRT implicit, cache", "TensorRT implicit, dynamic ranges", "TensorRT calibrator")
@@ -79,6 +80,15 @@ def test_a_wrong_output_is_a_failure_with_its_mend(on_gpu, computing_wrongly, na
     assert outcome.status == "fail"
     assert "dB against ONNX Runtime" in outcome.found
     assert mend in outcome.mend
+
+
+def test_8_5_without_cudnn_and_cublas_passes_as_sweeps_do(on_gpu, monkeypatch):
+    on_gpu("8.5.1.7")
+    monkeypatch.setenv("FAKE_MISSING_LIBRARIES", "libcudnn.so.8 libcublas.so.11")
+    monkeypatch.setattr(tactics, "can_load", lambda name: False)
+    for name in ("TensorRT FP32", "TensorRT explicit", *IMPLICIT):
+        outcome = look(name)
+        assert outcome.status == "pass", outcome
 
 
 def test_a_build_that_is_refused_is_a_failure_with_the_reason(on_gpu, monkeypatch):

@@ -79,7 +79,7 @@ def test_explicit_runs_the_file_with_its_qdq(
     fake_tensorrt(version)
     quantized = quantize(tiny("residual"), plan=("first",))
     model, x = int8_model(quantized), images(seed=3)
-    with engine().build_int8(model) as session:
+    with engine(half=False).build_int8(model) as session:
         found, described = session.run(x), session.describe()
     np.testing.assert_allclose(found[0], run_in_onnxruntime(model.qdq, x)[0], rtol=1e-4, atol=1e-5)
     assert described.int8_nodes == {"block1", "block2", "fc"}
@@ -87,8 +87,9 @@ def test_explicit_runs_the_file_with_its_qdq(
 
 
 @pytest.mark.parametrize("version", ALL)
-def test_what_is_not_int8_runs_in_fp16_where_asked(
-    version, fake_tensorrt, engine, tiny, quantize, images, monkeypatch
+@pytest.mark.parametrize("options", [{}, {"half": False}], ids=["usual", "fp32"])
+def test_what_is_not_int8_runs_in_fp16_unless_fp32_is_asked_for(
+    version, options, fake_tensorrt, engine, tiny, quantize, images, monkeypatch
 ):
     trt = fake_tensorrt(version)
     asked, real = [], trt.Builder.build_serialized_network
@@ -100,10 +101,11 @@ def test_what_is_not_int8_runs_in_fp16_where_asked(
 
     monkeypatch.setattr(trt.Builder, "build_serialized_network", build)
     model = int8_model(quantize(tiny("residual"), plan=("first",)))
-    with engine(half=True).build_int8(model) as session:
+    with engine(**options).build_int8(model) as session:
         session.run(images())
         assert session.describe().int8_nodes == {"block1", "block2", "fc"}
-    assert asked == [(False, True) if version.startswith("11") else (True, False)]
+    half = (False, True) if version.startswith("11") else (True, False)
+    assert asked == [(False, False) if options else half]
 
 
 @pytest.mark.parametrize("version", IMPLICIT)
@@ -158,6 +160,22 @@ def test_layers_of_integers_take_no_constraint(fake_tensorrt, engine, load, sket
         assert session.describe().int8_nodes == {"out"}
 
 
+def test_layers_that_move_values_take_no_constraint(fake_tensorrt, engine, load, sketch, quantize):
+    """TensorRT finds no implementation of a concatenation or a shuffle that is told a precision."""
+    fake_tensorrt()
+    g = sketch()
+    x = g.op("Relu", g.conv("images", 3, 4, "stem"), name="relu")
+    y = g.op("Concat", x, g.conv(x, 4, 4, "side"), name="join", axis=1)
+    y = g.op("Transpose", g.op("Transpose", y, name="to", perm=[0, 2, 3, 1]), name="back",
+             perm=[0, 3, 1, 2])  # fmt: skip
+    model = load(g.model(g.conv(y, 8, 2, "out")))
+    kept = frozenset({"side", "join", "to", "back"})
+    given = int8_model(quantize(model, placement="implicit"), float_nodes=kept)
+    with engine(mode="implicit").build_int8(given) as session:
+        session.run(np.zeros((1, 3, 16, 16), np.float32))
+        assert session.describe().int8_nodes == {"stem", "out"}
+
+
 def test_a_product_that_cannot_be_constrained_is_told(fake_tensorrt, engine, tiny, quantize):
     trt = fake_tensorrt()
     real = trt.OnnxParser.parse
@@ -210,17 +228,47 @@ def test_an_open_batch_runs_in_implicit_int8_with_the_profile_to_calibrate_with(
     assert getattr(config, "_calibration_profile", None) is told
 
 
-def test_a_graph_is_recorded_once_and_gives_the_same(fake_tensorrt, engine, tiny, images):
+@pytest.mark.parametrize(
+    ("asked", "batch", "recorded"),
+    [(None, 1, True), (None, 2, False), (True, 2, True), (False, 1, False)],
+)
+def test_a_graph_is_recorded_once_and_gives_the_same(
+    fake_tensorrt, engine, tiny, images, asked, batch, recorded
+):
+    """At batch 1 as it comes: there a fast GPU runs kernels sooner than they are launched."""
     fake_tensorrt()
-    model = with_batch(tiny("classifier").proto, "images", 1)
-    with engine().build(model) as session:
-        expected = [session.run(images(seed=seed))[0] for seed in (1, 2)]
+    model = with_batch(tiny("classifier").proto, "images", batch)
+    with engine(cuda_graphs=False).build(model) as session:
+        expected = [session.run(images(batch, seed=seed))[0] for seed in (1, 2)]
     runtime = importlib.import_module("cuda.bindings.runtime")
     before = runtime.launched
-    with engine(cuda_graphs=True).build(model) as session:
-        found = [session.run(images(seed=seed))[0] for seed in (1, 2)]
+    with engine(cuda_graphs=asked).build(model) as session:
+        found = [session.run(images(batch, seed=seed))[0] for seed in (1, 2)]
+        assert runtime.launched == before + 2 * recorded
+        assert session.device_times().graph == recorded
     np.testing.assert_array_equal(found, expected)
-    assert runtime.launched == before + 2
+
+
+def test_an_engine_that_cannot_be_recorded_is_launched_kernel_by_kernel(
+    fake_tensorrt, engine, tiny, images, monkeypatch
+):
+    """As one with a loop inside; only who insists on a graph is refused."""
+    trt = fake_tensorrt()
+    runtime = importlib.import_module("cuda.bindings.runtime")
+    real = trt.IExecutionContext.execute_async_v3
+
+    def execute(self: Any, stream_handle: int) -> bool:
+        return runtime.recording is None and bool(real(self, stream_handle))
+
+    monkeypatch.setattr(trt.IExecutionContext, "execute_async_v3", execute)
+    model = with_batch(tiny("classifier").proto, "images", 1)
+    with engine().build(model) as session:
+        assert session.run(images())[0].shape == (1, 5)
+        assert not session.device_times().graph
+    assert runtime.recording is None
+    insisting = engine(cuda_graphs=True)
+    with insisting.build(model) as session, pytest.raises(EngineError, match="cannot run the eng"):
+        session.run(images())
 
 
 def test_a_closed_session_leaves_no_memory_behind(fake_tensorrt, engine, tiny, images):
@@ -267,44 +315,28 @@ def test_a_shape_that_could_not_be_prepared_is_tried_again(
         assert len(session.run(images(1))[0]) == 1
 
 
-def test_what_the_gpu_tells_is_in_the_description(fake_tensorrt, engine, tiny, images):
+def test_what_the_engine_tells_is_in_the_description(fake_tensorrt, engine, tiny):
     fake_tensorrt()
     with engine().build(with_batch(tiny("residual").proto, "images", 1)) as session:
-        with pytest.raises(EngineError, match="nothing to time"):
-            session.describe()
-        session.run(images())
         facts = session.describe().facts
     assert facts is not None
     assert facts.device == "NVIDIA Test GPU, driver 550.54"
-    assert (facts.clock_mhz, facts.temperature_c) == (1410, 54)
     assert facts.memory_mb == 3.0
     assert facts.engine_bytes > 1000
-    assert 0 < facts.latency_p50_ms <= facts.latency_p90_ms
-    assert facts.throughput > 0
+    assert facts.build_s > 0
 
 
-def test_the_gpu_is_never_idle_while_it_is_timed(fake_tensorrt, engine, tiny, images, monkeypatch):
-    """Or the host's launching would be timed as well."""
+def test_what_the_gpu_measures_is_told(fake_tensorrt, engine, tiny, images):
     fake_tensorrt()
-    runtime = importlib.import_module("cuda.bindings.runtime")
-    asked: list[str] = []
-
-    def listen(name: str) -> None:
-        real = getattr(runtime, name)
-
-        def answer(*given: Any) -> Any:
-            asked.append("wait" if "Synchronize" in name else name)
-            return real(*given)
-
-        monkeypatch.setattr(runtime, name, answer)
-
     with engine().build(with_batch(tiny("residual").proto, "images", 1)) as session:
+        with pytest.raises(EngineError, match="nothing to time"):
+            session.device_times()
         session.run(images())
-        for name in ("EventRecord", "EventSynchronize", "StreamSynchronize", "DeviceSynchronize"):
-            listen(f"cuda{name}")
-        times = session.device_ms()
-    assert len(times) == 200 and min(times) > 0
-    assert asked == ["cudaEventRecord"] * 440 + ["wait"]
+        times = session.device_times()
+    assert (times.clock_mhz, times.temperature_c) == (1410, 54)
+    assert 0 < times.latency_p50_ms <= times.latency_p90_ms <= times.latency_p99_ms
+    assert times.enqueue_p50_ms > 0 and times.upload_p50_ms > 0 and times.download_p50_ms > 0
+    assert times.throughput > 0
 
 
 def test_a_gpu_that_tells_no_temperature_costs_no_row(
@@ -320,9 +352,8 @@ def test_a_gpu_that_tells_no_temperature_costs_no_row(
     monkeypatch.setattr(pynvml, "nvmlDeviceGetTemperature", fail)
     with engine().build(with_batch(tiny("residual").proto, "images", 1)) as session:
         session.run(images())
-        facts = session.describe().facts
-    assert facts is not None
-    assert (facts.clock_mhz, facts.temperature_c) == (1410, None)
+        times = session.device_times()
+    assert (times.clock_mhz, times.temperature_c) == (1410, None)
 
 
 @pytest.mark.parametrize("version", ALL)
@@ -356,7 +387,7 @@ def test_every_stream_is_kept_busy_for_the_throughput(
     with engine(streams=3).build(with_batch(tiny("residual").proto, "images", 2)) as session:
         session.run(images(2))
         assert len(busy) == 1
-        assert session.device_throughput() > 0
+        assert session.device_times().throughput > 0
         assert len(busy) == 3
     runtime = importlib.import_module("cuda.bindings.runtime")
     assert (runtime.host, runtime.device) == ({}, {})

@@ -65,6 +65,35 @@ def test_what_makes_another_engine_makes_it_anew(fake_tensorrt, engine, tiny, bu
     assert len(made) == 2
 
 
+@pytest.mark.parametrize(
+    "options", [{"streams": 2}, {"cuda_graphs": True}, {"cuda_graphs": False}], ids=str
+)
+def test_how_an_engine_is_run_makes_no_other(fake_tensorrt, engine, tiny, builds, images, options):
+    made, count = builds
+    count(fake_tensorrt())
+    for chosen in (engine(), engine(**options)):
+        with chosen.build(with_batch(tiny("residual").proto, "images", 1)) as session:
+            session.run(images())
+    assert len(made) == 1
+
+
+def test_fp16_beside_int8_is_another_engine_but_not_beside_fp32(
+    fake_tensorrt, engine, tiny, quantize, builds
+):
+    """Both values of half in one sweep share the FP32 and FP16 engines they are compared with."""
+    made, count = builds
+    count(fake_tensorrt())
+    model = int8_model(quantize(tiny("residual")))
+    for half in (True, False):
+        chosen = engine(half=half)
+        for make, given in (
+            (chosen.build, model.fp32), (chosen.build_fp16, model.fp32), (chosen.build_int8, model)
+        ):  # fmt: skip
+            with make(given):
+                pass
+    assert len(made) == 4
+
+
 def test_implicit_engines_differ_by_ranges_and_plan(fake_tensorrt, engine, tiny, quantize, builds):
     made, count = builds
     count(fake_tensorrt())

@@ -84,6 +84,34 @@ def test_an_engine_without_detail_has_names_only() -> None:
     assert read("conv1 + relu1").layers == 0
 
 
+def test_tensorrt_11_tells_format_and_type_apart() -> None:
+    """And its network's ends as "I/O Tensors"."""
+
+    def tensor(format: str, kind: str) -> list[dict[str, Any]]:
+        return [{"Name": "x", "Dimensions": [1, 32, 8, 8], "Format": format, "DataType": kind}]
+
+    layers = [
+        layer("conv1", "", Inputs=tensor("NC/32HW32", "Int8")),
+        layer("conv2", "", Inputs=tensor("NC/8HW8", "Half"), Outputs=tensor("NC/32HW32", "Int8")),
+    ]
+    told = {"Layers": layers, "I/O Tensors": ["x"]}
+    assert read_layers(json.dumps(told), ("conv1", "conv2")).int8_nodes == {"conv1"}
+
+
+@pytest.mark.parametrize("change", [str.lower, str.upper])
+def test_keys_are_compared_without_their_case(change: Any) -> None:
+    def changed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {change(key): changed(own) for key, own in value.items()}
+        return [changed(one) for one in value] if isinstance(value, list) else value
+
+    copy = layer("copy for conv2", INT8) | {"LayerType": "REFORMAT"}
+    layers = [layer("conv1 + relu1", INT8), copy, layer("conv2", FP32)]
+    described = read_layers(json.dumps(changed({"Layers": layers})), ("conv1", "conv2"))
+    assert described.int8_nodes == {"conv1"}
+    assert (described.int8_layers, described.layers) == (1, 2)
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", "no JSON"])
 def test_what_holds_no_layers_leaves_it_unknown(text: str) -> None:
     assert read_layers(text, ["conv1"]).int8_nodes is None

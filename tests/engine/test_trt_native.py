@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.calibration.native import NativeCalibrator
 from bench.calibration.trt_cache import from_ranges
 from bench.errors import BenchError, EngineError
-from bench.model.edit import with_batch
 from tests.engine.trt_models import IMPLICIT, batches, calibrate, int8_model, one_line
 
 
@@ -46,30 +44,17 @@ def test_a_native_calibrator_reads_the_set_in_order(
     assert native.collect_s > 0 and native.threshold_s >= 0
 
 
-def test_an_exception_in_the_data_is_raised_after_the_build(fake_tensorrt, engine, tiny):
+def broken_after(count: int) -> Any:
+    yield from batches(count)
+    raise BenchError("image 17 is broken", "Delete it")
+
+
+@pytest.mark.parametrize("whole", [0, 1])
+def test_an_exception_in_the_data_is_raised_after_the_build(fake_tensorrt, engine, tiny, whole):
+    """Also one in the very first batch, where the build fails too."""
     fake_tensorrt()
-
-    def broken() -> Any:
-        yield batches(1)[0]
-        raise BenchError("image 17 is broken", "Delete it")
-
-    asked = NativeCalibrator("minmax", batch_size=2)
-    model = with_batch(tiny("residual").proto, "images", 2)
     with pytest.raises(BenchError, match="image 17 is broken"):
-        engine(mode="implicit").calibrate(model, asked, broken(), 3)
-
-
-def test_so_is_one_in_the_very_first_batch_where_the_build_fails_too(fake_tensorrt, engine, tiny):
-    fake_tensorrt()
-
-    def broken() -> Any:
-        raise BenchError("image 0 is broken", "Delete it")
-        yield
-
-    asked = NativeCalibrator("minmax", batch_size=2)
-    model = with_batch(tiny("residual").proto, "images", 2)
-    with pytest.raises(BenchError, match="image 0 is broken"):
-        engine(mode="implicit").calibrate(model, asked, broken(), 3)
+        calibrate(engine(mode="implicit"), tiny("residual"), broken_after(whole), count=3)
 
 
 def test_a_batch_larger_than_the_network_s_is_refused(fake_tensorrt, engine, tiny):
@@ -79,12 +64,9 @@ def test_a_batch_larger_than_the_network_s_is_refused(fake_tensorrt, engine, tin
 
 
 def test_fewer_batches_than_asked_for_are_told(fake_tensorrt, engine, tiny):
-    trt = fake_tensorrt()
-    asked = NativeCalibrator("minmax", batch_size=2)
-    model = with_batch(tiny("residual").proto, "images", 2)
-    assert trt.__version__ == "8.5.1.7"
+    fake_tensorrt()
     with pytest.raises(EngineError, match="read 2 of 5 calibration batches"):
-        engine(mode="implicit").calibrate(model, asked, iter(batches(2)), 5)
+        calibrate(engine(mode="implicit"), tiny("residual"), batches(2), count=5)
 
 
 def test_a_cache_that_is_not_taken_is_told(fake_tensorrt, engine, tiny, quantize, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -143,6 +144,25 @@ def test_what_the_parser_refuses_is_told(fake_tensorrt, engine, tiny):
     with pytest.raises(EngineError, match=r"cannot parse the model .*op: If") as error:
         engine().build(proto)
     one_line(error)
+
+
+@pytest.mark.parametrize("version", ["8.5.1.7", "8.6.0"])
+def test_a_kernel_left_to_quantized_weights_is_refused_by_older_parsers(
+    fake_tensorrt, engine, tiny, quantize, version
+):
+    """onnx-tensorrt's ``convMultiInput``, up to 10.1: so ``insert_qdq`` declares the shape."""
+    fake_tensorrt(version)
+    given = int8_model(quantize(tiny("residual")))
+    bare = onnx.ModelProto.FromString(given.qdq.SerializeToString())
+    for node in bare.graph.node:
+        left = [own for own in node.attribute if own.name != "kernel_shape"]
+        del node.attribute[:]
+        node.attribute.extend(left)
+    with pytest.raises(EngineError, match=r"convMultiInput: stem: .*kernel_shape") as error:
+        engine().build_int8(replace(given, qdq=bare))
+    one_line(error)
+    with engine().build_int8(given) as session:
+        assert session.engine is not None
 
 
 def test_what_the_builder_refuses_is_told_and_leaves_no_file(

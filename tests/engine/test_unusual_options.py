@@ -18,8 +18,8 @@ from bench.engine.trt.rtx import RtxEngine, TensorRtRtx
         (OpenVino(threads=2), ""),  # a column of its own
         (OnnxRuntime(), ""),
         (TensorRt(cache="elsewhere"), ""),
-        (TensorRt(half=True, streams=4, profile=(1, 2, 4)),
-         "half=True, profile=(1, 2, 4), streams=4"),
+        (TensorRt(half=False, streams=4, profile=(1, 2, 4)),
+         "half=False, profile=(1, 2, 4), streams=4"),
         (TensorRtRtx("SM120"), ""),
         (RtxEngine(TensorRtRtx("SM120")), ""),
     ],

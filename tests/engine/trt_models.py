@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from bench.calibration.native import NativeCalibrator
 from bench.engine.base import Int8Model
 from bench.engine.trt.engine import TensorRt
+from bench.engine.trt.native_calibration import calibrate_network
 from bench.errors import BenchError
 from bench.model.edit import with_batch
 
@@ -29,10 +31,13 @@ def batches(count: int, size: int = 2, seed: int = 0) -> list[np.ndarray]:
     return [rng.random((size, 3, 16, 16), np.float32) for _ in range(count)]
 
 
-def calibrate(engine: TensorRt, model: Any, given: list[Any], **options: Any) -> Any:
+def calibrate(engine: TensorRt, model: Any, given: Any, **options: Any) -> Any:
+    """In this process, on ``count`` of the batches ``given``: all, if that is not said."""
+    count = options.pop("count", None) or len(given)
     asked = NativeCalibrator(**{"algorithm": "minmax", "batch_size": 2} | options)
     fixed = with_batch(model.proto, "images", asked.batch_size)
-    return engine.calibrate(fixed, asked, iter(given), len(given))
+    trt = importlib.import_module("tensorrt")
+    return calibrate_network(trt, fixed, asked, iter(given), count, engine.settings)
 
 
 def one_line(error: pytest.ExceptionInfo[BaseException]) -> str:

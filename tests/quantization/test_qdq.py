@@ -81,7 +81,25 @@ def test_nodes_kept_in_float_are_untouched(tiny, quantize):
 def test_attributes_stay(tiny, quantize):
     q = quantize(tiny("depthwise"))
     for name in q.graph.compute:
-        assert q.node(name).attribute == q.graph.nodes[name].attribute
+        given, before = q.node(name).attribute, q.graph.nodes[name].attribute
+        assert [own for own in given if own.name != "kernel_shape"] == list(before)
+
+
+def test_a_quantized_convolution_declares_its_kernel(load, sketch, quantize):
+    """Its weights are no initializer any more: TensorRT's parsers up to 10.1 ask for the shape."""
+    g = sketch()
+    x = g.conv("images", 3, 4, "stem", k=3)
+    x = g.conv(x, 4, 4, "declared", k=1, kernel_shape=[1, 1])
+    x = g.op("Relu", x, name="relu")
+    weight = g.const(g.normal(4, 2, 2, 5, fan_in=16), "up.w")
+    x = g.op("ConvTranspose", x, weight, name="up", strides=[2, 2])
+    q = quantize(load(g.model(g.conv(x, 2, 4, "float"))), ("name:^float$",))
+    kernels = {
+        node.name: [list(own.ints) for own in node.attribute if own.name == "kernel_shape"]
+        for node in q.proto.graph.node
+        if node.op_type in ("Conv", "ConvTranspose")
+    }
+    assert kernels == {"stem": [[3, 3]], "declared": [[1, 1]], "up": [[2, 5]], "float": []}
 
 
 def test_a_missing_range_is_named(tiny):

@@ -206,6 +206,14 @@ def test_what_is_ordinary_goes_without_saying(row):
             {"speedup_fp16": 0.9, "engine_options": "half=True"},
             "in FP16 in 1 of 1 run: there FP16 is the simpler choice.",
         ),
+        (
+            {"speedup_fp16": 0.9, "engine": "tensorrt"},
+            "in FP16 in 1 of 1 run: there FP16 is the simpler choice.",
+        ),
+        (
+            {"speedup_fp16": 0.9, "engine": "tensorrt", "engine_options": "half=False"},
+            "in FP16 in 1 of 1 run: but what is not INT8 ran in FP32 there.",
+        ),
     ],
 )
 def test_beware(row, changes, warning):

@@ -68,3 +68,20 @@ def test_an_engine_that_calibrates_refuses_explicit_placements(
     told = f"wants every tensor's range, not placement={placement}. Add placement=implicit"
     with pytest.raises(ConfigError, match=told):
         replace(run, engine=Calibrates(), placement=placement).check()
+
+
+@pytest.mark.parametrize(
+    ("placement", "calibrating", "shared"),
+    [
+        ("implicit", True, "implicit_tensorrt10"),
+        ("implicit", False, "implicit"),
+        ("implicit_tensorrt10", True, "implicit_tensorrt10"),
+        ("explicit", False, "explicit"),
+    ],
+)
+def test_tensorrt_s_implicit_mode_shares_ranges_as_it_does_since_8_5(
+    run: Run, placement: Placement, calibrating: bool, shared: Placement
+) -> None:
+    """Its caches of 8.5.1 and 10 give a Concat a scale of its own; those of 7.1 did not."""
+    engine = Calibrates() if calibrating else run.engine
+    assert replace(run, placement=placement, engine=engine).sharing == shared

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ else:
     ILogger = object
 
 _LOG = logging.getLogger(__name__)
+_MISSING_SCALE = re.compile(r"Missing scale and zero-point for tensor (.+?), expect")
 
 
 class Log(ILogger):
@@ -53,6 +55,11 @@ def _only_log(trt: TensorRT) -> Log:
             Log.__init__(self, trt)
 
     return OfTensorRt()
+
+
+def missing_scales(log: Log) -> int:
+    """How many tensors the builder misses a range of: it leaves the layers beside them in float."""
+    return len({found[1] for line in log.warnings if (found := _MISSING_SCALE.search(line))})
 
 
 def reason(log: Log) -> str:

@@ -1,4 +1,4 @@
-"""TensorRT's builder: FP32, FP16, explicit INT8, implicit INT8, and native calibration.
+"""TensorRT's builder: FP32, FP16, explicit INT8 and implicit INT8.
 
 Explicit quantization (Q/DQ in the ONNX file) exists in every version; from 10 on the network is
 strongly typed unless FP16 is asked for, and in 11 always. Implicit quantization (ranges beside an
@@ -9,7 +9,7 @@ to 11.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,20 +17,19 @@ from typing import TYPE_CHECKING
 import onnx
 
 from bench.cache import content_key, write_atomically
-from bench.calibration.native import NativeCalibration, NativeCalibrator
-from bench.engine.base import Array
-from bench.engine.trt.build_log import open_log, reason
-from bench.engine.trt.cuda import Buffer, find_gpu, synchronize
+from bench.engine.trt.build_log import missing_scales, open_log, reason
+from bench.engine.trt.cuda import find_gpu
+from bench.engine.trt.engine_store import Plan
 from bench.engine.trt.float_weights import with_float_weights
-from bench.engine.trt.native_calibrator import make_feeding, make_reading
+from bench.engine.trt.native_calibrator import make_reading
 from bench.engine.trt.network import (
     add_profile,
-    input_shape,
     keep_in_float,
     make_builder,
     parse_network,
     set_ranges,
 )
+from bench.engine.trt.unnamed_ranges import with_unnamed
 from bench.engine.trt.version import check_implicit, has
 from bench.errors import ConfigError, EngineError
 from bench.sealed import DamagedError, read_sealed, seal, warn
@@ -71,28 +70,28 @@ def check_settings(trt: TensorRT, settings: Settings) -> None:
             )
 
 
-def build_float(trt: TensorRT, model: onnx.ModelProto, settings: Settings) -> bytes:
+def build_float(trt: TensorRT, model: onnx.ModelProto, settings: Settings) -> Plan:
     """An engine in FP32, without TF32's shorter products; raises EngineError."""
-    job = _Job(trt, settings)
+    job = Job(trt, settings)
     return job.build(job.parse(model, strong=has(trt, _STRONG)))
 
 
-def build_half(trt: TensorRT, model: onnx.ModelProto, settings: Settings) -> bytes:
+def build_half(trt: TensorRT, model: onnx.ModelProto, settings: Settings) -> Plan:
     """An engine in FP16, whose builder may leave a layer in FP32; raises EngineError.
 
     From 11 on there is no such flag: give ``build_float`` a file in FP16.
     """
-    job = _Job(trt, settings)
+    job = Job(trt, settings)
     job.config.set_flag(trt.BuilderFlag.FP16)
     return job.build(job.parse(model, strong=False))
 
 
-def build_explicit(trt: TensorRT, model: onnx.ModelProto, settings: Settings) -> bytes:
+def build_explicit(trt: TensorRT, model: onnx.ModelProto, settings: Settings) -> Plan:
     """An engine from a file with Q/DQ; raises EngineError.
 
     From 11 on ``half`` is no flag: give it a file in FP16.
     """
-    job = _Job(trt, settings)
+    job = Job(trt, settings)
     by_flags = settings.half and has(trt, "BuilderFlag.FP16")
     strong = has(trt, _STRONG) and not by_flags
     network = job.parse(model if has(trt, _STRONG) else with_float_weights(model), strong)
@@ -108,23 +107,26 @@ def build_implicit(
     float_nodes: frozenset[str],
     settings: Settings,
     header: str | None,
-) -> bytes:
+) -> Plan:
     """An engine from an FP32 file and the tensors' ranges.
 
-    They are given as a calibration cache of the algorithm ``header``, or, if that is None, as
-    dynamic ranges. Raises ConfigError for TensorRT 11, EngineError for what is refused.
+    Tensors of TensorRT's network that the file does not name get theirs from those (see
+    ``with_unnamed``). They are given as a calibration cache of the algorithm ``header``, or, if
+    that is None, as dynamic ranges. Raises ConfigError for TensorRT 11, EngineError for what is
+    refused.
     """
     check_implicit(trt)
-    job = _Job(trt, settings)
+    job = Job(trt, settings)
     network = job.parse(model, strong=False)
     job.allow_int8()
     if float_nodes:
         job.config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
         keep_in_float(trt, network, model, float_nodes, settings.half)
+    ranges = with_unnamed(trt, network, amax)
     if header is None:
-        set_ranges(network, amax)
+        set_ranges(network, ranges)
         return job.build(network)
-    reading = make_reading(trt, amax, header)
+    reading = make_reading(trt, ranges, header)
     job.config.int8_calibrator = reading
     if job.profile is not None:
         job.config.set_calibration_profile(job.profile)
@@ -134,43 +136,7 @@ def build_implicit(
         reading.check()
 
 
-def calibrate_network(
-    trt: TensorRT,
-    model: onnx.ModelProto,
-    asked: NativeCalibrator,
-    batches: Iterator[Array],
-    count: int,
-    settings: Settings,
-) -> NativeCalibration:
-    """Let TensorRT calibrate ``model``, whose batch is fixed, on ``count`` batches.
-
-    It calibrates only where it builds, so an engine is built too, and dropped. Raises ConfigError
-    for TensorRT 11, EngineError for what is refused, and whatever ``batches`` raises.
-    """
-    check_implicit(trt)
-    job = _Job(trt, settings)
-    network = job.parse(model, strong=False)
-    shape = input_shape(network)
-    buffer = Buffer(shape, "float32")
-
-    def upload(batch: Array) -> int:
-        buffer.host[...] = batch
-        buffer.push(0)
-        synchronize()  # TensorRT reads it on a stream of its own
-        return buffer.pointer
-
-    feeding = make_feeding(trt, asked, shape, batches, upload)
-    job.allow_int8()
-    job.config.int8_calibrator = feeding
-    try:
-        job.build(network)
-    finally:
-        buffer.close()
-        feeding.check()
-    return feeding.result(count)
-
-
-class _Job:
+class Job:
     """One builder with its configuration and log."""
 
     def __init__(self, trt: TensorRT, settings: Settings) -> None:
@@ -222,10 +188,10 @@ class _Job:
         if self._settings.half:
             self.config.set_flag(self._trt.BuilderFlag.FP16)
 
-    def build(self, network: INetworkDefinition) -> bytes:
+    def build(self, network: INetworkDefinition) -> Plan:
         plan = self._builder.build_serialized_network(network, self.config)
         if plan is None:
             raise EngineError(f"TensorRT cannot build the model ({reason(self._log)})")
         if timings := self.config.get_timing_cache():
             write_atomically(self._timing_file, seal(bytes(timings.serialize()), self._timing_file))
-        return bytes(plan)
+        return Plan(bytes(plan), missing_scales(self._log))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
@@ -21,13 +21,14 @@ from bench.engine.trt.builder import (
     build_float,
     build_half,
     build_implicit,
-    calibrate_network,
     check_settings,
 )
 from bench.engine.trt.cuda import find_gpu
-from bench.engine.trt.engine_store import build_once
+from bench.engine.trt.engine_store import Plan, build_once
+from bench.engine.trt.native_calibration import calibrate_apart
 from bench.engine.trt.runtime import LoadError, TensorRtSession
 from bench.engine.trt.session import open_session
+from bench.engine.trt.tactics import usual_sources
 from bench.engine.trt.version import check_implicit, has, load_tensorrt, number
 from bench.errors import ConfigError
 from bench.model.edit import with_open_batch
@@ -39,8 +40,9 @@ if TYPE_CHECKING:
 
 Mode = Literal["explicit", "implicit"]
 Ranges = Literal["cache", "dynamic"]
+Others = Literal["derived", "native"]
 
-BUILD_VERSION = 2
+BUILD_VERSION = 3
 """Part of every engine's key on disk: raise it when what the builder is told changes."""
 
 _OWN_RANGES = "EntropyCalibration2"
@@ -51,27 +53,33 @@ _OWN_RANGES = "EntropyCalibration2"
 class TensorRt:
     """``mode``: explicit (Q/DQ in the file, 8.5 to 11) or implicit (ranges beside it, 8.5 to 10).
 
-    ``half`` lets layers that are not INT8 run in FP16, and those that a plan keeps in float.
+    ``half`` lets layers that are not INT8 run in FP16, and those that a plan keeps in float, as
+    NVIDIA's and Ultralytics' recipes for INT8 do; False keeps them in FP32.
     ``ranges``: how implicit mode hands them over, as a calibration cache or as dynamic ranges.
+    ``others``: what tensors have for which a rule of ours gives no range. derived: what follows
+    from the tensors beside them; native: what TensorRT's own ``entropy2`` calibrates on the same
+    images, and no tensor has a range that it leaves out: to compare rules with native calibrators.
     ``workspace_gb``: most scratch memory of a layer (GiB). ``optimization_level``: 0 to 5, None as
     the version has it. ``tactic_sources``: libraries to take kernels from, None as the version has
-    it; 8.5 without cuDNN and cuBLAS wants EDGE_MASK_CONVOLUTIONS and JIT_CONVOLUTIONS.
+    it, but of 8.5 without cuDNN or cuBLAS EDGE_MASK_CONVOLUTIONS and JIT_CONVOLUTIONS.
     ``profile``: least, best and largest batch of an engine whose batch stays open; None fixes it.
-    ``cuda_graphs``: launch an inference as one recorded graph. ``streams``: inferences in flight
-    where throughput is measured. ``cache``: folder for engines.
+    ``cuda_graphs``: launch an inference as one recorded graph; None: at batch 1, where launching
+    kernel by kernel may take longer than they run, if the engine can be recorded. ``streams``:
+    inferences in flight where throughput is measured. ``cache``: folder for engines.
 
     Raises ConfigError for a value that is none; where it is asked for its version, for a TensorRT
     that is absent or lacks the mode, and for its options, where there is no GPU.
     """
 
     mode: Mode = "explicit"
-    half: bool = False
+    half: bool = True
     ranges: Ranges = "cache"
+    others: Others = "derived"
     workspace_gb: float = 4.0
     optimization_level: int | None = None
     tactic_sources: tuple[str, ...] | None = None
     profile: tuple[int, ...] | None = None
-    cuda_graphs: bool = False
+    cuda_graphs: bool | None = None
     streams: int = 1
     cache: str = ".cache/bench"
     name: ClassVar[str] = "tensorrt"
@@ -86,6 +94,8 @@ class TensorRt:
             raise ConfigError(f"engine.mode={self.mode} is unknown", "Use explicit or implicit")
         if self.ranges not in get_args(Ranges):
             raise ConfigError(f"engine.ranges={self.ranges} is unknown", "Use cache or dynamic")
+        if self.others not in get_args(Others):
+            raise ConfigError(f"engine.others={self.others} is unknown", "Use derived or native")
         if not 0 < self.workspace_gb < math.inf:
             raise ConfigError(
                 f"engine.workspace_gb={self.workspace_gb} is no size", "Use 1 or more"
@@ -112,7 +122,7 @@ class TensorRt:
         trt = load_tensorrt()
         if self.calibrates:
             check_implicit(trt)
-        check_settings(trt, self._settings)
+        check_settings(trt, self.settings)
         if self.profile is not None and self.streams > 1 and number(trt) < (10, 0):
             # Its contexts cannot share a profile (IExecutionContext::setOptimizationProfileAsync).
             raise ConfigError(
@@ -163,14 +173,16 @@ class TensorRt:
         batches: Iterator[Array],
         count: int,
     ) -> NativeCalibration:
-        trt = load_tensorrt()
-        return calibrate_network(trt, model, calibrator, batches, count, self._settings)
+        check_implicit(load_tensorrt())
+        return calibrate_apart(model, calibrator, batches, count, self.settings)
 
     @property
-    def _settings(self) -> Settings:
+    def settings(self) -> Settings:
+        """What the builder is told in every mode."""
+        sources = usual_sources(load_tensorrt(), self.tactic_sources)
         return Settings(
-            self.half, self.workspace_gb, self.optimization_level, self.tactic_sources,
-            self.profile, Path(self.cache) / "tensorrt",
+            self.half, self.workspace_gb, self.optimization_level, sources, self.profile,
+            Path(self.cache) / "tensorrt",
         )  # fmt: skip
 
     def _opened(self, model: onnx.ModelProto) -> onnx.ModelProto:
@@ -180,12 +192,16 @@ class TensorRt:
         return with_open_batch(model)
 
     def _session(
-        self, trt: TensorRT, model: onnx.ModelProto, what: str, build: Callable[..., bytes]
+        self, trt: TensorRT, model: onnx.ModelProto, what: str, build: Callable[..., Plan]
     ) -> TensorRtSession:
         """The engine from disk, or built now; one that TensorRT cannot load is built anew."""
-        settings = self._settings
+        settings = self.settings
+        if what in ("fp32", "fp16"):  # one engine for both values of half
+            settings = replace(settings, half=False)
         content = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-        key = content_key(BUILD_VERSION, trt.__version__, self.options, content, what)
+        # How an engine is run (streams, graphs) makes it no other, nor where it is kept.
+        told = replace(settings, folder=Path())
+        key = content_key(BUILD_VERSION, trt.__version__, told, find_gpu(), content, what)
         path = settings.folder / f"{key}.engine"
         make = partial(build_once, path, partial(build, settings=settings))
         try:

@@ -18,20 +18,32 @@ from bench.sealed import read_sealed, sealed
 
 
 @dataclass(frozen=True)
-class Built:
-    """A serialized engine (TensorRT's "plan") and the seconds that its builder took."""
+class Plan:
+    """A serialized engine, as TensorRT calls it.
 
-    plan: bytes
+    ``missing_scales``: tensors without a range that the builder warned of, beside which it leaves
+    layers out of INT8; None where nobody counted.
+    """
+
+    content: bytes
+    missing_scales: int | None = None
+
+
+@dataclass(frozen=True)
+class Built:
+    """A plan, and the seconds that its builder took."""
+
+    plan: Plan
     seconds: float
 
 
-def build_once(path: Path, build: Callable[[], bytes]) -> Built:
+def build_once(path: Path, build: Callable[[], Plan]) -> Built:
     """The engine at ``path``, built first if nobody has."""
 
     return cached(path, _read, lambda: sealed(path, partial(_write, built=build_now(build))))
 
 
-def build_now(build: Callable[[], bytes]) -> Built:
+def build_now(build: Callable[[], Plan]) -> Built:
     """The engine, kept nowhere."""
     start = time.perf_counter()
     plan = build()
@@ -39,10 +51,12 @@ def build_now(build: Callable[[], bytes]) -> Built:
 
 
 def _write(file: BinaryIO, built: Built) -> None:
-    file.write(json.dumps({"seconds": built.seconds}).encode() + b"\n")
-    file.write(built.plan)
+    told = {"seconds": built.seconds, "missing_scales": built.plan.missing_scales}
+    file.write(json.dumps(told).encode() + b"\n")
+    file.write(built.plan.content)
 
 
 def _read(path: Path) -> Built:
-    head, _, plan = read_sealed(path).partition(b"\n")
-    return Built(plan, float(json.loads(head)["seconds"]))
+    head, _, content = read_sealed(path).partition(b"\n")
+    told = json.loads(head)
+    return Built(Plan(content, told["missing_scales"]), float(told["seconds"]))

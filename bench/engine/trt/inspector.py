@@ -2,7 +2,9 @@
 
 Built with detailed profiling verbosity, an engine tells its layers as JSON: name, type, and the
 format of every input and output, such as "Thirty-two wide channel vectorized row major Int8 format"
-or "Row major linear FP32" (NVIDIA/TensorRT issues 2418, 3737 and 4020 show some). A layer's name is
+or "Row major linear FP32" (NVIDIA/TensorRT issues 2418, 3737 and 4020 show some). TensorRT 11 has
+other keys: "I/O Tensors" for "Bindings", and "Format" and "DataType" for "Format/Datatype". So keys
+are compared without regard to case, and both are looked at for the type. A layer's name is
 made of the ONNX nodes that were fused into it, as in "conv1 + relu1 || conv2 + relu2"; TensorRT 10
 also lists them as "[ONNX Layer: conv1]" in its metadata. Nothing tells what runs inside a region
 that Myelin compiled ("ForeignNode[first...last]"): as a whole it counts by its inputs, and where
@@ -29,34 +31,42 @@ def read_layers(information: str, products: Iterable[str]) -> Description:
     change a format are left out. Where none of the nodes is told of, what ran is unknown.
     """
     try:
-        layers = json.loads(information, strict=False)["Layers"]  # separators in the metadata
-    except (ValueError, KeyError, TypeError):
+        layers = _lower(json.loads(information, strict=False))["layers"]  # separators in metadata
+    except (ValueError, KeyError, AttributeError):
         return Description(None, 0, 0)
     known = frozenset(products)
     int8_nodes: set[str] = set()
     int8 = count = 0
-    for told in layers:
-        if not isinstance(told, dict) or told.get("LayerType") == "Reformat":
+    for one in layers:
+        if not isinstance(one, dict):
+            continue
+        told = _lower(one)
+        if str(told.get("layertype", "")).lower() == "reformat":
             continue
         own = known & _nodes(told)
         if not own:
             continue
         count += 1
-        if any(_is_int8(source) for source in told.get("Inputs", [])):
+        if any(_is_int8(source) for source in told.get("inputs", [])):
             int8 += 1
             int8_nodes |= own
     return Description(frozenset(int8_nodes) if count else None, int8, count)
 
 
+def _lower(told: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.lower(): value for key, value in told.items()}
+
+
 def _nodes(told: Mapping[str, Any]) -> set[str]:
     """The ONNX nodes that a layer stands for, with a few words that are none."""
-    listed = _METADATA.findall(str(told.get("Metadata", "")))
-    return set(listed) or {part.strip() for part in _JOINTS.split(str(told.get("Name", "")))}
+    listed = _METADATA.findall(str(told.get("metadata", "")))
+    return set(listed) or {part.strip() for part in _JOINTS.split(str(told.get("name", "")))}
 
 
 def _is_int8(source: Mapping[str, Any]) -> bool:
+    """By its type, or its format where that names the type."""
     return any(
         "int8" in str(value).lower()
-        for key, value in source.items()
-        if "Format" in key or "type" in key
+        for key, value in _lower(source).items()
+        if "format" in key or "datatype" in key
     )

@@ -70,11 +70,13 @@ class Feeding(_LegacyParameters, IInt8Calibrator):
         shape: tuple[int, ...],
         batches: Iterator[Array],
         upload: Callable[[Array], int],
+        tell: Callable[[], object],
         clock: Callable[[], float],
     ) -> None:
         self.quantile, self.regression_cutoff = asked.quantile, asked.regression_cutoff
         self._version, self._header = trt.__version__, asked.header
         self._shape, self._batches, self._upload, self._clock = shape, batches, upload, clock
+        self._tell = tell
         self.consumed = 0
         self.error: BaseException | None = None
         self.written: bytes | None = None
@@ -108,6 +110,7 @@ class Feeding(_LegacyParameters, IInt8Calibrator):
 
     def write_calibration_cache(self, cache: Buffer) -> None:
         self.written, self._wrote = bytes(cache), self._clock()
+        self._tell()
 
     def check(self) -> None:
         """Raise what ``get_batch`` raised."""
@@ -134,19 +137,21 @@ def make_feeding(
     shape: tuple[int, ...],
     batches: Iterator[Array],
     upload: Callable[[Array], int],
+    tell: Callable[[], object] = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Feeding:
     """A native calibrator over ``batches``; ``shape`` is that of the network's input.
 
-    ``upload`` takes a batch to the device and gives its address. After the build ``result`` gives
-    what was calibrated.
+    ``upload`` takes a batch to the device and gives its address. Once TensorRT has written its
+    cache, ``result`` gives what was calibrated, whatever becomes of the build, and ``tell`` is
+    called.
     """
     base = base_class(trt, asked.header)
 
     class Native(Feeding, base):  # type: ignore[misc, valid-type]
         def __init__(self) -> None:
             base.__init__(self)
-            Feeding.__init__(self, trt, asked, shape, batches, upload, clock)
+            Feeding.__init__(self, trt, asked, shape, batches, upload, tell, clock)
 
     return Native()
 

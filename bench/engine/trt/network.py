@@ -23,7 +23,13 @@ if TYPE_CHECKING:
         TensorRT,
     )
 
-_FLOATS = frozenset({"FLOAT", "HALF"})
+FLOATS = frozenset({"FLOAT", "HALF"})
+
+MOVING = frozenset({
+    "CONCATENATION", "GATHER", "IDENTITY", "SHAPE", "SHUFFLE", "SLICE", "SQUEEZE", "UNSQUEEZE",
+})  # fmt: skip
+"""Kinds of layers that move values and compute none: what ONNX calls Concat, Reshape, Split and so
+on. By name, as not every version has all."""
 
 
 def make_builder(trt: TensorRT, log: Log) -> Builder:
@@ -93,7 +99,7 @@ def set_ranges(network: INetworkDefinition, amax: Mapping[str, float]) -> None:
 
     Raises EngineError if the network has none of them, or takes a range not.
     """
-    known = {tensor.name: tensor for tensor in _tensors(network)}
+    known = {tensor.name: tensor for tensor in tensors_of(network)}
     ours = [name for name in amax if name in known]
     if not ours:
         raise EngineError("TensorRT's network has no tensor of those that were calibrated")
@@ -102,19 +108,19 @@ def set_ranges(network: INetworkDefinition, amax: Mapping[str, float]) -> None:
             raise EngineError(f"TensorRT takes no range of {amax[name]} for tensor {name}")
 
 
-def _tensors(network: INetworkDefinition) -> Iterator[ITensor]:
+def tensors_of(network: INetworkDefinition) -> Iterator[ITensor]:
     for index in range(network.num_inputs):
         yield network.get_input(index)
-    for layer in _layers(network):
-        yield from _outputs(layer)
+    for layer in layers_of(network):
+        yield from outputs_of(layer)
 
 
-def _layers(network: INetworkDefinition) -> Iterator[ILayer]:
+def layers_of(network: INetworkDefinition) -> Iterator[ILayer]:
     for index in range(network.num_layers):
         yield network.get_layer(index)
 
 
-def _outputs(layer: ILayer) -> list[ITensor]:
+def outputs_of(layer: ILayer) -> list[ITensor]:
     return [layer.get_output(index) for index in range(layer.num_outputs)]
 
 
@@ -128,17 +134,19 @@ def keep_in_float(
     """Constrain the layers of these ONNX nodes to FP32, or to FP16 if ``half``.
 
     The parser names a layer after its node; where it makes several of one (a Gemm is a product and
-    a sum), the one that makes the node's output carries that tensor's name. Integers and constants
-    are left alone. Raises EngineError for a convolution or product whose layer is not found.
+    a sum), the one that makes the node's output carries that tensor's name. Only what computes is
+    constrained: constants, and layers that move values or give shapes, have no kernels to choose
+    (NVIDIA's sampleINT8API leaves them alone likewise), and neither have integers. Raises
+    EngineError for a convolution or product whose layer is not found.
     """
     kind = trt.float16 if half else trt.float32
     makers = {name: node.name for node in model.graph.node for name in node.output}
     found: set[str] = set()
-    for layer in _layers(network):
-        outputs = _outputs(layer)
+    for layer in layers_of(network):
+        outputs = outputs_of(layer)
         own = {layer.name} | {makers.get(tensor.name, "") for tensor in outputs}
-        floats = all(tensor.dtype.name in _FLOATS for tensor in outputs)
-        if not own & nodes or not floats or layer.type == trt.LayerType.CONSTANT:
+        floats = all(tensor.dtype.name in FLOATS for tensor in outputs)
+        if not own & nodes or not floats or layer.type.name in {"CONSTANT", *MOVING}:
             continue
         found |= own & nodes
         layer.precision = kind

@@ -18,7 +18,7 @@ import onnx
 from bench.engine.base import AotCompiler, Compiled, Int8Model
 from bench.engine.trt.build_log import open_log, reason, short
 from bench.engine.trt.cuda import find_gpu
-from bench.engine.trt.engine_store import build_now
+from bench.engine.trt.engine_store import Plan, build_now
 from bench.engine.trt.runtime import TensorRtSession
 from bench.engine.trt.session import open_session
 from bench.errors import ConfigError, EngineError
@@ -112,6 +112,11 @@ class RtxEngine:
         return self.ahead.version
 
     @property
+    def half(self) -> bool:
+        """Whether what is not INT8 runs in FP16, which an accuracy's check allows for."""
+        return self.ahead.half
+
+    @property
     def options(self) -> str:
         return f"{self.ahead.options}, {find_gpu()}"
 
@@ -127,7 +132,7 @@ class RtxEngine:
     def _open(
         self, compile: Callable[[onnx.ModelProto], Compiled], model: onnx.ModelProto
     ) -> TensorRtSession:
-        return open_session(_tensorrt(), build_now(lambda: compile(model).content), model)
+        return open_session(_tensorrt(), build_now(lambda: Plan(compile(model).content)), model)
 
 
 def _tensorrt() -> TensorRT:

@@ -1,15 +1,25 @@
-"""Running a built engine: page-locked buffers, streams, and CUDA's own clock."""
+"""Running a built engine: page-locked buffers, streams and graphs."""
 
 from __future__ import annotations
 
-import time
+import math
+import statistics
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.engine.base import Array, Description, Session
+import numpy as np
+
+from bench.engine.base import Array, Description, DeviceTimes, Session
 from bench.engine.trt.build_log import Log, open_log, reason
-from bench.engine.trt.cuda import Buffer, call, load_cudart, synchronize
+from bench.engine.trt.cuda import Buffer, call, find_gpu, load_cudart
+from bench.engine.trt.device_timing import (
+    ENOUGH_FOR_P99,
+    executions_per_second,
+    time_lane,
+    time_transfers,
+)
 from bench.errors import EngineError
+from bench.log import LOG
 
 if TYPE_CHECKING:
     from tensorrt_api import ICudaEngine, TensorRT
@@ -25,8 +35,6 @@ _DTYPES = {
 }
 """TensorRT's types in numpy's words (``trt.nptype`` of 8.5 fails with numpy from 1.24 on)."""
 
-_WARM_UP, _TIMED = 20, 200
-
 
 class LoadError(EngineError):
     """An engine's file that TensorRT cannot read."""
@@ -35,11 +43,17 @@ class LoadError(EngineError):
 class Lane:
     """One inference in flight: an execution context with memory and a stream of its own.
 
-    With ``graphs`` the work of an inference is recorded once and launched as one CUDA graph.
+    With ``graphs`` the work of an inference is recorded once and launched as one CUDA graph; None:
+    of batches of one image, where the engine can be recorded.
     """
 
     def __init__(
-        self, trt: TensorRT, engine: ICudaEngine, outputs: Sequence[str], graphs: bool, log: Log
+        self,
+        trt: TensorRT,
+        engine: ICudaEngine,
+        outputs: Sequence[str],
+        graphs: bool | None,
+        log: Log,
     ) -> None:
         self._cudart, self._log = load_cudart(), log
         self._engine, self._context = engine, engine.create_execution_context()
@@ -90,16 +104,44 @@ class Lane:
             context.set_tensor_address(name, self._buffers[name].pointer)
         self._enqueue()  # what is set up at the first inference cannot be recorded
         call(self._cudart.cudaStreamSynchronize(self.stream))
-        if self._graphs:
-            self._graph = self._record()
+        if self._graphs or (self._graphs is None and shape[0] == 1):
+            self._graph = self._record_if_possible()
         self.shape = shape
+
+    @property
+    def recorded(self) -> bool:
+        """Whether an inference is launched as one graph."""
+        return self._graph is not None
+
+    @property
+    def source(self) -> Buffer:
+        """The input's memory, once there is any."""
+        return self._buffers[self._input]
+
+    @property
+    def results(self) -> list[Buffer]:
+        """The outputs' memory, once there is any."""
+        return [self._buffers[name] for name in self._outputs]
+
+    def _record_if_possible(self) -> Any:
+        """The graph; None where nobody insisted on one and the engine cannot be recorded."""
+        try:
+            return self._record()
+        except EngineError as error:
+            if self._graphs:
+                raise
+            LOG.info("the engine is launched kernel by kernel: %s", error)
+            return None
 
     def _record(self) -> Any:
         cudart = self._cudart
         mode = cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         call(cudart.cudaStreamBeginCapture(self.stream, mode))
-        self._enqueue()
-        graph = call(cudart.cudaStreamEndCapture(self.stream))
+        try:
+            self._enqueue()
+        finally:
+            ended = cudart.cudaStreamEndCapture(self.stream)  # also where it failed
+        graph = call(ended)
         ready = call(cudart.cudaGraphInstantiateWithFlags(graph, 0))
         call(cudart.cudaGraphDestroy(graph))
         return ready
@@ -139,12 +181,14 @@ class TensorRtSession(Session):
     throughput is measured, one everywhere else.
     """
 
+    on_gpu = True
+
     def __init__(
         self,
         trt: TensorRT,
         plan: bytes,
         outputs: Sequence[str],
-        graphs: bool,
+        graphs: bool | None,
         streams: int,
         describe: Callable[[TensorRtSession], Description],
     ) -> None:
@@ -161,40 +205,26 @@ class TensorRtSession(Session):
         return self._lanes[0].run(batch)
 
     def device_ms(self) -> list[float]:
-        """Milliseconds of 200 inferences between two CUDA events, device memory to device memory.
-
-        That is ``trtexec``'s GPU compute time: all are given to the GPU before the first is waited
-        for, as one that is launched on an idle GPU is timed with its launching. The input is that
-        of the last ``run``; EngineError if there was none.
-        """
+        """Milliseconds of an execution by the GPU's own clock; see ``time_lane``."""
         self._shape()
-        cudart, lane = self._cudart, self._lanes[0]
-        events = [call(cudart.cudaEventCreate()) for _ in range(2 * (_WARM_UP + _TIMED))]
-        pairs = list(zip(events[::2], events[1::2], strict=True))
-        for start, end in pairs:
-            call(cudart.cudaEventRecord(start, lane.stream))
-            lane.launch()
-            call(cudart.cudaEventRecord(end, lane.stream))
-        call(cudart.cudaStreamSynchronize(lane.stream))
-        times = [float(call(cudart.cudaEventElapsedTime(*pair))) for pair in pairs[_WARM_UP:]]
-        for event in events:
-            call(cudart.cudaEventDestroy(event))
-        return times
+        return time_lane(self._lanes[0]).gpu_ms
 
-    def device_throughput(self) -> float:
-        """Images a second, device memory to device memory, with every stream kept busy."""
-        shape = self._shape()
-        for lane in self._lanes:
-            if lane.shape != shape:
-                lane.prepare(shape)
-        synchronize()
-        start = time.perf_counter()
-        for _ in range(_TIMED):
-            for lane in self._lanes:
-                lane.launch()
-        synchronize()
-        images = _TIMED * len(self._lanes) * shape[0]
-        return images / (time.perf_counter() - start)
+    def device_times(self) -> DeviceTimes:
+        """Raises EngineError if the session has not run."""
+        shape, lane, gpu = self._shape(), self._lanes[0], find_gpu()
+        timed = time_lane(lane)
+        p50, p90, p99 = np.percentile(timed.gpu_ms, (50, 90, 99)).tolist()
+        if len(timed.gpu_ms) < ENOUGH_FOR_P99:
+            p99 = math.nan
+        upload, download = time_transfers(lane)
+        for other in self._lanes:
+            if other.shape != shape:
+                other.prepare(shape)
+        throughput = shape[0] * executions_per_second(self._lanes)
+        return DeviceTimes(
+            p50, p90, p99, statistics.median(timed.enqueue_ms), upload, download, lane.recorded,
+            throughput, gpu.clock_mhz(), gpu.temperature_c(),
+        )  # fmt: skip
 
     def _shape(self) -> tuple[int, ...]:
         shape = self._lanes[0].shape

@@ -62,3 +62,8 @@ class Build:
     builder_error: str = column(
         "why the builder refused, where the row stands without its engine", default=""
     )
+    missing_scales: int | None = column(
+        "tensors without a range that TensorRT warned of: layers beside them stay in float",
+        better="lower",
+        default=None,
+    )

@@ -49,7 +49,7 @@ class Latency:
     )
     latency_rounds: int | None = column("alternating rounds timed", default=None)
     speedup: float | None = column(
-        "FP32 over INT8 on the same engine, medians",
+        "FP32 over INT8 on the same engine, medians; on a GPU by its own clock, without transfers",
         "result",
         unit="x",
         better="higher",
@@ -57,7 +57,10 @@ class Latency:
         default=None,
     )
     speedup_baseline: float | None = column(
-        "FP32 ONNX baseline over INT8, medians", unit="x", better="higher", default=None
+        "FP32 ONNX baseline over INT8, medians of whole calls",
+        unit="x",
+        better="higher",
+        default=None,
     )
     throughput: float | None = column(
         "INT8 images a second at this batch size", unit="1/s", better="higher", default=None
@@ -97,7 +100,7 @@ class Latency:
         "FP16 on the same engine", unit="ms", better="lower", default=None
     )
     speedup_fp16: float | None = column(
-        "FP16 over INT8 on the same engine, medians",
+        "FP16 over INT8 on the same engine, medians; on a GPU by its own clock, without transfers",
         "fp16",
         unit="x",
         better="higher",
@@ -155,4 +158,27 @@ class Latency:
     )
     device_temperature_c: int | None = column(
         "temperature of the GPU right after the timing", unit="°C", default=None
+    )
+    device_launch: str = column(
+        "how the GPU got its work when INT8 was timed: CUDA graph, or kernels one by one",
+        default="",
+    )
+    device_enqueue_p50_ms: float | None = column(
+        "what the host takes to launch one INT8 execution, median; above 0.8 of the execution the "
+        "GPU waits for the host",
+        unit="ms",
+        better="lower",
+        default=None,
+    )
+    device_upload_p50_ms: float | None = column(
+        "the batch's way to the GPU, from page-locked memory, median",
+        unit="ms",
+        better="lower",
+        default=None,
+    )
+    device_download_p50_ms: float | None = column(
+        "the outputs' way back, to page-locked memory, median",
+        unit="ms",
+        better="lower",
+        default=None,
     )

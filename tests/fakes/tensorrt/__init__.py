@@ -8,13 +8,17 @@ the layers that would be INT8, so that ranges show in the outputs.
 What it mimics: a calibrator is asked for batches until it gives none; an exception of its own is
 swallowed; a cache is taken only if the header names this version and the algorithm; a failed build
 gives None and a message; an engine of another version or GPU is not loaded; messages go to the
-logger that came first, as long as somebody uses it; before 10 there are no constants of INT8.
+logger that came first, as long as somebody uses it; before 10 there are no constants of INT8, and
+up to 10.1 none of a convolution's ``kernel_shape`` is read off quantized weights; a tensor without
+a range is warned of and the layers beside it stay in float; layers that move values take no
+precision; a calibration outlives the build that fails behind it. ``FAKE_NO_IMPLEMENTATION`` and
+``FAKE_CRASH`` make that fail, ``FAKE_MISSING_LIBRARIES`` are what 8.5 cannot load.
 """
 
 import json
 import os
 
-from .emulation import Network, calibrate, information, quantized
+from .emulation import MOVING, calibrate, information, quantized, without_scale
 from .names import (
     CAPABILITY,
     GPU,
@@ -23,6 +27,7 @@ from .names import (
     BuilderFlag,
     ComputeCapability,
     DataType,
+    ElementWiseOperation,
     ILogger,
     LayerInformationFormat,
     LayerType,
@@ -35,13 +40,23 @@ from .names import (
     __version__,
     registered,
 )
+from .network import (
+    IConstantLayer,
+    IElementWiseLayer,
+    ILayer,
+    INetworkDefinition,
+    ITensor,
+    OnnxParser,
+)
 from .runtime import EngineInspector, ICudaEngine, IExecutionContext, Runtime, read
 
 __all__ = [
-    "BuilderFlag", "ComputeCapability", "EngineInspector", "ICudaEngine", "IExecutionContext",
-    "LayerInformationFormat", "MemoryPoolType", "Runtime", "TacticSource", "TensorIOMode",
+    "BuilderFlag", "ComputeCapability", "ElementWiseOperation", "EngineInspector",
+    "IConstantLayer", "ICudaEngine", "IElementWiseLayer", "IExecutionContext", "ILayer", "ITensor",
+    "LayerInformationFormat", "LayerType", "MemoryPoolType", "NetworkDefinitionCreationFlag",
+    "OnnxParser", "Runtime", "TacticSource", "TensorIOMode",
 ]  # fmt: skip
-_OWN = {__name__, f"{__name__}.names", f"{__name__}.runtime"}
+_OWN = {__name__, *(f"{__name__}.{name}" for name in ("names", "network", "runtime"))}
 float32, float16 = DataType.FLOAT, DataType.HALF
 
 
@@ -68,121 +83,6 @@ class IInt8EntropyCalibrator2(_Calibrator):
 
 class IInt8LegacyCalibrator(_Calibrator):
     _header = "LegacyCalibration"
-
-
-class ITensor(Strict):
-    def __init__(self, name, shape, dtype):
-        self.name, self.shape, self.dtype = name, shape, dtype
-        self._amax = None
-
-    def set_dynamic_range(self, min, max):
-        assert min == -max
-        self._amax = max
-        return True
-
-
-class ILayer(Strict):
-    def __init__(self, name, type, outputs):
-        self.name, self.type, self._outputs = name, type, outputs
-        self._precision, self._types = None, {}
-
-    @property
-    def num_outputs(self):
-        return len(self._outputs)
-
-    def get_output(self, index):
-        return self._outputs[index]
-
-    @property
-    def precision(self):
-        return self._precision
-
-    @precision.setter
-    def precision(self, kind):
-        self._check_floats()
-        self._precision = kind
-
-    def set_output_type(self, index, dtype):
-        self._check_floats()
-        self._types[index] = dtype
-
-    def _check_floats(self):
-        if any(tensor.dtype.name not in ("FLOAT", "HALF") for tensor in self._outputs):
-            raise ValueError(f"Layer {self.name} computes integers and takes no precision")
-
-
-class INetworkDefinition(Strict):
-    def __init__(self, flags):
-        self._flags, self._onnx, self._inputs, self._layers = flags, None, [], []
-
-    @property
-    def num_inputs(self):
-        return len(self._inputs)
-
-    def get_input(self, index):
-        return self._inputs[index]
-
-    @property
-    def num_layers(self):
-        return len(self._layers)
-
-    def get_layer(self, index):
-        return self._layers[index]
-
-    def _has(self, name):
-        flag = getattr(NetworkDefinitionCreationFlag, name, None)
-        return flag is not None and bool(self._flags >> int(flag) & 1)
-
-    @property
-    def _strong(self):
-        return MAJOR >= 11 or self._has("STRONGLY_TYPED")
-
-
-class ParserError:
-    def __init__(self, text):
-        self._text = text
-
-    def desc(self):
-        return self._text
-
-    def node_name(self):
-        return "node"
-
-
-class OnnxParser:
-    def __init__(self, network, logger):
-        self._network, self._errors = network, []
-
-    @property
-    def num_errors(self):
-        return len(self._errors)
-
-    def get_error(self, index):
-        return self._errors[index]
-
-    def parse(self, model, path=None):
-        network = self._network
-        if MAJOR < 10 and not network._has("EXPLICIT_BATCH"):
-            self._errors.append(ParserError("ONNX needs an explicit batch"))
-            return False
-        read = Network(model)
-        if read.refused:
-            self._errors.append(ParserError(f"No importer registered for op: {read.refused}"))
-            return False
-        if MAJOR < 10 and (constants := read.int8_constants):
-            self._errors.append(ParserError(f"{constants[0]}: invalid weights type of Int8"))
-            return False
-        network._onnx = read
-        made = {
-            name: ITensor(name, shape, getattr(DataType, kind, DataType.INT32))  # 8 has no INT64
-            for name, (shape, kind) in read.tensors.items()
-        }
-        network._inputs[:] = [made[read.input]]
-        network._layers[:] = [
-            ILayer(name, getattr(LayerType, kind), [made[o] for o in outputs])
-            for name, kind, outputs in read.layers()
-        ]
-        return True
 
 
 class IOptimizationProfile:
@@ -287,6 +187,12 @@ class Builder:
 
 def _build(network, config, log):
     read, flags = network._onnx, config._flags
+    missing = os.environ.get("FAKE_MISSING_LIBRARIES", "").split()
+    if __version__.startswith("8.5"):
+        for library in missing:
+            source = "CUDNN" if "cudnn" in library else "CUBLAS"
+            if config._sources is None or config._sources >> int(TacticSource[source]) & 1:
+                raise ValueError(f"Unable to load library: {library}")
     if -1 in network.get_input(0).shape and config._profile is None:
         raise ValueError("Network has dynamic inputs, but no optimization profile is defined")
     if network._strong and flags & {"INT8", "FP16"}:
@@ -297,10 +203,18 @@ def _build(network, config, log):
     if "INT8" in flags and not int8:
         ranges = _ranges(network, config, log)
         obeyed = "OBEY_PRECISION_CONSTRAINTS" in flags
-        floats = {
-            layer.name for layer in network._layers if obeyed and layer._precision is not None
-        }
-        model, int8 = quantized(read, ranges, floats)
+        bound = [layer for layer in network._layers if obeyed and layer._precision is not None]
+        for layer in bound:
+            if layer.type.name in MOVING:
+                raise ValueError(f"Could not find any implementation for node {layer.name}.")
+        missing, beside = without_scale(read, ranges)
+        for name in missing:
+            log.log(
+                ILogger.WARNING,
+                f"Missing scale and zero-point for tensor {name}, expect fall back to non-int8 "
+                "implementation for any layer consuming or producing given tensor",
+            )
+        model, int8 = quantized(read, ranges, {layer._node for layer in bound} | beside)
     detailed = config.profiling_verbosity == ProfilingVerbosity.DETAILED
     profile = config._profile._shapes[read.input] if config._profile else None
     return json.dumps(
@@ -327,7 +241,15 @@ def _ranges(network, config, log):
         major, minor, patch = map(int, __version__.split(".")[:3])
         digits = major * (1000 if major < 10 else 10000) + minor * 100 + patch
         header = f"TRT-{digits}-{calibrator._header}"
+        if os.environ.get("FAKE_CRASH") == "while it calibrates":
+            os.abort()
         found = calibrate(network._onnx, calibrator, header, read, log)
+        if os.environ.get("FAKE_NO_IMPLEMENTATION"):  # ultralytics issue 19518
+            raise ValueError("Could not find any implementation for node stem + relu.")
+        if os.environ.get("FAKE_CRASH"):
+            os.abort()
+        if zero := [name for name, amax in found.items() if amax == 0]:  # NVIDIA/TensorRT 4446
+            raise ValueError(f"Calibration failure: {zero[0]} has scale 0")
     if not found:
         raise ValueError("Calibration failure occurred with no scaling factors detected")
     return found

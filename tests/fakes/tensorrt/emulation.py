@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -9,7 +10,31 @@ import onnxruntime as ort
 from onnx import helper, numpy_helper
 
 PRODUCTS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+LAYERS = {
+    "Conv": "CONVOLUTION", "ConvTranspose": "DECONVOLUTION", "MatMul": "MATRIX_MULTIPLY",
+    "Concat": "CONCATENATION", "Split": "SLICE", "Slice": "SLICE", "Shape": "SHAPE",
+    "Identity": "IDENTITY", "Gather": "GATHER", "Softmax": "SOFTMAX", "Resize": "RESIZE",
+    "MaxPool": "POOLING", "AveragePool": "POOLING", "GlobalAveragePool": "REDUCE",
+    "QuantizeLinear": "QUANTIZE", "DequantizeLinear": "DEQUANTIZE", "Constant": "CONSTANT",
+    **dict.fromkeys(("Relu", "Sigmoid", "LeakyRelu", "Clip", "HardSigmoid"), "ACTIVATION"),
+    **dict.fromkeys(("Add", "Mul", "Sub", "Div"), "ELEMENTWISE"),
+    **dict.fromkeys(("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze"), "SHUFFLE"),
+}  # fmt: skip
+MOVING = {"CONSTANT", "CONCATENATION", "SHUFFLE", "SLICE", "SHAPE", "GATHER", "IDENTITY"}
 KINDS = {1: "FLOAT", 10: "HALF", 3: "INT8", 6: "INT32", 7: "INT64", 9: "BOOL"}
+
+
+@dataclass
+class Parsed:
+    """A layer as the parser makes it, for ``node`` of the ONNX file."""
+
+    name: str
+    kind: str
+    inputs: tuple
+    outputs: tuple
+    node: str = ""
+    values: object = None
+    op: str | None = None
 
 
 class Network:
@@ -34,14 +59,62 @@ class Network:
         self.session = None
 
     def layers(self):
-        """Name, kind and outputs; a Gemm becomes a product and a sum that has the node's output."""
+        """The layers that the parser makes: ``Parsed`` in order.
+
+        A Gemm becomes a product and a sum that has the node's output. What stands beside an
+        activation in a product or a sum is a constant, reshaped by a shuffle where it is
+        broadcast: tensors that no ONNX name tells.
+        """
+        stored = {t.name: numpy_helper.to_array(t) for t in self.proto.graph.initializer}
+        made = []
+
+        def unnamed(kind, word, inputs=(), **more):
+            name = f"(Unnamed Layer* {len(made)}) [{word}]"
+            made.append(Parsed(name, kind, tuple(inputs), (f"{name}_output",), **more))
+            return made[-1].outputs[0]
+
+        def constant(name, node):
+            if name not in stored:  # what a DequantizeLinear gives
+                return name
+            return unnamed("CONSTANT", "Constant", values=stored[name], node=node.name)
+
         for node in self.nodes:
             if node.op_type == "Gemm":
-                yield node.name, "MATRIX_MULTIPLY", []
-                yield f"{node.name}_bias", "ELEMENTWISE", list(node.output)
+                weights = constant(node.input[1], node)
+                read = [node.input[0], weights]
+                product = unnamed("MATRIX_MULTIPLY", "Matrix Multiply", read, node=node.name)
+                made[-1].name = node.name
+                bias = constant(node.input[2], node)
+                wide = unnamed("SHUFFLE", "Shuffle", [bias], node=node.name)
+                last = f"{node.name}_bias"
+                made.append(
+                    Parsed(last, "ELEMENTWISE", (product, wide), tuple(node.output), node.name)
+                )
+                made[-1].op = "SUM"
+                continue
+            kind = LAYERS.get(node.op_type, "PLUGIN_V2")
+            inputs = list(node.input)
+            if kind in ("ELEMENTWISE", "MATRIX_MULTIPLY"):
+                inputs = [constant(i, node) for i in inputs]
             else:
-                kind = {"Conv": "CONVOLUTION", "Constant": "CONSTANT"}.get(node.op_type, "SHUFFLE")
-                yield node.name, kind, list(node.output)
+                inputs = [i for i in inputs if i in self.tensors]
+            made.append(Parsed(node.name, kind, tuple(inputs), tuple(node.output), node.name))
+            made[-1].op = {"Add": "SUM", "Mul": "PROD", "Sub": "SUB", "Div": "DIV"}.get(
+                node.op_type
+            )
+        return made
+
+    @property
+    def without_kernel_shape(self):
+        """Names of convolutions that leave their kernel's shape to weights which a layer makes."""
+        made = {o for node in self.nodes for o in node.output}
+        return [
+            node.name
+            for node in self.nodes
+            if node.op_type in ("Conv", "ConvTranspose")
+            and node.input[1] in made
+            and all(own.name != "kernel_shape" for own in node.attribute)
+        ]
 
     @property
     def int8_products(self):
@@ -103,7 +176,8 @@ def calibrate(network, calibrator, header, read, log):
     assert calibrator.get_batch_size() >= 1
     while (pointers := _ask(calibrator, network.input, log)) is not None:
         images = read(pointers[0], shape)  # of a larger batch no more than its beginning
-        for name, values in {network.input: images, **tensors.run(images)}.items():
+        seen = {network.input: images, **tensors.run(images)}
+        for name, values in (seen | unnamed(network, seen)).items():
             if values.dtype == np.float32:
                 amax[name] = max(amax.get(name, 0.0), float(np.abs(values).max()))
     if not amax:
@@ -120,10 +194,30 @@ def calibrate(network, calibrator, header, read, log):
         name: struct.pack(">f", value * share / 127).hex()
         for name, value in amax.items()
         if name not in inside
-    } | {"(Unnamed Layer* 1) [Constant]_output": "3c010a14"}
+    }
     text = "\n".join([header, *(f"{name}: {word}" for name, word in words.items())]) + "\n"
     calibrator.write_calibration_cache(memoryview(text.encode()))
     return _parse(text)
+
+
+def unnamed(network, seen):
+    """The values of the tensors that only the parser's layers have."""
+    found = {}
+    for layer in network.layers():
+        (output,) = layer.outputs[:1]
+        known = seen | found
+        if output in known:
+            continue
+        if layer.values is not None:
+            found[output] = layer.values
+        elif layer.kind == "SHUFFLE":
+            found[output] = found[layer.inputs[0]]
+        elif layer.kind == "MATRIX_MULTIPLY":
+            node = next(n for n in network.nodes if n.name == layer.node)
+            turned = any(a.name == "transB" and a.i for a in node.attribute)
+            weights = known[layer.inputs[1]]
+            found[output] = known[layer.inputs[0]] @ (weights.T if turned else weights)
+    return found
 
 
 def _ask(calibrator, name, log):
@@ -137,6 +231,20 @@ def _ask(calibrator, name, log):
 def _parse(text):
     pairs = (line.rsplit(": ", 1) for line in text.splitlines()[1:])
     return {name: 127 * struct.unpack(">f", bytes.fromhex(word))[0] for name, word in pairs}
+
+
+def without_scale(network, ranges):
+    """Float tensors that have no range, in order; and the nodes beside them, which fall back."""
+    missing, nodes = {}, set()
+    for layer in network.layers():
+        for name in (*layer.inputs, *layer.outputs):
+            kind = network.tensors.get(name, ((), "FLOAT"))[1]
+            if kind == "FLOAT" and name not in ranges:
+                values = layer.values
+                if values is None or values.dtype == np.float32:
+                    missing[name] = None
+                    nodes.add(layer.node)
+    return list(missing), nodes
 
 
 def quantized(network, ranges, floats):
@@ -165,7 +273,10 @@ def quantized(network, ranges, floats):
 
 
 def information(network, int8, major):
-    """What the engine inspector says: products with their Relu, and a change of format before."""
+    """What the engine inspector says: products with their Relu, and a change of format before.
+
+    TensorRT 11 tells format and type apart, and calls the network's ends otherwise.
+    """
     relus = {n.input[0]: n.name for n in network.nodes if n.op_type == "Relu"}
     layers = []
     for node in network.nodes:
@@ -174,11 +285,15 @@ def information(network, int8, major):
         fused = [node.name, *([relus[node.output[0]]] if node.output[0] in relus else [])]
         name = " + ".join(fused)
         small = "Thirty-two wide channel vectorized row major Int8 format"
-        kind = small if node.name in int8 else "Row major linear FP32"
+        kind = {"Format/Datatype": small if node.name in int8 else "Row major linear FP32"}
+        if major >= 11:
+            small, types = node.name in int8, ("Float", "Int8")
+            kind = {"Format": "NC/32HW32" if small else "Linear", "DataType": types[small]}
         copy = f"Reformatting CopyNode for Input Tensor 0 to {name}"
-        inputs = [{"Name": node.input[0], "Location": "Device", "Format/Datatype": kind}]
+        inputs = [{"Name": node.input[0], "Location": "Device", **kind}]
         layer = {"Name": name, "LayerType": "CaskConvolution", "Inputs": inputs, "Outputs": []}
         if major >= 10:
             layer["Metadata"] = "\x1e".join(f"[ONNX Layer: {one}]" for one in fused)
         layers += [{"Name": copy, "LayerType": "Reformat", "Inputs": inputs}, layer]
-    return json.dumps({"Layers": layers, "Bindings": [network.input, *network.outputs]})
+    ends = "I/O Tensors" if major >= 11 else "Bindings"
+    return json.dumps({"Layers": layers, ends: [network.input, *network.outputs]})

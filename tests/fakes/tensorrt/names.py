@@ -23,6 +23,7 @@ def _enumeration(name):
 BuilderFlag = _enumeration("BuilderFlag")
 ComputeCapability = _enumeration("ComputeCapability")
 DataType = _enumeration("DataType")
+ElementWiseOperation = _enumeration("ElementWiseOperation")
 LayerInformationFormat = _enumeration("LayerInformationFormat")
 LayerType = _enumeration("LayerType")
 MemoryPoolType = _enumeration("MemoryPoolType")
