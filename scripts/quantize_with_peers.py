@@ -1,19 +1,22 @@
 """Quantize a model with other tools, from exactly the inputs that a run of ours calibrates with.
 
-Two steps, as the tools want environments of their own::
+The tools need an environment of their own, so there are steps::
 
     python scripts/quantize_with_peers.py inputs OUT KEY=VALUE ...   # with this project installed
     python scripts/quantize_with_peers.py quantize OUT [NAME ...]    # with the tools installed
+    int8bench judge OUT/*.onnx KEY=VALUE ... sweep.out=FOLDER        # with this project installed
+    python scripts/quantize_with_peers.py table FOLDER ... > peers.csv
 
 ``inputs`` takes the keys of a run (model=, dataset=, calibration.size= ...) and writes
 ``OUT/inputs.npy`` (n, 3, height, width) float32 and ``OUT/fp32.onnx``. ``quantize`` writes one file
 per tool and method, with the tool's defaults but for the method's name, and says which failed.
+``table`` writes what ``judge`` measured in several folders as one CSV.
 
 ``NAME@16`` quantizes with the first 16 images: ONNX Runtime's Entropy and Percentile hold every
 activation of every image in memory (128 images of 640x640 take more than 20 GB).
 
 Tools: ``onnxruntime`` (``quantize_static``), ``nvidia-modelopt[onnx]`` and ``nncf``, each if it is
-installed. ``int8bench judge OUT/*.onnx KEY=VALUE ...`` then measures them.
+installed.
 """
 
 from __future__ import annotations
@@ -135,6 +138,10 @@ PEERS: dict[str, Callable[[Path, Path, np.ndarray[Any, Any]], None]] = {
 }
 
 
+OUTPUTS = ("output0", "output", "outputs", "logits")
+"""What exporters call a network's outputs."""
+
+
 def input_name(fp32: Path) -> str:
     import onnx
 
@@ -163,9 +170,45 @@ def quantize(out: Path, names: Sequence[str]) -> int:
     return failed
 
 
+def write_table(folders: Sequence[Path]) -> None:
+    """One line per file: what it loses, and how far it is from the best row of ours there."""
+    import csv
+
+    from bench.claims.judgements import records_of
+    from bench.report.judged import judge_files
+    from bench.results.store import RowStore
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(
+        ["model", "dataset", "images", "calibration_images", "file", "metric", "fp32", "int8",
+         "delta", "ci_low", "ci_high", "int8_mac_share", "our_best", "our_int8", "minus_our_best",
+         "minus_low", "minus_high", "note"]
+    )  # fmt: skip
+    for folder in folders:
+        rows = {str(row["run_key"]): row for row in records_of(RowStore(folder).table())}
+        theirs = [key for key, row in rows.items() if row["plan"] == "file"]
+        ours = [key for key, row in rows.items() if row["plan"] != "file"]
+        found = judge_files(folder, theirs, ours, OUTPUTS)
+        for key, file in zip(theirs, found.files, strict=True):
+            row = rows[key]
+            if file.loss is None or file.behind is None:
+                continue
+            loss, behind = file.loss, file.behind
+            numbers = [loss.estimate, loss.low, loss.high, file.mac_share, found.best_int8,
+                       behind.estimate, behind.low, behind.high]  # fmt: skip
+            delta, low, high, share, best, *minus = [f"{n:.4f}" for n in numbers]
+            writer.writerow(
+                [row["model"], row["dataset"], row["n_images"], row["calibration_size"],
+                 file.label, found.metric, f"{row['fp32']:.4f}", f"{file.int8:.4f}", delta, low,
+                 high, share, found.best, best, *minus, file.note]
+            )  # fmt: skip
+
+
 if __name__ == "__main__":
     step, folder, *rest = sys.argv[1:]
-    if step == "inputs":
+    if step == "table":
+        write_table([Path(folder), *map(Path, rest)])
+    elif step == "inputs":
         write_inputs(Path(folder), rest)
     else:
         sys.exit(1 if quantize(Path(folder), rest) else 0)
