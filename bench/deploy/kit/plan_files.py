@@ -46,9 +46,9 @@ class PlanFile:
         return b"".join(own.get(name) or _at(self.content, spans[name]) for name in self.varying)
 
 
-def group_rows(rows: Sequence[tuple[str, tuple[str, ...], Callable[[], onnx.ModelProto]]]) -> (
-    Iterator[tuple[PlanFile, dict[str, dict[str, str]]]]
-):
+def group_rows(
+    rows: Sequence[tuple[str, tuple[str, ...], Callable[[], onnx.ModelProto]]],
+) -> Iterator[tuple[PlanFile, dict[str, dict[str, str]]]]:
     """The plan files of rows, each with the SHA-256 of its rows' files in every form.
 
     ``rows``: key, what it is grouped by beside the file's structure, and what makes its Q/DQ file.

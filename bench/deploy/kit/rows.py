@@ -116,6 +116,12 @@ class KitRow:
         return self.row.placement in IMPLICIT
 
     @property
+    def products(self) -> frozenset[str]:
+        """The convolutions and matrix products that it quantizes."""
+        in_float = self.artefact.float_layers.keys()
+        return frozenset(self.run.graph.compute) - in_float
+
+    @property
     def cache(self) -> bytes:
         """Its ranges as a calibration cache; a target writes its version into the first line."""
         return from_ranges(self.artefact.ranges, "8.5.1", "EntropyCalibration2").to_bytes()

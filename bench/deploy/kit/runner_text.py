@@ -44,7 +44,5 @@ def _body(text: str) -> str:
                 dropped.update(range(first.lineno, (first.end_lineno or first.lineno) + 1))
             case _:
                 pass
-    kept = [
-        line for number, line in enumerate(text.splitlines(), start=1) if number not in dropped
-    ]
+    kept = [line for number, line in enumerate(text.splitlines(), start=1) if number not in dropped]
     return "\n".join(kept).strip("\n") + "\n"

@@ -117,6 +117,7 @@ def _fill(
             "plans": plans,
             "rows": described,
             "images": _images(folder, every[0].run, largest if native else None),
+            "calibrated_as": largest.key,
             "jobs": list_jobs(rows, native),
         }
     runner = runner_source()
@@ -166,6 +167,7 @@ def _row(
         "cache": folder.add(name, cache),
         "calibration_images": folder.add(listed, images.encode()),
         "implicit": own.implicit,
+        "products": sorted(own.products),
         "in_float": {node: list(outputs) for node, outputs in artefact.float_layers.items()},
     }
 
@@ -214,9 +216,7 @@ def _calibration_pixels(run: Run) -> Iterable[npt.NDArray[np.uint8]]:
         yield preprocess.place(samples.image(index), seed=index)[0]
 
 
-def _listed(
-    folder: _Folder, which: str, images: Iterable[npt.NDArray[np.uint8]]
-) -> dict[str, Any]:
+def _listed(folder: _Folder, which: str, images: Iterable[npt.NDArray[np.uint8]]) -> dict[str, Any]:
     pixels = write_images(folder.path, which, images)
     return {"count": len(pixels), "pixels": pixels}
 

@@ -24,16 +24,16 @@ class OrtSession:
     Its fused INT8 kernels saturate on processors without VNNI.
     """
 
-    def __init__(self, ort: Any, model: bytes, outputs: List[str], exact: bool, threads: int) -> None:
+    def __init__(
+        self, ort: Any, model: bytes, outputs: List[str], exact: bool, threads: int
+    ) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads
         if exact:
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:
-            self._session = ort.InferenceSession(
-                model, options, providers=["CPUExecutionProvider"]
-            )
+            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own exceptions share no other base
             raise KitError("ONNX Runtime cannot run the model ({})".format(one_line(error)))
         self._outputs, self._input = outputs, self._session.get_inputs()[0].name

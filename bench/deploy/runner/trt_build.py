@@ -184,9 +184,7 @@ class TrtBuilder:
         cuda = Cuda(load_cuda())
         feeding = _Feeding(cuda, images, shape, count, written)
         self._flag("INT8")
-        self.config.int8_calibrator = _make_calibrator(
-            self.trt, CALIBRATORS[algorithm][1], feeding
-        )
+        self.config.int8_calibrator = _make_calibrator(self.trt, CALIBRATORS[algorithm][1], feeding)
         try:
             self._build(network)
         finally:

@@ -45,9 +45,7 @@ class TrtSession:
         self._context.nvtx_verbosity = trt.ProfilingVerbosity.NONE
         names = [self.engine.get_tensor_name(i) for i in range(self.engine.num_io_tensors)]
         (self._input,) = [
-            name
-            for name in names
-            if self.engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
+            name for name in names if self.engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
         ]
         if not self._context.set_input_shape(self._input, tuple(shape)):
             raise KitError("the engine takes no input of {}".format(shape))
