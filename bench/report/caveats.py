@@ -69,7 +69,7 @@ def _emulated(rows: pd.DataFrame) -> Iterator[str]:
     emulated = emulated[emulated["accuracy_by"] == "exact emulation"]
     emulated = emulated[emulated["measured_on"] == ""]
     for (model, dataset, *where), group in emulated.groupby(list(GROUP), sort=False):
-        engine = engine_name(*where)
+        engine = engine_name(*map(str, where))
         least = group.loc[group["delta"].idxmax()]
         kernels = known(least["kernels_int8"])
         reach = "" if kernels is None else f" reach {kernels:.3f} {least['metric']}"

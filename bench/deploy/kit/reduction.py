@@ -38,6 +38,7 @@ _PARTS: Mapping[str, tuple[Any, int]] = {
 def describe_reduction(head: Head, shapes: Sequence[Shape]) -> dict[str, Any]:
     """How a target reduces outputs of these shapes (batch 1); heads that it does not know, and
     those whose outputs are small, keep everything."""
+    layout: list[tuple[bool, int | None, bool]]
     match head:
         case YoloV8Head():
             layout = [(True, None, False)]

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import onnx
 
 from bench.calibration.trt_cache import from_ranges
-from bench.deploy.artefact import Artefact, make_artefact
-from bench.deploy.choose import rebuild_run
+from bench.deploy.artefact import make_artefact
+from bench.deploy.bundle import CACHE_ALGORITHM, CACHE_VERSION
 from bench.errors import ConfigError, DataError
 from bench.quantization.plan import IMPLICIT
 from bench.report.wording import calibrator_label, plural
 from bench.results.row import Row
 from bench.results.store import RowStore
-from bench.run.shared import Shared
 from bench.run.spec import Run
 
 ALIKE = {
@@ -99,17 +97,26 @@ def label_of(row: Row) -> str:
     return f"INT8 {name}, {images}, seed {row.calibration_seed}, {row.plan}{placed}"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass
 class KitRow:
-    """A row with its run, made again, and what a target needs of it."""
+    """A row with its run, made again, and what a target needs of it.
+
+    Its files are made when they are asked for, and not held: a kit may have many rows.
+    """
 
     row: Row
     run: Run
     folder: Path
+    ranges: Mapping[str, float] = field(default_factory=dict)
+    """Of every activation, tensor -> amax; known once its Q/DQ file was made."""
+    in_float: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What its plan keeps in float, node -> its outputs; known likewise."""
 
-    @cached_property
-    def artefact(self) -> Artefact:
-        return make_artefact(self.run, self.folder)
+    def make_qdq(self) -> onnx.ModelProto:
+        """Its Q/DQ file, with the run's batch."""
+        artefact = make_artefact(self.run, self.folder)
+        self.ranges, self.in_float = artefact.ranges, artefact.float_layers
+        return artefact.qdq
 
     @property
     def implicit(self) -> bool:
@@ -118,20 +125,9 @@ class KitRow:
     @property
     def products(self) -> frozenset[str]:
         """The convolutions and matrix products that it quantizes."""
-        in_float = self.artefact.float_layers.keys()
-        return frozenset(self.run.graph.compute) - in_float
+        return frozenset(self.run.graph.compute) - self.in_float.keys()
 
     @property
     def cache(self) -> bytes:
         """Its ranges as a calibration cache; a target writes its version into the first line."""
-        return from_ranges(self.artefact.ranges, "8.5.1", "EntropyCalibration2").to_bytes()
-
-    def qdq(self) -> onnx.ModelProto:
-        return self.artefact.qdq
-
-
-def rebuild_rows(rows: Sequence[Row], folder: Path) -> Iterator[KitRow]:
-    """Each row's run, with what runs of one sweep share."""
-    with Shared() as shared:
-        for row in rows:
-            yield KitRow(row, rebuild_run(row, shared), folder)
+        return from_ranges(self.ranges, CACHE_VERSION, CACHE_ALGORITHM).to_bytes()

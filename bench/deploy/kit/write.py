@@ -6,7 +6,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -18,18 +17,20 @@ import numpy.typing as npt
 from bench.cache import content_key, write_atomically
 from bench.calibration.native import Algorithm
 from bench.deploy.bundle import calibration_images, require_printable
+from bench.deploy.choose import rebuild_run
 from bench.deploy.kit.jobs import list_jobs
 from bench.deploy.kit.pixels import write_images
 from bench.deploy.kit.plan_files import GROUPED_BY, check, describe, group_rows
 from bench.deploy.kit.readme import kit_page
 from bench.deploy.kit.reduction import describe_reduction
-from bench.deploy.kit.rows import KitRow, rebuild_rows
+from bench.deploy.kit.rows import KitRow
 from bench.deploy.kit.runner_text import runner_source
 from bench.deploy.runner.files import KIT_VERSION
 from bench.errors import ConfigError
 from bench.results.folder import SweepFolder
 from bench.results.row import Row
 from bench.run.measure import fp32_model, validation_images
+from bench.run.shared import Shared
 from bench.run.spec import Run
 
 
@@ -100,8 +101,8 @@ def _fill(
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     folder = _Folder(path)
-    with closing(rebuild_rows(rows, sweep)) as rebuilt:
-        every = list(rebuilt)
+    with Shared() as shared:
+        every = [KitRow(row, rebuild_run(row, shared), sweep) for row in rows]
         largest = max(every, key=lambda own: own.row.calibration_size).run
         say(f"{len(every)} rows: Q/DQ files")
         plans, described = _models(folder, every)
@@ -135,7 +136,7 @@ def _models(folder: _Folder, rows: Sequence[KitRow]) -> tuple[dict[str, Any], di
     described: dict[str, Any] = {}
     by_key = {own.row.run_key: own for own in rows}
     asked = [
-        (key, tuple(str(getattr(own.row, name)) for name in GROUPED_BY), own.qdq)
+        (key, tuple(str(getattr(own.row, name)) for name in GROUPED_BY), own.make_qdq)
         for key, own in by_key.items()
     ]
     for number, (base, sums) in enumerate(group_rows(asked)):
@@ -154,8 +155,8 @@ def _models(folder: _Folder, rows: Sequence[KitRow]) -> tuple[dict[str, Any], di
 def _row(
     folder: _Folder, own: KitRow, plan_file: str, values: bytes, sums: Mapping[str, str]
 ) -> dict[str, Any]:
-    key, artefact = own.row.run_key, own.artefact
-    require_printable([*artefact.ranges, *artefact.float_layers], "tensor or layer")
+    key = own.row.run_key
+    require_printable([*own.ranges, *own.in_float], "tensor or layer")
     cache = own.cache
     name = f"rows/{sha256(cache).hexdigest()[:16]}.cache"  # plans share their ranges
     images = "\n".join(calibration_images(own.run)) + "\n"
@@ -168,7 +169,7 @@ def _row(
         "calibration_images": folder.add(listed, images.encode()),
         "implicit": own.implicit,
         "products": sorted(own.products),
-        "in_float": {node: list(outputs) for node, outputs in artefact.float_layers.items()},
+        "in_float": {node: list(outputs) for node, outputs in own.in_float.items()},
     }
 
 

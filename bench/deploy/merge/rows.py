@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,7 +126,7 @@ def _device(machine: Machine) -> str:
 
 
 def _accuracy(source: Row, measured: Measured, floats: Floats, fp32: Score) -> Accuracy:
-    names = {"metric": source.metric, "secondary_metric": source.secondary_metric}
+    names: dict[str, Any] = {"metric": source.metric, "secondary_metric": source.secondary_metric}
     if measured.int8 is None:
         return Accuracy(**names, predicted_int8=measured.predicted)
     int8, interval = measured.int8, compare(fp32, measured.int8)
@@ -152,7 +152,7 @@ def _accuracy(source: Row, measured: Measured, floats: Floats, fp32: Score) -> A
     )
 
 
-def _ends(name: str, interval: Interval | None) -> dict[str, float]:
+def _ends(name: str, interval: Interval | None) -> dict[str, Any]:
     if interval is None:
         return {}
     values = (interval.estimate, interval.low, interval.high)
@@ -206,7 +206,7 @@ def _times(float_job: tuple[JobResult, Score] | None) -> TimesTaken | None:
     return float_job[0].latency if float_job else None
 
 
-def _percentiles(name: str, times: Sequence[float], stem: str = "") -> dict[str, float]:
+def _percentiles(name: str, times: Sequence[float], stem: str = "") -> dict[str, Any]:
     """Columns of a precision's host latency, or of the device's."""
     if not times:
         return {}
@@ -241,7 +241,7 @@ def _share(graph: Graph, nodes: frozenset[str]) -> float:
 
 
 def _build(result: JobResult, floats: Floats) -> Build:
-    known: Mapping[str, int | None] = {
+    known: dict[str, Any] = {
         f"{name}_engine_bytes": own[0].engine_bytes
         for name, own in (("fp32", floats.fp32), ("fp16", floats.fp16))
         if own is not None

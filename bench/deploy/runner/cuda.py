@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import ctypes
-import glob
 import importlib
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable
 
 import numpy as np
 
-from bench.deploy.runner.ground import NotHere, one_line
+from bench.deploy.runner.ground import NotHereError, one_line
 
 _H2D, _D2H = 1, 2
 _CAPTURE_THREAD_LOCAL = 1
 _MAJOR, _MINOR = 75, 76
 _NAMES = ("libcudart.so", "libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0")
 _PLACES = (
-    "/usr/local/cuda/lib64/libcudart.so*",
-    "/usr/local/cuda/targets/*/lib/libcudart.so*",
-    "/usr/lib/*-linux-gnu/libcudart.so*",
+    "usr/local/cuda/lib64/libcudart.so*",
+    "usr/local/cuda/targets/*/lib/libcudart.so*",
+    "usr/lib/*-linux-gnu/libcudart.so*",
 )
 
 
 def load_cuda() -> Any:
-    """Functions named as in cuda-python, which give (status, value ...); NotHere without any."""
+    """Functions named as in cuda-python, which give (status, value ...); or NotHereError."""
     for module in ("cuda.bindings.runtime", "cuda.cudart"):
         try:
             return importlib.import_module(module)
@@ -36,20 +35,20 @@ def load_cuda() -> Any:
 
 def _open_libcudart() -> Any:
     packaged = [
-        path
+        str(path)
         for folder in sys.path
-        for path in glob.glob(str(Path(folder) / "nvidia" / "cuda_runtime" / "lib" / "libcudart*"))
+        for path in (Path(folder) / "nvidia" / "cuda_runtime" / "lib").glob("libcudart*")
     ]
-    found = [path for place in _PLACES for path in sorted(glob.glob(place))]
+    found = [str(path) for place in _PLACES for path in sorted(Path("/").glob(place))]
     reason = ""
     for name in [*_NAMES, *found, *packaged]:
         try:
             return ctypes.CDLL(name)
         except OSError as error:
             reason = reason or one_line(error)
-    raise NotHere(
-        "neither cuda-python nor libcudart.so is here ({}). Install CUDA's runtime (on a Jetson: "
-        "sudo apt install cuda-cudart), or add its folder to LD_LIBRARY_PATH".format(reason)
+    raise NotHereError(
+        f"neither cuda-python nor libcudart.so is here ({reason}). Install CUDA's runtime (on a "
+        "Jetson: sudo apt install cuda-cudart), or add its folder to LD_LIBRARY_PATH"
     )
 
 
@@ -127,16 +126,16 @@ def _as_c(value: Any) -> Any:
 
 
 class Cuda:
-    """What the runner asks of CUDA; NotHere where there is no GPU or no driver."""
+    """What the runner asks of CUDA; NotHereError where there is no GPU or no driver."""
 
     def __init__(self, runtime: Any) -> None:
         self.runtime = runtime
         try:
             status, count = runtime.cudaGetDeviceCount()
         except RuntimeError as error:  # cuda-python without libcuda
-            raise NotHere("there is no NVIDIA driver ({})".format(one_line(error)))
+            raise NotHereError(f"there is no NVIDIA driver ({one_line(error)})") from error
         if int(status) != 0 or not count:
-            raise NotHere("CUDA finds no GPU or driver (status {})".format(int(status)))
+            raise NotHereError(f"CUDA finds no GPU or driver (status {int(status)})")
 
     def call(self, name: str, *arguments: Any) -> Any:
         """What a function gives besides its status; RuntimeError for any but success."""
@@ -169,7 +168,7 @@ class Cuda:
         graph = self.call("cudaStreamEndCapture", stream)
         return self.call("cudaGraphInstantiateWithFlags", graph, 0)
 
-    def describe(self) -> Dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """The GPU by its name and compute capability, and CUDA's versions; None where unknown."""
         major, minor = (
             self._told("cudaDeviceGetAttribute", self._kind("cudaDeviceAttr", member, number), 0)
@@ -180,12 +179,12 @@ class Cuda:
         )
         return {
             "gpu": board_name() or _name_by_nvml() or self._name() or "unknown GPU",
-            "capability": None if major is None else "{}.{}".format(major, minor),
+            "capability": None if major is None else f"{major}.{minor}",
             "driver_cuda": self._told("cudaDriverGetVersion"),
             "runtime_cuda": self._told("cudaRuntimeGetVersion"),
         }
 
-    def _told(self, name: str, *arguments: Any) -> Optional[int]:
+    def _told(self, name: str, *arguments: Any) -> int | None:
         try:
             return int(self.call(name, *arguments))
         except (AttributeError, RuntimeError):
@@ -228,7 +227,7 @@ def _name_by_nvml() -> str:
 class Buffer:
     """One tensor in page-locked host memory, ``host``, and on the device, at ``pointer``."""
 
-    def __init__(self, cuda: Cuda, shape: List[int], dtype: Any) -> None:
+    def __init__(self, cuda: Cuda, shape: list[int], dtype: Any) -> None:
         self._cuda = cuda
         self.size = max(1, int(np.prod(shape))) * np.dtype(dtype).itemsize
         self._pinned = int(cuda.call("cudaMallocHost", self.size))

@@ -7,31 +7,31 @@ import platform
 import shutil
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable
 
 import numpy as np
 
 from bench.deploy.runner.cuda import Cuda, board_name, load_cuda
 from bench.deploy.runner.files import Kit
-from bench.deploy.runner.ground import KitError, NotHere, one_line, say
+from bench.deploy.runner.ground import KitError, NotHereError, one_line, say
 from bench.deploy.runner.ort import load_onnxruntime
 from bench.deploy.runner.trt_build import CALIBRATORS, load_tensorrt, make_log
 
 ROOM = 1 << 30
 
 
-def examine(kit: Kit, engine: str, folder: Path) -> Tuple[Dict[str, Any], List[str]]:
+def examine(kit: Kit, engine: str, folder: Path) -> tuple[dict[str, Any], list[str]]:
     """Facts of the machine, and what is wrong, each as one line. Everything is printed."""
-    facts: Dict[str, Any] = {
+    facts: dict[str, Any] = {
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "system": "{} {}".format(platform.system(), platform.machine()),
+        "system": f"{platform.system()} {platform.machine()}",
         "processor": board_name() or _processor(),
         "cores": os.cpu_count() or 1,
         "l4t": _first_line("/etc/nv_tegra_release"),
         "environment": "",
     }
-    checks: List[Tuple[str, Callable[[], Any]]] = [
+    checks: list[tuple[str, Callable[[], Any]]] = [
         ("files", lambda: _files(kit)),
         ("room", lambda: _room(folder)),
     ]
@@ -39,15 +39,15 @@ def examine(kit: Kit, engine: str, folder: Path) -> Tuple[Dict[str, Any], List[s
         checks += [("tensorrt", _tensorrt), ("gpu", _gpu)]
     else:
         checks += [("onnxruntime", lambda: {"version": str(load_onnxruntime().__version__)})]
-    wrong: List[str] = []
+    wrong: list[str] = []
     for name, check in checks:
         try:
             found = check()
             facts.update(found if isinstance(found, dict) else {})
-            say("ok      {}: {}".format(name, found if isinstance(found, str) else _told(found)))
+            say(f"ok      {name}: {found if isinstance(found, str) else _told(found)}")
         except (KitError, RuntimeError, OSError, TypeError, AttributeError) as error:
-            wrong.append("{}: {}".format(name, one_line(error)))
-            say("FAILED  {}".format(wrong[-1]))
+            wrong.append(f"{name}: {one_line(error)}")
+            say(f"FAILED  {wrong[-1]}")
     facts["environment"] = "{}, Python {}, numpy {}".format(
         facts["system"], facts["python"], facts["numpy"]
     )
@@ -59,8 +59,8 @@ def examine(kit: Kit, engine: str, folder: Path) -> Tuple[Dict[str, Any], List[s
     return facts, wrong
 
 
-def _told(found: Dict[str, Any]) -> str:
-    return ", ".join("{} {}".format(key, value) for key, value in found.items())
+def _told(found: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in found.items())
 
 
 def _files(kit: Kit) -> str:
@@ -71,37 +71,37 @@ def _files(kit: Kit) -> str:
     for which, own in kit.facts["images"].items():
         images = kit.images(which)
         if len(images) != own["count"]:
-            raise KitError("kit.json lists other {} images than it counts".format(which))
+            raise KitError(f"kit.json lists other {which} images than it counts")
         for listed in own["pixels"]:
             path = kit.folder / listed["file"]
             if not path.is_file() or path.stat().st_size < listed["offset"] + listed["bytes"]:
                 raise KitError("{} is missing or cut off. Copy it again".format(listed["file"]))
-    return "{} files have their checksums, all images are there".format(missing)
+    return f"{missing} files have their checksums, all images are there"
 
 
 def _room(folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(str(folder)).free
     if free < ROOM:
-        raise KitError("{:.1f} GB are free. Results and timings want 1 GB".format(free / 1e9))
-    return "{:.1f} GB free".format(free / 1e9)
+        raise KitError(f"{free / 1e9:.1f} GB are free. Results and timings want 1 GB")
+    return f"{free / 1e9:.1f} GB free"
 
 
-def _tensorrt() -> Dict[str, Any]:
+def _tensorrt() -> dict[str, Any]:
     trt = load_tensorrt()
     log = make_log(trt)
     try:
         trt.Builder(log)
     except TypeError:
-        raise NotHere(
-            "TensorRT {} cannot start a builder ({}). It needs an NVIDIA GPU, and a driver for its "
-            "CUDA version".format(trt.__version__, log.reason)
-        )
+        raise NotHereError(
+            f"TensorRT {trt.__version__} cannot start a builder ({log.reason}). It needs an "
+            "NVIDIA GPU, and a driver for its CUDA version"
+        ) from None
     native = [name for name, (kind, _) in CALIBRATORS.items() if hasattr(trt, kind)]
     return {"version": str(trt.__version__), "calibrators": "/".join(native) or "none"}
 
 
-def _gpu() -> Dict[str, Any]:
+def _gpu() -> dict[str, Any]:
     return Cuda(load_cuda()).describe()
 
 

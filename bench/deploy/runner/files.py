@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Iterator
 
 import numpy as np
 
@@ -24,9 +24,7 @@ class Kit:
         self.facts = read_json(folder / "kit.json")
         if self.facts.get("kit") != KIT_VERSION:
             raise KitError(
-                "{} is not a kit of version {}. Use the run.py that came with it".format(
-                    folder, KIT_VERSION
-                )
+                f"{folder} is not a kit of version {KIT_VERSION}. Use the run.py that came with it"
             )
 
     @property
@@ -38,9 +36,9 @@ class Kit:
         try:
             content = (self.folder / name).read_bytes()
         except OSError as error:
-            raise KitError("{} cannot be read ({}). Copy the kit again".format(name, error))
+            raise KitError(f"{name} cannot be read ({error}). Copy the kit again") from error
         if sha256(content) != self.facts["files"][name]["sha256"]:
-            raise KitError("{} is not the file that was packed. Copy the kit again".format(name))
+            raise KitError(f"{name} is not the file that was packed. Copy the kit again")
         return content
 
     def float_model(self) -> bytes:
@@ -60,17 +58,17 @@ class Kit:
             write_values(content, values, plan["float"])
         made = bytes(content)
         if sha256(made) != row["sha256"][form]:
-            raise KitError("the model of row {} is not as it was packed".format(key))
+            raise KitError(f"the model of row {key} is not as it was packed")
         return made
 
     def images(self, which: str) -> Images:
         """The fitted images ``evaluation`` or ``calibration``."""
         if which not in self.facts["images"]:
-            raise KitError("this kit has no {} images".format(which))
+            raise KitError(f"this kit has no {which} images")
         return Images(self, which)
 
 
-def write_values(content: bytearray, values: bytes, spans: List[List[int]]) -> None:
+def write_values(content: bytearray, values: bytes, spans: list[list[int]]) -> None:
     """Write the row's values, one after the other, where ``spans`` (offset, bytes) say.
 
     An offset of -1 stands for values that this form of the file does not have.
@@ -81,15 +79,15 @@ def write_values(content: bytearray, values: bytes, spans: List[List[int]]) -> N
             content[offset : offset + size] = values[at : at + size]
         at += size
     if at != len(values):
-        raise KitError("a row has {} bytes of values, not {}".format(len(values), at))
+        raise KitError(f"a row has {len(values)} bytes of values, not {at}")
 
 
-def with_float_weights(content: bytes, skeleton: bytes, pieces: List[Dict[str, Any]]) -> bytearray:
+def with_float_weights(content: bytes, skeleton: bytes, pieces: list[dict[str, Any]]) -> bytearray:
     """The file with FP32 weights, from the one with INT8 weights, ``content``.
 
     ``pieces`` say in order how many bytes come from ``skeleton``, and which weights stand between.
     """
-    parts: List[bytes] = []
+    parts: list[bytes] = []
     at = 0
     for piece in pieces:
         if "copy" in piece:
@@ -126,7 +124,7 @@ class Images:
                 file.seek(listed["offset"])
                 packed = file.read(listed["bytes"])
         except OSError as error:
-            raise KitError("{} cannot be read ({})".format(listed["file"], error))
+            raise KitError("{} cannot be read ({})".format(listed["file"], error)) from error
         if zlib.crc32(packed) != listed["crc32"]:
             raise KitError("{} is damaged. Copy the kit again".format(listed["file"]))
         return unpack_pixels(packed, self._size)
@@ -143,13 +141,13 @@ class Images:
                 planes[row, plane] = self._lookup[plane][pixels[..., channel]]
         return planes
 
-    def batches(self, size: int) -> Iterator[Tuple[int, Any]]:
+    def batches(self, size: int) -> Iterator[tuple[int, Any]]:
         """Where each batch starts, and the batch."""
         for start in range(0, len(self), size):
             yield start, self.batch(start, size)
 
 
-def unpack_pixels(packed: bytes, size: Tuple[int, ...]) -> Any:
+def unpack_pixels(packed: bytes, size: tuple[int, ...]) -> Any:
     """The pixels (height, width, 3) uint8 of what ``pack_pixels`` of the kit's maker wrote.
 
     Red and blue are stored less green, and each value less its left neighbour's and less the upper

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Any, Sequence
 
 import numpy as np
 
@@ -18,14 +18,14 @@ class KitError(Exception):
     """What is wrong, and the fix, in one line."""
 
 
-class NotHere(KitError):
+class NotHereError(KitError):
     """This machine, or its version of an engine, does not have what a job needs: it is skipped."""
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: under another name, flushed, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(".{}.{}.tmp".format(path.name, os.getpid()))
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(content)
@@ -38,19 +38,19 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
-def write_json(path: Path, values: Dict[str, Any]) -> None:
+def write_json(path: Path, values: dict[str, Any]) -> None:
     """Write JSON that has no NaN and no infinity."""
     write_whole(path, (json.dumps(values, indent=1, allow_nan=False) + "\n").encode())
 
 
-def read_json(path: Path) -> Dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; KitError for anything else."""
     try:
         values = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError) as error:
-        raise KitError("{} cannot be read ({}). Copy the kit again".format(path, error))
+        raise KitError(f"{path} cannot be read ({error}). Copy the kit again") from error
     if not isinstance(values, dict):
-        raise KitError("{} is not an object of JSON. Copy the kit again".format(path))
+        raise KitError(f"{path} is not an object of JSON. Copy the kit again")
     return values
 
 
@@ -78,5 +78,5 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return float(np.percentile(np.asarray(values, np.float64), percent))
 
 
-def rounded(values: Sequence[float], digits: int = 6) -> List[float]:
+def rounded(values: Sequence[float], digits: int = 6) -> list[float]:
     return [round(float(value), digits) for value in values]

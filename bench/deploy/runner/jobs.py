@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any
 
 from bench.deploy.runner.cuda import Cuda, load_cuda
 from bench.deploy.runner.files import Kit
 from bench.deploy.runner.ground import (
     RESULT_VERSION,
     KitError,
-    NotHere,
+    NotHereError,
     one_line,
     sha256,
     write_json,
@@ -34,7 +34,7 @@ class Setting:
         self.options = Options(bool(asked.half), asked.dla, float(asked.workspace_gb))
         self.implicit = bool(asked.implicit) or asked.dla is not None
 
-    def told(self) -> Dict[str, Any]:
+    def told(self) -> dict[str, Any]:
         """The options that can change a result."""
         return {
             "half": self.options.half,
@@ -48,10 +48,10 @@ class Setting:
         return self.work / "timing.cache"
 
 
-def run_job(setting: Setting, job: Dict[str, Any]) -> None:
+def run_job(setting: Setting, job: dict[str, Any]) -> None:
     """Do a job and write its result, also of one that failed; every file is whole or not there."""
     started = time.time()
-    result: Dict[str, Any] = {
+    result: dict[str, Any] = {
         "result": RESULT_VERSION,
         "kit": setting.kit.id,
         "job": job["id"],
@@ -62,23 +62,23 @@ def run_job(setting: Setting, job: Dict[str, Any]) -> None:
     }
     try:
         result.update(_do(setting, job, result, started))
-    except NotHere as error:
+    except NotHereError as error:
         result.update({"status": "skipped", "reason": one_line(error)})
     except (KitError, RuntimeError, OSError, ValueError, TypeError, AttributeError) as error:
-        kind = "" if isinstance(error, KitError) else "{}: ".format(type(error).__name__)
+        kind = "" if isinstance(error, KitError) else f"{type(error).__name__}: "
         result.update({"status": "failed", "reason": kind + one_line(error)})
     _end(setting, result, started)
 
 
-def _end(setting: Setting, result: Dict[str, Any], started: float) -> None:
+def _end(setting: Setting, result: dict[str, Any], started: float) -> None:
     result["wall_s"] = round(time.time() - started, 3)
     result["ended_at"] = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
     write_json(setting.results / "{}.json".format(result["job"]), result)
 
 
 def _do(
-    setting: Setting, job: Dict[str, Any], result: Dict[str, Any], started: float
-) -> Dict[str, Any]:
+    setting: Setting, job: dict[str, Any], result: dict[str, Any], started: float
+) -> dict[str, Any]:
     if setting.engine == "onnxruntime":
         return _with_onnxruntime(setting, job)
     trt = load_tensorrt()
@@ -104,7 +104,7 @@ def _do(
     return built
 
 
-def _build(setting: Setting, job: Dict[str, Any], builder: TrtBuilder) -> Any:
+def _build(setting: Setting, job: dict[str, Any], builder: TrtBuilder) -> Any:
     """The engine, and how it was quantized."""
     kit, kind = setting.kit, job["kind"]
     if kind == "fp32":
@@ -114,7 +114,7 @@ def _build(setting: Setting, job: Dict[str, Any], builder: TrtBuilder) -> Any:
     if kind == "native":
         cache = setting.results / "native-{}.cache".format(job["algorithm"])
         if not cache.is_file():
-            raise NotHere("{} is not there: calibrate first".format(cache.name))
+            raise NotHereError(f"{cache.name} is not there: calibrate first")
         return builder.implicit(kit.float_model(), cache.read_bytes(), {}), "implicit"
     row = kit.facts["rows"][job["row"]]
     if builder.major <= 10 and (row["implicit"] or setting.implicit):
@@ -126,11 +126,11 @@ def _build(setting: Setting, job: Dict[str, Any], builder: TrtBuilder) -> Any:
 
 def _calibrate(
     setting: Setting,
-    job: Dict[str, Any],
+    job: dict[str, Any],
     builder: TrtBuilder,
-    result: Dict[str, Any],
+    result: dict[str, Any],
     started: float,
-) -> Dict[str, Any]:
+) -> dict[str, Any]:
     """Ends the process with the writing of the cache: the engine is built again when it is run."""
 
     def written(cache: bytes, batches: int) -> None:
@@ -150,19 +150,19 @@ def _calibrate(
     return {}
 
 
-def _with_onnxruntime(setting: Setting, job: Dict[str, Any]) -> Dict[str, Any]:
+def _with_onnxruntime(setting: Setting, job: dict[str, Any]) -> dict[str, Any]:
     """FP32, and rows as their Q/DQ files say, computed in float; timed with its INT8 kernels."""
     ort, kit = load_onnxruntime(), setting.kit
-    result: Dict[str, Any] = {"version": str(ort.__version__)}
+    result: dict[str, Any] = {"version": str(ort.__version__)}
     if job["kind"] not in ("fp32", "row"):
-        raise NotHere("ONNX Runtime has neither FP16 on a CPU nor TensorRT's calibrators")
+        raise NotHereError("ONNX Runtime has neither FP16 on a CPU nor TensorRT's calibrators")
     explicit = job["kind"] == "row"
     model = kit.row_model(job["row"], "int8") if explicit else kit.float_model()
     began = time.perf_counter()
     session = OrtSession(ort, model, kit.facts["outputs"], exact=explicit, threads=setting.threads)
     result["build_s"] = round(time.perf_counter() - began, 3)
     result["mode"] = "exact" if explicit else "fp32"
-    timed: Optional[Any] = None
+    timed: Any | None = None
     if explicit:
         timed = OrtSession(ort, model, kit.facts["outputs"], False, setting.threads)
     result.update(_evaluate(setting, job, session, timed))
@@ -170,8 +170,8 @@ def _with_onnxruntime(setting: Setting, job: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def _evaluate(
-    setting: Setting, job: Dict[str, Any], session: Any, timed: Optional[Any] = None
-) -> Dict[str, Any]:
+    setting: Setting, job: dict[str, Any], session: Any, timed: Any | None = None
+) -> dict[str, Any]:
     """Predictions on every image, reduced and stored, then latencies (of ``timed``, if given)."""
     kit = setting.kit
     images, size = kit.images("evaluation"), int(kit.facts["input"]["shape"][0])
@@ -184,7 +184,7 @@ def _evaluate(
     evaluate_s = time.perf_counter() - began
     content = reduced.to_bytes()
     write_whole(setting.results / "{}.npz".format(job["id"]), content)
-    latency = {}  # type: Dict[str, Any]
+    latency: dict[str, Any] = {}
     if setting.seconds > 0:
         latency = (timed or session).latencies(images.batch(0, size), setting.seconds)
     return {

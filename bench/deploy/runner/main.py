@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Sequence
 
 from bench.deploy.runner.doctor import examine, python_fits
 from bench.deploy.runner.files import Kit
@@ -37,13 +37,13 @@ SAME = ("kit", "engine", "version", "options", "gpu", "driver_cuda")
 """What results of one name have in common."""
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0: all is measured; 1: a job failed; 2: it cannot start; 3: time was up."""
     asked = _parser().parse_args(argv)
     try:
         return _run(asked)
     except KitError as error:
-        complain("error: {}".format(one_line(error)))
+        complain(f"error: {one_line(error)}")
         return 2
 
 
@@ -73,16 +73,16 @@ def _run(asked: Any) -> int:
     kit = Kit(Path(__file__).resolve().parent)
     name = asked.name or re.sub(r"[^A-Za-z0-9_-]+", "-", platform.node()).strip("-") or "target"
     if not re.match(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}$", name):
-        raise KitError("--name={!r} may have letters, digits, - and _, 40 at most".format(name))
+        raise KitError(f"--name={name!r} may have letters, digits, - and _, 40 at most")
     results, work = kit.folder / "results" / name, kit.folder / "work" / name
     setting = Setting(kit, results, work, asked)
     jobs = [job for job in kit.facts["jobs"] if fnmatch.fnmatchcase(job["id"], asked.jobs)]
     if asked.job:
         _end_with_parent()
-        run_job(setting, [job for job in jobs if job["id"] == asked.job][0])
+        run_job(setting, next(job for job in jobs if job["id"] == asked.job))
         return 0
     if not jobs:
-        raise KitError("no job is called {}. --list names them".format(asked.jobs))
+        raise KitError(f"no job is called {asked.jobs}. --list names them")
     if asked.list:
         for job in jobs:
             say("{:28} {}".format(job["id"], job["label"]))
@@ -95,12 +95,12 @@ def _run(asked: Any) -> int:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise KitError("another run.py measures as {} already. Wait for it".format(name))
+            raise KitError(f"another run.py measures as {name} already. Wait for it") from None
         _keep_machine(setting, facts, name)
         return _Queue(setting, jobs, asked).work_off()
 
 
-def _keep_machine(setting: Setting, facts: Dict[str, Any], name: str) -> None:
+def _keep_machine(setting: Setting, facts: dict[str, Any], name: str) -> None:
     """Write machine.json; KitError where results of this name are of another machine or set-up."""
     machine = dict(facts, result=RESULT_VERSION, name=name, kit=setting.kit.id)
     machine.update(engine=setting.engine, options=setting.told())
@@ -120,10 +120,10 @@ def _keep_machine(setting: Setting, facts: Dict[str, Any], name: str) -> None:
 class _Queue:
     """Jobs one after the other, each in a process of its own: one that crashes costs itself."""
 
-    def __init__(self, setting: Setting, jobs: List[Dict[str, Any]], asked: Any) -> None:
+    def __init__(self, setting: Setting, jobs: list[dict[str, Any]], asked: Any) -> None:
         self._setting, self._jobs, self._retry = setting, jobs, bool(asked.retry)
         self._end = None if asked.minutes is None else time.monotonic() + 60 * asked.minutes
-        self._took: Dict[str, float] = {}
+        self._took: dict[str, float] = {}
 
     def work_off(self) -> int:
         total = len(self._jobs)
@@ -147,7 +147,7 @@ class _Queue:
         self._say_what_next()
         return 1 if failed else 0
 
-    def _do(self, job: Dict[str, Any]) -> bool:
+    def _do(self, job: dict[str, Any]) -> bool:
         """Whether the job has ended; False where time was up before."""
         if self._retry:
             self._path(job).unlink() if self._path(job).is_file() else None
@@ -162,7 +162,7 @@ class _Queue:
             _kill(child)
             raise
         if self._result(job) is None:
-            how = "signal {}".format(-status) if status < 0 else "status {}".format(status)
+            how = f"signal {-status}" if status < 0 else f"status {status}"
             write_json(
                 self._path(job),
                 {
@@ -172,15 +172,15 @@ class _Queue:
                     "engine": self._setting.engine,
                     "options": self._setting.told(),
                     "status": "failed",
-                    "reason": "its process ended with {} and wrote no result".format(how),
+                    "reason": f"its process ended with {how} and wrote no result",
                 },
             )
         return True
 
-    def _path(self, job: Dict[str, Any]) -> Path:
+    def _path(self, job: dict[str, Any]) -> Path:
         return self._setting.results / "{}.json".format(job["id"])
 
-    def _result(self, job: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+    def _result(self, job: dict[str, Any]) -> dict[str, Any] | None:
         """What the job came to; None where it is still to be done, or its files are damaged."""
         try:
             result = read_json(self._path(job))
@@ -188,18 +188,18 @@ class _Queue:
             return None
         return result if result.get("status") in ("ok", "failed", "skipped") else None
 
-    def _enough_time(self, job: Dict[str, Any]) -> bool:
+    def _enough_time(self, job: dict[str, Any]) -> bool:
         if self._end is None:
             return True
-        return self._end - time.monotonic() > 0.8 * self._took.get(job["kind"], 0.0)
+        return bool(self._end - time.monotonic() > 0.8 * self._took.get(job["kind"], 0.0))
 
     def _left(self) -> str:
         if self._end is None:
             return ""
-        return "{:.1f} min left".format(max(0.0, self._end - time.monotonic()) / 60)
+        return f"{max(0.0, self._end - time.monotonic()) / 60:.1f} min left"
 
     def _tell(
-        self, number: int, total: int, job: Dict[str, Any], result: Dict[str, Any], more: str
+        self, number: int, total: int, job: dict[str, Any], result: dict[str, Any], more: str
     ) -> None:
         told = [str(result.get("status"))]
         if result.get("reason"):
@@ -215,15 +215,15 @@ class _Queue:
         say("[{}/{}] {}: {}".format(number, total, job["id"], ", ".join(told)))
 
     def _stop(self, left: int) -> int:
-        say("time is up; {} of {} jobs are left. Run again to go on".format(left, len(self._jobs)))
+        say(f"time is up; {left} of {len(self._jobs)} jobs are left. Run again to go on")
         self._say_what_next()
         return 3
 
     def _say_what_next(self) -> None:
         folder = self._setting.results
         say(
-            "results: {0}\nCopy that folder into results/ of the kit where it was made, then there: "
-            "int8bench merge KIT".format(folder)
+            f"results: {folder}\nCopy that folder into results/ of the kit where it was made, then "
+            "there: int8bench merge KIT"
         )
 
 

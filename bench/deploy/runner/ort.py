@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import importlib
 import time
-from typing import Any, Dict, List
+from typing import Any
 
-from bench.deploy.runner.ground import KitError, NotHere, one_line, rounded
+from bench.deploy.runner.ground import KitError, NotHereError, one_line, rounded
 
 
 def load_onnxruntime() -> Any:
     try:
         return importlib.import_module("onnxruntime")
     except ImportError as error:
-        raise NotHere(
-            "ONNX Runtime is not here ({}). Run: pip install onnxruntime".format(one_line(error))
-        )
+        raise NotHereError(
+            f"ONNX Runtime is not here ({one_line(error)}). Run: pip install onnxruntime"
+        ) from error
 
 
 class OrtSession:
@@ -25,7 +25,7 @@ class OrtSession:
     """
 
     def __init__(
-        self, ort: Any, model: bytes, outputs: List[str], exact: bool, threads: int
+        self, ort: Any, model: bytes, outputs: list[str], exact: bool, threads: int
     ) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 3
@@ -35,16 +35,16 @@ class OrtSession:
         try:
             self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own exceptions share no other base
-            raise KitError("ONNX Runtime cannot run the model ({})".format(one_line(error)))
+            raise KitError(f"ONNX Runtime cannot run the model ({one_line(error)})") from error
         self._outputs, self._input = outputs, self._session.get_inputs()[0].name
 
-    def run(self, batch: Any) -> List[Any]:
+    def run(self, batch: Any) -> list[Any]:
         return list(self._session.run(self._outputs, {self._input: batch}))
 
-    def latencies(self, batch: Any, seconds: float) -> Dict[str, Any]:
+    def latencies(self, batch: Any, seconds: float) -> dict[str, Any]:
         """Milliseconds by the host's clock, after one call to warm up."""
         self.run(batch)
-        times = []  # type: List[float]
+        times: list[float] = []
         end = time.monotonic() + seconds
         while time.monotonic() < end or len(times) < 3:
             start = time.perf_counter()

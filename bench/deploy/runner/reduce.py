@@ -8,7 +8,7 @@ only the classes above it. A margin of 1 % keeps what another rounding might let
 from __future__ import annotations
 
 import io
-from typing import Any, Dict, List
+from typing import Any
 
 import numpy as np
 
@@ -18,16 +18,16 @@ MARGIN = 0.99
 class Reduced:
     """Collects the outputs of images, in their order; ``how`` is the kit's ``reduction``."""
 
-    def __init__(self, how: Dict[str, Any]) -> None:
+    def __init__(self, how: dict[str, Any]) -> None:
         self._how = how
-        self._kept: Dict[str, List[Any]] = {}
+        self._kept: dict[str, list[Any]] = {}
 
-    def add(self, outputs: List[Any]) -> None:
+    def add(self, outputs: list[Any]) -> None:
         """The outputs of one image, the batch axis cut off."""
         for number, output in enumerate(outputs):
             values = np.ascontiguousarray(output, np.float32)
             if self._how["kind"] == "whole":
-                self._keep("{}.whole".format(number), values[None])
+                self._keep(f"{number}.whole", values[None])
             else:
                 self._add_cells(number, values)
 
@@ -42,13 +42,13 @@ class Reduced:
         found = scores > MARGIN * float(self._how["threshold"])  # NaN never is
         (kept,) = np.nonzero(found.any(axis=0))
         where, classes = np.nonzero(found[:, kept].T)
-        self._keep("{}.cells_per_image".format(number), np.array([len(kept)], np.int32))
-        self._keep("{}.cells".format(number), kept.astype(np.int32))
-        self._keep("{}.fixed".format(number), cells[:first, kept].T)
+        self._keep(f"{number}.cells_per_image", np.array([len(kept)], np.int32))
+        self._keep(f"{number}.cells", kept.astype(np.int32))
+        self._keep(f"{number}.fixed", cells[:first, kept].T)
         per_cell = np.bincount(where, minlength=len(kept)).astype(np.uint16)
-        self._keep("{}.classes_per_cell".format(number), per_cell)
-        self._keep("{}.classes".format(number), classes.astype(np.uint16))
-        self._keep("{}.scores".format(number), cells[first:, kept].T[where, classes])
+        self._keep(f"{number}.classes_per_cell", per_cell)
+        self._keep(f"{number}.classes", classes.astype(np.uint16))
+        self._keep(f"{number}.scores", cells[first:, kept].T[where, classes])
 
     def _keep(self, name: str, values: Any) -> None:
         self._kept.setdefault(name, []).append(np.array(values))

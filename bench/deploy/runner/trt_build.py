@@ -8,13 +8,13 @@ from __future__ import annotations
 import importlib
 import re
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable
 
 import numpy as np
 
 from bench.deploy.runner.cuda import Buffer, Cuda, load_cuda
 from bench.deploy.runner.files import Images
-from bench.deploy.runner.ground import KitError, NotHere, one_line, write_whole
+from bench.deploy.runner.ground import KitError, NotHereError, one_line, write_whole
 
 CALIBRATORS = {
     "minmax": ("IInt8MinMaxCalibrator", "MinMaxCalibration"),
@@ -26,26 +26,24 @@ CALIBRATORS = {
 
 
 def load_tensorrt() -> Any:
-    """The module; NotHere where it is absent or of another age."""
+    """The module; NotHereError where it is absent or of another age."""
     try:
         trt = importlib.import_module("tensorrt")
         version = tuple(int(part) for part in trt.__version__.split(".")[:2])
     except (ImportError, OSError, AttributeError, ValueError) as error:
-        raise NotHere(
-            "TensorRT's Python package is not here ({}). On a Jetson: sudo apt install "
-            "python3-libnvinfer-dev; a virtual environment needs --system-site-packages".format(
-                one_line(error)
-            )
-        )
+        raise NotHereError(
+            f"TensorRT's Python package is not here ({one_line(error)}). On a Jetson: sudo apt "
+            "install python3-libnvinfer-dev; a virtual environment needs --system-site-packages"
+        ) from error
     if not (8, 5) <= version < (12, 0):
-        raise NotHere("TensorRT {} is not one of 8.5 to 11".format(trt.__version__))
+        raise NotHereError(f"TensorRT {trt.__version__} is not one of 8.5 to 11")
     return trt
 
 
 class Options:
     """How engines are built; all of it goes into every result."""
 
-    def __init__(self, half: bool, dla: Optional[int], workspace_gb: float) -> None:
+    def __init__(self, half: bool, dla: int | None, workspace_gb: float) -> None:
         self.half, self.dla, self.workspace_gb = half, dla, workspace_gb
 
 
@@ -59,7 +57,7 @@ class TrtBuilder:
         try:
             self._builder = trt.Builder(self.log)
         except TypeError:
-            raise NotHere("TensorRT cannot start a builder ({})".format(self.log.reason))
+            raise NotHereError(f"TensorRT cannot start a builder ({self.log.reason})") from None
         self.config = self._configure()
 
     def _configure(self) -> Any:
@@ -81,7 +79,7 @@ class TrtBuilder:
     def _flag(self, name: str) -> None:
         flag = getattr(self.trt.BuilderFlag, name, None)
         if flag is None:
-            raise NotHere("TensorRT {} has no flag {}".format(self.trt.__version__, name))
+            raise NotHereError(f"TensorRT {self.trt.__version__} has no flag {name}")
         self.config.set_flag(flag)
 
     def _parse(self, model: bytes, strong: bool) -> Any:
@@ -101,7 +99,7 @@ class TrtBuilder:
     def _build(self, network: Any) -> bytes:
         plan = self._builder.build_serialized_network(network, self.config)
         if plan is None:
-            raise KitError("TensorRT cannot build the model ({})".format(self.log.reason))
+            raise KitError(f"TensorRT cannot build the model ({self.log.reason})")
         timings = self.config.get_timing_cache()
         if timings is not None:
             write_whole(self._timings, bytes(timings.serialize()))
@@ -111,14 +109,14 @@ class TrtBuilder:
         return self._build(self._parse(model, strong=True))
 
     def float16(self, model: bytes) -> bytes:
-        """NotHere from TensorRT 11 on, which takes precisions from the file alone."""
+        """NotHereError from TensorRT 11 on, which takes precisions from the file alone."""
         self._flag("FP16")
         return self._build(self._parse(model, strong=False))
 
     def explicit(self, model: bytes) -> bytes:
         """From a Q/DQ file; in its float layers FP16 is allowed if the options say so."""
         if self.options.dla is not None:
-            raise NotHere("the DLA takes no Q/DQ file here. Rows with a cache run there")
+            raise NotHereError("the DLA takes no Q/DQ file here. Rows with a cache run there")
         strong = self.major >= 10 and not self.options.half
         network = self._parse(model, strong)
         if not strong:
@@ -127,7 +125,7 @@ class TrtBuilder:
                 self._flag("FP16")
         return self._build(network)
 
-    def implicit(self, model: bytes, cache: bytes, in_float: Dict[str, List[str]]) -> bytes:
+    def implicit(self, model: bytes, cache: bytes, in_float: dict[str, list[str]]) -> bytes:
         """From the FP32 file and a calibration cache; ``in_float``: node -> its outputs."""
         network = self._parse(model, strong=False)
         self._flag("INT8")
@@ -141,19 +139,19 @@ class TrtBuilder:
         self.config.int8_calibrator = reading
         plan = self._build(network)
         if reading.part.asked:
-            raise KitError("TensorRT {} did not take the cache".format(self.trt.__version__))
+            raise KitError(f"TensorRT {self.trt.__version__} did not take the cache")
         return plan
 
-    def _header(self, cache: bytes) -> Tuple[bytes, str]:
+    def _header(self, cache: bytes) -> tuple[bytes, str]:
         """The cache with the first line that this version takes, and its algorithm."""
         first, _, rest = cache.partition(b"\n")
         found = re.match(r"TRT-\d+-(\w+)$", first.decode().strip())
         if not found:
-            raise KitError("a calibration cache begins with {!r}".format(first[:40]))
-        line = "TRT-{}-{}\n".format(version_digits(self.trt.__version__), found.group(1))
+            raise KitError(f"a calibration cache begins with {first[:40]!r}")
+        line = f"TRT-{version_digits(self.trt.__version__)}-{found.group(1)}\n"
         return line.encode() + rest, found.group(1)
 
-    def _keep_in_float(self, network: Any, in_float: Dict[str, List[str]]) -> None:
+    def _keep_in_float(self, network: Any, in_float: dict[str, list[str]]) -> None:
         trt = self.trt
         kind = trt.float16 if self.options.half else trt.float32
         names = {name for node, outputs in in_float.items() for name in [node] + outputs}
@@ -178,7 +176,7 @@ class TrtBuilder:
         many batches were read, as soon as it is there: it may end the process, as the engine that
         TensorRT builds then is not needed."""
         if not hasattr(self.trt, CALIBRATORS[algorithm][0]):
-            raise NotHere("TensorRT {} has no calibrators".format(self.trt.__version__))
+            raise NotHereError(f"TensorRT {self.trt.__version__} has no calibrators")
         network = self._parse(model, strong=False)
         shape = [int(side) for side in network.get_input(0).shape]
         cuda = Cuda(load_cuda())
@@ -208,11 +206,11 @@ class _Reading:
     def batch_size(self) -> int:
         return 1
 
-    def batch(self) -> Optional[List[int]]:
+    def batch(self) -> list[int] | None:
         self.asked = True
         return None
 
-    def read(self) -> Optional[bytes]:
+    def read(self) -> bytes | None:
         return self._cache
 
     def write(self, cache: bytes) -> None:
@@ -226,19 +224,19 @@ class _Feeding:
         self,
         cuda: Cuda,
         images: Images,
-        shape: List[int],
+        shape: list[int],
         count: int,
         written: Callable[[bytes, int], None],
     ) -> None:
         self._cuda, self._images, self._count, self._written = cuda, images, count, written
         self._buffer = Buffer(cuda, shape, np.float32)
         self._size, self._at = shape[0], 0
-        self.error: Optional[BaseException] = None
+        self.error: BaseException | None = None
 
     def batch_size(self) -> int:
         return self._size
 
-    def batch(self) -> Optional[List[int]]:
+    def batch(self) -> list[int] | None:
         if self.error is not None or self._at + self._size > self._count:
             return None
         try:
@@ -251,7 +249,7 @@ class _Feeding:
         self._at += self._size
         return [self._buffer.pointer]
 
-    def read(self) -> Optional[bytes]:
+    def read(self) -> bytes | None:
         return None
 
     def write(self, cache: bytes) -> None:
@@ -263,11 +261,11 @@ def _make_calibrator(trt: Any, header: str, part: Any) -> Any:
     (name,) = [own for own, algorithm in CALIBRATORS.values() if algorithm == header]
     base = getattr(trt, name, None)
     if base is None:
-        raise NotHere("TensorRT {} takes no calibration caches".format(trt.__version__))
+        raise NotHereError(f"TensorRT {trt.__version__} takes no calibration caches")
 
     class Calibrator(base):  # type: ignore[misc, valid-type]
         def __init__(self) -> None:
-            base.__init__(self)
+            super().__init__()
             self.part = part
 
         def get_batch_size(self) -> int:
@@ -300,11 +298,11 @@ def _make_calibrator(trt: Any, header: str, part: Any) -> Any:
 def make_log(trt: Any) -> Any:
     """A logger that keeps errors instead of printing them; ``reason`` is the first one."""
 
-    class Log(trt.ILogger):  # type: ignore[misc, name-defined]
+    class Log(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
-            self.errors: List[str] = []
-            self.warnings: List[str] = []
+            self.errors: list[str] = []
+            self.warnings: list[str] = []
 
         def log(self, severity: Any, msg: str) -> None:
             kinds = trt.ILogger

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Dict, List
+from typing import Any
 
 import numpy as np
 
@@ -32,23 +32,23 @@ class TrtSession:
     """
 
     def __init__(
-        self, trt: Any, log: Any, cuda: Cuda, plan: bytes, shape: List[int], outputs: List[str]
+        self, trt: Any, log: Any, cuda: Cuda, plan: bytes, shape: list[int], outputs: list[str]
     ) -> None:
         self._trt, self._cuda, self._outputs = trt, cuda, outputs
         self._runtime = trt.Runtime(log)
         self.engine = self._runtime.deserialize_cuda_engine(plan)
         if self.engine is None:
-            raise KitError("TensorRT cannot load the engine ({})".format(log.reason))
+            raise KitError(f"TensorRT cannot load the engine ({log.reason})")
         self._context = self.engine.create_execution_context()
         if self._context is None:
-            raise KitError("TensorRT cannot make room to run the engine ({})".format(log.reason))
+            raise KitError(f"TensorRT cannot make room to run the engine ({log.reason})")
         self._context.nvtx_verbosity = trt.ProfilingVerbosity.NONE
         names = [self.engine.get_tensor_name(i) for i in range(self.engine.num_io_tensors)]
         (self._input,) = [
             name for name in names if self.engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
         ]
         if not self._context.set_input_shape(self._input, tuple(shape)):
-            raise KitError("the engine takes no input of {}".format(shape))
+            raise KitError(f"the engine takes no input of {shape}")
         self._buffers = {name: self._buffer(name) for name in [self._input] + outputs}
         for name, buffer in self._buffers.items():
             self._context.set_tensor_address(name, buffer.pointer)
@@ -60,7 +60,7 @@ class TrtSession:
     def _buffer(self, name: str) -> Buffer:
         extent = [int(side) for side in self._context.get_tensor_shape(name)]
         if min(extent, default=1) < 0:
-            raise KitError("how large output '{}' is depends on the image".format(name))
+            raise KitError(f"how large output '{name}' is depends on the image")
         dtype = _DTYPES[self.engine.get_tensor_dtype(name).name]
         return Buffer(self._cuda, extent, dtype)
 
@@ -85,8 +85,8 @@ class TrtSession:
             return " ".join(str(error).split())
         return ""
 
-    def run(self, batch: Any) -> List[Any]:
-        """Host memory to host memory; copies of the outputs, as float32 unless they are integers."""
+    def run(self, batch: Any) -> list[Any]:
+        """Host memory to host memory; copies of the outputs, as float32."""
         source = self._buffers[self._input]
         source.host[...] = batch
         source.push(self._stream)
@@ -101,7 +101,7 @@ class TrtSession:
         inspector = self.engine.create_engine_inspector()
         return str(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
 
-    def latencies(self, batch: Any, seconds: float) -> Dict[str, Any]:
+    def latencies(self, batch: Any, seconds: float) -> dict[str, Any]:
         """Milliseconds as trtexec measures them: 200 ms of warm-up, then ``seconds`` or more.
 
         ``device``: between two CUDA events around the launch, device memory to device memory.
@@ -124,8 +124,9 @@ class TrtSession:
             "enqueue_p50_ms": round(percentile(enqueue, 50), 6),
         }
 
-    def _device_ms(self, seconds: float) -> List[float]:
-        cuda, times = self._cuda, []  # type: Any, List[float]
+    def _device_ms(self, seconds: float) -> list[float]:
+        cuda = self._cuda
+        times: list[float] = []
         events = [cuda.call("cudaEventCreate") for _ in range(2 * CHUNK)]
         pairs = list(zip(events[::2], events[1::2]))
         end = time.monotonic() + seconds
@@ -140,8 +141,8 @@ class TrtSession:
             cuda.call("cudaEventDestroy", event)
         return times[:: max(1, len(times) // MOST_SAMPLES)]
 
-    def _host_ms(self, batch: Any, seconds: float) -> List[float]:
-        times = []  # type: List[float]
+    def _host_ms(self, batch: Any, seconds: float) -> list[float]:
+        times: list[float] = []
         end = time.monotonic() + seconds
         while time.monotonic() < end or len(times) < 10:
             start = time.perf_counter()
@@ -149,8 +150,8 @@ class TrtSession:
             times.append(1000 * (time.perf_counter() - start))
         return times[:: max(1, len(times) // MOST_SAMPLES)]
 
-    def _enqueue_ms(self) -> List[float]:
-        times = []  # type: List[float]
+    def _enqueue_ms(self) -> list[float]:
+        times: list[float] = []
         for _ in range(50):
             start = time.perf_counter()
             self._enqueue()
