@@ -49,6 +49,7 @@ REFERENCE ?=
 ONLY ?=
 RUN ?=
 TO ?=
+KIT ?=
 # Files of your own; with DATASET=yolo FILE=coco128.yaml, which says where images and labels lie
 MODEL_PATH ?=
 FILE ?=
@@ -86,7 +87,7 @@ DIAGNOSE = model=$(MODEL) dataset=$(DATASET) calibrator=$(call first,$(CALIBRATO
 	calibration.seed=$(call first,$(SEEDS)) $(DATA) $(call given,sweep.out,$(OUT)) $(OVERRIDES)
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep diagnose status data report claims guard histograms bundle doctor test test-all test-launchers test-wheel test-tensorrt lint format benchmark chaos clean
+.PHONY: help sweep diagnose status data report claims guard histograms bundle kit merge doctor test test-all test-launchers test-wheel test-tensorrt lint format benchmark chaos clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -137,6 +138,13 @@ histograms: $(VENV)/.installed ## Draw every threshold on the histograms (OUT=re
 bundle: $(VENV)/.installed ## Turn a row into a folder to deploy (OUT=results/... RUN=key TO=folder FLAGS=--engine=SM89)
 	$(BIN)/int8bench bundle $(or $(OUT),results/$(MODEL)-$(DATASET)) \
 		$(addprefix --run=,$(RUN)) $(addprefix --to=,$(TO)) $(FLAGS)
+
+kit: $(VENV)/.installed ## Pack rows to be measured on a Jetson or server without this package (OUT=results/... TO=kit RUN=key)
+	$(BIN)/int8bench kit $(or $(OUT),results/$(MODEL)-$(DATASET)) \
+		$(addprefix --run=,$(RUN)) $(addprefix --to=,$(TO)) $(FLAGS)
+
+merge: $(VENV)/.installed ## Add what targets measured of a kit to its sweep's table and report (KIT=kit)
+	$(BIN)/int8bench merge $(or $(KIT),kit) $(addprefix --sweep=,$(OUT)) $(FLAGS)
 
 doctor: $(VENV)/.installed ## Check this machine for sweeps and TensorRT (FLAGS=--json=FILE)
 	$(BIN)/int8bench doctor $(FLAGS)

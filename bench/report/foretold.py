@@ -16,6 +16,9 @@ from bench.claims.judgements import Difference, Judgements, Record, records_of
 from bench.evaluation.estimate import Interval
 from bench.report.wording import GROUP, group_name, interval, known, measured, plural, signed
 
+FROM = {False: "Q/DQ files", True: "calibration caches"}
+"""What the engines were built from: by whether TensorRT placed INT8 itself."""
+
 FEWEST_FOR_ORDER = 4
 """Rows: of fewer the order says nothing."""
 
@@ -91,12 +94,14 @@ class Foretold:
 
 
 def find_foretold(tidied: pd.DataFrame, judgements: Judgements) -> tuple[Foretold, ...]:
-    """One for each target of each model and dataset, in the order of the table."""
+    """One for each target of each model and dataset, in the order of the table; rows that were
+    built from ranges apart from those of Q/DQ files, which say where INT8 is."""
     rows = measured(tidied)
     rows = rows[(rows["measured_on"] != "") & rows["predicted_int8"].notna()]
+    by_ranges = rows["engine_options"].str.contains("mode=implicit", regex=False)
     return tuple(
-        _foretold(group_name(names), records_of(own), judgements)
-        for names, own in rows.groupby(list(GROUP), sort=False)
+        _foretold(f"{group_name(names)}, {FROM[bool(ranges)]}", records_of(own), judgements)
+        for (*names, ranges), own in rows.groupby([*GROUP, by_ranges], sort=False)
     )
 
 

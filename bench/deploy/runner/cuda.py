@@ -41,7 +41,7 @@ def _open_libcudart() -> Any:
     ]
     found = [str(path) for place in _PLACES for path in sorted(Path("/").glob(place))]
     reason = ""
-    for name in [*_NAMES, *found, *packaged]:
+    for name in [*_loaded(), *packaged, *_NAMES, *found]:
         try:
             return ctypes.CDLL(name)
         except OSError as error:
@@ -50,6 +50,16 @@ def _open_libcudart() -> Any:
         f"neither cuda-python nor libcudart.so is here ({reason}). Install CUDA's runtime (on a "
         "Jetson: sudo apt install cuda-cudart), or add its folder to LD_LIBRARY_PATH"
     )
+
+
+def _loaded() -> list[str]:
+    """The libcudart that this process has already, as TensorRT's packages bring it."""
+    try:
+        lines = Path("/proc/self/maps").read_text().splitlines()
+    except OSError:
+        return []
+    paths = [line.partition("/")[2] for line in lines if "/libcudart.so" in line]
+    return ["/" + path for path in dict.fromkeys(paths)]
 
 
 class LibCudart:
