@@ -91,7 +91,9 @@ def by_worth(rows: Sequence[Row]) -> list[Row]:
 
 def label_of(row: Row) -> str:
     """What the target's progress calls a row."""
-    name = calibrator_label(row.calibrator, row.calibrator_params)
+    name = row.calibrator
+    if name == "percentile":
+        name = calibrator_label(name, row.calibrator_params)
     images = plural(row.calibration_size, "image")
     placed = "" if row.placement == "explicit" else f", {row.placement}"
     return f"INT8 {name}, {images}, seed {row.calibration_seed}, {row.plan}{placed}"

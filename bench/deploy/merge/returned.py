@@ -49,6 +49,7 @@ class BuildOptions(_Checked):
     dla: Annotated[int, Field(ge=0, lt=100)] | None = None
     implicit: bool = False
     workspace_gb: Number = 1.0
+    tactic_sources: Text = ""
 
 
 class Machine(_Checked):
@@ -76,6 +77,7 @@ class TimesTaken(_Checked):
     device_ms: Times = []
     host_ms: Times = []
     enqueue_p50_ms: Number | None = None
+    device_without_graph_p50_ms: Number | None = None
 
 
 class JobResult(_Checked):

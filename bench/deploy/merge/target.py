@@ -9,7 +9,7 @@ from typing import Any
 from bench.cache import write_with
 from bench.calibration.native import Algorithm
 from bench.calibration.trt_cache import CalibrationCache, parse, to_json
-from bench.deploy.merge.returned import JobResult, Target
+from bench.deploy.merge.returned import JobResult, Target, TimesTaken
 from bench.deploy.merge.rows import Floats, Measured, make_row, row_key
 from bench.deploy.merge.scoring import Scoring, native_run
 from bench.engine.base import Description
@@ -40,6 +40,19 @@ def merge_target(
         except DataError as error:
             damaged.append(error)
     return merged, damaged
+
+
+def _raw(latency: TimesTaken) -> dict[str, list[float]]:
+    """What stands behind the row's latencies, and what it has no columns for."""
+    single = {
+        "enqueue_p50_ms": latency.enqueue_p50_ms,
+        "device_without_graph_p50_ms": latency.device_without_graph_p50_ms,
+    }
+    return {
+        "host_ms": latency.host_ms,
+        "device_ms": latency.device_ms,
+        **{name: [value] for name, value in single.items() if value is not None},
+    }
 
 
 class _Merging:
@@ -117,8 +130,7 @@ class _Merging:
         if int8 is not None:
             self._store_judged(row.run_key, int8)
         self._store_layers(row.run_key, layers, planned)
-        latency = result.latency
-        self._store.add(row, {"host_ms": latency.host_ms, "device_ms": latency.device_ms})
+        self._store.add(row, _raw(result.latency))
 
     def _read_layers(self, told: str, result: JobResult) -> Description:
         try:

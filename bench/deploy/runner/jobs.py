@@ -31,7 +31,9 @@ class Setting:
         self.kit, self.results, self.work = kit, results, work
         self.engine = str(asked.engine)
         self.seconds, self.threads = float(asked.seconds), int(asked.threads)
-        self.options = Options(bool(asked.half), asked.dla, float(asked.workspace_gb))
+        self.options = Options(
+            bool(asked.half), asked.dla, float(asked.workspace_gb), str(asked.tactic_sources)
+        )
         self.implicit = bool(asked.implicit) or asked.dla is not None
 
     def told(self) -> dict[str, Any]:
@@ -41,6 +43,7 @@ class Setting:
             "dla": self.options.dla,
             "implicit": self.implicit,
             "workspace_gb": self.options.workspace_gb,
+            "tactic_sources": self.options.tactic_sources,
         }
 
     @property

@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--implicit", action="store_true", help="build rows from calibration caches (8.5 to 10)")
     add("--dla", type=int, metavar="CORE", help="on this DLA core, from calibration caches")
     add("--workspace-gb", type=float, default=1.0, help="scratch memory of a layer (default: 1)")
+    add("--tactic-sources", metavar="NAMES", default="", help="libraries to take kernels from")
     add("--seconds", type=float, default=3.0, help="that latency is timed for; 0: not at all")
     add("--threads", type=int, default=0, help="of ONNX Runtime; 0: its own choice")
     add("--doctor", action="store_true", help="check this machine and the kit, and stop")
@@ -151,6 +152,7 @@ class _Queue:
         """Whether the job has ended; False where time was up before."""
         if self._retry:
             self._path(job).unlink() if self._path(job).is_file() else None
+        os.environ.setdefault("CUDA_MODULE_LOADING", "LAZY")
         words = [sys.executable, str(Path(__file__).resolve()), *sys.argv[1:], "--job", job["id"]]
         child = subprocess.Popen(words, start_new_session=True)
         try:

@@ -43,8 +43,11 @@ def load_tensorrt() -> Any:
 class Options:
     """How engines are built; all of it goes into every result."""
 
-    def __init__(self, half: bool, dla: int | None, workspace_gb: float) -> None:
+    def __init__(
+        self, half: bool, dla: int | None, workspace_gb: float, tactic_sources: str
+    ) -> None:
         self.half, self.dla, self.workspace_gb = half, dla, workspace_gb
+        self.tactic_sources = tactic_sources
 
 
 class TrtBuilder:
@@ -70,11 +73,23 @@ class TrtBuilder:
             config.default_device_type = trt.DeviceType.DLA
             config.DLA_core = self.options.dla
             config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
+        if self.options.tactic_sources:
+            config.set_tactic_sources(self._sources())
         known = self._timings.read_bytes() if self._timings.is_file() else b""
         cache = config.create_timing_cache(known)
         if cache is not None:
             config.set_timing_cache(cache, False)
         return config
+
+    def _sources(self) -> int:
+        """The libraries to take kernels from, as a mask."""
+        known = self.trt.TacticSource.__members__
+        mask = 0
+        for name in self.options.tactic_sources.split(","):
+            if name not in known:
+                raise KitError(f"TensorRT has no tactic source {name}. Use {', '.join(known)}")
+            mask |= 1 << int(known[name])
+        return mask
 
     def _flag(self, name: str) -> None:
         flag = getattr(self.trt.BuilderFlag, name, None)
@@ -115,8 +130,10 @@ class TrtBuilder:
 
     def explicit(self, model: bytes) -> bytes:
         """From a Q/DQ file; in its float layers FP16 is allowed if the options say so."""
-        if self.options.dla is not None:
-            raise NotHereError("the DLA takes no Q/DQ file here. Rows with a cache run there")
+        if self.options.dla is not None and self.major <= 10:
+            raise NotHereError(
+                "the DLA takes no Q/DQ file before TensorRT 11. Rows with a cache run there"
+            )
         strong = self.major >= 10 and not self.options.half
         network = self._parse(model, strong)
         if not strong:
