@@ -15,7 +15,10 @@ from bench.results.row import COLUMNS, Row
 from bench.results.store import RowStore
 from bench.results.table import make_table, read_table, write_table
 
-NEW = ("harness_version", "dataset_options", "timing")
+NEW = (
+    "harness_version", "dataset_options", "timing", "measured_on", "source_key", "predicted_int8",
+    "engine_fp32",
+)  # fmt: skip
 RECORD = Path(__file__).parents[2] / "results" / "reference" / "record"
 
 
@@ -34,7 +37,7 @@ def row(full_row) -> Row:
     )
     return full_row(
         qdq_bytes=3, engine_bytes=4, builder_warning_text="1.20", harness_version="",
-        timing="",
+        timing="", measured_on="", source_key="", predicted_int8=None, engine_fp32=None,
         overrides=f"model=a model.name=b {typed}",
         dataset_options="calibration_domain=day, root=a b",
     )  # fmt: skip

@@ -32,6 +32,7 @@ from bench.results.row import Row
 from bench.run.measure import fp32_model, validation_images
 from bench.run.shared import Shared
 from bench.run.spec import Run
+from bench.sealed import to_sealed_json
 
 
 def check_target(target: Path) -> None:
@@ -64,7 +65,7 @@ def write_kit(
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    write_atomically(SweepFolder(sweep).kit(facts["id"]), _to_json(facts))
+    write_atomically(SweepFolder(sweep).kit(facts["id"]), to_sealed_json(facts))
     return sizes(target)
 
 

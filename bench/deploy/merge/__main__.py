@@ -26,7 +26,7 @@ from bench.results.folder import SweepFolder
 from bench.results.settings import read_settings
 from bench.results.store import RowStore
 from bench.results.table import write_table
-from bench.sealed import warn
+from bench.sealed import from_sealed_json, warn
 
 
 @command
@@ -75,8 +75,7 @@ def _record(kit: Path, sweep: Path | None) -> tuple[Path, Mapping[str, Any]]:
         raise DataError(
             f"{folder} does not know this kit", "Name the sweep that it was made of: --sweep FOLDER"
         )
-    record: Mapping[str, Any] = json.loads(kept.read_bytes())
-    return folder, record
+    return folder, from_sealed_json(kept.read_bytes(), kept)
 
 
 def _merge(
