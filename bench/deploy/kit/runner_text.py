@@ -11,7 +11,8 @@ from importlib.resources import files
 PACKAGE = "bench.deploy.runner"
 
 MODULES = (
-    "ground", "files", "reduce", "cuda", "trt_build", "trt_run", "ort", "jobs", "doctor", "main",
+    "ground", "files", "reduce", "cuda", "trt_build", "trt_run", "ort", "jobs", "doctor",
+    "work_off", "main",
 )  # fmt: skip
 """In an order in which each imports only those before it."""
 
