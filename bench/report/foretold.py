@@ -14,6 +14,7 @@ from scipy.stats import spearmanr
 
 from bench.claims.judgements import Difference, Judgements, Record, records_of
 from bench.evaluation.estimate import Interval
+from bench.evaluation.interval import FEWEST_PER_CLASS
 from bench.report.wording import GROUP, group_name, interval, known, measured, plural, signed
 
 FROM = {False: "Q/DQ files", True: "calibration caches"}
@@ -51,6 +52,7 @@ class Foretold:
     mean: Interval
     order: float | None
     floats: str
+    few_images: str
 
     @property
     def headline(self) -> str:
@@ -86,7 +88,7 @@ class Foretold:
                 f"What looks best here ({chosen.name}) is {behind:.4f} behind the best there "
                 f"({best.name})."
             )
-        return " ".join([*parts, *([self.floats] if self.floats else [])])
+        return " ".join([*parts, *filter(None, (self.floats, self.few_images))])
 
     @property
     def sentence(self) -> str:
@@ -121,6 +123,7 @@ def _foretold(group: str, rows: tuple[Record, ...], judgements: Judgements) -> F
         mean,
         _order(listed),
         _floats(rows[0]),
+        _few_images(rows[0]),
     )
 
 
@@ -145,6 +148,17 @@ def _order(rows: list[ForetoldRow]) -> float | None:
         return None
     order = spearmanr([row.predicted for row in rows], [row.found for row in rows]).statistic
     return known(order)
+
+
+def _few_images(row: Record) -> str:
+    """Why the interval may be too narrow; or nothing."""
+    per_class = known(row["images_per_class"])
+    if per_class is None or per_class >= FEWEST_PER_CLASS:
+        return ""
+    return (
+        f"Too few images for a 95 % interval: {per_class:.1f} a class in the mean, where "
+        f"{FEWEST_PER_CLASS} are needed."
+    )
 
 
 def _floats(row: Record) -> str:
