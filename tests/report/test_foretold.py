@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from bench.claims.judgements import Judgements
 from bench.cli.confirm import _answers
+from bench.cli.expected import write_reference
 from bench.evaluation.bootstrap import mean_replicates
 from bench.evaluation.interval import half_samples
 from bench.evaluation.judgement import pack_judgement, save_judgement
@@ -139,3 +141,8 @@ def test_what_a_target_measured_is_not_made_again_here(
         clean = {name: None if value != value else value for name, value in values.items()}
         RowStore(folder).add(Row.from_json(clean), {})
     assert [answer.engine for answer in _answers(folder, Settings())] == ["openvino"]
+    (folder / "claims.json").write_text("[]")
+    expected = yaml.safe_load(write_reference(table, folder))
+    assert [case["expect"]["int8"]["value"] for case in expected["cases"]] == [
+        round(value, 4) for value in table.loc[table["measured_on"] == "", "int8"]
+    ]
