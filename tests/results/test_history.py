@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -85,8 +86,9 @@ def test_a_table_of_version_1(tmp_path: Path, row: Row, stated: bool) -> None:
 
 def _without_nan(table: pd.DataFrame) -> pd.DataFrame:
     """What is missing is None, as in a row; a file gives nan."""
+    nothing: Any = None
     values = table.astype(object)
-    return values.where(values.notna(), None)
+    return values.where(values.notna(), nothing)
 
 
 def test_a_parquet_table_of_version_1(tmp_path: Path, row: Row) -> None:
