@@ -61,6 +61,8 @@ ONLY ?=
 RUN ?=
 # The folder that make bundle writes
 TO ?=
+# The folder of a kit, as it came back from the target
+KIT ?=
 # An ONNX file of yours
 MODEL_PATH ?=
 # With DATASET=yolo: an Ultralytics YAML, which says where images and labels lie. With make judge: the
@@ -110,7 +112,7 @@ JUDGE = model=$(MODEL) dataset=$(DATASET) calibration.size=$(lastword $(subst $(
 	$(call given,sweep.out,$(OUT)) $(OVERRIDES)
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep diagnose judge status data report claims guard histograms bundle doctor test test-all test-launchers test-wheel test-tensorrt docs lint format benchmark chaos clean
+.PHONY: help sweep diagnose judge status data report claims guard histograms bundle kit merge doctor test test-all test-launchers test-wheel test-tensorrt docs lint format benchmark chaos clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -165,6 +167,13 @@ histograms: $(VENV)/.installed ## Draw every threshold on the histograms (OUT=re
 bundle: $(VENV)/.installed ## Turn a row into a folder to deploy (OUT=results/... RUN=key TO=folder FLAGS=--engine=SM89)
 	$(BIN)/int8bench bundle $(or $(OUT),results/$(MODEL)-$(DATASET)) \
 		$(addprefix --run=,$(RUN)) $(addprefix --to=,$(TO)) $(FLAGS)
+
+kit: $(VENV)/.installed ## Pack rows to be measured on a Jetson or server without this package (OUT=results/... TO=kit RUN=key)
+	$(BIN)/int8bench kit $(or $(OUT),results/$(MODEL)-$(DATASET)) \
+		$(addprefix --run=,$(RUN)) $(addprefix --to=,$(TO)) $(FLAGS)
+
+merge: $(VENV)/.installed ## Add what targets measured of a kit to its sweep's table and report (KIT=kit)
+	$(BIN)/int8bench merge $(or $(KIT),kit) $(addprefix --sweep=,$(OUT)) $(FLAGS)
 
 doctor: $(VENV)/.installed ## Check this machine for sweeps and TensorRT (FLAGS=--json=FILE)
 	$(BIN)/int8bench doctor $(FLAGS)

@@ -21,6 +21,8 @@ COMMANDS = {
     "histograms": ("bench.cli.histograms", "draw every calibrator's thresholds"),
     "data": ("bench.cli.data", "fetch a public dataset"),
     "bundle": ("bench.deploy.__main__", "turn a row into a folder to deploy"),
+    "kit": ("bench.deploy.kit.__main__", "pack rows to be measured on another machine"),
+    "merge": ("bench.deploy.merge.__main__", "add what another machine measured of a kit"),
     "doctor": ("bench.doctor.__main__", "check this machine"),
     "cache": ("bench.cli.calibration_cache", "show, compare and convert calibration caches"),
 }

@@ -17,7 +17,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from bench.errors import DataError
-from bench.evaluation.estimate import Replicates
+from bench.evaluation.estimate import Interval, Replicates
 from bench.evaluation.interval import LEVEL, Uncertainty, over_images, with_sets
 from bench.evaluation.judgement import Resampled, load_resampled
 from bench.results.folder import SweepFolder
@@ -109,6 +109,20 @@ class Judgements:
         error = math.hypot(_own_error(row), _own_error(other_row))
         freedom = min(_freedom(row), _freedom(other_row))
         return Difference(value, Uncertainty(error, 0.0, freedom), None, (value,))
+
+    def change(self, value: float, first: str, second: str) -> Difference | None:
+        """``value``, by which run ``first`` differs from run ``second``, with what their judged
+        predictions say of it; None unless both kept these, judged by one truth."""
+        one, two = self._resampled(first), self._resampled(second)
+        if one is None or two is None or one.truth != two.truth:
+            return None
+        return _paired([value], [np.asarray(one.halves - two.halves)], one)
+
+    def mean_change(self, changes: Sequence[Difference], n_images: int) -> Interval:
+        """Of the mean of several such differences on the same images."""
+        value = float(np.mean([own.value for own in changes]))
+        halves = np.mean([own.halves for own in changes if own.halves is not None], axis=0)
+        return over_images(value, np.asarray(halves), n_images).interval(value)
 
     def _pair(self, first: Record, second: Record) -> Replicates | None:
         """First minus second on the half-samples; None unless both were judged by one truth."""

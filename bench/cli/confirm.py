@@ -74,6 +74,7 @@ def confirm(folder: Path, settings: Settings, seeds: int, roundings: int, shared
 
 def _answers(folder: Path, settings: Settings) -> tuple[Answer, ...]:
     table = RowStore(folder).table()
+    table = table[table["measured_on"] == ""]  # what a target measured cannot be run again here
     return () if table.empty else summarize(table, Judgements(folder), settings).answers
 
 

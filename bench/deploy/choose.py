@@ -12,6 +12,7 @@ from bench.report.summary import summarize_folder
 from bench.results.row import Row
 from bench.results.store import RowStore
 from bench.results.table import make_table
+from bench.run.shared import Shared
 from bench.run.spec import Run
 
 
@@ -20,7 +21,7 @@ def choose_row(folder: Path, key: str | None) -> Row:
 
     Raises DataError where there is no such row, ConfigError for one that cannot be deployed.
     """
-    rows = RowStore(folder).rows()
+    rows = [row for row in RowStore(folder).rows() if not row.measured_on]
     if not rows:
         raise DataError(
             f"{folder} holds no finished runs", "Name a sweep's folder, as in results/SWEEP"
@@ -66,12 +67,13 @@ def _recommended(rows: Sequence[Row], folder: Path) -> str:
     return answers[0].best.run_key
 
 
-def rebuild_run(row: Row) -> Run:
-    """The objects of the row's run, composed from what was typed for it.
+def rebuild_run(row: Row, shared: Shared | None = None) -> Run:
+    """The objects of the row's run, composed from what was typed for it; of ``shared`` it takes
+    what runs of the same sweep made before.
 
     Raises ConfigError if they no longer make the same run.
     """
-    run = build_typed(shlex.split(row.overrides))
+    run = build_typed(shlex.split(row.overrides), shared)
     if run.key != row.run_key:
         now = {
             "the model's file": (row.model_sha256, run.model.network.sha256),

@@ -10,7 +10,15 @@ import pandas as pd
 from bench.claims.judgements import records_of
 from bench.evaluation.interval import FEWEST_PER_CLASS
 from bench.report.confidence import shift_of
-from bench.report.wording import GROUP, SAME_SPEED, known, measured, plural
+from bench.report.wording import (
+    GROUP,
+    SAME_SPEED,
+    engine_name,
+    group_name,
+    known,
+    measured,
+    plural,
+)
 
 FEW_IMAGES = 100
 FOUND = 0.01
@@ -24,7 +32,7 @@ def find_caveats(tidied: pd.DataFrame, told: Collection[str] = ()) -> tuple[str,
     """All that weakens the answer, the gravest first; but for a builder's refusals whose reasons
     the answers have ``told``."""
     rules: tuple[Callable[[pd.DataFrame], Iterator[str]], ...] = (
-        _unfaithful, _unchecked, _emulated, _skipped, _built, _unmeasured, _finds_nothing,
+        _unfaithful, _unchecked, _emulated, _trial, _skipped, _built, _unmeasured, _finds_nothing,
         partial(_builder_refused, told=told), _no_fp32_engine, _unlike_published, _strangers,
         _agreement, _overlap, _clipped,
         _clipped_outputs, _thresholds, _few_images, _few_per_class, _classes_left_out,
@@ -59,7 +67,9 @@ def _emulated(rows: pd.DataFrame) -> Iterator[str]:
     """Where an accuracy is the Q/DQ file's, and the kernels behind the latency reach another."""
     emulated = measured(rows)
     emulated = emulated[emulated["accuracy_by"] == "exact emulation"]
-    for (model, dataset, engine), group in emulated.groupby(list(GROUP), sort=False):
+    emulated = emulated[emulated["measured_on"] == ""]
+    for (model, dataset, *where), group in emulated.groupby(list(GROUP), sort=False):
+        engine = engine_name(*map(str, where))
         least = group.loc[group["delta"].idxmax()]
         kernels = known(least["kernels_int8"])
         reach = "" if kernels is None else f" reach {kernels:.3f} {least['metric']}"
@@ -78,6 +88,17 @@ def _emulated(rows: pd.DataFrame) -> Iterator[str]:
                 + "Accuracies here are the file's, computed exactly in float; latencies are the "
                 "kernels'. Do not deploy this engine in INT8 on such a processor."
             )
+
+
+def _trial(rows: pd.DataFrame) -> Iterator[str]:
+    """A kit that ran without a GPU."""
+    trials = measured(rows)
+    trials = trials[(trials["measured_on"] != "") & (trials["accuracy_by"] == "exact emulation")]
+    for name, group in trials.groupby(list(GROUP), sort=False):
+        yield (
+            f"{_name(name)} computed its {plural(len(group), 'run')} in float on a CPU: a trial of "
+            "the kit, which says nothing about INT8 on a GPU."
+        )
 
 
 def _skipped(rows: pd.DataFrame) -> Iterator[str]:
@@ -334,5 +355,4 @@ def count_machines(group: pd.DataFrame) -> int:
 
 
 def _name(group: object) -> str:
-    model, dataset, engine = group if isinstance(group, tuple) else ("", "", "")
-    return f"{model} on {dataset}, {engine},"
+    return f"{group_name(group if isinstance(group, tuple) else [''] * len(GROUP))},"

@@ -51,6 +51,8 @@ def print_table(summary: Summary, console: Console) -> None:
                 console.print(Text(f"    {step.command}"), soft_wrap=True)
     for sentence in summary.unanswered:
         console.print(Text(sentence, style="bold"))
+    for foretold in summary.foretold:
+        console.print(Text(foretold.sentence, style="bold"))
     if not summary.answers and not summary.unanswered:
         runs = plural(summary.rows, "run")
         console.print(Text(f"No answer: of {runs}, none was measured.", style="bold"))

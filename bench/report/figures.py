@@ -32,7 +32,7 @@ from bench.report.charts_tensors import threshold_histograms, threshold_shares
 from bench.report.drawing import Drawing, Look
 from bench.report.style import INK, RC, calibrator_colours, calibrator_markers
 from bench.report.thresholds import Thresholds, find_thresholds
-from bench.report.wording import GROUP, measured, tidy
+from bench.report.wording import GROUP, group_name, measured, tidy
 from bench.results.histograms import HistogramStore
 from bench.results.plan_search import CHOSEN, Trail
 from bench.results.store import RowStore
@@ -103,10 +103,10 @@ def groups_in(tidied: pd.DataFrame) -> tuple[ChartGroup, ...]:
     )
     groups = []
     for number, (names, own) in enumerate(rows.groupby(list(GROUP), sort=False)):
-        model, dataset, engine = (str(name) for name in names)
+        title = group_name(names)
         # The number keeps apart two groups whose names differ only in what a file cannot carry.
-        slug = f"{number + 1}-{file_name(f'{model} {dataset} {engine}')}"
-        groups.append(ChartGroup(f"{model} on {dataset}, {engine}", slug, own, look))
+        slug = f"{number + 1}-{file_name(' '.join(str(name) for name in names))}"
+        groups.append(ChartGroup(title, slug, own, look))
     return tuple(groups)
 
 

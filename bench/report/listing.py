@@ -137,6 +137,7 @@ def _results(rows: pd.DataFrame) -> list[str]:
         *(columns_with("kernels") if rows["kernels_int8"].notna().any() else ()),
         *(("accuracy_by",) if not set(rows["accuracy_by"]) <= {"", "int8 kernels"} else ()),
         *(columns_with("fp16") if rows["fp16"].notna().any() else ()),
+        *(columns_with("foretold") if (rows["measured_on"] != "").any() else ()),
         *(columns_with("built") if built.any() else ()),
     ]
 

@@ -16,7 +16,7 @@ from bench.report.reproduce import typed_words
 from bench.report.result import Result
 from bench.report.wording import plural
 
-MOST = 5
+MOST = 6
 
 ENOUGH_SETS = 3
 """Calibration sets of a recommended row."""
@@ -40,12 +40,15 @@ def next_steps(
 ) -> tuple[NextStep, ...]:
     """What is worth doing next, the most useful first: ``rows`` are the measured ones of a group,
     tidied."""
+    if best.rows[0]["measured_on"]:  # its rows came back from a kit: they are made elsewhere
+        return ()
     steps = [
         *_deploy(best, choice),
         *_settle(best, results, choice),
         *_declare(rows),
         *_plans(best, choice, rows),
         *_layers(best, choice),
+        *_elsewhere(best, choice),
     ]
     return tuple(steps[:MOST])
 
@@ -167,6 +170,18 @@ def _layers(best: Result, choice: Choice) -> list[NextStep]:
         NextStep(
             "See which layers make the loss, and why",
             shlex.join(["int8bench", "diagnose", *_joined(words)]) if words else "",
+        )
+    ]
+
+
+def _elsewhere(best: Result, choice: Choice) -> list[NextStep]:
+    """Latency of this machine does not foretell that of another."""
+    if choice.fit == "outside" or not best.overrides or best.plan_label.startswith("file"):
+        return []
+    return [
+        NextStep(
+            "Measure accuracy and latency on the machine where it will run",
+            shlex.join(["int8bench", "kit", _folder(best)]),
         )
     ]
 

@@ -12,10 +12,11 @@ def reproduce_command(rows: pd.DataFrame) -> str:
     """``int8bench sweep ...`` with every value that a row was made with.
 
     One line for all rows that were typed with the same keys. Rows that are no full product of their
-    values are covered, not matched: the command may make more.
+    values are covered, not matched: the command may make more. Those that a kit measured on a
+    target are made there.
     """
     lines: dict[tuple[str, ...], list[dict[str, None]]] = {}
-    for typed in rows["overrides"].unique():
+    for typed in rows.loc[rows["measured_on"] == "", "overrides"].unique():
         pairs = [override.partition("=") for override in typed_words(typed)]
         values = lines.setdefault(tuple(key for key, _, _ in pairs), [{} for _ in pairs])
         for seen, (_, _, value) in zip(values, pairs, strict=True):

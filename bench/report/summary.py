@@ -22,10 +22,13 @@ from bench.report.ahead import BuiltBeside, find_built
 from bench.report.caveats import count_machines, find_caveats, finds_nothing
 from bench.report.choice import Choice, Standing, choose
 from bench.report.effects import AxisEffect, CalibratorRange, axis_effects, calibrator_ranges
+from bench.report.foretold import Foretold, find_foretold
 from bench.report.next_steps import NextStep, next_steps
 from bench.report.result import Result, read_results
 from bench.report.wording import (
     GROUP,
+    engine_name,
+    group_name,
     known,
     measured,
     plural,
@@ -167,11 +170,13 @@ class Summary:
     """The whole table's answers, one a group, and its warnings.
 
     ``unanswered`` says of each group without an answer why it has none, and what to check.
+    ``foretold`` says how well this machine foretold what targets measured.
     ``tidied`` is the table itself, for all that shows it.
     """
 
     answers: tuple[Answer, ...]
     unanswered: tuple[str, ...]
+    foretold: tuple[Foretold, ...]
     warnings: tuple[str, ...]
     rows: int
     skipped: int
@@ -224,6 +229,7 @@ def summarize(
             *(_no_answer(rows) for rows in groups if finds_nothing(rows)),
             *(_nothing_faithful(rows) for rows in unfaithful),
         ),
+        find_foretold(tidied, judged),
         find_caveats(tidied, told),
         rows=len(tidied),
         skipped=int(count.get("skipped", 0)),
@@ -241,7 +247,7 @@ def summarize_folder(table: pd.DataFrame, folder: Path) -> Summary:
 def _nothing_faithful(rows: pd.DataFrame) -> str:
     first = rows.iloc[0]
     return (
-        f"{first['model']} on {first['dataset']}, {first['engine']}: no run is recommended, as "
+        f"{group_name(first[list(GROUP)])}: no run is recommended, as "
         "none computes its Q/DQ file faithfully. The warnings say why."
     )
 
@@ -249,7 +255,7 @@ def _nothing_faithful(rows: pd.DataFrame) -> str:
 def _no_answer(rows: pd.DataFrame) -> str:
     first = rows.iloc[0]
     return (
-        f"{first['model']} on {first['dataset']}, {first['engine']}: no run is recommended, as "
+        f"{group_name(first[list(GROUP)])}: no run is recommended, as "
         f"FP32 itself finds nothing ({first['metric']} {rows['fp32'].max():.3f}). Check the "
         "preprocessing (size, colour order, scale, mean) and the weights."
     )
@@ -272,7 +278,7 @@ def _answer(rows: pd.DataFrame, judgements: Judgements, settings: Settings) -> A
     return Answer(
         model=str(first["model"]),
         dataset=str(first["dataset"]),
-        engine=str(first["engine"]),
+        engine=engine_name(str(first["engine"]), str(first["measured_on"])),
         metric=str(first["metric"]) or "metric",
         n_images=None if images is None else int(images),
         choice=choice,

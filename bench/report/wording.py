@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from numbers import Real
 
 import pandas as pd
@@ -99,7 +100,24 @@ def group_title(rows: pd.DataFrame) -> str:
     """What stands over the rows of one group: its names, and what is found of it."""
     first = rows.iloc[0]
     found = "engines built, not run" if (rows["status"] == "built").any() else first["metric"]
-    return f"{first['model']} on {first['dataset']}, {first['engine']}: {found}".rstrip(": ")
+    return f"{group_name(first[list(GROUP)])}: {found}".rstrip(": ")
+
+
+def group_name(values: Iterable[object]) -> str:
+    """A group in words, from the values of ``GROUP``.
+
+    >>> group_name(["yolov8n", "coco", "openvino", ""])
+    'yolov8n on coco, openvino'
+    >>> group_name(["yolov8n", "coco", "tensorrt", "orin"])
+    'yolov8n on coco, tensorrt on orin'
+    """
+    model, dataset, engine, target = (str(value) for value in values)
+    return f"{model} on {dataset}, {engine_name(engine, target)}"
+
+
+def engine_name(engine: str, target: str) -> str:
+    """An engine, and the target on which a kit ran it."""
+    return f"{engine} on {target}" if target else engine
 
 
 def measured(tidied: pd.DataFrame) -> pd.DataFrame:

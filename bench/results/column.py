@@ -18,7 +18,8 @@ Role = Literal[
     "group",  # only rows that agree in these are compared with each other
     "graph",  # rows that agree in these run the same layers: only the scales differ
     "key",  # leads every listing
-    "result", "kernels", "fp16", "built",  # what a listing shows of runs that measured such a thing
+    # what a listing shows of runs that measured such a thing
+    "result", "kernels", "fp16", "foretold", "built",
     "beside",  # has no place in a listing: its title or a neighbouring cell says it
     "provenance",  # on what and with what a run was made
     "bundle",  # goes into a bundle, to say which row it is made of

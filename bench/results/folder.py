@@ -147,6 +147,10 @@ class SweepFolder:
         """Hydra's folder of the runs' configurations and logs, as ``conf/config.yaml`` names it."""
         return self.path / "jobs"
 
+    def kit(self, kit_id: str) -> Path:
+        """What a kit of this sweep was made of."""
+        return self.path / "kits" / f"{_plain(kit_id)}.json"
+
     def bundle(self, run_key: str) -> Path:
         """The folder in which a run is to be deployed, unless another is named."""
         return self.path / f"bundle-{_plain(run_key)}"

@@ -26,6 +26,10 @@ def nvmlDeviceGetName(handle):
     return os.environ.get("FAKE_GPU", "NVIDIA Test GPU").encode()  # as older versions do
 
 
+def nvmlDeviceGetHandleByIndex(index):
+    return "handle"
+
+
 def nvmlSystemGetDriverVersion():
     return "550.54"
 

@@ -135,6 +135,14 @@ def test_a_quantized_file_is_neither_deployed_nor_planned(row):
     assert starts(steps(table)) == []
 
 
+def test_the_last_step_is_the_target(row):
+    assert steps(make_table([row(overrides=typed())]))[-1].command.startswith("int8bench kit ")
+
+
+def test_rows_of_a_kit_propose_nothing(row):
+    assert steps(make_table([row(overrides=typed(), measured_on="orin")])) == []
+
+
 def test_rows_whose_words_are_unknown_get_no_broken_command(row):
     for step in steps(make_table([row(overrides="")])):
         assert not step.command

@@ -48,7 +48,7 @@ def test_every_column_says_what_it_means():
 
 def test_roles_and_words_of_columns():
     assert {"calibrator", "placement", "engine_options"} <= set(columns_with("axis"))
-    assert columns_with("group") == ("model", "dataset", "engine")
+    assert columns_with("group") == ("model", "dataset", "engine", "measured_on")
     assert columns_with("key") == ("calibrator", "calibration_size", "plan")
     assert not set(columns_with("axis")) & set(columns_with("condition"))
     for role in get_args(Role):

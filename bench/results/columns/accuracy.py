@@ -42,6 +42,20 @@ class Accuracy:
         format="difference",
         default=None,
     )
+    predicted_int8: float | None = column(
+        "of a row measured on a target: INT8 of the same Q/DQ file as it was computed here",
+        "foretold",
+        better="higher",
+        heading="predicted here",
+        default=None,
+    )
+    engine_fp32: float | None = column(
+        "of a row measured on a target: the FP32 network on the target's engine",
+        "foretold",
+        better="higher",
+        heading="FP32 there",
+        default=None,
+    )
     published_fp32: float | None = column(
         "what the model's authors publish for FP32, on all images of that dataset", default=None
     )

@@ -143,6 +143,14 @@ class Axes:
         default="per_channel max",
     )
     engine: str = column("what ran the INT8 model", "axis", "group", "beside", "bundle")
+    measured_on: str = column(
+        "the target on which a kit measured this row; empty: this machine",
+        "axis",
+        "group",
+        "beside",
+        "bundle",
+        default="",
+    )
     engine_options: str = column(
         "options of the engine that are not as they come, such as streams=4",
         "axis",

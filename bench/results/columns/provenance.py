@@ -61,6 +61,10 @@ class Provenance:
     harness_version: str = column("version of this harness", "provenance", default="")
     started_at: str = column("start of the run, UTC", "provenance", default="")
     schema_version: int = column("version of this schema", "provenance", default=SCHEMA_VERSION)
+    source_key: str = column(
+        "of a row measured on a target: the run whose files were measured there",
+        default="",
+    )
     overrides: str = column("what was typed for this run: Hydra overrides", "bundle", default="")
     statistics_key: str = column(
         "names the file of histograms of this calibration set, beside the rows", default=""
