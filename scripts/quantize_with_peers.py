@@ -191,16 +191,16 @@ def write_table(folders: Sequence[Path]) -> None:
         found = judge_files(folder, theirs, ours, OUTPUTS)
         for key, file in zip(theirs, found.files, strict=True):
             row = rows[key]
-            if file.loss is None or file.behind is None:
+            if file.loss is None or file.behind is None or file.best_int8 is None:
                 continue
             loss, behind = file.loss, file.behind
-            numbers = [loss.estimate, loss.low, loss.high, file.mac_share, found.best_int8,
+            numbers = [loss.estimate, loss.low, loss.high, file.mac_share, file.best_int8,
                        behind.estimate, behind.low, behind.high]  # fmt: skip
             delta, low, high, share, best, *minus = [f"{n:.4f}" for n in numbers]
             writer.writerow(
                 [row["model"], row["dataset"], row["n_images"], row["calibration_size"],
                  file.label, found.metric, f"{row['fp32']:.4f}", f"{file.int8:.4f}", delta, low,
-                 high, share, found.best, best, *minus, file.note]
+                 high, share, file.best, best, *minus, file.note]
             )  # fmt: skip
 
 

@@ -24,8 +24,11 @@ from bench.results.store import RowStore
 
 INT8_MAX = 127
 
-WIDTH = 110
+WIDTH = 130
 """Characters of the table's lines, where the terminal is narrower."""
+
+SAME_SHARE = 0.001
+"""Of the multiply-accumulates."""
 
 COARSE_STEP = 0.1
 """Scores lie between 0 and 1: coarser steps leave ten values of them."""
@@ -48,13 +51,16 @@ class ComparedRange:
 
 @dataclass(frozen=True)
 class JudgedFile:
-    """``loss`` is INT8 minus FP32, ``behind`` the file's INT8 minus that of our best row, on the
-    same images; None where nothing was measured, or there is no row of ours."""
+    """``loss`` is INT8 minus FP32, ``behind`` the file's INT8 minus that of ``best``, on the same
+    images; None where nothing was measured. ``best`` names our most accurate row with as much in
+    INT8 as the file, of all our rows if there is none; "" without rows of ours."""
 
     label: str
     int8: float | None
     loss: Interval | None
     mac_share: float | None
+    best: str
+    best_int8: float | None
     behind: Interval | None
     ranges: tuple[ComparedRange, ...]
     path: Path | None
@@ -64,12 +70,15 @@ class JudgedFile:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``best`` names our best row, "" if there is none."""
+    """The files, in the order in which they were given."""
 
     metric: str
-    best: str
-    best_int8: float | None
     files: tuple[JudgedFile, ...]
+
+    @property
+    def compared(self) -> bool:
+        """Whether there are rows of ours."""
+        return any(file.best for file in self.files)
 
 
 def judge_files(
@@ -80,42 +89,47 @@ def judge_files(
     table = RowStore(folder).table()
     rows = {str(row["run_key"]): row for row in records_of(table)}
     measured = [rows[key] for key in ours if rows[key]["status"] == "ok"]
-    best = max(measured, key=lambda row: float(row["int8"]), default=None)
     judgements, store = Judgements(folder), HistogramStore(folder)
     files = tuple(
         replace(
-            _judge(rows[key], best, judgements, store, folder),
+            _judge(rows[key], _best_for(rows[key], measured), judgements, store, folder),
             note=_coarse_output(rows[key], outputs, store),
         )
         for key in judged
     )
-    metric = str(table["metric"].iloc[0])
-    if best is None:
-        return Comparison(metric, "", None, files)
-    return Comparison(metric, _name(best), float(best["int8"]), files)
+    return Comparison(str(table["metric"].iloc[0]), files)
+
+
+def _best_for(row: Record, ours: Sequence[Record]) -> Record | None:
+    """Our most accurate row with as much in INT8 as the file has; of all, if none has."""
+    wanted = known(row["planned_mac_share"]) or 0.0
+    alike = [one for one in ours if (known(one["planned_mac_share"]) or 0.0) >= wanted - SAME_SHARE]
+    return max(alike or ours, key=lambda one: float(one["int8"]), default=None)
 
 
 def _judge(
     row: Record, best: Record | None, judgements: Judgements, store: HistogramStore, folder: Path
 ) -> JudgedFile:
+    label = str(row["calibrator"])
     if row["status"] not in ("ok", "unfaithful"):
-        return JudgedFile(str(row["calibrator"]), None, None, None, None, (), None)
-    loss = judgements.loss([row])
-    behind: Interval | None = None
-    compared: tuple[ComparedRange, ...] = ()
-    path: Path | None = None
-    if best is not None:
-        more = judgements.difference([row], [best])
-        behind = more.uncertainty.interval(more.value)
-        compared = tuple(_compare(row, best, store))
-        path = SweepFolder(folder).compared_ranges(str(row["run_key"]))
-        write_atomically(path, _to_csv(compared))
+        return JudgedFile(label, None, None, None, "", None, None, (), None)
+    loss, int8 = judgements.loss([row]), float(row["int8"])
+    interval_of_loss = loss.uncertainty.interval(loss.value)
+    share = known(row["planned_mac_share"])
+    if best is None:
+        return JudgedFile(label, int8, interval_of_loss, share, "", None, None, (), None)
+    more = judgements.difference([row], [best])
+    compared = tuple(_compare(row, best, store))
+    path = SweepFolder(folder).compared_ranges(str(row["run_key"]))
+    write_atomically(path, _to_csv(compared))
     return JudgedFile(
-        str(row["calibrator"]),
-        float(row["int8"]),
-        loss.uncertainty.interval(loss.value),
-        known(row["planned_mac_share"]),
-        behind,
+        label,
+        int8,
+        interval_of_loss,
+        share,
+        _name(best),
+        float(best["int8"]),
+        more.uncertainty.interval(more.value),
         compared,
         path,
     )
@@ -163,16 +177,16 @@ def _to_csv(compared: Sequence[ComparedRange]) -> bytes:
 def print_judged(comparison: Comparison, console: Console) -> None:
     """One line per file: what it loses, and how far it is from our best."""
     heads = ["file", comparison.metric, "minus FP32 (95 %)", "INT8"]
-    heads += ["minus our best (95 %)"] if comparison.best else []
+    heads += ["minus our best (95 %)", "our best"] if comparison.compared else []
     table = Table(title="Files of other tools", title_justify="left", box=box.SIMPLE)
     for head in heads:
-        table.add_column(head, justify="left" if head == "file" else "right", no_wrap=True)
+        text = head in ("file", "our best")
+        table.add_column(head, justify="left" if text else "right", no_wrap=not text)
     for file in comparison.files:
         table.add_row(*_cells(file)[: len(heads)])
     Console(file=console.file, width=max(console.width, WIDTH)).print(table)
-    if comparison.best:
-        value = signed(comparison.best_int8).lstrip("+")
-        console.print(f"Our best: {comparison.best}, {comparison.metric} {value}.")
+    if comparison.compared:
+        console.print("Our best is the most accurate row of ours with as much in INT8.")
     for file in comparison.files:
         if file.note:
             console.print(Text(f"! {file.label}: {file.note}.", style="yellow"))
@@ -188,10 +202,11 @@ def print_judged(comparison: Comparison, console: Console) -> None:
 
 def _cells(file: JudgedFile) -> list[str]:
     if file.int8 is None or file.loss is None:
-        return [file.label, *[MISSING] * 4]
+        return [file.label, *[MISSING] * 5]
     share = MISSING if file.mac_share is None else f"{file.mac_share:.0%}"
     behind = _difference(file.behind) if file.behind else MISSING
-    return [file.label, f"{file.int8:.3f}", _difference(file.loss), share, behind]
+    best = MISSING if file.best_int8 is None else f"{file.best} ({file.best_int8:.3f})"
+    return [file.label, f"{file.int8:.3f}", _difference(file.loss), share, behind, best]
 
 
 def _difference(difference: Interval) -> str:

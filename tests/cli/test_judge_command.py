@@ -86,7 +86,7 @@ def test_files_become_rows_beside_ours(ask, folder) -> None:
     assert float(theirs["fp32"]) == float(rows.loc["minmax"]["fp32"])
     assert float(rows.loc["operators"]["int8"]) == pytest.approx(float(theirs["int8"]), abs=0.05)
     assert "Files of other tools" in ended.out
-    assert "Our best: minmax" in ended.out
+    assert "minmax, plan all (0." in ended.out
     compared = folder / "out" / "compared" / f"{theirs['run_key']}.csv"
     with compared.open() as file:
         lines = list(csv.DictReader(file))
