@@ -135,7 +135,7 @@ def _build(run: Run, builder: AotCompiler, ranges: RunRanges, store: RowStore) -
         accuracy_of(run, None),
         fidelity=fidelity_of(run, ranges, None),
         latency=latency_of(run, ranges, None, store.folder),
-        cost=cost_of(ranges),
+        cost=cost_of(run, ranges),
         build=build_of(qdq, build_s, ahead),
         statistics_key=store_reasons(run, store.folder, ranges),
     )
@@ -193,7 +193,7 @@ def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore) -> Ma
         doubt,
         fidelity_of(run, ranges, measured),
         latency_of(run, ranges, measured, store.folder),
-        cost_of(ranges),
+        cost_of(run, ranges),
         build_of(qdq, insertion.seconds + seconds, build_beside(run, qdq), described),
         measured,
         store_reasons(run, store.folder, ranges),

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import onnx
 
 from bench import environment
+from bench.calibration.calibrator import is_from_file
 from bench.calibration.quantized_file import QuantizedFile
 from bench.engine.base import Description, unusual_options
 from bench.results.columns.axes import Axes
@@ -93,7 +94,10 @@ def provenance_of(
     )
 
 
-def cost_of(ranges: RunRanges) -> Cost:
+def cost_of(run: Run, ranges: RunRanges) -> Cost:
+    """Empty where a file has the ranges: what they cost is not known."""
+    if is_from_file(run.calibrator):
+        return Cost()
     return Cost(
         collect_s=ranges.collect_seconds,
         threshold_s=ranges.seconds,

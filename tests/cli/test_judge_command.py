@@ -85,6 +85,8 @@ def test_files_become_rows_beside_ours(ask, folder) -> None:
     assert theirs["accuracy_by"] == "exact emulation"
     assert float(theirs["fp32"]) == float(rows.loc["minmax"]["fp32"])
     assert float(rows.loc["operators"]["int8"]) == pytest.approx(float(theirs["int8"]), abs=0.05)
+    assert theirs["collect_s"] == ""  # our pass over the images is none of its cost
+    assert float(rows.loc["minmax"]["collect_s"]) > 0
     assert "Files of other tools" in ended.out
     assert "minmax, plan all (0." in ended.out
     compared = folder / "out" / "compared" / f"{theirs['run_key']}.csv"
