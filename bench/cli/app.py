@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor
+from pathlib import Path
 from types import FrameType
 
 import hydra
@@ -60,6 +61,31 @@ def main(argv: Sequence[str]) -> int:
     if len(wrong) > MOST_LINES:
         _tell(f"{len(wrong) - MOST_LINES} more; int8bench status FOLDER lists them", 2)
     return 2 if wrong else 0
+
+
+def sweep_folders(words: Sequence[str]) -> list[Path]:
+    """Run a sweep of these KEY=VALUE words for a Python caller; returns the folders of its rows.
+
+    Interrupts are the caller's. Raises BenchError, OSError, and what Hydra and OmegaConf raise; of
+    runs that failed one ConfigError, once the others are in the table.
+    """
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    register()
+    try:
+        with _as_arguments(["--multirun", *words]), Sweep() as sweep:
+            wrong = _run(sweep)
+    except SystemExit as error:  # of SweepWatch
+        raise ConfigError(str(error.code)) from error
+    finally:
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise ConfigError(f"some runs failed: {wrong[0]}{more}", "The others are in the table")
+    return sweep.folders
 
 
 def _run(sweep: Sweep) -> list[str]:

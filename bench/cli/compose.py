@@ -148,12 +148,17 @@ def build_typed(overrides: Sequence[str], shared: Shared | None = None) -> Run:
     Raises ConfigError for what no row may ask for, and what Hydra and OmegaConf raise; see
     ``bench.cli.messages``.
     """
+    return build_run(compose_typed(overrides), shared)
+
+
+def compose_typed(overrides: Sequence[str]) -> Config:
+    """The configuration behind ``build_typed``; raises the same."""
     check_typed(overrides)
     if GlobalHydra.instance().is_initialized():  # inside of a job
-        return build_run(cast(Config, compose("config", list(overrides))), shared)
+        return cast(Config, compose("config", list(overrides)))
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return build_run(cast(Config, compose("config", list(overrides))), shared)
+        return cast(Config, compose("config", list(overrides)))
 
 
 def create(node: Any, part: str, **offered: Any) -> Any:

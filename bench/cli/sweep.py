@@ -69,6 +69,8 @@ class Sweep:
     def __init__(self, launched: bool = False) -> None:
         """``launched``: this process is a launcher's, for some of the sweep's jobs."""
         self.shared = Shared()
+        self.folders: list[Path] = []
+        """Where its rows go."""
         self._launched = launched
         self._asked: list[tuple[Asked, JobFolder]] = []
         self._trackers: list[Callable[[Path], None]] = []
@@ -91,6 +93,7 @@ class Sweep:
         except OSError as error:
             raise SystemExit(one_line(error)) from error
         self._asked.append((asked, jobs))
+        self.folders.append(asked.folder)
         if total != 1:
             self._bar.enter_context(ProgressBar(asked.folder, jobs, total))
 
