@@ -226,8 +226,7 @@ class SweepWatch(Callback):
     """
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
-        swept = [override for override in parsed if override.is_sweep_override()]
+        swept = _swept(config)
         apart = _apart({override.key_or_group for override in swept}, config)
         if apart:
             raise SystemExit(
@@ -248,6 +247,15 @@ class SweepWatch(Callback):
         asked = _asked(config, 0, 0)
         clean(Path(config.sweep.cache), asked.folder)
         open_sweep().start_runs(asked, 1)
+
+
+def _swept(config: DictConfig) -> list[Override]:
+    """What names several values: a preset's, unless it was typed, and what was typed."""
+    preset = config.hydra.sweeper.get("params") or {}
+    words = [f"{key}={value}" for key, value in preset.items()]
+    parsed = OverridesParser.create().parse_overrides([*words, *config.hydra.overrides.task])
+    last = {override.get_key_element(): override for override in parsed}
+    return [override for override in last.values() if override.is_sweep_override()]
 
 
 def _asked(config: DictConfig, seeds: int, roundings: int) -> Asked:
