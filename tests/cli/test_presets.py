@@ -69,6 +69,7 @@ def test_a_preset_runs_and_its_rows_say_how(bench: Bench):
         "calibrator=minmax,mse",
         "plan=all",
         "timing=off",
+        report=True,
     )
     assert ended.status == 0, ended.err
     assert sorted(bench.table["calibrator"]) == ["minmax", "mse"]
