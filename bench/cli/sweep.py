@@ -290,4 +290,6 @@ def _apart(swept: set[str], config: DictConfig) -> list[str]:
     keys = {"sweep.out"}
     if OmegaConf.is_interpolation(config.sweep, "out"):
         keys |= {"model", "model.name", "dataset", "dataset.name"}
+        if OmegaConf.is_interpolation(config.model, "name"):  # of the file
+            keys.add("model.path")
     return sorted(keys & swept)

@@ -159,7 +159,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "no root of VOC": ([*COCO[:-1], "dataset=voc"], ["needs dataset.root=PATH", "Add it"]),
     "no images at all": (
         [*COCO[:-1], "dataset=images", "dataset.root=FILES/coco/val"],
-        ["dataset.calibration_root=PATH, dataset.classes=NUMBER", "Add them"],
+        ["dataset=images needs dataset.calibration_root=PATH", "Add it"],
     ),
     "classes without labels": (
         [*folder("folder"), "dataset.classes=2"], ["dataset.classes=2", "dataset.labels", "Drop"]

@@ -17,7 +17,8 @@ from omegaconf import OmegaConf
 from PIL import Image as Pil
 
 from bench.cli import choices
-from bench.cli.compose import build_run, create
+from bench.cli.compose import build_run
+from bench.cli.create import create
 from bench.cli.messages import one_line
 from bench.data import calibration_order, preprocess
 from bench.engine import onnxrt

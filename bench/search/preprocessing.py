@@ -1,0 +1,220 @@
+"""How a network wants its images, tried: ways of fitting and scaling them, ranked by the metric, or
+by how sure and consistent the network is where there are no labels.
+
+A wrong scale or order of colours makes a network worse by far; fits differ by less. So first every
+scale is tried with the usual fit on few images, then the leading scales with every fit on more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.data.preprocess import Preprocess
+from bench.engine.base import Array, Session
+from bench.evaluation.estimate import Replicates
+from bench.evaluation.interval import half_samples
+from bench.model.heads.base import Head
+from bench.run.measure import evaluate, fp32_model, task_of, validation_images
+from bench.run.spec import Run
+
+FIRST_IMAGES = 16
+"""Seen with every scale; the leading ones see all images of the run."""
+FIRST_UNLABELLED = 32
+
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+SCALES: dict[str, dict[str, Any]] = {
+    "0 to 1": {"scale": 1 / 255, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)},
+    "0 to 255": {"scale": 1.0, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)},
+    "ImageNet mean and std": {"scale": 1 / 255, "mean": _IMAGENET[0], "std": _IMAGENET[1]},
+    "-1 to 1": {"scale": 1 / 255, "mean": _HALF[0], "std": _HALF[1]},
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """A preprocessing, what the network made of the images with it, and how sure that is.
+
+    ``value`` is the metric, a fraction, or without labels the information in nats (see
+    ``information``) or the mean score. ``halves`` (HALVES,) are its values on half-samples.
+    """
+
+    name: str
+    preprocess: Preprocess
+    value: float
+    halves: Replicates = field(repr=False)
+    n_images: int
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """What was tried on all images, best first, and on the first images only."""
+
+    metric: str
+    labelled: bool
+    leading: tuple[Tried, ...]
+    first: tuple[Tried, ...]
+
+    @property
+    def best(self) -> Tried:
+        return self.leading[0]
+
+    @property
+    def sureness(self) -> float:
+        """The share of half-samples in which the best is ahead of all others with another scale or
+        order of colours, at least: in [0, 1]. Halves are harder to decide by than all images."""
+        others = [own for own in (*self.leading, *self.first) if not self._alike(own)]
+        return min((self._ahead(own) for own in others), default=1.0)
+
+    @property
+    def as_good(self) -> tuple[Tried, ...]:
+        """What these images do not tell from the best: behind it in less than 19 of 20 halves."""
+        return tuple(own for own in self.leading[1:] if self._ahead(own) < 0.95)
+
+    def _alike(self, other: Tried) -> bool:
+        fit = {"fit": "stretch", "resize": None, "pad": 0, "interpolation": "bilinear"}
+        return replace(other.preprocess, **fit) == replace(self.best.preprocess, **fit)
+
+    def _ahead(self, other: Tried) -> float:
+        best = self.best
+        if other.n_images != best.n_images:
+            best = next((own for own in self.first if own.preprocess == best.preprocess), best)
+        if other.n_images != best.n_images:
+            return 1.0
+        return float(np.mean(np.nan_to_num(best.halves) > np.nan_to_num(other.halves)))
+
+
+def search_preprocessing(run: Run, report: Callable[[str], None] = lambda _: None) -> Ranking:
+    """Try the usual ways on the run's validation images; the run's own is the usual fit.
+
+    Labels are used where the dataset has them. Raises DataError for images that cannot be read and
+    EngineError for a network that cannot be run.
+    """
+    usual, labelled = run.model.preprocess, _is_labelled(run)
+    first_count = FIRST_IMAGES if labelled else FIRST_UNLABELLED
+    few = _with_images(run, min(run.n_images, first_count))
+    with run.baseline_engine.build(fp32_model(run)) as session:
+
+        def attempt(of: Run, name: str, preprocess: Preprocess) -> Tried:
+            report(name)
+            return _try(of, session, name, preprocess, labelled)
+
+        first = [
+            attempt(few, f"{scale}, {color.upper()}", replace(usual, color=color, **options))
+            for scale, options in SCALES.items()
+            for color in ("rgb", "bgr")
+        ]
+        first.sort(key=lambda own: own.value, reverse=True)
+        leading = [
+            attempt(run, f"{own.name}, {fit}", preprocess)
+            for rank, own in enumerate(first[:2])
+            for fit, preprocess in _fits(own.preprocess, run.model.head, labelled and rank == 0)
+        ]
+        leading.sort(key=lambda own: own.value, reverse=True)
+    metric = task_of(run).metric if labelled else _UNLABELLED[run.model.head.task]
+    return Ranking(metric, labelled, tuple(leading), tuple(first))
+
+
+_UNLABELLED = {
+    "classification": "information (nats), the same for mirrored images",
+    "detection": "sum of scores above 0.25 per image",
+}
+
+
+def information(probabilities: npt.NDArray[np.float64], weights: npt.NDArray[Any]) -> Replicates:
+    """Mutual information of image and class, in nats: (resamples,) of ``weights`` (resamples, n).
+
+    ``probabilities`` (n, classes). A network that reads its images right is sure of each, and of
+    different classes; wrong scales make it unsure, or sure of one class whatever the image. The
+    entropy of the mean minus the mean entropy (J. S. Bridle et al., Unsupervised classifiers,
+    mutual information and phantom targets, 1991).
+    """
+    shares = weights / weights.sum(axis=1, keepdims=True)
+    mean = shares @ probabilities
+    own = -(probabilities * np.log(np.maximum(probabilities, 1e-12))).sum(axis=1)
+    found: Replicates = -(mean * np.log(np.maximum(mean, 1e-12))).sum(axis=1) - shares @ own
+    return found
+
+
+def _is_labelled(run: Run) -> bool:
+    if run.model.head.task == "detection":
+        return run.dataset.boxes is not None
+    return run.dataset.labels is not None
+
+
+def _with_images(run: Run, count: int) -> Run:
+    return replace(run, measurement=replace(run.measurement, images=count))
+
+
+def _fits(preprocess: Preprocess, head: Head, every: bool) -> list[tuple[str, Preprocess]]:
+    """The usual fit, and where ``every`` is asked for the others: of a classifier also what is
+    often cut out, 7/8 of the shorter side (224 of 256)."""
+    known: dict[str, Preprocess] = {_fit_name(preprocess): preprocess}
+    if every:
+        whole = replace(preprocess, fit="resize_crop", resize=None)
+        side = max(preprocess.size)
+        others = [replace(preprocess, fit="stretch"), replace(preprocess, fit="letterbox"), whole]
+        if head.task == "classification":
+            others += [replace(whole, resize=round(side * 8 / 7))]
+        for other in others:
+            known.setdefault(_fit_name(other), other)
+    return list(known.items())
+
+
+def _fit_name(preprocess: Preprocess) -> str:
+    if preprocess.fit != "resize_crop":
+        return preprocess.fit
+    side = preprocess.resize or max(preprocess.size)
+    return f"shorter side {side}, centre cut"
+
+
+def _try(run: Run, session: Session, name: str, preprocess: Preprocess, labelled: bool) -> Tried:
+    own = replace(run, model=replace(run.model, preprocess=preprocess))
+    if labelled:
+        score = task_of(own).score(evaluate(own, session, validation_images(own)).predictions)
+        return Tried(name, preprocess, score.value, score.replicates, own.n_images)
+    return _try_unlabelled(own, session, name)
+
+
+def _try_unlabelled(run: Run, session: Session, name: str) -> Tried:
+    """Every image and its mirror image."""
+    images, size = validation_images(run), run.measurement.batch_size
+    seen: list[Any] = []
+    for start in range(0, len(images), size):
+        batch = images.batch(start, size)
+        pairs = [session.run(batch), session.run(np.ascontiguousarray(batch[..., ::-1]))]
+        for offset in range(min(size, len(images) - start)):
+            seen.append([[out[offset] for out in outputs] for outputs in pairs])
+    head = run.model.head
+    every = np.ones((1, len(seen)), np.int32)
+    halves = half_samples(len(seen))
+    if head.task == "classification":
+        mixed = np.stack(
+            [np.mean([_softmax(head.logits(own)) for own in pair], axis=0) for pair in seen]
+        )
+        value, spread = information(mixed, every)[0], information(mixed, halves)
+    else:
+        sums = np.array([min(_certain(head.decode(own).scores) for own in pair) for pair in seen])
+        value, spread = float(sums.mean()), halves @ sums / halves.sum(axis=1)
+    return Tried(name, run.model.preprocess, float(value), spread, len(seen))
+
+
+def _certain(scores: Sequence[float] | Array) -> float:
+    kept = np.asarray(scores, np.float64)
+    return float(kept[kept > 0.25].sum())
+
+
+def _softmax(logits: Array) -> npt.NDArray[np.float64]:
+    """Probabilities; of outputs that are some already, these."""
+    values = np.asarray(logits, np.float64)
+    values = np.nan_to_num(values, nan=0.0, posinf=1e30, neginf=-1e30)
+    if (values >= 0).all() and abs(values.sum() - 1) < 1e-3:
+        return values
+    raised = np.exp(values - values.max())
+    shares: npt.NDArray[np.float64] = raised / raised.sum()
+    return shares
