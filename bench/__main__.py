@@ -12,6 +12,7 @@ from bench.environment import harness_version
 
 COMMANDS = {
     "sweep": ("bench.cli.app", "measure every combination of calibrators, sizes and plans"),
+    "inspect": ("bench.cli.inspect", "say what a model is, and how it wants its images"),
     "diagnose": ("bench.cli.diagnose", "measure which layers INT8 harms, and why"),
     "status": ("bench.cli.status", "show how far a sweep is, and what failed"),
     "judge": ("bench.cli.judge", "measure what another tool quantized, beside our own"),

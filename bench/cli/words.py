@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from bench.diagnosis.lists import quoted
 from bench.errors import ConfigError
+
+
+_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./+-]*")
+"""Text that Hydra reads as it stands, unless it is one of ``_OTHER``."""
+_OTHER = ("null", "true", "false", "nan", "inf")
 
 
 def words_of(keys: Sequence[str | Mapping[str, object]]) -> list[str]:
@@ -45,18 +51,13 @@ def _value(key: str, value: object) -> str:
     if isinstance(value, float) and math.isfinite(value):
         return json.dumps(value)
     if isinstance(value, PurePath):
-        return quoted(str(value))
+        return _value(key, str(value))
     if isinstance(value, str):
-        # Names need no quotes, and groups do not take them.
-        return value if value.replace("_", "").isalnum() and not _is_other(value) else quoted(value)
+        is_plain = _PLAIN.fullmatch(value) and value.lower() not in _OTHER
+        return value if is_plain else quoted(value)
     if isinstance(value, (list, tuple)):
         return f"[{','.join(_value(key, one) for one in value)}]"
     raise ConfigError(
         f"{key}: {type(value).__name__} {value!r} is no value of a key",
         "Use text, numbers, true or false, None, or a list of these",
     )
-
-
-def _is_other(text: str) -> bool:
-    """Whether Hydra would read a bare word as something else than this text."""
-    return text.lower() in ("null", "true", "false", "nan", "inf") or text[0].isdigit()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bench.data.prepared import PreparedImages
 from bench.data.preprocess import Preprocess
 from bench.engine.base import Array, Session
 from bench.evaluation.estimate import Replicates
@@ -28,6 +29,9 @@ FIRST_UNLABELLED = 32
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+Pair = tuple[Sequence[Array], Sequence[Array]]
+"""Outputs of an image, and of its mirror image."""
+
 SCALES: dict[str, dict[str, Any]] = {
     "0 to 1": {"scale": 1 / 255, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)},
     "0 to 255": {"scale": 1.0, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)},
@@ -40,11 +44,15 @@ SCALES: dict[str, dict[str, Any]] = {
 class Tried:
     """A preprocessing, what the network made of the images with it, and how sure that is.
 
-    ``value`` is the metric, a fraction, or without labels the information in nats (see
-    ``information``) or the mean score. ``halves`` (HALVES,) are its values on half-samples.
+    ``scaling`` is the scale with the order of colours, ``usual`` whether the fit is the one that
+    models with its head usually have. ``value`` is the metric, a fraction; without labels it is the
+    information in nats (see ``information``) or the sum of scores. ``halves`` (HALVES,) are its
+    values on half-samples of the ``n_images``.
     """
 
-    name: str
+    scaling: str
+    fit: str
+    usual: bool
     preprocess: Preprocess
     value: float
     halves: Replicates = field(repr=False)
@@ -62,31 +70,35 @@ class Ranking:
 
     @property
     def best(self) -> Tried:
-        return self.leading[0]
+        """What to use: the usual fit with the leading scale, unless another fit is better."""
+        first = self.leading[0]
+        same = (own for own in self.leading if own.scaling == first.scaling and own.usual)
+        usual = next(same, first)
+        return first if _ahead(first, usual) >= SURE else usual
 
     @property
     def sureness(self) -> float:
-        """The share of half-samples in which the best is ahead of all others with another scale or
-        order of colours, at least: in [0, 1]. Halves are harder to decide by than all images."""
-        others = [own for own in (*self.leading, *self.first) if not self._alike(own)]
-        return min((self._ahead(own) for own in others), default=1.0)
+        """The share of half-samples in which the best scale and order of colours is ahead of every
+        other, at least: in [0, 1]. Halves are harder to decide by than all images."""
+        best, seen = self.best, {own.scaling for own in self.leading}
+        shares = [_ahead(best, own) for own in self.leading if own.scaling != best.scaling]
+        early = next(own for own in self.first if own.scaling == best.scaling)
+        shares += [_ahead(early, own) for own in self.first if own.scaling not in seen]
+        return min(shares, default=1.0)
 
     @property
     def as_good(self) -> tuple[Tried, ...]:
-        """What these images do not tell from the best: behind it in less than 19 of 20 halves."""
-        return tuple(own for own in self.leading[1:] if self._ahead(own) < 0.95)
-
-    def _alike(self, other: Tried) -> bool:
-        fit = {"fit": "stretch", "resize": None, "pad": 0, "interpolation": "bilinear"}
-        return replace(other.preprocess, **fit) == replace(self.best.preprocess, **fit)
-
-    def _ahead(self, other: Tried) -> float:
+        """What these images do not tell from the best: behind it in fewer than 19 of 20 halves."""
         best = self.best
-        if other.n_images != best.n_images:
-            best = next((own for own in self.first if own.preprocess == best.preprocess), best)
-        if other.n_images != best.n_images:
-            return 1.0
-        return float(np.mean(np.nan_to_num(best.halves) > np.nan_to_num(other.halves)))
+        return tuple(own for own in self.leading if own is not best and _ahead(best, own) < SURE)
+
+
+SURE = 0.95
+
+
+def _ahead(one: Tried, other: Tried) -> float:
+    """The share of half-samples in which ``one`` is ahead, of the same images."""
+    return float(np.mean(np.nan_to_num(one.halves) > np.nan_to_num(other.halves)))
 
 
 def search_preprocessing(run: Run, report: Callable[[str], None] = lambda _: None) -> Ranking:
@@ -100,18 +112,23 @@ def search_preprocessing(run: Run, report: Callable[[str], None] = lambda _: Non
     few = _with_images(run, min(run.n_images, first_count))
     with run.baseline_engine.build(fp32_model(run)) as session:
 
-        def attempt(of: Run, name: str, preprocess: Preprocess) -> Tried:
-            report(name)
-            return _try(of, session, name, preprocess, labelled)
+        def attempt(of: Run, scaling: str, fit: str, preprocess: Preprocess) -> Tried:
+            report(f"{scaling}, {fit}")
+            value, halves = _measure(_with_preprocess(of, preprocess), session, labelled)
+            is_usual = fit == fit_name(usual)
+            return Tried(scaling, fit, is_usual, preprocess, value, halves, of.n_images)
 
         first = [
-            attempt(few, f"{scale}, {color.upper()}", replace(usual, color=color, **options))
+            attempt(few, f"{scale}, {color.upper()}", fit_name(usual), own)
             for scale, options in SCALES.items()
-            for color in ("rgb", "bgr")
+            for color, own in (
+                ("rgb", replace(usual, color="rgb", **options)),
+                ("bgr", replace(usual, color="bgr", **options)),
+            )
         ]
         first.sort(key=lambda own: own.value, reverse=True)
         leading = [
-            attempt(run, f"{own.name}, {fit}", preprocess)
+            attempt(run, own.scaling, fit, preprocess)
             for rank, own in enumerate(first[:2])
             for fit, preprocess in _fits(own.preprocess, run.model.head, labelled and rank == 0)
         ]
@@ -154,7 +171,7 @@ def _with_images(run: Run, count: int) -> Run:
 def _fits(preprocess: Preprocess, head: Head, every: bool) -> list[tuple[str, Preprocess]]:
     """The usual fit, and where ``every`` is asked for the others: of a classifier also what is
     often cut out, 7/8 of the shorter side (224 of 256)."""
-    known: dict[str, Preprocess] = {_fit_name(preprocess): preprocess}
+    known: dict[str, Preprocess] = {fit_name(preprocess): preprocess}
     if every:
         whole = replace(preprocess, fit="resize_crop", resize=None)
         side = max(preprocess.size)
@@ -162,49 +179,57 @@ def _fits(preprocess: Preprocess, head: Head, every: bool) -> list[tuple[str, Pr
         if head.task == "classification":
             others += [replace(whole, resize=round(side * 8 / 7))]
         for other in others:
-            known.setdefault(_fit_name(other), other)
+            known.setdefault(fit_name(other), other)
     return list(known.items())
 
 
-def _fit_name(preprocess: Preprocess) -> str:
+def fit_name(preprocess: Preprocess) -> str:
     if preprocess.fit != "resize_crop":
         return preprocess.fit
     side = preprocess.resize or max(preprocess.size)
     return f"shorter side {side}, centre cut"
 
 
-def _try(run: Run, session: Session, name: str, preprocess: Preprocess, labelled: bool) -> Tried:
-    own = replace(run, model=replace(run.model, preprocess=preprocess))
+def _with_preprocess(run: Run, preprocess: Preprocess) -> Run:
+    return replace(run, model=replace(run.model, preprocess=preprocess))
+
+
+def _measure(run: Run, session: Session, labelled: bool) -> tuple[float, Replicates]:
+    """The value on all of the run's images, and on half-samples of them."""
+    images = validation_images(run)
     if labelled:
-        score = task_of(own).score(evaluate(own, session, validation_images(own)).predictions)
-        return Tried(name, preprocess, score.value, score.replicates, own.n_images)
-    return _try_unlabelled(own, session, name)
+        score = task_of(run).score(evaluate(run, session, images).predictions)
+        return score.value, score.replicates
+    return _judge(run, _with_mirrored(run, session, images))
 
 
-def _try_unlabelled(run: Run, session: Session, name: str) -> Tried:
-    """Every image and its mirror image."""
-    images, size = validation_images(run), run.measurement.batch_size
-    seen: list[Any] = []
+def _with_mirrored(run: Run, session: Session, images: PreparedImages) -> list[Pair]:
+    """The outputs of every image and of its mirror image."""
+    size = run.measurement.batch_size
+    seen: list[Pair] = []
     for start in range(0, len(images), size):
         batch = images.batch(start, size)
-        pairs = [session.run(batch), session.run(np.ascontiguousarray(batch[..., ::-1]))]
+        both = session.run(batch), session.run(np.ascontiguousarray(batch[..., ::-1]))
         for offset in range(min(size, len(images) - start)):
-            seen.append([[out[offset] for out in outputs] for outputs in pairs])
-    head = run.model.head
-    every = np.ones((1, len(seen)), np.int32)
-    halves = half_samples(len(seen))
+            of_image, of_mirrored = ([out[offset] for out in outputs] for outputs in both)
+            seen.append((of_image, of_mirrored))
+    return seen
+
+
+def _judge(run: Run, seen: Sequence[Pair]) -> tuple[float, Replicates]:
+    """A classifier's information; of a detector what both images show with some certainty."""
+    head, halves = run.model.head, half_samples(len(seen))
     if head.task == "classification":
         mixed = np.stack(
             [np.mean([_softmax(head.logits(own)) for own in pair], axis=0) for pair in seen]
         )
-        value, spread = information(mixed, every)[0], information(mixed, halves)
-    else:
-        sums = np.array([min(_certain(head.decode(own).scores) for own in pair) for pair in seen])
-        value, spread = float(sums.mean()), halves @ sums / halves.sum(axis=1)
-    return Tried(name, run.model.preprocess, float(value), spread, len(seen))
+        every = np.ones((1, len(seen)), np.int32)
+        return float(information(mixed, every)[0]), information(mixed, halves)
+    sums = np.array([min(_certain(head.decode(own).scores) for own in pair) for pair in seen])
+    return float(sums.mean()), halves @ sums / halves.sum(axis=1)
 
 
-def _certain(scores: Sequence[float] | Array) -> float:
+def _certain(scores: Array) -> float:
     kept = np.asarray(scores, np.float64)
     return float(kept[kept > 0.25].sum())
 
