@@ -29,7 +29,7 @@ from bench.run.shared import Shared
 from bench.search.preprocessing import Ranking, search_preprocessing
 
 MOST_NAMES = 5
-DETECTOR_IMAGES, CLASSIFIER_IMAGES = 48, 150
+DETECTOR_IMAGES, CLASSIFIER_IMAGES = 32, 150
 
 
 @command
@@ -80,7 +80,7 @@ def _parser() -> Parser:
     parser.add_argument("--labels", metavar="FILE", type=Path, help="lines of an image, its class")
     parser.add_argument("--calibration", metavar="FOLDER", type=Path, help="calibration images")
     parser.add_argument("--head", metavar="NAME", help="where the outputs fit several heads")
-    parser.add_argument("--count", metavar="N", type=int, help="images to try on (48 or 150)")
+    parser.add_argument("--count", metavar="N", type=int, help="images to try on (32 or 150)")
     return parser
 
 
@@ -175,8 +175,8 @@ def _print_ranking(console: Console, ranking: Ranking, found: Recognised) -> Non
     console.print(f"Scale and colours: {_sureness(ranking)}.")
     if not ranking.labelled:
         console.print("Without labels the fit cannot be told: it is the usual one of the head.")
-    if any(own.scaling == best.scaling for own in ranking.as_good):
-        console.print("≈ These images do not tell it from the best; the usual fit is taken.")
+    if ranking.as_good:
+        console.print("≈: these images do not tell it from the one that is taken.")
     if found.remark:
         console.print(f"! {found.remark}")
 

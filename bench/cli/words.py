@@ -11,7 +11,6 @@ from pathlib import PurePath
 from bench.diagnosis.lists import quoted
 from bench.errors import ConfigError
 
-
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./+-]*")
 """Text that Hydra reads as it stands, unless it is one of ``_OTHER``."""
 _OTHER = ("null", "true", "false", "nan", "inf")

@@ -26,6 +26,10 @@ from bench.run.spec import Run
 FIRST_IMAGES = 16
 """Seen with every scale; the leading ones see all images of the run."""
 FIRST_UNLABELLED = 32
+MOST_SCALES = 3
+"""Scales besides the leading one that see all images, where the first do not tell them apart."""
+SCALES_IN_BGR = 2
+"""The leading scales that are also tried with the other order of colours."""
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -119,18 +123,22 @@ def search_preprocessing(run: Run, report: Callable[[str], None] = lambda _: Non
             return Tried(scaling, fit, is_usual, preprocess, value, halves, of.n_images)
 
         first = [
-            attempt(few, f"{scale}, {color.upper()}", fit_name(usual), own)
+            attempt(few, f"{scale}, RGB", fit_name(usual), replace(usual, color="rgb", **options))
             for scale, options in SCALES.items()
-            for color, own in (
-                ("rgb", replace(usual, color="rgb", **options)),
-                ("bgr", replace(usual, color="bgr", **options)),
-            )
         ]
         first.sort(key=lambda own: own.value, reverse=True)
+        for own in first[:SCALES_IN_BGR]:
+            turned = own.scaling.replace("RGB", "BGR")
+            first.append(
+                attempt(few, turned, fit_name(usual), replace(own.preprocess, color="bgr"))
+            )
+        first.sort(key=lambda own: own.value, reverse=True)
+        best = first[0]
+        open_still = [own for own in first[1:] if _ahead(best, own) < SURE][:MOST_SCALES]
         leading = [
             attempt(run, own.scaling, fit, preprocess)
-            for rank, own in enumerate(first[:2])
-            for fit, preprocess in _fits(own.preprocess, run.model.head, labelled and rank == 0)
+            for own in (best, *open_still)
+            for fit, preprocess in _fits(own.preprocess, run.model.head, labelled and own is best)
         ]
         leading.sort(key=lambda own: own.value, reverse=True)
     metric = task_of(run).metric if labelled else _UNLABELLED[run.model.head.task]

@@ -56,7 +56,10 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "no layers": (model("without_layers"), ["no Conv, Gemm or MatMul", "nothing to quantize"]),
     "fixed batch": (model("fixed_batch"), ["fixed batch of 4", "Use evaluation.batch_size=4"]),
     "no path": ([*CLASSIFIER, *SHAPES], ["model custom has no weights", "model.path=FILE.onnx"]),
-    "no head": (["model=custom", "model.path=FILES/classifier.onnx"], ["model.head", "yolov8"]),
+    "no head": (["model=custom"], ["model.head is not given", "yolov8"]),
+    "outputs of no head": (
+        ["model=custom", "model.path=FILES/without_layers.onnx"], ["fit no head", "classifier"]
+    ),
     "wrong classes": (
         [*model("two_classes")], ["(1x2) do not fit head classifier with 10 classes", "1x10"]
     ),
