@@ -72,10 +72,11 @@ def test_the_same_logits_as_torchvision(model: str, tmp_path: Path) -> None:
     with torch.no_grad():
         batch = getattr(get_model_weights(name), version).transforms()(Pil.fromarray(picture))
         theirs = network(batch[None]).numpy()[0]
-    chosen = head_named("classifier").convention
-    preprocess = make_preprocess((side, side), **chosen | given_options(weights.preprocess))
+    chosen = head_named("classifier")
+    given = chosen.convention | given_options(weights.preprocess)
+    preprocess = make_preprocess((side, side), **given)
     found = outputs(tmp_path / "net.onnx", preprocess.normalise(preprocess.place(picture)[0][None]))
-    head.check([found[0].shape], (side, side), 1000)
-    ours = head.logits([found[0][0]])
+    chosen.head.check([found[0].shape], (side, side), 1000)
+    ours = chosen.head.logits([found[0][0]])
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max())
     assert ours.argmax() == theirs.argmax()
