@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 from bench.__main__ import main
-from bench.cli import sweep
+from bench.cli import conclusion
 from bench.engine import probe
 
 ROOT = Path(__file__).parents[2]
@@ -39,10 +39,10 @@ PROBES = "TEST_PROBES"
 WITHOUT_REPORT = """
 import sys
 from bench.__main__ import main
-from bench.cli import sweep
+from bench.cli import conclusion
 
-sweep.write_claims = lambda *given: []
-sweep.write_report = lambda folder, *rest: folder / "report.html"
+conclusion.write_claims = lambda *given: []
+conclusion.write_report = lambda folder, *rest: folder / "report.html"
 sys.exit(main())
 """
 """``python -m bench``, but for claims and report."""
@@ -108,8 +108,8 @@ class Bench:
             pytest.MonkeyPatch.context() as patch,
         ):
             if not report:
-                patch.setattr(sweep, "write_claims", lambda *given: [])
-                patch.setattr(sweep, "write_report", lambda folder, *rest: folder / "report.html")
+                patch.setattr(conclusion, "write_claims", lambda *given: [])
+                patch.setattr(conclusion, "write_report", lambda folder, *rest: folder / "report.html")
             try:
                 status: Any = main(self.arguments(*overrides))
             except SystemExit as stop:
