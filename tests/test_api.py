@@ -172,6 +172,7 @@ def test_words_of_mappings_are_taken_as_they_are():
         (lambda f: run_once("calibration.sise=3"), "Did you mean calibration.size"),
         (lambda f: sweep("calibrator=minmax,minmux"), "minmux"),
         (lambda f: sweep("model=yolov8n,resnet18"), "Add sweep.out=FOLDER"),
+        (lambda f: sweep("model=custom", "model.path=a.onnx,b.onnx"), "Add sweep.out=FOLDER"),
         (lambda f: draw_report(f / "nowhere"), "does not exist"),
     ],
 )

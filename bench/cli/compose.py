@@ -111,7 +111,7 @@ def _dataset(config: Config, chosen: ChosenHead | None, shared: Shared) -> Datas
         if chosen is None:
             return ("unknown",)
         network = _network(config, shared)
-        return names_of_classes(chosen.name, chosen.head, network, Graph(network))
+        return names_of_classes(chosen.name, chosen.head, network, _graph(network, shared))
 
     hashes = ContentHashes(Path(cache), config.sweep.strict)
     dataset: Dataset = shared.once(
@@ -208,7 +208,7 @@ def _head_of(config: Config, shared: Shared) -> ChosenHead:
     if not spec.path:
         return head_named("")
     network = _network(config, shared)
-    return head_named(derived_head(all_heads(), network, Graph(network)))
+    return head_named(derived_head(all_heads(), network, _graph(network, shared)))
 
 
 def _network(config: Config, shared: Shared) -> OnnxModel:
@@ -218,6 +218,10 @@ def _network(config: Config, shared: Shared) -> OnnxModel:
 def _load(path: Path, shared: Shared) -> OnnxModel:
     state = file_state(path) if path.exists() else None
     return shared.once("network", (path, state), lambda: load_model(path))
+
+
+def _graph(network: OnnxModel, shared: Shared) -> Graph:
+    return shared.once("graph", network.sha256, lambda: Graph(network))  # the run's own
 
 
 def _model(config: Config, chosen: ChosenHead, dataset: str, shared: Shared) -> Model:

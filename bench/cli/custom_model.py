@@ -49,10 +49,11 @@ class Problems:
 
     def tell(self) -> None:
         """Raise the only problem as it is, or a ConfigError that names all."""
-        if len(self._found) == 1:
+        different = {str(error): error for error in self._found}  # several parts read the model
+        if len(different) == 1:
             raise self._found[0]
-        if self._found:
-            lines = [f"({n}) {error}" for n, error in enumerate(self._found, start=1)]
+        if different:
+            lines = [f"({n}) {text}" for n, text in enumerate(different, start=1)]
             raise ConfigError(f"{len(lines)} things are wrong: {' '.join(lines)}")
 
 

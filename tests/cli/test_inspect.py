@@ -13,6 +13,7 @@ import onnx
 import pytest
 
 from bench.__main__ import main
+from bench.cli.compose import build_typed
 from bench.cli.recognise import recognise
 from bench.data.shapes_dataset import ShapesDataset
 from bench.errors import BenchError
@@ -189,10 +190,20 @@ def test_all_problems_are_told_at_once(files, tmp_path):
         assert line.count(part) == 1
 
 
-def test_images_without_labels_have_the_models_classes(files, tmp_path):
+def test_images_without_labels_have_the_models_classes(files):
     folder = f"{files}/folder"
-    words = ["dataset=images", f"dataset.root={folder}/val"]
-    words += [f"dataset.calibration_root={folder}/calib", "model=custom"]
-    assert "names" not in refusal(
-        tmp_path, *words, f"model.path={files}/classifier.onnx", "calibration.size=999"
-    )
+    words = ["dataset=images", f"dataset.root={folder}/val", "model=custom"]
+    words += [f"dataset.calibration_root={folder}/calib"]
+    run = build_typed([*words, f"model.path={files}/classifier.onnx"])
+    assert run.dataset.class_names == tuple(map(str, range(10)))
+    assert run.model.name == "classifier" and run.model.head.task == "classification"
+
+
+def test_a_model_that_is_not_there_is_told_once(files, tmp_path):
+    folder = f"{files}/folder"
+    line = refusal(
+        tmp_path, "dataset=images", f"dataset.root={folder}/val", "model=custom",
+        f"dataset.calibration_root={folder}/calib", "model.head=classifier",
+        "model.path=nowhere.onnx",
+    )  # fmt: skip
+    assert line == "model file nowhere.onnx does not exist. Check model.path"

@@ -109,7 +109,9 @@ class Bench:
         ):
             if not report:
                 patch.setattr(conclusion, "write_claims", lambda *given: [])
-                patch.setattr(conclusion, "write_report", lambda folder, *rest: folder / "report.html")
+                patch.setattr(
+                    conclusion, "write_report", lambda folder, *rest: folder / "report.html"
+                )
             try:
                 status: Any = main(self.arguments(*overrides))
             except SystemExit as stop:
