@@ -57,9 +57,6 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "fixed batch": (model("fixed_batch"), ["fixed batch of 4", "Use evaluation.batch_size=4"]),
     "no path": ([*CLASSIFIER, *SHAPES], ["model custom has no weights", "model.path=FILE.onnx"]),
     "no head": (["model=custom"], ["model.head is not given", "yolov8"]),
-    "outputs of no head": (
-        ["model=custom", "model.path=FILES/without_layers.onnx"], ["fit no head", "classifier"]
-    ),
     "wrong classes": (
         [*model("two_classes")], ["(1x2) do not fit head classifier with 10 classes", "1x10"]
     ),
