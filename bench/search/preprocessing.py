@@ -19,13 +19,17 @@ from bench.data.preprocess import Preprocess
 from bench.engine.base import Array, Session
 from bench.evaluation.estimate import Replicates
 from bench.evaluation.interval import half_samples
-from bench.model.heads.base import Head
+from bench.model.detections import Detections
+from bench.model.heads.base import DetectionHead, Head
+from bench.model.heads.suppression import Suppression
 from bench.run.measure import evaluate, fp32_model, task_of, validation_images
 from bench.run.spec import Run
 
 FIRST_IMAGES = 16
 """Seen with every scale; the leading ones see all images of the run."""
 FIRST_UNLABELLED = 32
+CERTAIN = 0.25
+"""The score above which a detection counts, where there are no labels."""
 MOST_SCALES = 3
 """Scales besides the leading one that see all images, where the first do not tell them apart."""
 SCALES_IN_BGR = 2
@@ -50,8 +54,8 @@ class Tried:
 
     ``scaling`` is the scale with the order of colours, ``usual`` whether the fit is the one that
     models with its head usually have. ``value`` is the metric, a fraction; without labels it is the
-    information in nats (see ``information``) or the sum of scores. ``halves`` (HALVES,) are its
-    values on half-samples of the ``n_images``.
+    information in nats (see ``information``) or how far mirrored images agree. ``halves``
+    (HALVES,) are its values on half-samples of the ``n_images``.
     """
 
     scaling: str
@@ -147,7 +151,7 @@ def search_preprocessing(run: Run, report: Callable[[str], None] = lambda _: Non
 
 _UNLABELLED = {
     "classification": "information (nats), the same for mirrored images",
-    "detection": "sum of scores above 0.25 per image",
+    "detection": "what an image and its mirror image show alike (0 to 1)",
 }
 
 
@@ -225,7 +229,7 @@ def _with_mirrored(run: Run, session: Session, images: PreparedImages) -> list[P
 
 
 def _judge(run: Run, seen: Sequence[Pair]) -> tuple[float, Replicates]:
-    """A classifier's information; of a detector what both images show with some certainty."""
+    """A classifier's information; of a detector how far an image and its mirror image agree."""
     head, halves = run.model.head, half_samples(len(seen))
     if head.task == "classification":
         mixed = np.stack(
@@ -233,13 +237,55 @@ def _judge(run: Run, seen: Sequence[Pair]) -> tuple[float, Replicates]:
         )
         every = np.ones((1, len(seen)), np.int32)
         return float(information(mixed, every)[0]), information(mixed, halves)
-    sums = np.array([min(_certain(head.decode(own).scores) for own in pair) for pair in seen])
-    return float(sums.mean()), halves @ sums / halves.sum(axis=1)
+    sparing, width = _sparing(head), run.model.network.width
+    values = np.array(
+        [consistency(sparing.decode(pair[0]), sparing.decode(pair[1]), width) for pair in seen]
+    )
+    return float(values.mean()), halves @ values / halves.sum(axis=1)
 
 
-def _certain(scores: Array) -> float:
-    kept = np.asarray(scores, np.float64)
-    return float(kept[kept > 0.25].sum())
+def _sparing(head: DetectionHead) -> DetectionHead:
+    """The head without what is below ``CERTAIN``: a wrong scale makes tens of thousands of boxes,
+    on which suppression would spend minutes."""
+    given: Any = head
+    own = getattr(given, "suppression", None)
+    if not isinstance(own, Suppression):
+        return head
+    few = replace(own, score=CERTAIN, most_candidates=1000)
+    sparing: DetectionHead = replace(given, suppression=few)
+    return sparing
+
+
+def consistency(found: Detections, mirrored: Detections, width: int) -> float:
+    """How far an image and its mirror image show the same, in [0, 1): the scores of boxes of one
+    class that overlap by half or more, over the boxes of one of them and one more.
+
+    Wrong scales show little, or much that is not the same.
+    """
+    here, there = found.scores > CERTAIN, mirrored.scores > CERTAIN
+    boxes, others = found.boxes[here], mirrored.boxes[there]
+    others = np.column_stack(
+        [width - others[:, 2], others[:, 1], width - others[:, 0], others[:, 3]]
+    )
+    overlap = _overlaps(boxes, others)
+    overlap *= found.labels[here][:, None] == mirrored.labels[there][None]
+    count, same = max(len(boxes), len(others)), 0.0
+    while overlap.size and overlap.max() >= 0.5:
+        row, column = np.unravel_index(int(overlap.argmax()), overlap.shape)
+        same += float(min(found.scores[here][row], mirrored.scores[there][column]))
+        overlap[row], overlap[:, column] = 0, 0
+    return same / (count + 1)
+
+
+def _overlaps(boxes: Array, others: Array) -> npt.NDArray[np.float64]:
+    """(n, m) intersection over union of boxes (n, 4) and (m, 4), x1 y1 x2 y2."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    inside = np.maximum(high - low, 0).prod(axis=2, dtype=np.float64)
+    areas = [np.maximum(own[:, 2:] - own[:, :2], 0).prod(axis=1) for own in (boxes, others)]
+    union: npt.NDArray[np.float64] = areas[0][:, None] + areas[1][None] - inside
+    shares: npt.NDArray[np.float64] = inside / np.maximum(union, 1e-9)
+    return shares
 
 
 def _softmax(logits: Array) -> npt.NDArray[np.float64]:
