@@ -74,6 +74,8 @@ IMAGES ?=
 ANNOTATIONS ?=
 # The folder of calibration images
 CALIBRATION_IMAGES ?=
+# A preset of conf/experiment for make sweep, in place of the axes above: finding, quick, full, real-yolo
+EXPERIMENT ?=
 # Further Hydra overrides of make sweep and make diagnose, as 'KEY=VALUE KEY=VALUE'
 OVERRIDES ?=
 # Flags of the other commands, as --json=FILE
@@ -96,7 +98,9 @@ DATA = $(call given,model.path,$(MODEL_PATH)) \
 	$(call given,dataset.root,$(IMAGES)) $(call given,dataset.calibration_root,$(CALIBRATION_IMAGES)),\
 	$(call given,dataset.images,$(IMAGES)) $(call given,dataset.annotations,$(ANNOTATIONS)) \
 	$(call given,dataset.calibration_images,$(CALIBRATION_IMAGES)))
-WORDS = model=$(MODEL) dataset=$(DATASET) calibrator=$(CALIBRATORS) calibration.size=$(SIZES) \
+WORDS = $(if $(EXPERIMENT),$(PRESET),$(AXES))
+PRESET = +experiment=$(EXPERIMENT) $(DATA) $(call given,max_loss,$(MAX_LOSS)) $(call given,sweep.out,$(OUT)) $(OVERRIDES)
+AXES = model=$(MODEL) dataset=$(DATASET) calibrator=$(CALIBRATORS) calibration.size=$(SIZES) \
 	calibration.seed=$(SEEDS) plan=$(PLANS) engine=$(ENGINE) hydra/launcher=$(LAUNCHER:submitit=submitit_slurm) \
 	$(call given,also_build,$(strip $(ALSO_BUILD))) \
 	$(call given,$(if $(strip $(ALSO_BUILD)),also_build,engine).compute_capability,$(CAPABILITY)) \
@@ -112,7 +116,7 @@ JUDGE = model=$(MODEL) dataset=$(DATASET) calibration.size=$(lastword $(subst $(
 	$(call given,sweep.out,$(OUT)) $(OVERRIDES)
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep diagnose judge status data report claims guard histograms bundle kit merge doctor test test-all test-launchers test-wheel test-tensorrt docs lint format benchmark chaos clean
+.PHONY: help inspect sweep diagnose judge status data report claims guard histograms bundle kit merge doctor test test-all test-launchers test-wheel test-tensorrt docs lint format benchmark chaos clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -136,6 +140,11 @@ $(VENV)/.installed-with-%: $(VENV)/.installed
 
 sweep: $(VENV)/.installed $(optional:%=$(VENV)/.installed-with-%) ## Run a sweep and write its table and report (MODEL= CALIBRATORS= SIZES= PLANS= ...)
 	$(BIN)/int8bench sweep $(strip $(WORDS))
+
+inspect: $(VENV)/.installed ## Say what a model is, how it wants its images, and what to run (MODEL_PATH=net.onnx IMAGES=folder)
+	@test -n "$(strip $(MODEL_PATH))" || { echo 'error: no model to look at. Use make inspect MODEL_PATH=net.onnx IMAGES=folder' >&2; exit 2; }
+	@$(BIN)/int8bench inspect $(MODEL_PATH) $(or $(IMAGES),$(FILE)) $(addprefix --annotations=,$(ANNOTATIONS)) \
+		$(addprefix --calibration=,$(CALIBRATION_IMAGES)) $(FLAGS)
 
 diagnose: $(VENV)/.installed ## Measure which layers INT8 harms, and why (MODEL= CALIBRATORS= OVERRIDES=diagnose.metric=true)
 	$(BIN)/int8bench diagnose $(strip $(DIAGNOSE))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ from bench.environment import harness_version
 
 COMMANDS = {
     "sweep": ("bench.cli.app", "measure every combination of calibrators, sizes and plans"),
+    "inspect": ("bench.cli.inspect", "say what a model is, and how it wants its images"),
     "diagnose": ("bench.cli.diagnose", "measure which layers INT8 harms, and why"),
     "status": ("bench.cli.status", "show how far a sweep is, and what failed"),
     "judge": ("bench.cli.judge", "measure what another tool quantized, beside our own"),
@@ -50,8 +52,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = importlib.import_module(module).main
     if named and words[0] == "sweep":
         words.insert(1, "--multirun")
-    status: int = run(words[1:] if named else words)
+    try:
+        try:
+            status: int = run(words[1:] if named else words)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _reader_has_gone():
+            raise
+        return 0
     return status
+
+
+def _reader_has_gone() -> bool:
+    """Whether nobody reads what is printed any more, as ``| head`` that has seen enough: that is no
+    error. Nothing more is written then, also not when Python ends."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def command() -> int:

@@ -11,7 +11,7 @@ def test_a_word_that_is_no_command_is_one_line(capsys: pytest.CaptureFixture[str
     assert main(["repot"]) == 2
     said = capsys.readouterr()
     assert (said.out, said.err.count("\n")) == ("", 1)
-    assert said.err.startswith("error: 'repot' is not a command. Use sweep, diagnose, status,")
+    assert said.err.startswith("error: 'repot' is not a command. Use sweep, inspect, diagnose,")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

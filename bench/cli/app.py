@@ -12,10 +12,12 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor
+from pathlib import Path
 from types import FrameType
 
 import hydra
 from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
@@ -39,6 +41,8 @@ def main(argv: Sequence[str]) -> int:
     with _interrupts() as interrupts, _as_arguments(argv), Sweep() as sweep:
         try:
             wrong = _run(sweep)
+        except BrokenPipeError:  # who reads what is printed has gone
+            raise
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             if interrupts or isinstance(error, KeyboardInterrupt):
                 _conclude_what_there_is(sweep)
@@ -62,6 +66,31 @@ def main(argv: Sequence[str]) -> int:
     return 2 if wrong else 0
 
 
+def sweep_folders(words: Sequence[str]) -> list[Path]:
+    """Run a sweep of these KEY=VALUE words for a Python caller; returns the folders of its rows.
+
+    Interrupts are the caller's. Raises BenchError, OSError, and what Hydra and OmegaConf raise; of
+    runs that failed one ConfigError, once the others are in the table.
+    """
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    register()
+    try:
+        with _as_arguments(["--multirun", *words]), Sweep() as sweep:
+            wrong = _run(sweep)
+    except SystemExit as error:  # of SweepWatch
+        raise ConfigError(str(error.code)) from error
+    finally:
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise ConfigError(f"some runs failed: {wrong[0]}{more}", "The others are in the table")
+    return sweep.folders
+
+
 def _run(sweep: Sweep) -> list[str]:
     """Returns what went wrong with some runs, each line once."""
     _check_options()
@@ -80,13 +109,31 @@ def _as_arguments(argv: Sequence[str]) -> Iterator[None]:
     before = sys.argv
     several = [word for word in argv if word in ("--multirun", "-m")]
     words = [word for word in argv if word not in several]
-    if several:
+    if several and {"--cfg", "-c", "--info", "-i"} & {word.partition("=")[0] for word in words}:
+        several, words = [], _first_values(words)
+    elif several:
         words = [*in_sharing_order(words), *launcher_settings(words)]
     sys.argv = ["int8bench", *several, *words]
     try:
         yield
     finally:
         sys.argv = before
+
+
+def _first_values(words: Sequence[str]) -> list[str]:
+    """Of a sweep the words of its first run, which is the one that Hydra can print."""
+    typed = [word for word in words if "=" in word and not word.startswith("-")]
+    try:
+        parsed = OverridesParser.create().parse_overrides(typed)
+    except HydraException:
+        return list(words)  # Hydra says what is wrong with them
+    first = {
+        own.input_line: f"{own.get_key_element()}={next(own.sweep_string_iterator())}"
+        for own in parsed
+        if own.is_sweep_override() and own.is_discrete_sweep()
+    }
+    others = [word for word in words if word not in typed]  # Hydra reads options behind them
+    return [*(first.get(word, word) for word in typed), *others]
 
 
 @contextlib.contextmanager

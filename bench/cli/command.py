@@ -44,6 +44,8 @@ def in_one_line(
     def run(*args: P.args, **kwargs: P.kwargs) -> int:
         try:
             return main(*args, **kwargs)
+        except BrokenPipeError:  # who reads what is printed has gone
+            raise
         except wrong as error:
             print(f"error: {say(error)}", file=sys.stderr)
             return 2

@@ -12,6 +12,9 @@ from omegaconf import MISSING, OmegaConf
 from platformdirs import user_cache_dir, user_runtime_dir
 
 from bench.cli import choices
+from bench.cli.custom_model import name_of
+from bench.cli.run_help import listed_groups, listed_presets
+from bench.environment import CONF
 from bench.results.settings import Settings, read_share
 
 
@@ -207,6 +210,9 @@ def register() -> None:
     """Make the schema known to Hydra as ``schema``, and the usual folders as resolvers."""
     OmegaConf.register_new_resolver("usual_cache", _usual_cache, replace=True)
     OmegaConf.register_new_resolver("usual_locks", _usual_locks, replace=True)
+    OmegaConf.register_new_resolver("file_stem", name_of, replace=True)
+    OmegaConf.register_new_resolver("listed_groups", lambda: listed_groups(CONF), replace=True)
+    OmegaConf.register_new_resolver("listed_presets", lambda: listed_presets(CONF), replace=True)
     ConfigStore.instance().store("schema", node=Config)
 
 

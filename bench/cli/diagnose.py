@@ -24,8 +24,9 @@ from rich.progress import (
 from bench.cache import write_atomically
 from bench.calibration.auto import AutoCalibrator
 from bench.calibration.calibrator import Calibrator
-from bench.cli.compose import build_run, create
+from bench.cli.compose import build_run
 from bench.cli.config import Config, register
+from bench.cli.create import create
 from bench.cli.messages import command
 from bench.cli.targets import check_typed, check_words
 from bench.environment import CONF

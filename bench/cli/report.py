@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 from bench.claims.judgements import Judgements
 from bench.cli.command import Parser, plain_command
@@ -26,21 +27,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--margin", metavar="SHARE", help="rows tie within it, as 0.005")
     parser.add_argument("--only", metavar="MODEL", help="of these models, as 'yolo*'; a page apart")
     options = parser.parse_args(argv)
-    table, settings = read_table(options.folder), read_settings(options.folder)
-    if options.only:
-        chosen = [fnmatchcase(str(model), options.only) for model in table["model"]]
+    print(redraw(options.folder, options.max_loss, options.margin, options.only or ""))
+    return 0
+
+
+def redraw(
+    folder: Path, max_loss: str | float | None, margin: str | float | None, only: str = ""
+) -> Path:
+    """Draw a folder's report again, and return its page; what is given replaces its settings.
+
+    Raises DataError without a table, ConfigError for a share that is none, and for ``only`` that
+    names no model of the table.
+    """
+    table, settings = read_table(folder), read_settings(folder)
+    if only:
+        chosen = [fnmatchcase(str(model), only) for model in table["model"]]
         if not any(chosen):
             known = ", ".join(table["model"].unique())
-            raise ConfigError(f"--only={options.only} is no model of this sweep", f"It has {known}")
+            raise ConfigError(f"--only={only} is no model of this sweep", f"It has {known}")
         table = table[chosen]
     given = {
-        "margin": read_share("--margin", options.margin),
-        "max_loss": read_share("--max-loss", options.max_loss),
+        "margin": read_share("--margin", margin),
+        "max_loss": read_share("--max-loss", max_loss),
     }
     changes = {name: value for name, value in given.items() if value is not None}
     if changes:
         settings = replace(settings, **changes)
-        write_settings(options.folder, settings)
-    summary = summarize(table, Judgements(options.folder), settings)
-    print(write_report(options.folder, summary, options.only or ""))
-    return 0
+        write_settings(folder, settings)
+    summary = summarize(table, Judgements(folder), settings)
+    return write_report(folder, summary, only)

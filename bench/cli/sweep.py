@@ -70,6 +70,8 @@ class Sweep:
     def __init__(self, launched: bool = False) -> None:
         """``launched``: this process is a launcher's, for some of the sweep's jobs."""
         self.shared = Shared()
+        self.folders: list[Path] = []
+        """Where its rows go."""
         self._launched = launched
         self._asked: list[tuple[Asked, JobFolder]] = []
         self._total = 1
@@ -95,6 +97,7 @@ class Sweep:
             raise SystemExit(one_line(error)) from error
         self._asked.append((asked, jobs))
         self._total = total or 1
+        self.folders.append(asked.folder)
         if total != 1:
             self._bar.enter_context(ProgressBar(asked.folder, jobs, total))
 
@@ -236,8 +239,7 @@ class SweepWatch(Callback):
     """
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
-        swept = [override for override in parsed if override.is_sweep_override()]
+        swept = _swept(config)
         apart = _apart({override.key_or_group for override in swept}, config)
         if apart:
             raise SystemExit(
@@ -258,6 +260,15 @@ class SweepWatch(Callback):
         asked = _asked(config, 0, 0)
         clean(Path(config.sweep.cache), asked.folder)
         open_sweep().start_runs(asked, 1)
+
+
+def _swept(config: DictConfig) -> list[Override]:
+    """What names several values: a preset's, unless it was typed, and what was typed."""
+    preset = config.hydra.sweeper.get("params") or {}
+    words = [f"{key}={value}" for key, value in preset.items()]
+    parsed = OverridesParser.create().parse_overrides([*words, *config.hydra.overrides.task])
+    last = {override.get_key_element(): override for override in parsed}
+    return [override for override in last.values() if override.is_sweep_override()]
 
 
 def _asked(config: DictConfig, seeds: int, roundings: int) -> Asked:
@@ -292,4 +303,6 @@ def _apart(swept: set[str], config: DictConfig) -> list[str]:
     keys = {"sweep.out"}
     if OmegaConf.is_interpolation(config.sweep, "out"):
         keys |= {"model", "model.name", "dataset", "dataset.name"}
+        if OmegaConf.is_interpolation(config.model, "name"):  # of the file
+            keys.add("model.path")
     return sorted(keys & swept)

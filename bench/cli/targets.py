@@ -7,14 +7,16 @@ class and no file of configuration elsewhere.
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString, Sweep
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from bench.environment import CONF
 from bench.errors import ConfigError
@@ -103,9 +105,35 @@ def check_typed(overrides: Sequence[str]) -> None:
             )
 
 
+def check_keys(config: Any) -> None:
+    """Raise ConfigError for a key that nothing reads, as ``+key=value`` and ``++key=value`` add.
+
+    Options of what is instantiated (dataset, calibrator, ...) are checked where that is done.
+    """
+    for where, key, known in _unread(config, ""):
+        near = difflib.get_close_matches(key, known, 1)
+        fix = f"Did you mean {where}{near[0]}?" if near else f"There is {', '.join(known)}"
+        raise ConfigError(f"nothing reads {where}{key}", fix)
+
+
+def _unread(node: Any, where: str) -> Iterator[tuple[str, str, list[str]]]:
+    """Of nodes with a schema the keys that it does not have, with those that it has."""
+    schema = OmegaConf.get_type(node)
+    known = [one.name for one in fields(schema)] if is_dataclass(schema) else []
+    for key in map(str, node):
+        inner = node._get_node(key)
+        if not where and key == "hydra":
+            continue
+        if known and key not in known:
+            yield where, key, known
+        elif isinstance(inner, DictConfig) and not (inner._is_none() or "_target_" in inner):
+            yield from _unread(inner, f"{where}{key}.")
+
+
 def check_names(config: Any) -> None:
-    """Raise ConfigError for names of model and dataset that would lead a path out of its folder:
-    folders and files of results are called after them."""
+    """Raise ConfigError for a key that nothing reads, and for names of model and dataset that would
+    lead a path out of its folder: folders and files of results are called after them."""
+    check_keys(config)
     for part in ("model", "dataset"):
         node = config[part]
         if not isinstance(node, DictConfig):

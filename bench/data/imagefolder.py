@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ class ImageFolderDataset:
     """Validation images in ``root/CLASS/``, calibration images anywhere under another folder.
 
     Class indices follow the alphabetical order of the folders. With ``labels``, a file of image
-    names and class indices, the images lie anywhere under ``root``, and ``classes`` says how many
-    classes there are: a file that happens to have none of the last class cannot tell.
+    names and class indices, the images lie anywhere under ``root``, and ``classes`` or
+    ``model_classes`` says how many there are: a file that has none of the last class cannot tell.
 
     Pictures count as stored, whatever their EXIF says, as torchvision's ``ImageFolder`` reads them.
 
@@ -43,6 +43,7 @@ class ImageFolderDataset:
         classes: int | None = None,
         name: str = "imagefolder",
         hashes: ContentHashes | None = None,
+        model_classes: Callable[[], Sequence[str]] | None = None,
     ) -> None:
         require_task(name, "classification", task, "coco")
         given = {"root": root, "calibration_root": calibration_root}
@@ -56,6 +57,8 @@ class ImageFolderDataset:
         self._root, self._calibration_root = Path(str(root)), Path(str(calibration_root))
         self._has_label_file = bool(labels)
         if labels:
+            if classes is None and model_classes is not None:
+                classes = len(model_classes())
             self._open_labelled(str(labels), classes)
         elif classes is not None:
             raise ConfigError(

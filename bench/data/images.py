@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ class ImagesDataset:
     """Images anywhere under one folder to evaluate, under another to calibrate on.
 
     ``labels`` says what stands in for labels, and ``fp32`` is all there is; ``classes``, how many
-    the model tells apart. No annotation says which way up pictures are: for a detector they are
-    turned as their EXIF says (as Ultralytics' predictor reads them), for a classifier they count as
-    stored (as torchvision reads them).
+    the model tells apart: where it is not given, ``model_classes`` names them. No annotation says
+    which way up pictures are: for a detector they are turned as their EXIF says (as Ultralytics'
+    predictor reads them), for a classifier they count as stored (as torchvision reads them).
 
     Raises ConfigError if an option is not given, DataError if a folder is missing.
     """
@@ -38,26 +39,31 @@ class ImagesDataset:
         labels: str = "fp32",
         name: str = "images",
         hashes: ContentHashes | None = None,
+        model_classes: Callable[[], Sequence[str]] | None = None,
     ) -> None:
-        given: dict[str, Any] = {
-            "root=PATH": root, "calibration_root=PATH": calibration_root, "classes=NUMBER": classes
-        }  # fmt: skip
+        given: dict[str, Any] = {"root=PATH": root, "calibration_root=PATH": calibration_root}
+        if model_classes is None:
+            given["classes=NUMBER"] = classes
         missing = [f"dataset.{option}" for option, value in given.items() if value in (None, "")]
         if missing:
             raise ConfigError(
                 f"dataset={name} needs {', '.join(missing)}",
-                "Add them to the command; classes are those that the model tells apart",
+                "Add it to the command" if len(missing) == 1 else "Add them to the command",
             )
         if labels != "fp32":
             raise ConfigError(
                 f"dataset.labels={labels} is not possible with dataset={name}",
                 "Use fp32, or dataset=imagefolder for a file of labels",
             )
-        require_classes(classes or 0, f"dataset.classes={classes}")
+        if classes is None and model_classes is not None:
+            names = tuple(model_classes())
+        else:
+            require_classes(classes or 0, f"dataset.classes={classes}")
+            names = tuple(map(str, range(classes or 0)))
         self.name = name
         self._hashes = hashes
         self.task: TaskName = task
-        self.class_names = tuple(map(str, range(classes or 0)))
+        self.class_names = names
         self.labels = None
         self.validation = self._images(Path(str(root)), "dataset.root")
         self._calibration_root = Path(str(calibration_root))

@@ -30,6 +30,7 @@ GROUPS = {
 
 OTHER_GROUPS = {
     "data": "`int8bench data` fetches these (`make data NAME=...`).",
+    "experiment": "Presets: `int8bench sweep +experiment=quick` sets several keys at once.",
     "claim": "`int8bench claims` judges these on your rows.",
     "reference": "Published cases that the report sets beside your rows.",
 }

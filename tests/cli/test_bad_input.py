@@ -56,7 +56,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "no layers": (model("without_layers"), ["no Conv, Gemm or MatMul", "nothing to quantize"]),
     "fixed batch": (model("fixed_batch"), ["fixed batch of 4", "Use evaluation.batch_size=4"]),
     "no path": ([*CLASSIFIER, *SHAPES], ["model custom has no weights", "model.path=FILE.onnx"]),
-    "no head": (["model=custom", "model.path=FILES/classifier.onnx"], ["model.head", "yolov8"]),
+    "no head": (["model=custom"], ["model.head is not given", "yolov8"]),
     "wrong classes": (
         [*model("two_classes")], ["(1x2) do not fit head classifier with 10 classes", "1x10"]
     ),
@@ -159,7 +159,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "no root of VOC": ([*COCO[:-1], "dataset=voc"], ["needs dataset.root=PATH", "Add it"]),
     "no images at all": (
         [*COCO[:-1], "dataset=images", "dataset.root=FILES/coco/val"],
-        ["dataset.calibration_root=PATH, dataset.classes=NUMBER", "Add them"],
+        ["dataset=images needs dataset.calibration_root=PATH", "Add it"],
     ),
     "classes without labels": (
         [*folder("folder"), "dataset.classes=2"], ["dataset.classes=2", "dataset.labels", "Drop"]

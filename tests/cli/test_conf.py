@@ -17,7 +17,8 @@ from omegaconf import OmegaConf
 from PIL import Image as Pil
 
 from bench.cli import choices
-from bench.cli.compose import build_run, create
+from bench.cli.compose import build_run
+from bench.cli.create import create
 from bench.cli.messages import one_line
 from bench.data import calibration_order, preprocess
 from bench.engine import onnxrt
@@ -88,7 +89,9 @@ def test_the_groups_are_those_of_the_defaults() -> None:
         if d != "_self_" and not isinstance(d, str)
     ]
     groups = {path.name for path in CONF.iterdir() if path.is_dir()}
-    assert groups == {d for d in defaults if "/" not in d} | {"head", "claim", "reference", "data"}
+    assert groups == {d for d in defaults if "/" not in d} | {
+        "head", "claim", "reference", "data", "experiment"
+    }  # fmt: skip
 
 
 def test_the_default_composes_and_says_where_its_results_go() -> None:

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image as Pil
 
 from bench.cli import data as script
-from bench.cli.compose import create
+from bench.cli.create import create
 from bench.data.fetch import Archive, Images, PublicData, fetch_data, known_data, read_data
 from bench.data.unpack import take_out
 from bench.download import Patience

@@ -161,7 +161,7 @@ def _compose(overrides: Sequence[Override]) -> str:
             if unknown := set(values) - _OPTIONAL[key]:
                 return f"there is no {key}={unknown.pop()}"
         elif not key.startswith(("hydra.launcher.", "hydra.sweeper.")):
-            words.append(f"{key}={values[0]}")
+            words.append(f"{override.get_key_element()}={values[0]}")
         if (CONF / key).is_dir():
             for value in values:
                 if value != "null" and not (CONF / key / f"{value}.yaml").is_file():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from bench.cli.compose import create
+from bench.cli.create import create
 from bench.engine.base import Compiled
 from bench.engine.trt.rtx import TensorRtRtx
 from bench.environment import CONF

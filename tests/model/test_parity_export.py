@@ -13,7 +13,7 @@ import onnxruntime as ort
 import pytest
 from PIL import Image as Pil
 
-from bench.cli.compose import _given, _head
+from bench.cli.heads import given_options, head_named
 from bench.data.preprocess import make_preprocess
 from bench.model.export import Export, _by_torchvision, run_export
 from bench.model.onnx_model import load_model
@@ -45,7 +45,7 @@ def test_ultralytics_exports_what_the_zoo_asks_for(model: str, tmp_path: Path) -
     assert list(target.parent.iterdir()) == [target]
     batch = np.random.default_rng(0).random((1, 3, asked.size, asked.size), np.float32)
     found = outputs(target, batch)
-    head, _ = _head(spec.head)
+    head = head_named(spec.head).head
     head.check([output.shape for output in found], (asked.size, asked.size), 80)
     if spec.head == "yolov8":  # of equal scores, those of YOLOv10 may come in another order
         with torch.no_grad():
@@ -72,10 +72,11 @@ def test_the_same_logits_as_torchvision(model: str, tmp_path: Path) -> None:
     with torch.no_grad():
         batch = getattr(get_model_weights(name), version).transforms()(Pil.fromarray(picture))
         theirs = network(batch[None]).numpy()[0]
-    head, convention = _head("classifier")
-    preprocess = make_preprocess((side, side), **convention | _given(weights.preprocess))
+    chosen = head_named("classifier")
+    given = chosen.convention | given_options(weights.preprocess)
+    preprocess = make_preprocess((side, side), **given)
     found = outputs(tmp_path / "net.onnx", preprocess.normalise(preprocess.place(picture)[0][None]))
-    head.check([found[0].shape], (side, side), 1000)
-    ours = head.logits([found[0][0]])
+    chosen.head.check([found[0].shape], (side, side), 1000)
+    ours = chosen.head.logits([found[0][0]])
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max())
     assert ours.argmax() == theirs.argmax()

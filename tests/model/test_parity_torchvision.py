@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pil
 
-from bench.cli.compose import _given, _head
+from bench.cli.heads import given_options, head_named
 from bench.data.preprocess import make_preprocess
 from tests.composing import composed
 
@@ -34,9 +34,9 @@ def test_the_same_tensor(model: str, size: tuple[int, int]) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
     theirs = transforms(Pil.fromarray(picture)).numpy()
 
-    _, convention = _head("classifier")
+    convention = head_named("classifier").convention
     side = weights.export.size
-    preprocess = make_preprocess((side, side), **convention | _given(weights.preprocess))
+    preprocess = make_preprocess((side, side), **convention | given_options(weights.preprocess))
     fitted, _ = preprocess.place(picture)
     ours = preprocess.normalise(fitted[None])[0]
     np.testing.assert_allclose(ours, theirs, atol=ROUNDING)

@@ -17,7 +17,7 @@ import onnxruntime as ort
 import pytest
 from omegaconf import OmegaConf
 
-from bench.cli.compose import create
+from bench.cli.create import create
 from bench.data.preprocess import make_preprocess
 from bench.environment import CONF
 from bench.model.detections import Detections
