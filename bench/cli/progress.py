@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 from bench.cli.run_line import run_line
+from bench.report.wording import plural
 from bench.results.folder import SweepFolder
 from bench.results.jobs import JobFolder, JobRecord
 
@@ -52,7 +53,8 @@ class ProgressBar:
         self._ended.set()
         self._thread.join()
         if self._stored_before:
-            self._console.print(f"{self._stored_before} runs were finished before")
+            runs = plural(self._stored_before, "run")
+            self._console.print(f"{runs} finished before: not measured again")
 
     def _watch(self) -> None:
         columns = (

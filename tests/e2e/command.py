@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,11 @@ SHAPES = ["dataset.validation_images=6", "dataset.calibration_images=6"]
 CUSTOM = [*CLASSIFIER, "model.path=FILES/classifier.onnx", *SHAPES]
 """A tiny classifier on a few drawn scenes."""
 
+
+USUAL = re.compile(
+    r"runs |[0-9]+(/[0-9]+)?  |[0-9]+ runs?\b|writing table|measuring what|repeating |\S+, [0-9]+ images"
+)
+"""How the lines begin that say what a sweep is at."""
 
 PROBES = "TEST_PROBES"
 """The variable that names the folder of ``probed_once``."""
@@ -73,7 +79,7 @@ class Ended:
         """The error, if it was told in one line and nothing else was said but what always is."""
         (line,) = self.errors
         others = [o for o in self.err.splitlines() if o and o != line]
-        assert all(": weights " in other or other.startswith("runs ") for other in others), self.err
+        assert all(": weights " in other or USUAL.match(other) for other in others), self.err
         assert "Traceback" not in self.out
         return line
 

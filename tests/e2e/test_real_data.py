@@ -31,7 +31,7 @@ def test_resnet20_on_cifar10_loses_next_to_nothing(tmp_path: Path) -> None:
         f"dataset.calibration_root={IMAGES}/calib", "calibrator=entropy2", "calibration.size=64",
     )  # fmt: skip
     assert ended.status == 0, ended.err
-    assert f"custom: weights file {MODEL}" in ended.err
+    assert f"resnet20_cifar10: weights file {MODEL}" in ended.err
     (row,) = (row for _, row in bench.table.iterrows())
     assert row["n_images"] == len(list((IMAGES / "val").rglob("*.*")))
     assert row["fp32"] == pytest.approx(0.823, abs=0.003)
