@@ -36,7 +36,8 @@ CUSTOM = [*CLASSIFIER, "model.path=FILES/classifier.onnx", *SHAPES]
 
 
 USUAL = re.compile(
-    r"runs |[0-9]+(/[0-9]+)?  |[0-9]+ runs?\b|writing table|measuring what|repeating |\S+, [0-9]+ images"
+    r"runs |[0-9]+(/[0-9]+)?  |[0-9]+ runs?\b|writing table|measuring what|repeating |"
+    r"\S+, [0-9]+ images"
 )
 """How the lines begin that say what a sweep is at."""
 
