@@ -120,7 +120,7 @@ class Checker:
     def _bench(self, words: list[str]) -> str:
         if not words or words[0] in ("--help", "--version"):
             return ""
-        if words[0] in ("sweep", "diagnose"):
+        if words[0] in ("sweep", "diagnose", "judge"):
             return self._overrides(words[1:])
         if words[0] in COMMANDS:
             return _parse(words)
