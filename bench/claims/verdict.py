@@ -1,10 +1,10 @@
 """Claim and table -> verdict: supported, refuted, depends on an axis, undecided, not measured.
 
-A group is one configuration of one model on one set of images; runs that differ in their
-calibration set alone are one group. Each has its own verdict first: on the claim's side, or against
-it, only if its 95 % interval is, and if that outlasts Holm's correction over all groups: with many
-groups, some would be by chance. Groups on the same images are no repetitions, so a verdict says of
-how many models, images and calibration sets it speaks, and there is no mean over groups.
+A group is one configuration of one model on one set of images; runs that differ only in their
+calibration set are one group. Each group gets a verdict first. It supports or refutes the claim
+only if its whole 95 % interval does, also after Holm's correction over all groups: with many
+groups, some would do so by chance. Groups on the same images are not repetitions. So a verdict
+states its scope (models, images, calibration sets), and there is no mean over groups.
 
 Source: S. Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of
 Statistics 6, 1979.
@@ -33,7 +33,6 @@ from bench.claims.sentences import (
     disagreement,
     is_corrected,
     limit,
-    models,
     on_models,
     opposite,
     scope,
@@ -49,8 +48,8 @@ ALPHA = 0.05
 class Verdict:
     """What the table says about one claim; the numbers are in ``unit``.
 
-    Of several groups ``effect_low`` to ``effect_high`` is the range of their effects, and
-    ``ci_low`` to ``ci_high`` the hull of their intervals; one group has one effect.
+    For several groups, ``effect_low`` to ``effect_high`` is the range of their effects, and
+    ``ci_low`` to ``ci_high`` the hull of their intervals. One group has one effect.
     """
 
     id: str
@@ -72,7 +71,7 @@ class Verdict:
 
     @property
     def effect(self) -> float | None:
-        """Of the one group; None of several, which are no repetitions of one experiment."""
+        """The effect of a single group; None for several, which do not repeat one experiment."""
         return self.effect_low if len(self.groups) == 1 else None
 
     def to_json(self) -> dict[str, Any]:
@@ -80,7 +79,7 @@ class Verdict:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Verdict:
-        """Raises TypeError or KeyError for what no verdict was written as."""
+        """Raises TypeError or KeyError for data that is not a stored verdict."""
         groups = tuple(
             GroupVerdict(**{**group, "rows": tuple(group["rows"])}) for group in content["groups"]
         )
@@ -135,7 +134,7 @@ def _groups(cases: Sequence[Case], test: Criterion, judgements: Judgements) -> l
 
 
 def _timed(cases: Sequence[Case], test: Criterion) -> list[_Found]:
-    """A time is the same for whatever plan: all pairs of a model on one machine are one group."""
+    """Times do not depend on the plan: all pairs of a model on one machine are one group."""
     found = []
     for setting, own in _by(cases, ("model", "dataset")):
         effect = ratio_effect(own, test.columns)
@@ -194,7 +193,7 @@ def _status(effect: Effect, test: Criterion, p_value: float) -> Status:
     if not effect.interval.known or p_value >= ALPHA:
         return "undecided"
     if low == high and effect.value == (1.0 if test.quantity == "kept" else 0.0):
-        return "undecided"  # where no image tells two runs apart, no resample of them can
+        return "undecided"  # if two runs agree on every image, no resample can separate them
     above, below = low > test.threshold, high < test.threshold
     if above == below:
         return "undecided"
@@ -212,8 +211,8 @@ def _combine(groups: Sequence[GroupVerdict], claim: Claim) -> tuple[str, str]:
     basis = basis_of(groups)
     if claim.exists and not supported:
         return "never seen here", (
-            f"It does not happen in {configurations(groups)}. That something can happen is not "
-            f"refuted by {models(groups)}.{basis}"
+            f"It does not happen in {configurations(groups)}. That does not refute that it can "
+            f"happen elsewhere.{basis}"
         )
     if claim.exists:
         axes = splitting(groups)[0]
@@ -244,7 +243,7 @@ def _combine(groups: Sequence[GroupVerdict], claim: Claim) -> tuple[str, str]:
 
 def _how_to_measure(claim: Claim) -> str:
     if not claim.measure:
-        return "Nothing here can measure it yet."
+        return "This program cannot measure it yet."
     return f"Measure it with: int8bench sweep {claim.measure}"
 
 

@@ -1,4 +1,4 @@
-"""The verdicts on published claims, and published cases beside the rows, as a reader wants them."""
+"""The verdicts on published claims, and published cases beside the rows, as text to show."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class VerdictLine:
 
 @dataclass(frozen=True)
 class ClaimsRecord:
-    """What a folder holds about claims; both are empty where none were judged."""
+    """A folder's verdicts and published cases; both are empty where none were judged."""
 
     lines: tuple[VerdictLine, ...] = ()
     references: tuple[Comparison, ...] = ()
@@ -45,7 +45,7 @@ NO_CLAIMS = ClaimsRecord()
 
 
 def read_record(folder: Path) -> ClaimsRecord:
-    """From ``claims.json`` and ``references.json``; DataError for a file of something else."""
+    """Read ``claims.json`` and ``references.json``; DataError for another kind of file."""
     return ClaimsRecord(lines_of(read_verdicts(folder)), read_references(folder))
 
 
