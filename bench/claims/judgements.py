@@ -63,7 +63,7 @@ class Judgements:
         self._read: dict[str, Resampled | None] = {}
 
     def loss(self, rows: Sequence[Record]) -> Difference:
-        """INT8 minus FP32 over the runs of one configuration, one run per calibration set."""
+        """INT8 minus FP32 over one configuration's runs, one run per calibration set."""
         values = [float(row["delta"]) for row in rows]
         judged = [self._resampled(str(row["run_key"])) for row in rows]
         halves = [one.halves - one.fp32 for one in judged if one is not None]
@@ -74,7 +74,7 @@ class Judgements:
         return Difference(float(np.mean(values)), with_sets(images, values), None, tuple(values))
 
     def difference(self, firsts: Sequence[Record], seconds: Sequence[Record]) -> Difference:
-        """First minus second over the calibration sets that both have (over all if none is shared)."""
+        """First minus second over the calibration sets that both have (all if none is shared)."""
         pairs = _by_set(firsts, seconds)
         if pairs and abs(float(pairs[0][0]["fp32"]) - float(pairs[0][1]["fp32"])) < FP32_CHANGED:
             values = [float(one["int8"]) - float(two["int8"]) for one, two in pairs]
@@ -124,7 +124,7 @@ class Judgements:
 
 
 def _load(store: RowStore, run_key: str) -> Resampled | None:
-    """What a run stored; None if it stored nothing or (with a warning) if that is damaged."""
+    """What a run stored; None if there is nothing, or (with a warning) if it is damaged."""
     try:
         content = store.read_file("judged", run_key)
         path = SweepFolder(store.folder).judged(run_key)

@@ -174,8 +174,8 @@ def opposite(expect: str) -> str:
 
 
 def splitting(groups: Sequence[GroupVerdict]) -> tuple[tuple[str, ...], bool]:
-    """The one or two axes whose values best separate the groups' verdicts, and whether they separate
-    all.
+    """The one or two axes whose values best separate the groups' verdicts, and whether they
+    separate all of them.
 
     Among equally good axes the one with the fewest values is taken; names of models and plain
     columns come before options of the dataset, and these before hashes.

@@ -1,4 +1,4 @@
-"""Draw why a calibrator wins: ``int8bench histograms FOLDER [--tensor NAME ...]``."""
+"""Draw thresholds on histograms: ``int8bench histograms FOLDER [--tensor NAME ...]``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "int8bench histograms",
         description="Draw the thresholds of every calibrator on the histograms of a sweep's "
         "tensors, at the largest calibration size and on the plan with most tensors. Without "
-        "options: the two figures of the report, all tensors and the most telling histograms.",
+        "options: the two figures of the report (all tensors, the most informative histograms).",
     )
     parser.add_folder()
     which = parser.add_mutually_exclusive_group()
@@ -62,7 +62,7 @@ def _find(folder: Path) -> Found:
     kept = [(group, thresholds) for group, thresholds in found if thresholds]
     if not kept:
         raise DataError(
-            f"{folder} has no histograms", "Run the sweep again, into a new folder: it keeps them"
+            f"{folder} has no histograms", "Run the sweep again into a new folder: it stores them"
         )
     return kept
 
@@ -84,8 +84,8 @@ def _check(name: str, found: Found) -> None:
     known = list(dict.fromkeys(own for _, thresholds in found for own in thresholds.tensors))
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
-        mend = f"Did you mean {' or '.join(near)}?" if near else "--list shows all"
-        raise ConfigError(f"tensor {name} is unknown", mend)
+        fix = f"Did you mean {' or '.join(near)}?" if near else "--list shows all"
+        raise ConfigError(f"tensor {name} is unknown", fix)
 
 
 def _listed(group: ChartGroup, thresholds: Thresholds) -> str:

@@ -257,7 +257,8 @@ def _histograms_title(thresholds: Thresholds, tensors: Sequence[str]) -> str:
     found = thresholds.of(name)
     low, high = (pick(found, key=lambda calibrator: found[calibrator]) for pick in (min, max))
     if thresholds.disagreement(name) < 1.005:
-        return f"{plural(len(found), 'calibrator')} clip {tensor_name(name)} at {found[low]:.4g}"
+        calibrators = plural(len(found), "calibrator")
+        return f"Threshold of {tensor_name(name)} with {calibrators}: {found[low]:.4g}"
     return (
         f"The thresholds {'differ most' if len(tensors) > 1 else 'differ'} on {tensor_name(name)}: "
         f"{found[low]:.4g} ({low}) to {found[high]:.4g} ({high})"

@@ -78,7 +78,9 @@ def test_a_known_failure_does_not_fail_until_it_is_fixed(check, rows):
     )  # fmt: skip
     status, lines = check([case("a", known_to_fail="it clips")])
     assert status == 1
-    assert lines[0].startswith("FIXED         a: as expected, though known to fail (it clips). Rem")
+    assert lines[0].startswith(
+        "FIXED         a: as expected, although marked as known to fail (it clips). Rem"
+    )
 
 
 def test_a_part_is_chosen_by_name_and_texts_are_compared(check, rows, tmp_path):
@@ -132,11 +134,11 @@ def test_a_verdict_that_moves_is_a_regression(check, rows, verdict, status, line
         ),
         ([case(overrides="calibrator=nonsense")], [], "case a: calibrator=nonsense is unknown"),
         ([case(overrides="calibration.size=none")], [], "case a: calibration.size=none is not a"),
-        ([case("a")], [], "fits no case"),
+        ([case("a")], [], "matches no case"),
     ],
 )
 def test_bad_input_is_one_line(check, cases, verdicts, words):
-    only = ("--only=z",) if words == "fits no case" else ()
+    only = ("--only=z",) if words == "matches no case" else ()
     status, lines = check(cases, verdicts, *only)
     assert status == 2
     (line,) = lines

@@ -284,7 +284,7 @@ def test_several_answers_ask_for_a_choice(rows, sweep_with, deploy):
 
 def test_where_fp32_finds_nothing_no_run_is_chosen(rows, sweep_with, deploy):
     blind = replace(rows["all"], fp32=0.0, int8=0.0, delta=0.0)
-    refused(deploy(sweep_with(blind)), "FP32 itself finds nothing (Top-1 0.000)", "--run KEY")
+    refused(deploy(sweep_with(blind)), "FP32 itself detects nothing (Top-1 0.000)", "--run KEY")
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,8 @@ def test_it_is_marked_wherever_rows_are_listed(mixed):
     report = Report(summarize(mixed))
     page, text, said = render_html(report), render_markdown(report), printed(mixed)
     assert '<tr class="unfaithful">' in page
-    assert "✗ does not compute the Q/DQ file, see Beware" in page
-    assert "✗ does not compute the Q/DQ file, see Beware" in text
+    assert "✗ does not compute the Q/DQ file, see Warnings" in page
+    assert "✗ does not compute the Q/DQ file, see Warnings" in text
     assert "1 of them unfaithful" in page
     assert "1 of them unfaithful" in text
     assert "✗ entropy2" in said
@@ -74,7 +74,7 @@ def test_where_nothing_is_faithful_nothing_is_recommended(row):
     summary = summarize(table)
     assert summary.answers == ()
     (sentence,) = summary.unanswered
-    assert "no run is recommended, as none computes its Q/DQ file faithfully" in sentence
+    assert "no run is recommended, as none computes its Q/DQ file correctly" in sentence
     assert sentence in " ".join(render_markdown(Report(summary)).split())
 
 
