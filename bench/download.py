@@ -105,8 +105,8 @@ class _AnotherFileError(Exception):
     """The server announces another length than the file has: no byte of it is wanted."""
 
 
-def fetch(file: Download, target: Path, mend: str, patience: Patience | None = None) -> None:
-    """Make ``target`` the file. Raises DownloadError, whose line ends with ``mend``.
+def fetch(file: Download, target: Path, fix: str, patience: Patience | None = None) -> None:
+    """Make ``target`` the file. Raises DownloadError, whose line ends with ``fix``.
 
     ``TARGET.part`` grows beside it and stays when the connection is lost, so that the next call
     goes on; a file with another hash or length is deleted.
@@ -124,18 +124,18 @@ def fetch(file: Download, target: Path, mend: str, patience: Patience | None = N
                 break
             except _AnotherFileError as error:
                 _forget(part)
-                raise DownloadError(f"{file.url} is another file now ({error})", mend) from error
+                raise DownloadError(f"{file.url} is another file now ({error})", fix) from error
             except requests.RequestException as error:
-                raise DownloadError(_told(error, file.url), mend) from error
+                raise DownloadError(_told(error, file.url), fix) from error
             except _BrokenOffError as error:
                 lost = error
         else:
             raise DownloadError(
-                f"{file.url} could not be fetched whole ({lost}{_kept(part)})", mend
+                f"{file.url} could not be fetched whole ({lost}{_kept(part)})", fix
             ) from lost
     if misfit := file.misfit(part):
         _forget(part)
-        raise DownloadError(f"{file.url} gave a file with {misfit}; it was deleted", mend)
+        raise DownloadError(f"{file.url} gave a file with {misfit}; it was deleted", fix)
     part.replace(target)
     _validator(part).unlink(missing_ok=True)
 

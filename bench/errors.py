@@ -19,9 +19,9 @@ _LONGEST = 1000
 class BenchError(Exception):
     """A mistake the user can mend; ``str(error)`` is one complete line."""
 
-    def __init__(self, what: str, mend: str = "") -> None:
+    def __init__(self, what: str, fix: str = "") -> None:
         what = shortened(" ".join(what.split()))
-        super().__init__(" ".join(f"{what}. {mend}".split()) if mend else what)
+        super().__init__(" ".join(f"{what}. {fix}".split()) if fix else what)
 
 
 def shortened(text: str) -> str:

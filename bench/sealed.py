@@ -35,8 +35,8 @@ UNREADABLE_ARRAYS = (
 class DamagedError(DataError):
     """A file that is not as it was written."""
 
-    def __init__(self, path: Path, reason: str, mend: str = "") -> None:
-        super().__init__(f"{path} is damaged ({reason})", mend)
+    def __init__(self, path: Path, reason: str, fix: str = "") -> None:
+        super().__init__(f"{path} is damaged ({reason})", fix)
         self.reason = reason
 
 

@@ -163,13 +163,13 @@ def to_json(ranges: Mapping[str, float]) -> str:
 
 def from_json(content: bytes, where: str) -> DynamicRanges:
     """Read what ``to_json`` writes; DataError says where and what is wrong."""
-    mend = 'Give a file like {"images": [-1.0, 1.0]}, as a sweep keeps them under ranges/'
+    fix = 'Give a file like {"images": [-1.0, 1.0]}, as a sweep keeps them under ranges/'
     try:
         read = json.loads(content)
     except ValueError as error:
-        raise DataError(f"{where} is no JSON ({error})", mend) from None
+        raise DataError(f"{where} is no JSON ({error})", fix) from None
     if not isinstance(read, dict) or not read:
-        raise DataError(f"{where} has no dynamic ranges", mend)
+        raise DataError(f"{where} has no dynamic ranges", fix)
     amax = {}
     for name, ends in read.items():
         match ends:
@@ -177,7 +177,7 @@ def from_json(content: bytes, where: str) -> DynamicRanges:
                 amax[name] = float(high)
             case _:
                 what = f"the range of {_quoted(name)} is {_quoted(json.dumps(ends))}"
-                raise DataError(f"{where}: {what}, not [-amax, amax]", mend)
+                raise DataError(f"{where}: {what}, not [-amax, amax]", fix)
     return DynamicRanges(amax)
 
 

@@ -215,8 +215,8 @@ def _check_options(
     known = [name for name in signature(target).parameters if name not in offered]
     for key, value in options.items():
         if key not in known:
-            mend = f"There is {', '.join(known)}" if known else "It takes none"
-            raise ConfigError(f"{part} {target.__name__} has no option '{key}'", mend)
+            fix = f"There is {', '.join(known)}" if known else "It takes none"
+            raise ConfigError(f"{part} {target.__name__} has no option '{key}'", fix)
         _check_value(f"{part}.{key}", value, kinds.get(key, Any))
 
 

@@ -99,7 +99,7 @@ class CalibrationConfig:
 
 @dataclass
 class QuantizedWeightsConfig:
-    """How the scales of weights are computed; see ``bench.quantization.weight_scales.WeightScales``."""
+    """How scales of weights are computed; see ``bench.quantization.weight_scales.WeightScales``."""
 
     granularity: choices.Granularity = choices.Granularity.per_channel
     rule: choices.WeightRule = choices.WeightRule.max

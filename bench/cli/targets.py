@@ -87,7 +87,7 @@ def check_words(overrides: Sequence[str]) -> list[Override]:
 
 
 def check_typed(overrides: Sequence[str]) -> None:
-    """Raise ConfigError for words of a row that use more than values and names of ``conf/``: Hydra's
+    """Raise ConfigError for words of a row that are not values or names of ``conf/``: Hydra's
     settings, and configuration files elsewhere."""
     for word in overrides:
         if word.startswith("-"):

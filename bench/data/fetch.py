@@ -128,16 +128,16 @@ def _fetch_archive(archive: Archive, here: Path, downloads: Path, patience: Any)
 def _fetch_images(images: Images, here: Path, patience: Any) -> None:
     listed, sums, folder = here / "images.txt", _Sums(here), here / images.folder
     if not listed.is_file():
-        mend = f"Put it at {listed}, {_OR_ELSE}"
-        fetch(Download(images.list, size=images.list_size), listed, mend, patience)
+        fix = f"Put it at {listed}, {_OR_ELSE}"
+        fetch(Download(images.list, size=images.list_size), listed, fix, patience)
     names = read_image_list(listed).entries
     if odd := next((name for name in names if Path(name).name != name), ""):
         raise DataError(f"{listed} has '{odd}', which is no plain file name", "Delete it")
     absent = [name for name in names if not (folder / name).is_file()]
     for number, name in enumerate(absent, start=1):
-        mend = f"Put the {len(names)} images of {listed} into {folder}, {_OR_ELSE}"
+        fix = f"Put the {len(names)} images of {listed} into {folder}, {_OR_ELSE}"
         wanted = Download(f"{images.url}/{name}", sums.of(f"{images.folder}/{name}"))
-        fetch(wanted, folder / name, mend, patience)
+        fetch(wanted, folder / name, fix, patience)
         sums.keep(folder / name, f"{images.folder}/{name}")
         if number % 100 == 0 or number == len(absent):
             _tell(f"{number} of {len(absent)} images are there; their SHA-256 are in {sums.path}")

@@ -65,10 +65,10 @@ class Export:
         return importlib.util.find_spec(self.package) is not None
 
 
-def run_export(wanted: Export, target: Path, mend: str) -> None:
+def run_export(wanted: Export, target: Path, fix: str) -> None:
     """Make ``target``, after a line on stderr that names the licence.
 
-    Raises ModelError, whose line ends with ``mend``.
+    Raises ModelError, whose line ends with ``fix``.
     """
     print(
         f"{wanted.package} ({LICENCES[wanted.package]}) fetches {wanted.weights} and exports it to "
@@ -84,7 +84,7 @@ def run_export(wanted: Export, target: Path, mend: str) -> None:
             failed = "it left no file"
         if failed:
             raise ModelError(
-                f"{wanted.package} could not export {wanted.weights} ({failed.rstrip('.')})", mend
+                f"{wanted.package} could not export {wanted.weights} ({failed.rstrip('.')})", fix
             )
         made.replace(target)
 

@@ -88,8 +88,8 @@ def find_weights(request: Request) -> Weights:
     """
     found, missing = _locate(request)
     if missing:
-        mend = f"Put the file at {request.usual_path}, {_instead(request.sources)}"
-        _fetch(missing, found.path, mend)
+        fix = f"Put the file at {request.usual_path}, {_instead(request.sources)}"
+        _fetch(missing, found.path, fix)
     return found
 
 
@@ -144,15 +144,15 @@ def _fetched(source: Source, folder: Path) -> Weights | None:
     return Weights(made, f"{export.weights} exported by {how}")
 
 
-def _fetch(source: Source, target: Path, mend: str) -> None:
+def _fetch(source: Source, target: Path, fix: str) -> None:
     """Runs side by side wait for the one that fetches."""
     with only_one(target.with_name(f".{target.name}.lock")):
         if target.is_file():
             return
         if source.download:
-            fetch(source.download, target, mend)
+            fetch(source.download, target, fix)
         elif source.export:
-            run_export(source.export, target, mend)
+            run_export(source.export, target, fix)
 
 
 def _instead(sources: Mapping[str, Source]) -> str:

@@ -171,7 +171,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         [*folder("folder"), "dataset.labels=fp32"], ["dataset=images dataset.classes=NUMBER"]
     ),
     "the FP32 model as labels of boxes": (
-        [*coco(), "dataset.labels=fp32"], ["dataset=images agreement with the FP32 model"]
+        [*coco(), "dataset.labels=fp32"], ["dataset=images measures agreement with the FP32 model"]
     ),
     "preprocessing for other data alone": (
         [

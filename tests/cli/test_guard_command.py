@@ -117,7 +117,7 @@ def test_a_verdict_that_moves_is_a_regression(check, rows, verdict, status, line
         ([{"name": "a"}], [], "cases.0.overrides: Field required"),
         ([case(expect={"int9": {"value": 1}})], [], "int9 is not a column of the table"),
         ([case(expect={"int8": {"value": "x", "tolerence": 1}})], [], "Extra inputs"),
-        ([case("a"), case("a")], [], "names a twice"),
+        ([case("a"), case("a")], [], "uses the name a twice"),
         ([case(overrides="model='x")], [], "No closing quotation"),
         ([], [{"name": "v", "claim": "no", "cases": [], "verdict": "x"}], "no is not a claim"),
         (
@@ -130,7 +130,7 @@ def test_a_verdict_that_moves_is_a_regression(check, rows, verdict, status, line
                     "verdict": "x",
                 }
             ],
-            "verdict v is about case z",
+            "verdict v names case z",
         ),
         ([case(overrides="calibrator=nonsense")], [], "case a: calibrator=nonsense is unknown"),
         ([case(overrides="calibration.size=none")], [], "case a: calibration.size=none is not a"),

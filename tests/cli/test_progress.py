@@ -40,7 +40,7 @@ def test_one_line_per_run_and_what_comes_after_the_last(words, capsys) -> None:
 
     assert main(words) == 0
     again = capsys.readouterr().err
-    assert "2 runs were finished before" in again
+    assert "2 runs had finished before" in again
     assert "1/2" not in again
     assert "about" not in again
 

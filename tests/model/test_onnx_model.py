@@ -26,8 +26,8 @@ def refusal(path: Path) -> str:
     text = str(caught.value)
     assert "\n" not in text
     assert str(path) in text
-    mend = text.rpartition(". ")[2]
-    assert mend.startswith(("Check", "Export", "Give", "Only")), text
+    fix = text.rpartition(". ")[2]
+    assert fix.startswith(("Check", "Export", "Give", "Only")), text
     return text
 
 

@@ -161,7 +161,7 @@ def test_thresholds_of_no_kind_are_left_out_and_far_ones_told(thresholds):
 
 def test_one_calibrator_is_enough():
     alone = Thresholds("all", 1, TENSORS, {"minmax": AMAX["minmax"]})
-    assert threshold_shares(alone, LOOK).title.startswith("No calibrator cuts anything off")
+    assert threshold_shares(alone, LOOK).title.startswith("No calibrator clips")
     assert (
         threshold_histograms(alone, ["images"], LOOK).title
         == "Threshold of images with 1 calibrator: 1"
@@ -252,7 +252,7 @@ def test_a_folder_without_histograms_is_one_line(tmp_path, row, capsys):
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == (
-        f"error: {tmp_path} has no histograms. Run the sweep again, into a new folder: it keeps "
+        f"error: {tmp_path} has no histograms. Run the sweep again into a new folder: it stores "
         "them\n"
     )
 

@@ -50,7 +50,10 @@ def test_a_difference_within_rounding_decides_nothing(row):
     table = make_table([slow, replace(fast, rounding_sd=0.0005)])
     answer = only(table)
     assert answer.best.run_key == fast.run_key
-    assert "1 other configuration differs by no more than rounding (0.002); speed" in answer.reason
+    assert (
+        "1 other configuration differs by no more than rounding (0.002). Decided by: speed"
+        in answer.reason
+    )
 
 
 def test_shuffled_latencies_of_one_plan_recommend_the_same(row):

@@ -96,7 +96,7 @@ def test_an_emulation_says_what_the_kernels_reach_here(row):
 def test_an_emulation_that_was_asked_for_says_so(row):
     asked = row(**EMULATED, engine_options="accuracy_by=emulation")
     (warning,) = summarize(make_table([asked])).warnings
-    assert "as engine.accuracy_by asks (yolov8n on shapes, 1 run)" in warning
+    assert "as engine.accuracy_by requests (yolov8n on shapes, 1 run)" in warning
     assert "its int8 kernels, which reach 0.310 mAP50-95 where the Q/DQ file has 0.590" in warning
 
 

@@ -27,7 +27,7 @@ def test_a_large_sweep_lists_the_best_runs_and_draws_the_first_groups(folder):
     assert main([str(folder)]) == 0
     page = (folder / "report.html").read_text()
     assert page.count("2 of 3 runs: the recommended ones, then those that lose least.") == 2
-    assert "Of the first 1 of 2 groups, as the sweep is large" in page
+    assert "The sweep is large: the first 1 of 2 groups are shown." in page
     assert {path.name.partition("-")[0] for path in (folder / "figures").iterdir()} == {"1"}
     assert "2 of 3 runs" in (folder / "report.md").read_text()
 
