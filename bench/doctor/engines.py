@@ -21,7 +21,7 @@ def probe_int8_kernels() -> Finding:
     """Run small Q/DQ networks with known exact results, and state the effect on accuracies."""
     fix = (
         "Accuracies are computed exactly in float here, and the rows say so; latencies are those "
-        "of the kernels. Check kernels_int8 before you deploy these engines in INT8 on this processor"
+        "of the kernels. Check kernels_int8 before you deploy these engines in INT8 here"
     )
     return _finding({e.name: probe(e, e.build) for e in CPU_ENGINES}, "absent", fix)
 

@@ -69,7 +69,8 @@ def compare_ranges(rule: Calibrator, model: str) -> Finding:
     pictures = tensors[source]
     told = (
         f"amax of TensorRT / of this program: input {pictures['native']:.4f} / "
-        f"{pictures['own']:.4f} of {pictures['largest']:.4f}; of {len(tensors)} tensors {near} within 1 of {BINS} bins, "
+        f"{pictures['own']:.4f} of {pictures['largest']:.4f}; {near} of {len(tensors)} "
+        f"tensors within 1 of {BINS} bins, "
         f"median {median:.4f}, largest deviation {ratios[farthest]:.4f} ({farthest})"
     )
     figures = {"images": IMAGES, "batch_size": BATCH, "tensors": tensors}

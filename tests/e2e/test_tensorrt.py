@@ -393,7 +393,7 @@ def test_without_a_driver_a_sweep_ends_in_one_line(
     fake_tensorrt("8.5.1.7", driver=False)
     ended = bench(*FEW, "engine=tensorrt")
     assert ended.status == 2
-    assert "engine tensorrt finds no NVIDIA driver" in ended.one_line
+    assert "engine tensorrt: there is no NVIDIA driver" in ended.one_line
     assert bench.left_nothing
 
 
