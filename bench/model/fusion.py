@@ -1,4 +1,4 @@
-"""Which tensors vanish when an engine fuses layers, as TensorRT does, and which sums are taken in.
+"""Which tensors vanish when an engine fuses layers as TensorRT does, and which sums are fused.
 
 After the developer guide's "Types of Fusions" (8.x): a convolution or matrix product takes in the
 batch normalization, the constant scale or shift and the activation behind it, and an elementwise
@@ -61,7 +61,7 @@ def taken_sums(graph: Graph) -> dict[str, str]:
     the convolution may be batch normalization and an activation function (``convolution_behind``).
     A convolution cannot take in a sum with something computed from its own output. Where both
     inputs qualify, as with a convolution on the shortcut, the residual is the shorter side, with
-    fewer nodes of its own. (The guide has "weighted layers", so matrix products too: ModelOpt
+    fewer nodes. (The guide has "weighted layers", so matrix products too: ModelOpt
     leaves those out, and so does this.)
     """
     found: dict[str, str] = {}

@@ -38,7 +38,7 @@ class PrecisionPlan:
     def float_nodes(self, graph: Graph) -> frozenset[str]:
         """Names of the nodes kept in float.
 
-        Raises ConfigError for an unknown selector, and for one that names what the model lacks.
+        Raises ConfigError for an unknown selector, and for one that matches nothing in the model.
         """
         selectors = map(str, self.float_selectors)  # configuration may give a number
         return frozenset(node for selector in selectors for node in self._select(selector, graph))
@@ -62,8 +62,8 @@ class PrecisionPlan:
                 pattern = re.compile(argument)
             except re.error as error:
                 raise ConfigError(
-                    f"plan '{self.name}': '{argument}' is no regular expression ({error})",
-                    "Mend the selector, for instance with a backslash before a special character",
+                    f"plan '{self.name}': '{argument}' is not a regular expression ({error})",
+                    "Fix the selector, for instance with a backslash before a special character",
                 ) from error
             return self._matching(selector, lambda node: bool(pattern.search(node.name)), graph)
         raise ConfigError(
@@ -111,11 +111,11 @@ class QuantizationPoints:
 
     @property
     def measured(self) -> frozenset[str]:
-        """The tensors whose own statistics count."""
+        """The tensors whose statistics are used."""
         return frozenset(source for own in self.sources.values() for source in own)
 
     def widest(self, ranges: Mapping[str, Range]) -> dict[str, Range]:
-        """Every tensor's range from those of the measured ones: what holds all of its sources."""
+        """Every tensor's range: the smallest one that contains the ranges of its sources."""
         return {
             tensor: widest(*(ranges[source] for source in own))
             for tensor, own in self.sources.items()
@@ -126,7 +126,7 @@ class QuantizationPoints:
         return frozenset(edge.node for edge in self.edges) & frozenset(graph.compute)
 
     def mac_share(self, graph: Graph) -> float:
-        """The share of the graph's multiply-accumulates that they make."""
+        """Their share of the graph's multiply-accumulates."""
         whole = sum(graph.macs(name) for name in graph.compute)
         return sum(graph.macs(name) for name in self.products(graph)) / whole
 
@@ -137,7 +137,7 @@ def place(
     graph: Graph,
     inside: frozenset[str] = frozenset(),
 ) -> QuantizationPoints:
-    """Decide where Q/DQ goes, and whose range counts there.
+    """Decide where Q/DQ is placed, and which range applies there.
 
     ``explicit``: at the activation inputs of Conv, ConvTranspose, Gemm and MatMul and at both sides
     of a residual Add, so that the sum is one of two INT8 tensors.
@@ -148,8 +148,8 @@ def place(
       skip-connections"; not the output of a weighted layer. The fused layer's output is INT8 if the
       residual is. A figure calls a pair behind the convolution suboptimal: it keeps the Add apart.
     - 10.x, "Working with Quantized Types": the same recommendations. (8.x names the Add's first
-      input as the one that decides, 10.x its second: nothing here hangs on that order. What 11's
-      page says of it has not been compared.)
+      input as the one that decides, 10.x its second: nothing here depends on that order. The page
+      of 11 has not been compared.)
     - pytorch-quantization, "Quantizing ResNet50", "Further optimization": one quantizer, on the
       residual input. The TensorFlow toolkit's ``ResNetV1QDQCase`` does the same.
     - ModelOpt's ONNX path: pull request 425 removes Q/DQ from the other input; 450 takes
@@ -203,7 +203,7 @@ def place(
 def _from_outputs(
     tensors: tuple[str, ...], kept: frozenset[str], graph: Graph
 ) -> dict[str, tuple[str, ...]]:
-    """Whose range each tensor takes: through MaxPool and Concat, that of the output.
+    """The tensor whose range each tensor takes: the output's through MaxPool and Concat.
 
     NVIDIA's description for MLPerf says so (mlcommons/inference, "example writeup.adoc"), and the
     public caches of TensorRT 7.1 show it: calib_yolov4-int8-608.cache has one scale for a
@@ -241,7 +241,7 @@ def _from_outputs(
 def _from_inputs(
     tensors: tuple[str, ...], kept: frozenset[str], graph: Graph
 ) -> dict[str, tuple[str, ...]]:
-    """Whose range each tensor takes: that of its input through MaxPool, and else its own.
+    """The tensor whose range each tensor takes: the input's through MaxPool, otherwise its own.
 
     Six public caches of TensorRT 10 (10.3, 10.12, 10.14.1; YOLOs) show both. The three pools of
     each spatial pyramid have the scale of its input. (In the one whose images are known the pools'

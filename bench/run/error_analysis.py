@@ -1,7 +1,7 @@
 """Where a run loses: which classes and sizes, at which threshold, on which pictures.
 
-The row tells one number. What is kept here beside it shows what that number means for a user, while
-images and labels are still at hand: a report knows the sweep's folder alone.
+The row has one number. The file beside it shows what that number means for a user. It is written
+while images and labels are available: a report has only the sweep's folder.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _detection(
     )
     classes = _classes(run, fp32.score, int8.score)
     threshold = fp32.score.operating_point.best
-    if threshold is None:  # FP32 finds nothing: there is no loss to show
+    if threshold is None:  # FP32 detects nothing: there is no loss to show
         return Losses("object", 0, 0, classes=classes, sizes=sizes), None
     more = mistakes_at(after, threshold) - mistakes_at(before, threshold)
     names = run.dataset.class_names
@@ -120,7 +120,7 @@ def _classification(
 
 
 def _classes(run: Run, fp32: Score, int8: Score) -> tuple[Part, ...]:
-    """Every class of which there is something, with the interval of its difference."""
+    """Every class that occurs, with the interval of its difference."""
     counts, images = fp32.class_counts, fp32.class_images
     before, after = fp32.class_values, int8.class_values
     parts = []
@@ -145,7 +145,7 @@ def _worst(more: npt.NDArray[Any]) -> list[int]:
 def _margins(
     labels: npt.NDArray[np.int64], logits: Sequence[npt.NDArray[np.float32]]
 ) -> npt.NDArray[np.float64]:
-    """(n_images,): the right class' logit minus the best other one's."""
+    """(n_images,): the logit of the right class minus the largest other logit."""
     table = np.stack(logits).astype(np.float64)
     rows = np.arange(len(labels))
     right = table[rows, labels]
@@ -155,7 +155,7 @@ def _margins(
 
 
 class _Picture(NamedTuple):
-    """An image's name, the name of its kept picture, and its size in pixels."""
+    """An image's name, the name of its stored picture, and its size in pixels."""
 
     name: str
     key: str
@@ -164,7 +164,7 @@ class _Picture(NamedTuple):
 
 
 def _keep_picture(run: Run, store: LossStore, image: int) -> _Picture:
-    """Of image number ``image`` of those that are evaluated."""
+    """The example of evaluated image number ``image``."""
     samples, index = run.dataset.validation, run.validation_indices[image]
     pixels = samples.image(index)
     key = content_key(run.dataset.name, samples.fingerprint, index, LONGER_SIDE)
@@ -189,7 +189,7 @@ def _view(
     verdicts: npt.NDArray[np.int8],
     threshold: float,
 ) -> View:
-    """The detections of at least ``threshold`` that count, and the objects that none found."""
+    """The detections with a score of at least ``threshold``, and the missed objects."""
     size = np.array([picture.width, picture.height])
 
     def box(corners: npt.NDArray[np.float32], label: int, kind: Kind, score: Any = None) -> Box:
@@ -213,6 +213,6 @@ def _view(
 
 
 def _objects(names: Sequence[str], target: BoxTarget) -> str:
-    """What is there to find, as in "2 circle, 1 star"."""
+    """The objects to detect, as in "2 circle, 1 star"."""
     found = [names[label] for label in target.labels[to_find(target)]]
     return ", ".join(f"{found.count(name)} {name}" for name in dict.fromkeys(found)) or "nothing"
