@@ -62,6 +62,6 @@ class Published:
         return (
             f"FP32 {self.metric} is {measured:.3f} on {n_images} images, but {self.value:.3f} is "
             f"published for the {self.images} of {self.dataset} ({self.source}); a difference of "
-            f"more than {self.margin(n_images):.3f} is not chance: check the preprocessing, the head, "
-            "the weights and the images"
+            f"more than {self.margin(n_images):.3f} is not chance: check the preprocessing, the "
+            "head, the weights and the images"
         )

@@ -36,9 +36,8 @@ def check_native(run: Run) -> None:
     size = calibrator.for_batch(batch).batch_size
     if batch is not None and batch != size:
         raise ConfigError(
-            f"model {run.model.name} has a fixed batch of {batch}: with "
-            f"calibrator.batch_size={size} TensorRT would read only the first {batch} of each "
-            "batch",
+            f"model {run.model.name} has a fixed batch of {batch}, not "
+            f"calibrator.batch_size={size}: TensorRT reads exactly {batch} images per batch",
             f"Use calibrator.batch_size={batch}, or export the model with an open batch",
         )
     _check_size(run, size, f"calibrator.batch_size={size}")

@@ -107,7 +107,7 @@ def build_of(
     ahead: AheadOfTime | None,
     described: Description | None = None,
 ) -> Build:
-    """``build_s``: seconds of inserting Q/DQ and of building the engine that runs (or a stand-in)."""
+    """``build_s``: seconds to insert Q/DQ and to build the engine that runs, or a stand-in."""
     facts = described.facts if described else None
     built: dict[str, Any] = {}
     if facts:

@@ -195,7 +195,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         [*CUSTOM, "calibration.list=FILES/coco/cut.json"], ["1 of the 1 images", "belong together"]
     ),
     "no score": (
-        [*CUSTOM, "evaluation.agreement_score=1"], ["agreement_score=1.0 is no score", "below 1"]
+        [*CUSTOM, "evaluation.agreement_score=1"], ["agreement_score=1.0 is not a score", "below 1"]
     ),
     "unknown calibrator": (
         [*CUSTOM, "calibrator=kl"], ["calibrator=kl is unknown", "legacy, minmax, moving_average"]

@@ -220,10 +220,10 @@ def test_report_is_a_pure_function_of_the_table(row, tmp_path):
     ("content", "complaint"),
     [
         (None, "does not exist"),
-        (b"", "is no table"),
+        (b"", "is not a table"),
         (b"a,b\n1,2\n", "lacks the columns"),
-        (b"\xff\xfe\x00\x81,\x00", "is no table"),
-        (b'a,b\n1,2,3,4\n"', "is no table"),
+        (b"\xff\xfe\x00\x81,\x00", "is not a table"),
+        (b'a,b\n1,2,3,4\n"', "is not a table"),
         (",".join(COLUMNS).encode() + b"\n", "has no rows"),
     ],
 )
