@@ -188,6 +188,6 @@ def cached(
 
 
 def _loaded(path: Path, load: Callable[[Path], T]) -> T:
-    found = load(path)
+    result = load(path)
     LOG.info("read %s", path.name)
-    return found
+    return result

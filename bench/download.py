@@ -69,9 +69,9 @@ class Download:
         size = path.stat().st_size
         if self.size is not None and size != self.size:
             return f"{size:,} bytes, not {self.size:,}"
-        found = hash_file(path) if self.sha256 else ""
-        if self.sha256 and found != self.sha256.lower():
-            return f"SHA-256 {found[:12]}..., not {self.sha256[:12]}..."
+        digest = hash_file(path) if self.sha256 else ""
+        if self.sha256 and digest != self.sha256.lower():
+            return f"SHA-256 {digest[:12]}..., not {self.sha256[:12]}..."
         return ""
 
 

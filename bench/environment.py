@@ -120,14 +120,14 @@ def own_cores() -> int | None:
     """How many of the machine's cores this process is kept to; None: it has them all."""
     if not hasattr(os, "sched_getaffinity"):
         return None
-    own = len(os.sched_getaffinity(0))
-    return None if own == psutil.cpu_count() else own
+    available = len(os.sched_getaffinity(0))
+    return None if available == psutil.cpu_count() else available
 
 
 def _cores() -> str:
     """ "8", or "2 of 8"."""
-    total, own = psutil.cpu_count(), own_cores()
-    return f"{own} of {total}" if own else str(total)
+    total, available = psutil.cpu_count(), own_cores()
+    return f"{available} of {total}" if available else str(total)
 
 
 def _processor() -> str:

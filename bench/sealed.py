@@ -103,8 +103,8 @@ def from_sealed_json(content: bytes, path: Path) -> dict[str, Any]:
 
     Raises DamagedError for what is no JSON object, and for another checksum.
     """
-    found = _MEMBER.search(content)
-    if found and hashlib.sha256(content[: found.start()]).hexdigest().encode() != found[1]:
+    match = _MEMBER.search(content)
+    if match and hashlib.sha256(content[: match.start()]).hexdigest().encode() != match[1]:
         raise DamagedError(path, "its checksum differs")
     try:
         members = json.loads(content)

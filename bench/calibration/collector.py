@@ -117,7 +117,7 @@ class Collector:
 
     @cached_property
     def _looked_at(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(part for own in self._parts.values() for part in own))
+        return tuple(dict.fromkeys(part for parts in self._parts.values() for part in parts))
 
     def _extend(self, start: Calibration, size: int, clock: Callable[[], float]) -> Calibration:
         """Lead the pass from where ``start`` ends."""
@@ -206,8 +206,8 @@ class Collector:
     def _calibration(self, size: int, seen: Sequence[Snapshot], seconds: float) -> Calibration:
         by_name = {snapshot.name: snapshot for snapshot in seen}
         snapshots = (
-            by_name[name] if own == (name,) else joined(name, [by_name[part] for part in own])
-            for name, own in self._parts.items()
+            by_name[name] if parts == (name,) else joined(name, [by_name[part] for part in parts])
+            for name, parts in self._parts.items()
         )
         return Calibration(size, tuple(snapshots), seconds, tuple(seen))
 

@@ -87,9 +87,9 @@ class _Entropy:
 
     @property
     def _size(self) -> tuple[int, int]:
-        own = VARIANTS[self.variant]
-        bins = own.bins if self.bins is None else self.bins
-        return bins, own.levels if self.levels is None else self.levels
+        defaults = VARIANTS[self.variant]
+        bins = defaults.bins if self.bins is None else self.bins
+        return bins, defaults.levels if self.levels is None else self.levels
 
     @property
     def params(self) -> str:
@@ -187,8 +187,8 @@ def _tensorrt(snapshot: Snapshot, bins: int, levels: int, end: float | None = No
     doubled ranges in that cache these are 13 and 5, and 19 are 1024.5.)
     """
     magnitudes = snapshot.magnitudes(bins, mass_end(snapshot) if end is None else end)
-    kept = _last_minimum(magnitudes, 0, levels, levels + 1, 1)
-    return magnitudes.upper_edge(kept - 1)
+    n_bins = _last_minimum(magnitudes, 0, levels, levels + 1, 1)
+    return magnitudes.upper_edge(n_bins - 1)
 
 
 def _tensorrt10(snapshot: Snapshot, bins: int, levels: int, end: float | None = None) -> float:
@@ -218,8 +218,8 @@ def _modelopt(snapshot: Snapshot, bins: int, levels: int) -> float:
     takes for the minimum: a tensor whose first 128 bins are empty is clipped below all its values.
     """
     magnitudes = snapshot.floor_magnitudes(bins, mass_end(snapshot))
-    kept = _last_minimum(magnitudes, int(magnitudes.counts[1]), levels, levels, 0)
-    return min(magnitudes.upper_edge(kept - 1), snapshot.amax)
+    n_bins = _last_minimum(magnitudes, int(magnitudes.counts[1]), levels, levels, 0)
+    return min(magnitudes.upper_edge(n_bins - 1), snapshot.amax)
 
 
 def _onnxruntime(snapshot: Snapshot, bins: int, levels: int) -> float:
@@ -261,7 +261,7 @@ def _last_minimum(magnitudes: Magnitudes, first: int, levels: int, fewest: int, 
     """How many bins to keep, with ``first`` values in the first one; else see ``divergences``."""
     counts = magnitudes.counts.copy()  # ModelOpt writes into what others read later
     counts[0] = first
-    found = divergences(counts, levels, fewest, inset, magnitudes.beyond)
+    divergence = divergences(counts, levels, fewest, inset, magnitudes.beyond)
     # Ties are real (a sparse histogram quantizes without loss at several i), and the sums are good
     # to 1e-13: what lies within ten times that of the minimum is one with it.
-    return fewest + int(np.flatnonzero(found <= found.min() + _TIE)[-1])
+    return fewest + int(np.flatnonzero(divergence <= divergence.min() + _TIE)[-1])

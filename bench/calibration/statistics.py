@@ -207,8 +207,8 @@ class Snapshot:
     extremes: npt.NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        for own in (self.counts, self.extremes):
-            own.setflags(write=False)
+        for array in (self.counts, self.extremes):
+            array.setflags(write=False)
 
     @property
     def amax(self) -> float:

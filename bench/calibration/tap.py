@@ -132,14 +132,14 @@ def _cut(graph: onnx.GraphProto, index: Graph, wanted: frozenset[str]) -> Iterat
         size += sum(_bytes(index, name) for name in node.output if name in wanted)
         ends = position == len(nodes)
         if ends or (size >= PIECE_BYTES and all(_is_plain(index, name) for name in across)):
-            own = nodes[begin:position]
-            made_here = {name for node in own for name in node.output}
+            piece = nodes[begin:position]
+            made_here = {name for node in piece for name in node.output}
             read = set().union(*reads[begin:position]) - made_here
             yield _Piece(
-                tuple(own),
+                tuple(piece),
                 tuple(sorted(read)),
                 tuple(sorted(made_here & (wanted | across))),
-                tuple(name for node in own for name in node.output if name in wanted),
+                tuple(name for node in piece for name in node.output if name in wanted),
             )
             begin, size = position, 0
 

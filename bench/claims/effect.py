@@ -59,12 +59,12 @@ def effect_of(case: Case, test: Criterion, judgements: Judgements) -> Effect | N
         return Effect(Interval(0.0, 0.0, 0.0), 0.0, basis=BASIS_SINGLE)  # 0 of anything is 0
     if case.seconds:
         difference = judgements.difference(case.firsts, case.seconds)
-        found = _effect(difference, BASIS_PAIRED if difference.paired else BASIS_BOUNDED)
+        effect = _effect(difference, BASIS_PAIRED if difference.paired else BASIS_BOUNDED)
     else:
         loss = judgements.loss(case.firsts)
-        found = _effect(loss, BASIS_PAIRED if loss.paired else BASIS_SINGLE)
+        effect = _effect(loss, BASIS_PAIRED if loss.paired else BASIS_SINGLE)
     shift = 1.0 if test.quantity == "kept" else 0.0  # INT8 / FP32 = 1 + change / FP32
-    return _map(found, scale, shift)
+    return _map(effect, scale, shift)
 
 
 def _scale(case: Case, test: Criterion, judgements: Judgements) -> float | None:

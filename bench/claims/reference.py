@@ -135,9 +135,9 @@ def _compare(case: Reference, measured: pd.DataFrame) -> Comparison:
 
 
 def _compared(result: PublishedResult, rows: pd.DataFrame) -> ComparedResult:
-    own = _of(rows, result.calibrator)
-    mean = float((own["delta"] / own["fp32"]).mean()) if len(own) else None
-    return ComparedResult(result, mean, len(own))
+    matching = _of(rows, result.calibrator)
+    mean = float((matching["delta"] / matching["fp32"]).mean()) if len(matching) else None
+    return ComparedResult(result, mean, len(matching))
 
 
 def _agreement(case: Reference, rows: pd.DataFrame) -> tuple[Agreement, str]:
@@ -179,30 +179,30 @@ def _same_winner(known: Sequence[PublishedResult], rows: pd.DataFrame) -> tuple[
 
 def _same_loss(known: Sequence[PublishedResult], rows: pd.DataFrame) -> tuple[Agreement, str]:
     """Whether INT8 loses here as published: a row decides if its interval excludes 0."""
-    own = _of(rows, known[0].calibrator)
+    matching = _of(rows, known[0].calibrator)
     published = sum(result.relative for result in known) / len(known)
-    losing, gaining = int((own["ci_high"] < 0).sum()), int((own["ci_low"] > 0).sum())
-    change = 100 * (own["delta"] / own["fp32"])
+    losing, gaining = int((matching["ci_high"] < 0).sum()), int((matching["ci_low"] > 0).sum())
+    change = 100 * (matching["delta"] / matching["fp32"])
     span = (
         f"{change.min():+.1f} to {change.max():+.1f} %"
-        if len(own) > 1
+        if len(matching) > 1
         else f"{change.iloc[0]:+.1f} %"
     )
     text = (
         f"Published: {100 * published:+.1f} % with {known[0].calibrator}; here {span}, "
-        f"a loss proven in {losing} of {len(own)} rows."
+        f"a loss proven in {losing} of {len(matching)} rows."
     )
     alike, against = (losing, gaining) if published < 0 else (gaining, losing)
-    if alike > len(own) / 2:
+    if alike > len(matching) / 2:
         return "agrees", text
-    return ("disagrees" if against > len(own) / 2 else "undecided"), text
+    return ("disagrees" if against > len(matching) / 2 else "undecided"), text
 
 
 def _of(rows: pd.DataFrame, calibrator: str) -> pd.DataFrame:
     if not calibrator:
         return rows.iloc[:0]
-    own: pd.DataFrame = rows[rows["calibrator"] == calibrator]
-    return own
+    selected: pd.DataFrame = rows[rows["calibrator"] == calibrator]
+    return selected
 
 
 def _reference(path: Path) -> Reference:
@@ -215,13 +215,13 @@ def _reference(path: Path) -> Reference:
         raise ConfigError(
             f"{path}: family={content['family']} is unknown", f"Use {', '.join(FAMILIES)}"
         )
-    told = {
+    fields = {
         name: " ".join(str(content.get(name) or "").split())
         for name in required | {"note"}
         if name not in ("figures", "source")
     }
     return Reference(
-        **told,
+        **fields,
         figures=tuple(_published(path, result) for result in content["figures"]),
         source=sources_of(path, content),
     )

@@ -85,11 +85,11 @@ def _over_sets(cases: list[Case]) -> list[Case]:
         together.setdefault(setting, []).append(case)
     return [
         Case(
-            tuple(row for case in own for row in case.firsts),
-            tuple(row for case in own for row in case.seconds),
+            tuple(row for case in group for row in case.firsts),
+            tuple(row for case in group for row in case.seconds),
             dict(setting),
         )
-        for setting, own in together.items()
+        for setting, group in together.items()
     ]
 
 
@@ -100,8 +100,8 @@ def _pairs(rows: list[Record], claim: Claim) -> Iterator[Case]:
             if first["run_key"] != second["run_key"] and first[SETS] == second[SETS]:
                 setting = _setting(first, claim)
                 setting |= _among(first, firsts, claim.about)
-                told = _among(second, seconds, claim.about).items()
-                against = {f"against {name}": own for name, own in told}
+                others = _among(second, seconds, claim.about).items()
+                against = {f"against {name}": row for name, row in others}
                 yield Case((first,), (second,), setting | against)
 
 
@@ -120,10 +120,10 @@ def _chosen(rows: list[Record], conditions: Conditions) -> list[Record]:
     plain = {name: value for name, value in conditions.items() if name not in extremes}
     chosen = [row for row in rows if _meets(row, plain)]
     for name, value in extremes.items():
-        found = [float(row[name]) for row in rows]
-        if min(found) == max(found):
+        values = [float(row[name]) for row in rows]
+        if min(values) == max(values):
             return []
-        chosen = [row for row in chosen if float(row[name]) == _EXTREMES[value](found)]
+        chosen = [row for row in chosen if float(row[name]) == _EXTREMES[value](values)]
     return chosen
 
 

@@ -100,10 +100,10 @@ class _Found:
 
 def judge(claim: Claim, measured: Sequence[Record], judgements: Judgements) -> Verdict:
     """The verdict of a table's measured rows on a claim."""
-    found = _groups(find_cases(measured, claim), claim.test, judgements)
-    if not found:
+    effects = _groups(find_cases(measured, claim), claim.test, judgements)
+    if not effects:
         return _verdict(claim, "not measured", _how_to_measure(claim), ())
-    groups = _decide(found, claim.test)
+    groups = _decide(effects, claim.test)
     verdict, text = _combine(groups, claim)
     said = " ".join([text, *disagreement(groups, claim.test), scope(groups, claim.test)])
     return _verdict(claim, verdict, said, groups)
@@ -135,24 +135,24 @@ def _groups(cases: Sequence[Case], test: Criterion, judgements: Judgements) -> l
 
 def _timed(cases: Sequence[Case], test: Criterion) -> list[_Found]:
     """Times do not depend on the plan: all pairs of a model on one machine are one group."""
-    found = []
-    for setting, own in _by(cases, ("model", "dataset")):
-        effect = ratio_effect(own, test.columns)
+    effects = []
+    for setting, group in _by(cases, ("model", "dataset")):
+        effect = ratio_effect(group, test.columns)
         if effect is not None:
-            found.append(_Found(setting, effect, _keys(own)))
-    return found
+            effects.append(_Found(setting, effect, _keys(group)))
+    return effects
 
 
 def _leads(known: Sequence[tuple[Case, Effect]], over: str) -> list[_Found]:
     effect_by_case = {id(case): effect for case, effect in known}
     axes = tuple(dict.fromkeys(name for case, _ in known for name in case.setting if name != over))
-    found = []
-    for setting, own in _by([case for case, _ in known], axes):
-        if len({case.setting[over] for case in own}) > 1:
-            effect = winner_effect([effect_by_case[id(case)] for case in own])
-            sets = min(case.sets for case in own)
-            found.append(_Found(setting, effect, _keys(own), sets, looks=len(own)))
-    return found
+    effects = []
+    for setting, group in _by([case for case, _ in known], axes):
+        if len({case.setting[over] for case in group}) > 1:
+            effect = winner_effect([effect_by_case[id(case)] for case in group])
+            sets = min(case.sets for case in group)
+            effects.append(_Found(setting, effect, _keys(group), sets, looks=len(group)))
+    return effects
 
 
 def _by(cases: Sequence[Case], axes: Sequence[str]) -> list[tuple[dict[str, str], list[Case]]]:
@@ -160,31 +160,33 @@ def _by(cases: Sequence[Case], axes: Sequence[str]) -> list[tuple[dict[str, str]
     groups: dict[tuple[str, ...], list[Case]] = {}
     for case in cases:
         groups.setdefault(tuple(case.setting.get(axis, "") for axis in axes), []).append(case)
-    return [(dict(zip(axes, values, strict=True)), own) for values, own in groups.items()]
+    return [(dict(zip(axes, values, strict=True)), members) for values, members in groups.items()]
 
 
 def _keys(cases: Sequence[Case]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key for case in cases for key in case.keys))
 
 
-def _decide(found: Sequence[_Found], test: Criterion) -> tuple[GroupVerdict, ...]:
+def _decide(effects: Sequence[_Found], test: Criterion) -> tuple[GroupVerdict, ...]:
     """Every group's verdict. Timings have no p-value: their interval alone decides."""
     timed = test.quantity == "ratio"
-    adjusted = holm([min(1.0, own.effect.p_value(test.threshold) * own.looks) for own in found])
+    adjusted = holm(
+        [min(1.0, group.effect.p_value(test.threshold) * group.looks) for group in effects]
+    )
     return tuple(
         GroupVerdict(
-            own.setting,
-            _status(own.effect, test, 0.0 if timed else p_value),
-            own.effect.value,
-            *own.effect.interval.ends,
+            group.setting,
+            _status(group.effect, test, 0.0 if timed else p_value),
+            group.effect.value,
+            *group.effect.interval.ends,
             None if timed else p_value,
-            own.effect.basis,
-            own.rows,
-            own.sets,
-            min(own.effect.by_set, default=None) if own.sets > 1 else None,
-            max(own.effect.by_set, default=None) if own.sets > 1 else None,
+            group.effect.basis,
+            group.rows,
+            group.sets,
+            min(group.effect.by_set, default=None) if group.sets > 1 else None,
+            max(group.effect.by_set, default=None) if group.sets > 1 else None,
         )
-        for own, p_value in zip(found, adjusted, strict=True)
+        for group, p_value in zip(effects, adjusted, strict=True)
     )
 
 
@@ -223,8 +225,10 @@ def _combine(groups: Sequence[GroupVerdict], claim: Claim) -> tuple[str, str]:
     if supported and refuted:
         axes, apart = splitting([*supported, *refuted])
         names = [axis_name(axis) for axis in axes]
-        told = " and ".join(names) if apart else f"{', '.join(names)} and others"
-        return f"depends on {told}", by_status_and_values(by_status, groups, test, axes) + basis
+        described = " and ".join(names) if apart else f"{', '.join(names)} and others"
+        return f"depends on {described}", by_status_and_values(
+            by_status, groups, test, axes
+        ) + basis
     decided: Status = "supported" if supported else "refuted"
     if not by_status[decided]:
         return "undecided", capitalized(

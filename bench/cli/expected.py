@@ -83,7 +83,9 @@ class Case(Check):
         """All that is wrong with the case's row, in words; "" if nothing."""
         if row.status != "ok" and "status" not in self.expect:
             return f"{row.status} ({row.error})"
-        wrong = {name: own.difference(getattr(row, name)) for name, own in self.expect.items()}
+        wrong = {
+            name: expected.difference(getattr(row, name)) for name, expected in self.expect.items()
+        }
         return "; ".join(f"{name} {text}" for name, text in wrong.items() if text)
 
 

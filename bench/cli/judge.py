@@ -180,8 +180,8 @@ def _of_file(file: Path, words: Sequence[str], shared: Shared) -> _Planned:
     kind = _kind(file)
     path = f"calibrator.path={quoted(str(file.resolve()))}"
     # A plan applies to our calibrators and to ranges: a quantized file contains its plan.
-    own = [word for word in words if kind == "ranges_file" or not word.startswith("plan")]
-    typed = [f"calibrator={kind}", path, *own]
+    applicable = [word for word in words if kind == "ranges_file" or not word.startswith("plan")]
+    typed = [f"calibrator={kind}", path, *applicable]
     run = build_typed(typed, shared)
     run.check()
     check_given(run)

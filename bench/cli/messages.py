@@ -119,5 +119,5 @@ def _bad_value(error: OmegaConfBaseException) -> str:
 
 
 def _after(mark: str, text: str) -> str:
-    found = re.search(re.escape(mark) + r"(\S+)", text)
-    return found[1] if found else "a value"
+    match = re.search(re.escape(mark) + r"(\S+)", text)
+    return match[1] if match else "a value"

@@ -85,14 +85,14 @@ def _replaced(typed: Sequence[str], words: Sequence[str]) -> list[str]:
     """The typed overrides with these ones in place of the same keys, and without a plan."""
     keys = {_key(word) for word in words}
     groups = {key for key in keys if "." not in key}
-    kept = [
+    unchanged = [
         word
         for word in typed
         if _key(word) not in keys
         and _key(word).split(".")[0] != "plan"
         and not ("calibrator" in groups and _key(word).startswith("calibrator."))
     ]
-    return [*kept, *words]
+    return [*unchanged, *words]
 
 
 def _plan(typed: Sequence[str]) -> list[str]:

@@ -141,13 +141,16 @@ def _clipped_or_rounded(tensor: TensorDiagnosis, rule: str) -> str:
 
 
 def _depthwise(layers: Sequence[LayerDiagnosis], shares: Mapping[str, float]) -> list[str]:
-    found = [layer for layer in layers if layer.depthwise]
-    made, spent = sum(shares[one.name] for one in found), sum(one.mac_share for one in found)
-    if len(found) < 2 or made < _MOSTLY_DEPTHWISE:
+    depthwise = [layer for layer in layers if layer.depthwise]
+    made, spent = (
+        sum(shares[one.name] for one in depthwise),
+        sum(one.mac_share for one in depthwise),
+    )
+    if len(depthwise) < 2 or made < _MOSTLY_DEPTHWISE:
         return []
     return [
-        f"The {len(found)} depthwise layers cause {made:.0%} of the noise with {spent:.2%} of the "
-        "MACs: plan=float_depthwise keeps them in float."
+        f"The {len(depthwise)} depthwise layers cause {made:.0%} of the noise with {spent:.2%} "
+        "of the MACs: plan=float_depthwise keeps them in float."
     ]
 
 

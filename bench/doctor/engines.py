@@ -33,11 +33,11 @@ def probe_emulations() -> Finding:
 
 
 def _finding(results: Mapping[str, ProbeResult], otherwise: Status, fix: str) -> Finding:
-    found = "; ".join(f"{name}: {result.summary}" for name, result in results.items())
+    summary = "; ".join(f"{name}: {result.summary}" for name, result in results.items())
     figures = {name: asdict(result) for name, result in results.items()}
     if all(result.exact for result in results.values()):
-        return Finding("pass", found, figures=figures)
-    return Finding(otherwise, found, fix, figures)
+        return Finding("pass", summary, figures=figures)
+    return Finding(otherwise, summary, fix, figures)
 
 
 def time_int8() -> Finding:
@@ -51,13 +51,15 @@ def time_int8() -> Finding:
         )
     medians = {name: latency.percentile_ms(50) for name, latency in times.items()}
     speedup = medians["fp32"] / medians["int8"]
-    found = (
+    medians_text = (
         f"convolutions in OpenVINO: FP32 {medians['fp32']:.2f} ms, INT8 {medians['int8']:.2f} ms, "
         f"{speedup:.1f}x"
     )
     if speedup > 1:
-        return Finding("pass", found)
-    return Finding("absent", found, "INT8 is not faster here now; other programs may be running")
+        return Finding("pass", medians_text)
+    return Finding(
+        "absent", medians_text, "INT8 is not faster here now; other programs may be running"
+    )
 
 
 def build_for_rtx() -> Finding:

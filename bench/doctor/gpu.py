@@ -46,8 +46,8 @@ def look_at_cuda() -> Finding:
     ]
     if not capabilities:
         return Finding("fail", "CUDA sees no GPU", "Check CUDA_VISIBLE_DEVICES")
-    found = f"CUDA {version // 1000}.{version % 1000 // 10}, compute capability "
-    return Finding("pass", found + ", ".join(capabilities))
+    version_text = f"CUDA {version // 1000}.{version % 1000 // 10}, compute capability "
+    return Finding("pass", version_text + ", ".join(capabilities))
 
 
 def _number(ask: Callable[..., int], *arguments: int) -> int:

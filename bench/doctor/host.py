@@ -20,11 +20,11 @@ LEAST_MEMORY_GIB = 2.0
 
 def look_at_python() -> Finding:
     lowest, highest = (".".join(map(str, ends)) for ends in PYTHONS)
-    found = f"{platform.python_implementation()} {platform.python_version()}"
+    version_text = f"{platform.python_implementation()} {platform.python_version()}"
     if PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
-        return Finding("pass", found)
+        return Finding("pass", version_text)
     fix = f"Use Python {lowest} to {highest}: make PYTHON=python{highest} sweep"
-    return Finding("fail", found, fix)
+    return Finding("fail", version_text, fix)
 
 
 def look_at_packages() -> Finding:
@@ -55,10 +55,10 @@ def look_at_processor() -> Finding:
 
 def look_at_memory() -> Finding:
     memory = psutil.virtual_memory()
-    found = f"{memory.available / 2**30:.1f} GiB free of {memory.total / 2**30:.1f}"
+    memory_text = f"{memory.available / 2**30:.1f} GiB free of {memory.total / 2**30:.1f}"
     if memory.available >= LEAST_MEMORY_GIB * 2**30:
-        return Finding("pass", found)
-    return Finding("fail", found, f"Free {LEAST_MEMORY_GIB:.0f} GiB; large models need more")
+        return Finding("pass", memory_text)
+    return Finding("fail", memory_text, f"Free {LEAST_MEMORY_GIB:.0f} GiB; large models need more")
 
 
 CHECKS = (

@@ -45,17 +45,17 @@ def compare_ranges(rule: Calibrator, model: str) -> Finding:
             f"sweep.cache={folder}",
             f"calibrator=tensorrt_{rule.name}", f"calibrator.batch_size={BATCH}",
         ])  # fmt: skip
-        found = find_run_ranges(run)
-    own = find_ranges(rule, found.calibration.snapshots)
+        native = find_run_ranges(run)
+    ours = find_ranges(rule, native.calibration.snapshots)
     tensors = {
         s.name: {
-            "native": found.amax[s.name],
-            "own": own[s.name],
+            "native": native.amax[s.name],
+            "own": ours[s.name],
             "largest": s.amax,
             "range": doubled_range(s, BATCH),
         }
-        for s in found.calibration.snapshots
-        if s.name in found.amax
+        for s in native.calibration.snapshots
+        if s.name in native.amax
     }
     source = run.model.network.input_name
     if source not in tensors:
@@ -67,7 +67,7 @@ def compare_ranges(rule: Calibrator, model: str) -> Finding:
         abs(amax["native"] - amax["own"]) <= amax["range"] / BINS for amax in tensors.values()
     )
     pictures = tensors[source]
-    told = (
+    summary = (
         f"amax of TensorRT / of this program: input {pictures['native']:.4f} / "
         f"{pictures['own']:.4f} of {pictures['largest']:.4f}; {near} of {len(tensors)} "
         f"tensors within 1 of {BINS} bins, "
@@ -79,8 +79,8 @@ def compare_ranges(rule: Calibrator, model: str) -> Finding:
             "TensorRT calibrated on other data than this program. "
             "Send the file that --json FILE writes"
         )
-        return Finding("fail", told, fix, figures)
-    return Finding("pass", told, figures=figures)
+        return Finding("fail", summary, fix, figures)
+    return Finding("pass", summary, figures=figures)
 
 
 CHECKS = tuple(

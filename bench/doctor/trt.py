@@ -47,8 +47,8 @@ def on_gpu(look: Callable[[], Finding], implicit: bool = False) -> Callable[[], 
                 return Finding("absent", f"not tested without {name}", f"See {name} above")
         trt = load_tensorrt()
         if implicit and not has(trt, "IInt8EntropyCalibrator2"):
-            found = f"TensorRT {trt.__version__} has no implicit quantization"
-            return Finding("absent", found, "Use engine.mode=explicit, or TensorRT 8.5 to 10")
+            missing = f"TensorRT {trt.__version__} has no implicit quantization"
+            return Finding("absent", missing, "Use engine.mode=explicit, or TensorRT 8.5 to 10")
         return look()
 
     return look_if_there
@@ -115,12 +115,14 @@ def _compare(
     sqnr = Sqnr()
     with OnnxRuntime().build_exact(reference) as expected:
         sqnr.update(expected.run(tiny.batch), session.run(tiny.batch))
-    told = session.describe()
-    found = (
+    description = session.describe()
+    summary = (
         f"{sqnr.decibels():.1f} dB against ONNX Runtime ({least_db:.0f} or more expected), "
-        f"{told.int8_layers} of {told.layers} layers in INT8"
+        f"{description.int8_layers} of {description.layers} layers in INT8"
     )
-    return Finding("pass", found) if sqnr.decibels() >= least_db else Finding("fail", found, fix)
+    return (
+        Finding("pass", summary) if sqnr.decibels() >= least_db else Finding("fail", summary, fix)
+    )
 
 
 def time_int8() -> Finding:
@@ -130,10 +132,12 @@ def time_int8() -> Finding:
         engine = TensorRt(cache=cache)
         with engine.build(tiny.fp32) as fp32, engine.build_int8(_int8(tiny, tiny.amax)) as int8:
             slow, fast = _device_ms(fp32, tiny), _device_ms(int8, tiny)
-    found = f"convolutions, p50: FP32 {slow:.3f} ms, INT8 {fast:.3f} ms, {slow / fast:.1f}x"
+    medians_text = f"convolutions, p50: FP32 {slow:.3f} ms, INT8 {fast:.3f} ms, {slow / fast:.1f}x"
     if fast < slow:
-        return Finding("pass", found)
-    return Finding("absent", found, "INT8 is not faster here now; other programs may use the GPU")
+        return Finding("pass", medians_text)
+    return Finding(
+        "absent", medians_text, "INT8 is not faster here now; other programs may use the GPU"
+    )
 
 
 def _device_ms(session: TensorRtSession, tiny: Tiny) -> float:

@@ -285,11 +285,11 @@ def unusual_options(engine: Any) -> str:
 
     ``engine`` is an ``Engine`` or ``AotCompiler``; options with a column elsewhere are left out.
     """
-    told = []
+    texts = []
     for option in fields(engine):
         value = getattr(engine, option.name)
         if is_dataclass(value):  # an engine's builder
-            told.append(unusual_options(value))
+            texts.append(unusual_options(value))
         elif value != option.default and option.name not in _TOLD_ELSEWHERE:
-            told.append(f"{option.name}={value}")
-    return ", ".join(filter(None, told))
+            texts.append(f"{option.name}={value}")
+    return ", ".join(filter(None, texts))

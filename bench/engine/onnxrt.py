@@ -165,14 +165,14 @@ class OnnxRuntimeSession(Session):
         reader, maker = {}, {}
         for node in graph.node:
             if node.op_type in _FLOAT_OPS:
-                own = [stored[name] for name in node.input if name in stored]
-                reader.update(dict.fromkeys(own, node.name))
-                maker.update({} if own else dict.fromkeys(node.output, node.name))
+                read = [stored[name] for name in node.input if name in stored]
+                reader.update(dict.fromkeys(read, node.name))
+                maker.update({} if read else dict.fromkeys(node.output, node.name))
             elif node.op_type == "QuantizeLinear" and node.input[0] in maker:
                 maker[node.output[0]] = maker[node.input[0]]
-        found = {reader[name] for node in fused for name in node.input if name in reader}
-        found |= {maker[name] for node in fused for name in node.output if name in maker}
-        return frozenset(found)
+        names = {reader[name] for node in fused for name in node.input if name in reader}
+        names |= {maker[name] for node in fused for name in node.output if name in maker}
+        return frozenset(names)
 
     def _open(self) -> ort.InferenceSession:
         try:

@@ -80,9 +80,9 @@ def _run(
 ) -> tuple[npt.NDArray[np.float64], bool]:
     """Every output's error in steps, float64, and whether the product ran in INT8."""
     with build(network.model) as session:
-        (found,) = session.run(network.batch)
+        (output,) = session.run(network.batch)
         ran = session.describe().int8_nodes or frozenset()
-    steps = np.abs(found.astype(np.float64) - network.expected) / network.step
+    steps = np.abs(output.astype(np.float64) - network.expected) / network.step
     return np.nan_to_num(steps, nan=1e9, posinf=1e9), network.product in ran
 
 

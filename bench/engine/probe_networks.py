@@ -301,10 +301,10 @@ class _Sketch:
         return np.asarray(1 + self._rng.integers(0, 2**12, shape) / 2**12, np.float32)
 
     def _evaluate(self, output: str) -> Array:
-        (found,) = ReferenceEvaluator(self._model(output, _REFERENCE_OPSET)).run(
+        (result,) = ReferenceEvaluator(self._model(output, _REFERENCE_OPSET)).run(
             None, {"x": self._batch}
         )
-        return np.asarray(found, np.float32)
+        return np.asarray(result, np.float32)
 
     def _model(self, output: str, opset: int = _OPSET) -> onnx.ModelProto:
         source = helper.make_tensor_value_info("x", TensorProto.FLOAT, self._batch.shape)

@@ -87,13 +87,15 @@ def load_resampled(content: bytes, path: Path) -> Resampled | None:
     """
     with _opened(content, path) as arrays:
         if "resampled" in arrays.files:
-            own = arrays["resampled"][()]
+            stored = arrays["resampled"][()]
         elif "halves" in arrays.files or "truth" not in arrays.files:
-            own = arrays
+            stored = arrays
         else:
             return None
-        count, least = int(own["n_images"]), float(own["least_error"])
-        return Resampled(own["halves"], own["fp32_halves"], str(own["truth"]), count, least)
+        count, least = int(stored["n_images"]), float(stored["least_error"])
+        return Resampled(
+            stored["halves"], stored["fp32_halves"], str(stored["truth"]), count, least
+        )
 
 
 @contextmanager

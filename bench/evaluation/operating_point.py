@@ -89,10 +89,10 @@ def find_shift(fp32: OperatingPoint, int8: OperatingPoint) -> ThresholdShift | N
     before, after = fp32.best, int8.best
     if before is None or after is None:
         return None
-    kept, own = _held_out_f1(int8.matches, fp32.chosen, fp32.weights), int8.held_out_f1
+    at_fp32, at_best = _held_out_f1(int8.matches, fp32.chosen, fp32.weights), int8.held_out_f1
     float_ = fp32.held_out_f1
-    interval = paired_bootstrap(float(kept[0] - own[0]), own[1:], kept[1:])
-    loss = paired_bootstrap(float(kept[0] - float_[0]), float_[1:], kept[1:])
+    interval = paired_bootstrap(float(at_fp32[0] - at_best[0]), at_best[1:], at_fp32[1:])
+    loss = paired_bootstrap(float(at_fp32[0] - float_[0]), float_[1:], at_fp32[1:])
     return ThresholdShift(
         fp32=before,
         int8=after,
@@ -112,8 +112,8 @@ def best_threshold(matches: MatchTable, images: npt.NDArray[np.bool_]) -> float 
     Of equally good ones the highest. None where no detection there is right.
     """
     score, hit, image = _counted(matches)
-    own = images[image]
-    score, right = score[own], np.cumsum(hit[own])
+    drawn = images[image]
+    score, right = score[drawn], np.cumsum(hit[drawn])
     if not len(right) or not right[-1]:
         return None
     to_find = int(matches.positives[images].sum())

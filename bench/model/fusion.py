@@ -64,15 +64,17 @@ def taken_sums(graph: Graph) -> dict[str, str]:
     fewer nodes. (The guide has "weighted layers", so matrix products too: ModelOpt
     leaves those out, and so does this.)
     """
-    found: dict[str, str] = {}
+    sides: dict[str, str] = {}
     for name in graph.residual_adds:
         first, second = graph.nodes[name].input
         before, behind = _ancestors(first, graph), _ancestors(second, graph)
-        own = {first: before - behind, second: behind - before}
-        able = [tensor for tensor in own if convolution_behind(tensor, graph) in own[tensor]]
+        branches = {first: before - behind, second: behind - before}
+        able = [
+            tensor for tensor in branches if convolution_behind(tensor, graph) in branches[tensor]
+        ]
         if able:
-            found[name] = max(able, key=lambda tensor: len(own[tensor]))
-    return found
+            sides[name] = max(able, key=lambda tensor: len(branches[tensor]))
+    return sides
 
 
 def convolution_behind(tensor: str, graph: Graph) -> str | None:
@@ -84,8 +86,10 @@ def convolution_behind(tensor: str, graph: Graph) -> str | None:
         return node.name
     if node.op_type not in _ACTIVATIONS | _ELEMENTWISE:
         return None
-    found = {convolution_behind(name, graph) for name in node.input if graph.is_activation(name)}
-    return found.pop() if len(found) == 1 else None
+    convolutions = {
+        convolution_behind(name, graph) for name in node.input if graph.is_activation(name)
+    }
+    return convolutions.pop() if len(convolutions) == 1 else None
 
 
 def _ancestors(tensor: str, graph: Graph) -> set[str]:

@@ -46,5 +46,5 @@ def _converted(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _at_least(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    own = max(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
-    return model if own >= opset else version_converter.convert_version(model, opset)
+    version = max(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
+    return model if version >= opset else version_converter.convert_version(model, opset)

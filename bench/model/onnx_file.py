@@ -129,12 +129,12 @@ def _of_sparse(tensors: Iterable[SparseTensorProto]) -> Iterator[TensorProto]:
 
 
 def _location(tensor: TensorProto, path: Path) -> str:
-    found = [entry.value for entry in tensor.external_data if entry.key == "location"]
-    if not found or not found[-1]:
+    locations = [entry.value for entry in tensor.external_data if entry.key == "location"]
+    if not locations or not locations[-1]:
         raise ModelError(
             f"tensor '{tensor.name}' of {path} does not name its data file", "Export it again"
         )
-    return str(found[-1])
+    return str(locations[-1])
 
 
 def _require_inside(file: Path, path: Path) -> None:

@@ -181,15 +181,15 @@ def _fold_constants(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
 
 
 def constants_to_initializers(proto: onnx.ModelProto) -> None:
-    kept = []
+    others = []
     for node in proto.graph.node:
         value = next((a for a in node.attribute if a.name == "value"), None)
         if node.op_type == "Constant" and value is not None:
             tensor = numpy_helper.from_array(numpy_helper.to_array(value.t), node.output[0])
             proto.graph.initializer.append(tensor)
         else:
-            kept.append(node)
-    set_nodes(proto.graph, kept)
+            others.append(node)
+    set_nodes(proto.graph, others)
 
 
 def name_nodes(proto: onnx.ModelProto) -> None:

@@ -86,11 +86,11 @@ def find_weights(request: Request) -> Weights:
     Raises ConfigError if there are no weights for the dataset, ModelError or DownloadError if they
     cannot be had.
     """
-    found, missing = _locate(request)
+    weights, missing = _locate(request)
     if missing:
         fix = f"Put the file at {request.usual_path}, {_instead(request.sources)}"
-        _fetch(missing, found.path, fix)
-    return found
+        _fetch(missing, weights.path, fix)
+    return weights
 
 
 def _locate(request: Request) -> tuple[Weights, Source | None]:

@@ -20,13 +20,13 @@ CLIPPED = 0.95
 """A calibrator rounds and drops rare extremes; below this share it clips the picture."""
 
 
-def find_caveats(tidied: pd.DataFrame, told: Collection[str] = ()) -> tuple[str, ...]:
+def find_caveats(tidied: pd.DataFrame, reported: Collection[str] = ()) -> tuple[str, ...]:
     """All that weakens the answer, most serious first. Refusals of builders whose reasons are in
-    ``told`` are left out: the answers state them."""
+    ``reported`` are left out: the answers state them."""
     rules: tuple[Callable[[pd.DataFrame], Iterator[str]], ...] = (
         _unfaithful, _unchecked, _emulated, _skipped, _built, _unmeasured, _finds_nothing,
-        partial(_builder_refused, told=told), _no_fp32_engine, _unlike_published, _strangers,
-        _agreement, _overlap, _clipped,
+        partial(_builder_refused, reported=reported), _no_fp32_engine, _unlike_published,
+        _strangers, _agreement, _overlap, _clipped,
         _clipped_outputs, _thresholds, _few_images, _few_per_class, _classes_left_out,
         _no_interval, _latency_notes,
         _unmet, _half_is_as_fast, _machines, _builder_warned,
@@ -95,12 +95,12 @@ def _built(rows: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _builder_refused(rows: pd.DataFrame, told: Collection[str]) -> Iterator[str]:
-    refused = rows[(rows["builder_error"] != "") & ~rows["builder_error"].isin(list(told))]
+def _builder_refused(rows: pd.DataFrame, reported: Collection[str]) -> Iterator[str]:
+    refused = rows[(rows["builder_error"] != "") & ~rows["builder_error"].isin(list(reported))]
     for reason, same in refused.groupby("builder_error", sort=False):
-        for builder, own in _by_builder(same):
+        for builder, group in _by_builder(same):
             yield (
-                f"{builder} refused the Q/DQ file of {plural(len(own), 'run')}: "
+                f"{builder} refused the Q/DQ file of {plural(len(group), 'run')}: "
                 f"{str(reason).rstrip('.')}."
             )
 
@@ -119,8 +119,8 @@ def _builder_warned(rows: pd.DataFrame) -> Iterator[str]:
     for said, same in rows[rows["builder_warning_text"] != ""].groupby(
         "builder_warning_text", sort=False
     ):
-        for builder, own in _by_builder(same):
-            yield f"{builder} warned in {plural(len(own), 'run')}: {str(said).rstrip('.')}."
+        for builder, group in _by_builder(same):
+            yield f"{builder} warned in {plural(len(group), 'run')}: {str(said).rstrip('.')}."
 
 
 _BUILDER = ["builder", "builder_version", "compute_capability"]
@@ -304,9 +304,11 @@ def _half_is_as_fast(rows: pd.DataFrame) -> Iterator[str]:
     for name, group in timed.groupby(list(GROUP), sort=False):
         slow = group[group["speedup_fp16"] < SAME_SPEED]
         if len(slow):
-            told = slow["engine_options"].str
+            options = slow["engine_options"].str
             usual = slow["engine"] == "tensorrt"  # by default, what is not INT8 is FP16
-            fair = told.contains("half=True").where(~usual, ~told.contains("half=False")).all()
+            fair = (
+                options.contains("half=True").where(~usual, ~options.contains("half=False")).all()
+            )
             then = (
                 "FP16 is the simpler choice there"
                 if fair

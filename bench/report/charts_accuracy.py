@@ -105,11 +105,11 @@ def _accuracy_at_one_size(rows: pd.DataFrame, look: Look) -> Drawing:
                 dot["int8"], [y] * len(dot), xerr=np.nan_to_num(np.array(error)), capsize=3,
                 color=look.colours[calibrator], marker=look.markers[calibrator], linestyle="none",
             )  # fmt: skip
-            own = rows[(rows["calibrator_label"] == calibrator) & (rows["plan_label"] == plan)]
-            if own["calibration_seed"].nunique() > 1:
+            of_curve = rows[(rows["calibrator_label"] == calibrator) & (rows["plan_label"] == plan)]
+            if of_curve["calibration_seed"].nunique() > 1:
                 panel.plot(
-                    own["int8"], [y - SEEDS_BELOW] * len(own), color=look.colours[calibrator],
-                    **SEED_MARK,
+                    of_curve["int8"], [y - SEEDS_BELOW] * len(of_curve),
+                    color=look.colours[calibrator], **SEED_MARK,
                 )  # fmt: skip
         reference_line(panel, float(means["fp32"].mean()), vertical=True)
         panel.set_yticks(
@@ -193,9 +193,9 @@ def _draw_seeds(
 ) -> None:
     """Draw a bar from the worst to the best calibration set of each size with several sets;
     ``beside`` is the factor that moves it away from the size."""
-    own = rows[(rows["calibrator_label"] == calibrator) & (rows["plan_label"] == plan)]
-    if own["calibration_seed"].nunique() > 1:
-        ends = own.groupby("calibration_size")["int8"].agg(["min", "max"])
+    of_curve = rows[(rows["calibrator_label"] == calibrator) & (rows["plan_label"] == plan)]
+    if of_curve["calibration_seed"].nunique() > 1:
+        ends = of_curve.groupby("calibration_size")["int8"].agg(["min", "max"])
         axes.vlines(
             ends.index * beside, ends["min"], ends["max"], color=colour, linewidth=2.6, alpha=0.7
         )

@@ -36,7 +36,9 @@ def telling_tensors(diagnosis: Diagnosis) -> list[tuple[TensorDiagnosis, str]]:
             if name in by_name and _is_drawn(by_name[name]):
                 readers.setdefault(name, []).append(letter)
     first = list(readers.items())[:MOST_TENSORS]
-    return [(by_name[name], ", ".join(f"({letter})" for letter in own)) for name, own in first]
+    return [
+        (by_name[name], ", ".join(f"({letter})" for letter in letters)) for name, letters in first
+    ]
 
 
 def tensor_chart(tensor: TensorDiagnosis, readers: str) -> Drawing:

@@ -181,8 +181,8 @@ def error_along_depth(diagnosis: Diagnosis) -> Drawing | None:
 
 
 def _noises(effects: Sequence[Mapping[str, Effect]], images: str) -> Floats:
-    found = [noise_of(effect, images) for effect in effects]
-    return np.array([math.nan if noise is None else noise for noise in found], dtype=float)
+    noises = [noise_of(effect, images) for effect in effects]
+    return np.array([math.nan if noise is None else noise for noise in noises], dtype=float)
 
 
 def _span(values: Sequence[float]) -> tuple[float, float] | None:
@@ -203,8 +203,8 @@ def _draw_bars(
     for kind in sorted({kind_of(layer) for layer in layers}):
         edges, heights = [part.start + 0.5], []
         for place in range(part.start, part.stop):
-            own = kind_of(layers[place]) == kind and noise[place] > span[0]
-            heights += [math.nan, noise[place] if own else math.nan, math.nan]
+            drawn = kind_of(layers[place]) == kind and noise[place] > span[0]
+            heights += [math.nan, noise[place] if drawn else math.nan, math.nan]
             edges += [place + 0.6, place + 1.4, place + 1.5]
         axes.stairs(
             heights, edges, baseline=span[0], fill=True, label=kind,

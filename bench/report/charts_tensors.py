@@ -154,18 +154,18 @@ def _draw_histogram(axes: Axes, seen: TensorHistogram) -> None:
 
 def _draw_thresholds(axes: Axes, thresholds: Thresholds, name: str, look: Look) -> None:
     """One line per threshold."""
-    found = thresholds.of(name)
+    amax_by_rule = thresholds.of(name)
     for place, calibrator in enumerate(
-        calibrator for calibrator in _calibrators(thresholds) if calibrator in found
+        calibrator for calibrator in _calibrators(thresholds) if calibrator in amax_by_rule
     ):
-        amax = found[calibrator]
+        amax = amax_by_rule[calibrator]
         # Markers at different heights distinguish lines that coincide.
         axes.plot(
             [amax, amax], [0, 0.97 - 0.075 * place], transform=axes.get_xaxis_transform(),
             color=look.colours[calibrator], marker=look.markers[calibrator], markevery=[1],
             linewidth=1.5, label=f"{calibrator} {amax:.4g}",
         )  # fmt: skip
-    axes.set_xlim(0, 1.03 * (max([thresholds.tensors[name].amax, *found.values()]) or 1.0))
+    axes.set_xlim(0, 1.03 * (max([thresholds.tensors[name].amax, *amax_by_rule.values()]) or 1.0))
 
 
 def _draw_key(axes: Axes, abreast: int) -> None:
@@ -254,28 +254,28 @@ def _histograms_title(thresholds: Thresholds, tensors: Sequence[str]) -> str:
     if not with_any:
         return f"{tensor_name(tensors[0])} stays in float: no calibrator set a threshold"
     name = max(with_any, key=thresholds.disagreement)
-    found = thresholds.of(name)
-    low, high = (pick(found, key=lambda calibrator: found[calibrator]) for pick in (min, max))
+    amax = thresholds.of(name)
+    low, high = (pick(amax, key=lambda calibrator: amax[calibrator]) for pick in (min, max))
     if thresholds.disagreement(name) < 1.005:
-        calibrators = plural(len(found), "calibrator")
-        return f"Threshold of {tensor_name(name)} with {calibrators}: {found[low]:.4g}"
+        calibrators = plural(len(amax), "calibrator")
+        return f"Threshold of {tensor_name(name)} with {calibrators}: {amax[low]:.4g}"
     return (
         f"The thresholds {'differ most' if len(tensors) > 1 else 'differ'} on {tensor_name(name)}: "
-        f"{found[low]:.4g} ({low}) to {found[high]:.4g} ({high})"
+        f"{amax[low]:.4g} ({low}) to {amax[high]:.4g} ({high})"
     )
 
 
 def _spikes(seen: Sequence[TensorHistogram]) -> str:
     """Single bins with a large share of a tensor: a threshold search may stop at such a bin."""
-    told = []
+    sentences = []
     for histogram in seen:
         spike, share = _fullest(histogram)
         if share >= SPIKE:
-            told.append(
+            sentences.append(
                 f" A single bin, at {spike:.3g}, holds {100 * share:.0f} % of all values of "
                 f"{histogram.name}."
             )
-    return "".join(told)
+    return "".join(sentences)
 
 
 def _fullest(seen: TensorHistogram) -> tuple[float, float]:

@@ -267,8 +267,8 @@ def _keep_lowest(
 ) -> tuple[list[Result], bool]:
     """The results of (nearly) the lowest cost, and whether that excluded any."""
     limit = min(map(cost, pool)) * slack
-    kept = [result for result in pool if cost(result) <= limit]
-    return kept, len(kept) < len(pool)
+    cheapest = [result for result in pool if cost(result) <= limit]
+    return cheapest, len(cheapest) < len(pool)
 
 
 def _explain(

@@ -83,12 +83,12 @@ class Side:
 
     @property
     def label(self) -> str:
-        told = [
+        mistakes = [
             f"{kind}: {', '.join(box.label for box in self.view.boxes if box.kind == kind)}"
             for kind in ("missed", "wrong")
             if any(box.kind == kind for box in self.view.boxes)
         ]
-        return "; ".join([f"{self.system}: {self.view.says}", *told])
+        return "; ".join([f"{self.system}: {self.view.says}", *mistakes])
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class GroupLosses:
 
     @property
     def size_names(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(part.name for own in self.others for part in own.losses.sizes))
+        return tuple(dict.fromkeys(part.name for run in self.others for part in run.losses.sizes))
 
 
 def find_losses(
@@ -177,8 +177,8 @@ def find_losses(
 ) -> tuple[GroupLosses, ...]:
     """The losses of every group that has a file in ``store``: at most the first ``groups`` groups,
     and per group the ``runs`` that lose least and the one that loses most."""
-    found = (_group(answer, store, runs) for answer in summary.answers[:groups])
-    return tuple(group for group in found if group is not None)
+    groups_found = (_group(answer, store, runs) for answer in summary.answers[:groups])
+    return tuple(group for group in groups_found if group is not None)
 
 
 def encode_pictures(groups: Sequence[GroupLosses], store: LossStore) -> dict[str, EncodedPicture]:
@@ -208,16 +208,18 @@ def _group(answer: Answer, store: LossStore, runs: int | None) -> GroupLosses | 
     if worst is None:
         return None
     roles = {worst.run_key: "Most lossy", answer.best.run_key: "Recommended"}
-    told = [
-        RunLosses(roles.get(result.run_key, ""), result, own, shift_of(result.rows[0]))
+    runs_with_losses = [
+        RunLosses(roles.get(result.run_key, ""), result, of_run, shift_of(result.rows[0]))
         for place, result in enumerate(stored)
         if (runs is None or place < runs or result.run_key in roles)
-        and (own := load(result)) is not None
+        and (of_run := load(result)) is not None
     ]
-    shown = sorted((run for run in told if run.role), key=lambda run: run.role != "Recommended")
+    shown = sorted(
+        (run for run in runs_with_losses if run.role), key=lambda run: run.role != "Recommended"
+    )
     return GroupLosses(
-        answer.group, answer.metric, told[0].losses.unit, tuple(shown),
-        tuple(run for run in told if not run.role)[::-1],
+        answer.group, answer.metric, runs_with_losses[0].losses.unit, tuple(shown),
+        tuple(run for run in runs_with_losses if not run.role)[::-1],
     )  # fmt: skip
 
 

@@ -102,11 +102,11 @@ def groups_in(tidied: pd.DataFrame) -> tuple[ChartGroup, ...]:
         calibrator_colours(rows["calibrator_label"]), calibrator_markers(rows["calibrator_label"])
     )
     groups = []
-    for number, (names, own) in enumerate(rows.groupby(list(GROUP), sort=False)):
+    for number, (names, group_rows) in enumerate(rows.groupby(list(GROUP), sort=False)):
         model, dataset, engine = (str(name) for name in names)
         # The number separates groups whose names differ only in characters that a file name drops.
         slug = f"{number + 1}-{file_name(f'{model} {dataset} {engine}')}"
-        groups.append(ChartGroup(f"{model} on {dataset}, {engine}", slug, own, look))
+        groups.append(ChartGroup(f"{model} on {dataset}, {engine}", slug, group_rows, look))
     return tuple(groups)
 
 

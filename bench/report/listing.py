@@ -101,9 +101,18 @@ def rest_listing(summary: Summary, most_cells: int) -> Listing | None:
     """Every row in the columns that ``key_listings`` leave out and that differ between rows; None
     if these are too many cells for a page."""
     rows = summary.tidied
-    told = {*columns_with("beside"), *columns_with("key"), *_varied(rows), *_results(rows)}
-    told -= set(GROUP)
-    rest = [name for name in COLUMNS if name not in told and rows[name].nunique(dropna=False) > 1]
+    shown_elsewhere = {
+        *columns_with("beside"),
+        *columns_with("key"),
+        *_varied(rows),
+        *_results(rows),
+    }
+    shown_elsewhere -= set(GROUP)
+    rest = [
+        name
+        for name in COLUMNS
+        if name not in shown_elsewhere and rows[name].nunique(dropna=False) > 1
+    ]
     if (len(rest) + len(columns_with("key"))) * len(rows) > most_cells:
         return None
     return _listing("Remaining columns", rows, [*columns_with("key"), *rest], summary)

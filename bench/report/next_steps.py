@@ -189,7 +189,7 @@ def _covering(results: Sequence[Result]) -> list[dict[str, str]]:
     """The overrides of the first run and of all runs with the same keys: one command cannot cover
     the others."""
     words = [_typed(result) for result in results]
-    return [own for own in words if own.keys() == words[0].keys()]
+    return [typed for typed in words if typed.keys() == words[0].keys()]
 
 
 def _sweep(runs: Sequence[Mapping[str, str]], changes: Mapping[str, str]) -> str:
@@ -202,8 +202,8 @@ def _sweep(runs: Sequence[Mapping[str, str]], changes: Mapping[str, str]) -> str
         return ""
     joined = {key: ",".join(seen) for key, seen in values.items()}
     dropped = {"plan", "plan.name", "plan.float_selectors"} if "plan" in changes else set()
-    kept = {key: value for key, value in joined.items() if key.lstrip("+") not in dropped}
-    return shlex.join(["int8bench", "sweep", *_joined({**kept, **changes})])
+    unchanged = {key: value for key, value in joined.items() if key.lstrip("+") not in dropped}
+    return shlex.join(["int8bench", "sweep", *_joined({**unchanged, **changes})])
 
 
 def _joined(words: Mapping[str, str]) -> list[str]:

@@ -80,7 +80,7 @@ class Report:
             "losses": self.losses,
             "undrawn": self.undrawn,
             "shown_classes": SHOWN_CLASSES,
-            "sections": [(key, title, _by_group(own)) for key, title, own in parts if own],
+            "sections": [(key, title, _by_group(charts)) for key, title, charts in parts if charts],
             "listings": key_listings(self.summary),
             "environment": environment_facts(rows),
             "command": reproduce_command(rows),
@@ -101,16 +101,16 @@ def write_report(folder: Path, summary: Summary, part: str = "") -> Path:
     All three are optional.
     Returns the page's path; raises DataError for a table without rows.
     """
-    paths, kept = SweepFolder(folder), LossStore(folder)
+    paths, loss_store = SweepFolder(folder), LossStore(folder)
     if not summary.rows:
         raise DataError(f"{paths.table_csv} has no rows", "Run the sweep first")
     drawn = drawn_of(summary.rows)
     groups = groups_in(summary.tidied)[:drawn]
-    losses = find_losses(summary, kept, drawn, listed_of(summary.rows))
+    losses = find_losses(summary, loss_store, drawn, listed_of(summary.rows))
     report = Report(
         summary, (*draw_charts(groups), *draw_searches(groups, RowStore(folder))),
         draw_reasons(groups, HistogramStore(folder)),
-        read_record(folder), losses, encode_pictures(losses, kept),
+        read_record(folder), losses, encode_pictures(losses, loss_store),
     )  # fmt: skip
     page = paths.report_html.with_stem(f"report-{file_name(part)}") if part else paths.report_html
     write_atomically(page, render_html(report).encode())
@@ -145,4 +145,4 @@ def _render(template: str, report: Report, **more: object) -> str:
 
 
 def _by_group(charts: tuple[Chart, ...]) -> list[tuple[str, list[Chart]]]:
-    return [(name, list(own)) for name, own in groupby(charts, key=lambda chart: chart.group)]
+    return [(name, list(group)) for name, group in groupby(charts, key=lambda chart: chart.group)]

@@ -49,8 +49,8 @@ def measure_command(rows: pd.DataFrame, measure: str) -> str:
         if re.match(r"(model|dataset|engine|scheme|sweep\.out|evaluation)\b", word)
         and word.partition("=")[0] not in keys - {"sweep.out"}
     }
-    own = [word for word in asked if word not in models and not word.startswith("sweep.out=")]
-    return shlex.join(["int8bench", "sweep", *base, *own])
+    further = [word for word in asked if word not in models and not word.startswith("sweep.out=")]
+    return shlex.join(["int8bench", "sweep", *base, *further])
 
 
 def typed_words(typed: str) -> list[str]:

@@ -73,10 +73,10 @@ def calibrator_colours(calibrators: Iterable[str]) -> dict[str, str]:
     base = HOUSE | {name: palette[i % len(palette)] for i, name in enumerate(strangers)}
     colours = {}
     for name in names:
-        own = [calibrator for calibrator in ordered if calibrator.partition(" ")[0] == name]
-        for i, calibrator in enumerate(own):
+        variants = [calibrator for calibrator in ordered if calibrator.partition(" ")[0] == name]
+        for i, calibrator in enumerate(variants):
             # From a pale tint to a deeper shade, neither lost on white nor on black paper.
-            shift = 0.0 if len(own) == 1 else 0.55 - 0.75 * i / (len(own) - 1)
+            shift = 0.0 if len(variants) == 1 else 0.55 - 0.75 * i / (len(variants) - 1)
             colours[calibrator] = _mix(base[name], "white" if shift > 0 else "black", abs(shift))
     return colours
 

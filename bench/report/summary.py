@@ -217,14 +217,14 @@ def summarize(
     count = tidied["status"].value_counts()
     asked, judged = settings or Settings(), judgements or Judgements(None)
     answers = tuple(_answer(rows, judged, asked) for rows in groups if not finds_nothing(rows))
-    told = {answer.built.refusal for answer in answers}
+    reported = {answer.built.refusal for answer in answers}
     return Summary(
         answers,
         (
             *(_no_answer(rows) for rows in groups if finds_nothing(rows)),
             *(_nothing_faithful(rows) for rows in unfaithful),
         ),
-        find_caveats(tidied, told),
+        find_caveats(tidied, reported),
         rows=len(tidied),
         skipped=int(count.get("skipped", 0)),
         built=int(count.get("built", 0)),

@@ -38,7 +38,7 @@ class Thresholds:
 
     def of(self, tensor: str) -> dict[str, float]:
         """Calibrator -> threshold, for calibrators that have one for this tensor."""
-        return {label: own[tensor] for label, own in self.amax.items() if tensor in own}
+        return {label: amax[tensor] for label, amax in self.amax.items() if tensor in amax}
 
     def share(self, calibrator: str, tensor: str) -> float:
         """Threshold / observed maximum; NaN without a threshold, or if all values are zero."""
@@ -56,8 +56,8 @@ class Thresholds:
 
     def disagreement(self, tensor: str) -> float:
         """The largest threshold over the smallest."""
-        found = self.of(tensor).values()
-        return max(found) / min(found)
+        amax = self.of(tensor).values()
+        return max(amax) / min(amax)
 
     @property
     def telling(self) -> list[str]:
@@ -76,26 +76,27 @@ def find_thresholds(rows: pd.DataFrame, store: HistogramStore) -> Thresholds | N
     Calibrated ranges of the input are preferred to declared ones, which no calibrator set.
     """
     pairs = zip(rows["run_key"], rows["statistics_key"], strict=True)
-    kept = rows[[store.has(run, statistics) for run, statistics in pairs]]
-    if kept.empty:
+    candidates = rows[[store.has(run, statistics) for run, statistics in pairs]]
+    if candidates.empty:
         return None
-    kept = kept[kept["calibration_size"] == kept["calibration_size"].max()]
-    read = {key: _or_told(store.ranges, key) for key in kept["run_key"]}
-    ranges = {key: own for key, own in read.items() if own is not None}
-    kept = kept[kept["run_key"].isin(ranges)]
-    if kept.empty:
+    candidates = candidates[candidates["calibration_size"] == candidates["calibration_size"].max()]
+    read = {key: _or_told(store.ranges, key) for key in candidates["run_key"]}
+    ranges = {key: group for key, group in read.items() if group is not None}
+    candidates = candidates[candidates["run_key"].isin(ranges)]
+    if candidates.empty:
         return None
 
-    def weight(own: pd.DataFrame) -> tuple[int, int, bool]:
-        tensors = max(len(ranges[key]) for key in own["run_key"])
+    def weight(group: pd.DataFrame) -> tuple[int, int, bool]:
+        tensors = max(len(ranges[key]) for key in group["run_key"])
         return (
             tensors,
-            own["calibrator_label"].nunique(),
-            bool((own["input_range"] == "calibrated").all()),
+            group["calibrator_label"].nunique(),
+            bool((group["input_range"] == "calibrated").all()),
         )
 
     first = max(
-        (own for _, own in kept.groupby(["statistics_key", "plan_label"], sort=False)), key=weight
+        (group for _, group in candidates.groupby(["statistics_key", "plan_label"], sort=False)),
+        key=weight,
     )
     row = first.iloc[0]
     tensors = _or_told(store.histograms, str(row["statistics_key"]))

@@ -42,8 +42,8 @@ def tidy(table: pd.DataFrame) -> pd.DataFrame:
     table = table.reset_index(drop=True)
     tidied = pd.DataFrame({name: _settled(name, table[name]) for name in COLUMNS})
     variants = tidied.groupby("calibrator")["calibrator_params"].transform("nunique")
-    told = (variants > 1) | (tidied["calibrator"] == "percentile")
-    params = tidied["calibrator_params"].where(told, "")
+    named = (variants > 1) | (tidied["calibrator"] == "percentile")
+    params = tidied["calibrator_params"].where(named, "")
     pairs = zip(tidied["calibrator"], params, strict=True)
     tidied["calibrator_label"] = [
         calibrator_label(calibrator, params) for calibrator, params in pairs
@@ -76,11 +76,11 @@ def _calibration_images(tidied: pd.DataFrame) -> dict[str, str]:
         str(row["calibration_fingerprint"]): read_options(str(row["dataset_options"]))
         for row in records_of(firsts[["calibration_fingerprint", "dataset_options"]])
     }
-    keys = dict.fromkeys(key for own in options.values() for key in own)
-    varied = [key for key in keys if len({own.get(key) for own in options.values()}) > 1]
+    keys = dict.fromkeys(key for values in options.values() for key in values)
+    varied = [key for key in keys if len({values.get(key) for values in options.values()}) > 1]
     names = {
-        fingerprint: ", ".join(f"{key}={own[key]}" for key in varied if key in own)
-        for fingerprint, own in options.items()
+        fingerprint: ", ".join(f"{key}={values[key]}" for key in varied if key in values)
+        for fingerprint, values in options.items()
     }
     count = Counter(names.values())
     return {
@@ -98,8 +98,8 @@ def _settled(name: str, values: pd.Series) -> pd.Series:
 def group_title(rows: pd.DataFrame) -> str:
     """The title of one group's rows: its names, and its metric."""
     first = rows.iloc[0]
-    found = "engines built, not run" if (rows["status"] == "built").any() else first["metric"]
-    return f"{first['model']} on {first['dataset']}, {first['engine']}: {found}".rstrip(": ")
+    suffix = "engines built, not run" if (rows["status"] == "built").any() else first["metric"]
+    return f"{first['model']} on {first['dataset']}, {first['engine']}: {suffix}".rstrip(": ")
 
 
 def measured(tidied: pd.DataFrame) -> pd.DataFrame:

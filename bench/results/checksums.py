@@ -53,7 +53,7 @@ def _listed(folder: Path) -> dict[str, list[str]]:
         return {}
     try:
         content = json.loads(path.read_bytes())
-        return {str(name): [str(own) for own in digests] for name, digests in content.items()}
+        return {str(name): [str(digest) for digest in digests] for name, digests in content.items()}
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         warn(f"{path} is damaged ({error}), so no file can be checked with it")
         return {}

@@ -179,9 +179,9 @@ def _view(values: Mapping[str, Any]) -> View:
 def _rounded(value: Any) -> Any:
     """Numbers rounded to a millionth; None for nan, which JSON cannot hold."""
     if isinstance(value, dict):
-        return {name: _rounded(own) for name, own in value.items()}
+        return {name: _rounded(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_rounded(own) for own in value]
+        return [_rounded(item) for item in value]
     if isinstance(value, float):
         return None if math.isnan(value) else round(value, 6)
     return value

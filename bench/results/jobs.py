@@ -93,8 +93,8 @@ class JobFolder:
 
     def records(self, *states: JobState) -> list[JobRecord]:
         """In the order in which they began; a file that was replaced meanwhile is left out."""
-        found = (_read(Path(entry.path)) for entry in self._files(states))
-        return sorted((one for one in found if one), key=lambda record: record.started)
+        records_read = (_read(Path(entry.path)) for entry in self._files(states))
+        return sorted((one for one in records_read if one), key=lambda record: record.started)
 
     def progress(self) -> Progress:
         """The progress of the latest sweep."""

@@ -93,8 +93,8 @@ class Packs:
 
     def row(self, key: str) -> Row | None:
         """A run's row; None where no pack has it."""
-        found = self._cells("row", key, _read_rows)
-        return None if found is None else rows_of(found)[0]
+        cells = self._cells("row", key, _read_rows)
+        return None if cells is None else rows_of(cells)[0]
 
     def read(self, kind: Kind, key: str) -> bytes | None:
         """A run's file of this kind; None where no pack has one."""
@@ -156,17 +156,17 @@ class Packs:
         return {}
 
     def _cell(self, column: str, key: str) -> Any:
-        found = self._cells(column, key, lambda file, group: _read_column(file, column, group))
-        return None if found is None else found[column][0].as_py()
+        cells = self._cells(column, key, lambda file, group: _read_column(file, column, group))
+        return None if cells is None else cells[column][0].as_py()
 
     def _cells(
         self, name: str, key: str, read: Callable[[pq.ParquetFile, int], pa.Table]
     ) -> pa.Table | None:
         """The run's line of what ``read`` finds in its row group; ``name`` says what that is."""
-        found = self._find(key)
-        if found is None:
+        location = self._find(key)
+        if location is None:
             return None
-        path, (group, place) = found
+        path, (group, place) = location
         held = self._held.pop((path, name, group), None)
         if held is None:
             held = self._open(path, lambda file: read(file, group))
@@ -269,12 +269,12 @@ def _write(file: BinaryIO, folder: Path, runs: Sequence[LooseRun]) -> list[Loose
         file, SCHEMA, compression="zstd", compression_level=6,
         use_dictionary=ROW_SCHEMA.names, data_page_size=8 << 20,
     ) as writer:  # fmt: skip
-        while own := list(islice(whole, ROW_GROUP)):
-            part = [run for run, _ in own]
+        while chunk := list(islice(whole, ROW_GROUP)):
+            part = [run for run, _ in chunk]
             columns = dict(zip(ROW_SCHEMA.names, table_of([run.row for run in part]), strict=True))
             columns[RAW] = pa.array([json.dumps(run.raw) for run in part])
             for kind in KINDS:
-                columns[kind] = pa.array([files[kind] for _, files in own], pa.binary())
+                columns[kind] = pa.array([files[kind] for _, files in chunk], pa.binary())
             writer.write_table(pa.table(columns, SCHEMA), row_group_size=ROW_GROUP)
             packed += part
     return packed

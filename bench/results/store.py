@@ -65,24 +65,24 @@ class RowStore:
 
     def rows(self) -> list[Row]:
         """Every finished run, in the order of its start; DataError for one of another version."""
-        found = [run.row for run in self._loose()]
+        loose = [run.row for run in self._loose()]
         spreads = self._spreads()
         rows = [
             replace(row, rounding_sd=spreads[row.run_key]) if row.run_key in spreads else row
-            for row in (*found, *self.packs.rows({row.run_key for row in found}))
+            for row in (*loose, *self.packs.rows({row.run_key for row in loose}))
         ]
         return sorted(rows, key=attrgetter(*ORDER))
 
     def table(self) -> pd.DataFrame:
         """``make_table`` of all rows, without one object per packed row."""
-        found = [run.row for run in self._loose()]
-        packed = self.packs.table({row.run_key for row in found})
+        loose = [run.row for run in self._loose()]
+        packed = self.packs.table({row.run_key for row in loose})
         if not len(packed):
-            return self._with_spreads(make_table(sorted(found, key=attrgetter(*ORDER))))
+            return self._with_spreads(make_table(sorted(loose, key=attrgetter(*ORDER))))
         try:
-            together = pa.concat_tables([packed, table_of(found)])
+            together = pa.concat_tables([packed, table_of(loose)])
         except UNFIT:  # a value that a file's column cannot hold
-            rows = sorted([*found, *rows_of(packed)], key=attrgetter(*ORDER))
+            rows = sorted([*loose, *rows_of(packed)], key=attrgetter(*ORDER))
             return self._with_spreads(make_table(rows))
         ordered = together.sort_by([(name, "ascending") for name in ORDER])
         return self._with_spreads(read_packed(ordered))
@@ -134,8 +134,8 @@ class RowStore:
         known = table["run_key"].isin(list(spreads))
         if not known.any():
             return table
-        found = table["run_key"].map(spreads).astype(float)
-        return table.assign(rounding_sd=table["rounding_sd"].astype(float).mask(known, found))
+        measured = table["run_key"].map(spreads).astype(float)
+        return table.assign(rounding_sd=table["rounding_sd"].astype(float).mask(known, measured))
 
     def has_rounding(self, key: str) -> bool:
         return self._rounding_path(key).is_file()
@@ -151,8 +151,8 @@ class RowStore:
 
 def _spread(path: Path, content: bytes) -> float | None:
     """The standard deviation of the stored values."""
-    kept: dict[str, Any] = from_sealed_json(content, path)
-    if kept.get("key", path.stem) != path.stem:
-        raise ValueError(f"it is that of {kept['key']}")
-    values = [float(value) for value in kept["values"]]
+    content_read: dict[str, Any] = from_sealed_json(content, path)
+    if content_read.get("key", path.stem) != path.stem:
+        raise ValueError(f"it is that of {content_read['key']}")
+    values = [float(value) for value in content_read["values"]]
     return stdev(values) if len(values) > 1 else None

@@ -246,13 +246,13 @@ def _with_metric(
         for done, layer in enumerate(layers):
             report("metric, layer by layer", done, len(layers))
             model = replace(whole, qdq=models.with_int8([layer.name]))
-            found = measure_on(search, model)
-            change, known = found.difference, found.difference.known
+            accuracy = measure_on(search, model)
+            change, known = accuracy.difference, accuracy.difference.known
             yield replace(
                 layer,
-                metric_loss=-change.estimate / found.fp32,
-                metric_loss_low=-change.high / found.fp32 if known else None,
-                metric_loss_high=-change.low / found.fp32 if known else None,
+                metric_loss=-change.estimate / accuracy.fp32,
+                metric_loss_low=-change.high / accuracy.fp32 if known else None,
+                metric_loss_high=-change.low / accuracy.fp32 if known else None,
             )
         report("metric, layer by layer", len(layers), len(layers))
 

@@ -106,7 +106,7 @@ def _classification(
         Example(
             *_keep_picture(run, store, image),
             names[int(task.labels[image])],
-            *(View(names[int(np.argmax(own.predictions[image]))]) for own in (fp32, int8)),
+            *(View(names[int(np.argmax(system.predictions[image]))]) for system in (fp32, int8)),
         )
         for image in _worst(np.where(right & ~still, drop, 0))
     ]
@@ -125,14 +125,14 @@ def _classes(run: Run, fp32: Score, int8: Score) -> tuple[Part, ...]:
     before, after = fp32.class_values, int8.class_values
     parts = []
     for label in np.flatnonzero(counts).tolist():
-        difference, own = float(after[label] - before[label]), int(images[label])
+        difference, n_images = float(after[label] - before[label]), int(images[label])
         halves = int8.class_replicates[:, label] - fp32.class_replicates[:, label]
-        least = 0.0 if fp32.classes is None else rule_of_three(own)
-        interval = over_images(difference, halves, own, least).interval(difference)
+        least = 0.0 if fp32.classes is None else rule_of_three(n_images)
+        interval = over_images(difference, halves, n_images, least).interval(difference)
         low, high = (None if math.isnan(end) else end for end in (interval.low, interval.high))
         name, count = run.dataset.class_names[label], int(counts[label])
         values = float(before[label]), float(after[label])
-        parts.append(Part(name, count, *values, low, high, own))
+        parts.append(Part(name, count, *values, low, high, n_images))
     return tuple(parts)
 
 
@@ -185,7 +185,7 @@ def _view(
     names: Sequence[str],
     picture: _Picture,
     target: BoxTarget,
-    found: Detections,
+    detections: Detections,
     verdicts: npt.NDArray[np.int8],
     threshold: float,
 ) -> View:
@@ -197,15 +197,18 @@ def _view(
         left, top, width, height = np.round([*low, *(high - low)], 4).tolist()
         return Box((left, top, width, height), names[label], kind, score)
 
-    scores, drawn = found.finite_scores, np.isfinite(found.boxes).all(axis=1)
+    scores, drawn = detections.finite_scores, np.isfinite(detections.boxes).all(axis=1)
     believed = scores >= np.float32(threshold)
     right, wrong = believed & (verdicts == 1), believed & (verdicts == 0)
-    open_ = missed(target, Detections(found.boxes[right], found.scores[right], found.labels[right]))
+    open_ = missed(
+        target,
+        Detections(detections.boxes[right], detections.scores[right], detections.labels[right]),
+    )
     kinds: tuple[tuple[Kind, npt.NDArray[np.bool_]], ...] = (("right", right), ("wrong", wrong))
     boxes = [
-        box(found.boxes[i], int(found.labels[i]), kind, round(float(scores[i]), 3))
-        for kind, own in kinds
-        for i in np.flatnonzero(own & drawn)
+        box(detections.boxes[i], int(detections.labels[i]), kind, round(float(scores[i]), 3))
+        for kind, of_kind in kinds
+        for i in np.flatnonzero(of_kind & drawn)
     ]
     boxes += [box(target.boxes[i], int(target.labels[i]), "missed") for i in open_]
     says = f"{int(right.sum())} right, {int(wrong.sum())} wrong, {len(open_)} missed"
@@ -214,5 +217,8 @@ def _view(
 
 def _objects(names: Sequence[str], target: BoxTarget) -> str:
     """The objects to detect, as in "2 circle, 1 star"."""
-    found = [names[label] for label in target.labels[to_find(target)]]
-    return ", ".join(f"{found.count(name)} {name}" for name in dict.fromkeys(found)) or "nothing"
+    names_found = [names[label] for label in target.labels[to_find(target)]]
+    return (
+        ", ".join(f"{names_found.count(name)} {name}" for name in dict.fromkeys(names_found))
+        or "nothing"
+    )

@@ -182,13 +182,13 @@ def _channels(output: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return values.reshape(values.shape[0], -1)
 
 
-def _noise(expected: Evidence[Any], found: Evidence[Any]) -> Energies:
+def _noise(expected: Evidence[Any], actual: Evidence[Any]) -> Energies:
     """Energies of the difference, infinite for values that are not numbers."""
     with np.errstate(invalid="ignore", over="ignore"):
         noise = channel_energies(
             [
                 [np.subtract(f, e, dtype=np.float64) for e, f in zip(*pair, strict=True)]
-                for pair in zip(expected.outputs, found.outputs, strict=True)
+                for pair in zip(expected.outputs, actual.outputs, strict=True)
             ]
         )
     return np.where(np.isnan(noise), np.inf, noise)

@@ -83,7 +83,9 @@ def classes_evaluated(run: Run) -> int | None:
     without labels."""
     task = task_of(run)
     if isinstance(task, DetectionTask) and run.dataset.boxes is not None:
-        return len({label for own in task.targets for label in own.labels[to_find(own)].tolist()})
+        return len(
+            {label for target in task.targets for label in target.labels[to_find(target)].tolist()}
+        )
     if isinstance(task, ClassificationTask) and run.dataset.labels is not None:
         return len(set(task.labels.tolist()))
     return None
@@ -93,15 +95,15 @@ def evaluate(run: Run, session: Session, images: PreparedImages) -> Evidence[Any
     """Predictions on all images, and the first images' raw outputs."""
     task, size = task_of(run), run.measurement.batch_size
     predictions: list[Any] = []
-    kept: list[list[npt.NDArray[np.float32]]] = []
+    first_outputs: list[list[npt.NDArray[np.float32]]] = []
     for start, batch in _read_ahead(images, size):
         outputs = session.run(batch)
         for offset in range(min(size, len(images) - start)):
-            own = [output[offset] for output in outputs]
-            predictions.append(task.predict(own, images.fittings[start + offset]))
-            if len(kept) < FIRST_IMAGES:
-                kept.append([np.array(output) for output in own])
-    return Evidence(predictions, kept)
+            outputs_of_image = [output[offset] for output in outputs]
+            predictions.append(task.predict(outputs_of_image, images.fittings[start + offset]))
+            if len(first_outputs) < FIRST_IMAGES:
+                first_outputs.append([np.array(output) for output in outputs_of_image])
+    return Evidence(predictions, first_outputs)
 
 
 def _read_ahead(images: PreparedImages, size: int) -> Iterator[tuple[int, Array]]:
@@ -237,8 +239,8 @@ def device_times(run: Run, engine: Engine, session: Session) -> dict[str, Device
     """Times by the GPU's clock of ``int8``, ``fp32`` and ``fp16``, after they were timed; empty
     without a GPU."""
     sessions = {"int8": session, **float_sessions(run, engine)}
-    times = {name: own.device_times() for name, own in sessions.items()}
-    return {name: own for name, own in times.items() if own is not None}
+    times = {name: of_session.device_times() for name, of_session in sessions.items()}
+    return {name: of_session for name, of_session in times.items() if of_session is not None}
 
 
 def float_sessions(run: Run, engine: Engine) -> Mapping[str, Session]:
@@ -251,7 +253,9 @@ def float_sessions(run: Run, engine: Engine) -> Mapping[str, Session]:
 
     fp32 = shared("fp32", lambda: engine.build(fp32_model(run)))
     fp16 = shared("fp16", lambda: _half_session(run, engine))
-    return {name: own for name, own in (("fp32", fp32), ("fp16", fp16)) if own is not None}
+    return {
+        name: session for name, session in (("fp32", fp32), ("fp16", fp16)) if session is not None
+    }
 
 
 def _half_session(run: Run, engine: Engine) -> Session | None:
@@ -276,8 +280,8 @@ def decibels_of_parts(
     several maps has the SQNR of its worst.
     """
     parts: dict[str, Sqnr] = {}
-    for expected, found in zip(reference, actual, strict=True):
-        of_expected, of_found = head.parts(expected), head.parts(found)
+    for expected, actual_output in zip(reference, actual, strict=True):
+        of_expected, of_actual = head.parts(expected), head.parts(actual_output)
         for name, values in of_expected.items():
-            parts.setdefault(name, Sqnr()).update(values, of_found[name])
+            parts.setdefault(name, Sqnr()).update(values, of_actual[name])
     return {name: float(sqnr.per_output().min()) for name, sqnr in parts.items()}

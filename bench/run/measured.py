@@ -153,7 +153,7 @@ def latency_of(run: Run, ranges: RunRanges, measured: Measured | None, folder: P
         for percent in (50, 90, 99)
     }
     # The GPU's clock measures the kernels alone: whole calls are mostly the same transfers.
-    on_device = {name: own.latency_p50_ms for name, own in measured.device_times.items()}
+    on_device = {name: times.latency_p50_ms for name, times in measured.device_times.items()}
     compared = medians | on_device
     return Latency(
         planned_mac_share=planned,

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 def check_native(run: Run) -> None:
     """Raise ConfigError for ranges of native calibrators that cannot be computed or used."""
-    own, calibrator = calibrates(run.engine), run.calibrator
-    if own and run.placement not in IMPLICIT:
+    is_native, calibrator = calibrates(run.engine), run.calibrator
+    if is_native and run.placement not in IMPLICIT:
         raise ConfigError(
             f"engine.mode=implicit needs every tensor's range, not placement={run.placement}",
             "Add placement=implicit",
@@ -27,7 +27,7 @@ def check_native(run: Run) -> None:
             size = calibrator_of_others(batch, run.calibration.size).batch_size
             _check_size(run, size, f"the batch of {size} of model {run.model.name}")
         return
-    if not own:
+    if not is_native:
         raise ConfigError(
             f"calibrator {calibrator.name} runs inside TensorRT, but engine {run.engine.name} "
             "does not calibrate",

@@ -68,12 +68,12 @@ class RunRanges:
     @property
     def given_amax(self) -> dict[str, float]:
         """The largest magnitudes that an engine with implicit quantization gets."""
-        return {name: amax_of(own) for name, own in (self.given or self.ranges).items()}
+        return {name: amax_of(range_) for name, range_ in (self.given or self.ranges).items()}
 
     @property
     def amax(self) -> dict[str, float]:
         """The largest magnitude that each range keeps."""
-        return {name: amax_of(own) for name, own in self.ranges.items()}
+        return {name: amax_of(range_) for name, range_ in self.ranges.items()}
 
     @property
     def collect_seconds(self) -> float:
@@ -121,7 +121,7 @@ def find_run_ranges(run: Run) -> RunRanges:
         batch = run.model.network.input_shape[0]
         others = calibrator_of_others(batch, run.calibration.size)
         native = _ranges_in(_calibrate_natively(run, others))
-        given = {name: ranges.get(name, own) for name, own in native.items()}
+        given = {name: ranges.get(name, range_) for name, range_ in native.items()}
     elif calibrates(run.engine):
         given = {**everywhere.widest(clipped), **ranges}
     return RunRanges(
@@ -186,12 +186,12 @@ def _find_native_ranges(run: Run, calibrator: NativeCalibrator) -> RunRanges:
     """
     graph = run.graph
     native = _calibrate_natively(run, calibrator)
-    found = _ranges_in(native)
+    ranges = _ranges_in(native)
     name = run.model.network.input_name
-    if run.calibration.input_range == "declared" and name in found:
-        found[name] = run.model.preprocess.input_amax()
-    points = points_with(run, graph, found)
-    return RunRanges(graph, points, calibrate(run, graph), found, native.threshold_s, native)
+    if run.calibration.input_range == "declared" and name in ranges:
+        ranges[name] = run.model.preprocess.input_amax()
+    points = points_with(run, graph, ranges)
+    return RunRanges(graph, points, calibrate(run, graph), ranges, native.threshold_s, native)
 
 
 def _stored_ranges(run: Run, file: RangesFile) -> RunRanges:

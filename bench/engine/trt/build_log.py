@@ -58,7 +58,7 @@ def _only_log(trt: TensorRT) -> Log:
 
 def missing_scales(log: Log) -> int:
     """How many tensors have no range: the builder leaves the layers beside them in float."""
-    return len({found[1] for line in log.warnings if (found := _MISSING_SCALE.search(line))})
+    return len({match[1] for line in log.warnings if (match := _MISSING_SCALE.search(line))})
 
 
 def reason(log: Log) -> str:

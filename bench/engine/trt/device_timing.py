@@ -46,7 +46,7 @@ class LaneTimes:
 
 def time_lane(lane: Lane, clock: Callable[[], float] = time.perf_counter) -> LaneTimes:
     """Execute on the data in the lane's memory: ``WARM_UP_S`` untimed, then ``TIMED_S``."""
-    found, pending = LaneTimes(), deque[tuple[Any, Any, float | None]]()
+    times, pending = LaneTimes(), deque[tuple[Any, Any, float | None]]()
     with _Events(2 * IN_FLIGHT) as events:
         free = deque(zip(events.all[::2], events.all[1::2], strict=True))
 
@@ -55,8 +55,8 @@ def time_lane(lane: Lane, clock: Callable[[], float] = time.perf_counter) -> Lan
             milliseconds = events.between(start, end)
             free.append((start, end))
             if enqueue is not None:
-                found.gpu_ms.append(milliseconds)
-                found.enqueue_ms.append(enqueue)
+                times.gpu_ms.append(milliseconds)
+                times.enqueue_ms.append(enqueue)
 
         begin, timed = clock(), 0
         while (past := clock() - begin) < WARM_UP_S + TIMED_S or timed < LEAST_TIMED:
@@ -73,7 +73,7 @@ def time_lane(lane: Lane, clock: Callable[[], float] = time.perf_counter) -> Lan
             pending.append((start, end, enqueue if warm else None))
         while pending:
             finish_oldest()
-    return found
+    return times
 
 
 def time_transfers(lane: Lane) -> tuple[float, float]:

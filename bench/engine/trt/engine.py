@@ -133,8 +133,10 @@ class TensorRt:
 
     @property
     def options(self) -> str:
-        own = ", ".join(f"{key}={value}" for key, value in vars(self).items() if key != "cache")
-        return f"{own}, {find_gpu()}"
+        options_text = ", ".join(
+            f"{key}={value}" for key, value in vars(self).items() if key != "cache"
+        )
+        return f"{options_text}, {find_gpu()}"
 
     @property
     def calibrates(self) -> bool:
@@ -200,8 +202,8 @@ class TensorRt:
             settings = replace(settings, half=False)
         content = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
         # Streams, graphs and the folder do not change the engine.
-        told = replace(settings, folder=Path())
-        key = content_key(BUILD_VERSION, trt.__version__, told, find_gpu(), content, what)
+        keyed = replace(settings, folder=Path())
+        key = content_key(BUILD_VERSION, trt.__version__, keyed, find_gpu(), content, what)
         path = settings.folder / f"{key}.engine"
         make = partial(build_once, path, partial(build, settings=settings))
         try:

@@ -51,12 +51,12 @@ def build_now(build: Callable[[], Plan]) -> Built:
 
 
 def _write(file: BinaryIO, built: Built) -> None:
-    told = {"seconds": built.seconds, "missing_scales": built.plan.missing_scales}
-    file.write(json.dumps(told).encode() + b"\n")
+    head_fields = {"seconds": built.seconds, "missing_scales": built.plan.missing_scales}
+    file.write(json.dumps(head_fields).encode() + b"\n")
     file.write(built.plan.content)
 
 
 def _read(path: Path) -> Built:
     head, _, content = read_sealed(path).partition(b"\n")
-    told = json.loads(head)
-    return Built(Plan(content, told["missing_scales"]), float(told["seconds"]))
+    head_fields = json.loads(head)
+    return Built(Plan(content, head_fields["missing_scales"]), float(head_fields["seconds"]))

@@ -39,7 +39,7 @@ def with_float_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _axis(node: NodeProto) -> int:
-    return next((own.i for own in node.attribute if own.name == "axis"), 1)
+    return next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
 
 
 def _in_float(weights: onnx.TensorProto, scale: onnx.TensorProto, axis: int) -> onnx.TensorProto:

@@ -40,27 +40,27 @@ def read_layers(information: str, products: Iterable[str]) -> Description:
     for one in layers:
         if not isinstance(one, dict):
             continue
-        told = _lower(one)
-        if str(told.get("layertype", "")).lower() == "reformat":
+        layer = _lower(one)
+        if str(layer.get("layertype", "")).lower() == "reformat":
             continue
-        own = known & _nodes(told)
-        if not own:
+        of_layer = known & _nodes(layer)
+        if not of_layer:
             continue
         count += 1
-        if any(_is_int8(source) for source in told.get("inputs", [])):
+        if any(_is_int8(source) for source in layer.get("inputs", [])):
             int8 += 1
-            int8_nodes |= own
+            int8_nodes |= of_layer
     return Description(frozenset(int8_nodes) if count else None, int8, count)
 
 
-def _lower(told: Mapping[str, Any]) -> dict[str, Any]:
-    return {key.lower(): value for key, value in told.items()}
+def _lower(layer: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.lower(): value for key, value in layer.items()}
 
 
-def _nodes(told: Mapping[str, Any]) -> set[str]:
+def _nodes(layer: Mapping[str, Any]) -> set[str]:
     """The ONNX nodes of a layer, with a few words that are not nodes."""
-    listed = _METADATA.findall(str(told.get("metadata", "")))
-    return set(listed) or {part.strip() for part in _JOINTS.split(str(told.get("name", "")))}
+    listed = _METADATA.findall(str(layer.get("metadata", "")))
+    return set(listed) or {part.strip() for part in _JOINTS.split(str(layer.get("name", "")))}
 
 
 def _is_int8(source: Mapping[str, Any]) -> bool:

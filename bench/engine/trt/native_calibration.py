@@ -61,7 +61,7 @@ def calibrate_apart(
     theirs.close()
     try:
         ours.send((model.SerializeToString(), asked, count, settings))
-        while (told := ours.recv()) == _NEXT:
+        while (message := ours.recv()) == _NEXT:
             ours.send(next(batches, None))
     except (EOFError, ConnectionError) as error:
         raise EngineError(
@@ -72,10 +72,10 @@ def calibrate_apart(
         ours.close()
         child.kill()
         child.wait()
-    if isinstance(told, NativeCalibration):
-        return told
-    assert isinstance(told, BenchError)
-    raise told
+    if isinstance(message, NativeCalibration):
+        return message
+    assert isinstance(message, BenchError)
+    raise message
 
 
 def serve(descriptor: int) -> None:

@@ -141,19 +141,19 @@ def keep_in_float(
     """
     kind = trt.float16 if half else trt.float32
     makers = {name: node.name for node in model.graph.node for name in node.output}
-    found: set[str] = set()
+    matched: set[str] = set()
     for layer in layers_of(network):
         outputs = outputs_of(layer)
-        own = {layer.name} | {makers.get(tensor.name, "") for tensor in outputs}
+        names = {layer.name} | {makers.get(tensor.name, "") for tensor in outputs}
         floats = all(tensor.dtype.name in FLOATS for tensor in outputs)
-        if not own & nodes or not floats or layer.type.name in {"CONSTANT", *MOVING}:
+        if not names & nodes or not floats or layer.type.name in {"CONSTANT", *MOVING}:
             continue
-        found |= own & nodes
+        matched |= names & nodes
         layer.precision = kind
         for index in range(len(outputs)):
             layer.set_output_type(index, kind)
     products = {node.name for node in model.graph.node if node.op_type in COMPUTE_OPS}
-    if lost := sorted(products & nodes - found):
+    if lost := sorted(products & nodes - matched):
         raise EngineError(
             f"TensorRT's network has no layer for {lost[0]}, which the plan keeps in float",
             "Use engine.mode=explicit",

@@ -39,20 +39,20 @@ def with_unnamed(
     concatenation the widest of its inputs. A product before its bias has the sum's range plus the
     bias's, which it cannot exceed. Other tensors without a name stay without a range.
     """
-    found = dict(amax)
+    ranges = dict(amax)
     layers = list(layers_of(network))
     for layer in layers:  # in the order of the network: inputs come before outputs
         for tensor in outputs_of(layer):
-            if tensor.name not in found and tensor.dtype.name in FLOATS:
-                range_ = _of_layer(trt, layer, found)
+            if tensor.name not in ranges and tensor.dtype.name in FLOATS:
+                range_ = _of_layer(trt, layer, ranges)
                 if range_ is not None:
-                    found[tensor.name] = range_
+                    ranges[tensor.name] = range_
     for layer in reversed(layers):
-        _look_behind_sum(trt, layer, found)
-    return found
+        _look_behind_sum(trt, layer, ranges)
+    return ranges
 
 
-def _of_layer(trt: TensorRT, layer: ILayer, found: Mapping[str, float]) -> float | None:
+def _of_layer(trt: TensorRT, layer: ILayer, ranges: Mapping[str, float]) -> float | None:
     """The range of a constant, or of what a layer moves; None where unknown."""
     if layer.type == trt.LayerType.CONSTANT:
         weights = _as_constant(trt, layer).weights
@@ -62,20 +62,20 @@ def _of_layer(trt: TensorRT, layer: ILayer, found: Mapping[str, float]) -> float
     if layer.type.name not in MOVING:
         return None
     moved = [t.name for t in _inputs(layer) if t.dtype.name in FLOATS]
-    return max((found[name] for name in moved if name in found), default=None)
+    return max((ranges[name] for name in moved if name in ranges), default=None)
 
 
-def _look_behind_sum(trt: TensorRT, layer: ILayer, found: dict[str, float]) -> None:
+def _look_behind_sum(trt: TensorRT, layer: ILayer, ranges: dict[str, float]) -> None:
     """Set the range of a product whose bias is added: |product| <= |sum| + |bias|."""
     if layer.type != trt.LayerType.ELEMENTWISE or layer.num_outputs != 1:
         return
-    total = found.get(layer.get_output(0).name)
-    without = [tensor.name for tensor in _inputs(layer) if tensor.name not in found]
-    others = [found[tensor.name] for tensor in _inputs(layer) if tensor.name in found]
+    total = ranges.get(layer.get_output(0).name)
+    without = [tensor.name for tensor in _inputs(layer) if tensor.name not in ranges]
+    others = [ranges[tensor.name] for tensor in _inputs(layer) if tensor.name in ranges]
     if total is None or len(without) != 1 or len(others) != 1:
         return
     if _as_elementwise(trt, layer).op == trt.ElementWiseOperation.SUM:
-        found[without[0]] = total + others[0]
+        ranges[without[0]] = total + others[0]
 
 
 def _inputs(layer: ILayer) -> list[ITensor]:
