@@ -55,7 +55,7 @@ def divergences(
         log_q = 0.0
         begin = 0
         for level in range(1, levels + 1):
-            # As np.digitize(range(kept), np.linspace(0, kept, levels + 1)), rounding included.
+            # As np.digitize(range(n_bins), np.linspace(0, n_bins, levels + 1)), with its rounding.
             end = n_bins if level == levels else int(np.ceil(level * ((n_bins - inset) / levels)))
             if mass[end] > mass[begin]:
                 share = (mass[end] - mass[begin]) / total

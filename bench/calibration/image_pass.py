@@ -1,7 +1,7 @@
 """The FP32 network run over images, every tensor's values counted as they appear.
 
-Every worker runs the network on an image of its own and adds what it finds to the statistics, which
-do not depend on the order: on two cores that takes two thirds of the time of one image on both.
+Every worker runs the network on a different image and adds its values to the statistics, which do
+not depend on the order: on two cores this takes two thirds of the time of one image on both cores.
 """
 
 from __future__ import annotations

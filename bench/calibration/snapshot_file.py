@@ -1,4 +1,4 @@
-"""Snapshots of many tensors in one file: a few long arrays, as many short ones take long to zip."""
+"""Snapshots of many tensors in one file: a few long arrays, since many short ones zip slowly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one tensor showed during calibration, in next to fixed memory.
+"""Statistics of one tensor during calibration, in nearly constant memory.
 
 The result must not depend on how the images were cut into batches or in which order partial results
 were added up: TensorRT's guide warns that its own histogram does, and in ONNX Runtime the order
@@ -56,7 +56,7 @@ _GRIDS = {
 
 
 class _Own(local):
-    """What every thread needs for itself."""
+    """The buffers of one thread."""
 
     def __init__(self) -> None:
         self.scratch = make_scratch(BINS)

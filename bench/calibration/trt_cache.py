@@ -86,7 +86,7 @@ def parse(content: bytes, where: str) -> CalibrationCache:
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
         what = f"{where}, line {number}: byte 0x{content[error.start]:02x} is not UTF-8 text"
-        raise DataError(what, "Give a calibration cache, no engine or model") from None
+        raise DataError(what, "Give a calibration cache, not an engine or a model") from None
     body = text.rstrip("\r\n")
     newline = "\r\n" if body.partition("\n")[0].endswith("\r") else "\n"
     first, *lines = body.split(newline)
@@ -148,7 +148,7 @@ def version_digits(version: str) -> str:
     if re.fullmatch("[0-9]{4,6}", version):
         return version
     if not re.fullmatch(r"[0-9]+(\.[0-9]+){2,}", version):
-        raise ConfigError(f"{_quoted(version)} is no version of TensorRT", "Write it like 8.6.1")
+        raise ConfigError(f"{_quoted(version)} is not a version of TensorRT", "Write it like 8.6.1")
     major, minor, patch = map(int, version.split(".")[:3])
     if major > 10:
         raise ConfigError(f"TensorRT {version} reads no caches", "Give it ONNX with Q/DQ instead")
@@ -163,11 +163,11 @@ def to_json(ranges: Mapping[str, float]) -> str:
 
 def from_json(content: bytes, where: str) -> DynamicRanges:
     """Read what ``to_json`` writes; DataError says where and what is wrong."""
-    fix = 'Give a file like {"images": [-1.0, 1.0]}, as a sweep keeps them under ranges/'
+    fix = 'Give a file like {"images": [-1.0, 1.0]}, as a sweep stores them under ranges/'
     try:
         read = json.loads(content)
     except ValueError as error:
-        raise DataError(f"{where} is no JSON ({error})", fix) from None
+        raise DataError(f"{where} is not JSON ({error})", fix) from None
     if not isinstance(read, dict) or not read:
         raise DataError(f"{where} has no dynamic ranges", fix)
     amax = {}

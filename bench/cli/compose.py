@@ -117,7 +117,7 @@ def _plan(config: Config, calibrator: Calibrator) -> PrecisionPlan:
         return plan
     if plan.name != "all":
         raise ConfigError(
-            f"calibrator {calibrator.name} is a quantized file, which decides by itself what stays "
+            f"calibrator {calibrator.name} is a quantized file, which itself defines what stays "
             f"in float, not plan={plan.name}",
             "Drop plan=",
         )
@@ -215,7 +215,7 @@ def _check_options(
     known = [name for name in signature(target).parameters if name not in offered]
     for key, value in options.items():
         if key not in known:
-            fix = f"There is {', '.join(known)}" if known else "It takes none"
+            fix = f"Use {', '.join(known)}" if known else "It takes none"
             raise ConfigError(f"{part} {target.__name__} has no option '{key}'", fix)
         _check_value(f"{part}.{key}", value, kinds.get(key, Any))
 
@@ -272,8 +272,8 @@ def _model(
         raise ConfigError(
             f"model {spec.name} has no preprocessing for dataset {dataset} (it has for: "
             f"{', '.join(sorted(others))})",
-            f"Add dataset.name={others[-1]} to take that one, or model.preprocess.fit=... and what "
-            "else it was trained with",
+            f"Add dataset.name={others[-1]} to use that one, or model.preprocess.fit=... and the "
+            "other settings of its training",
         )
     preprocess = make_preprocess((network.height, network.width), **convention | own | given)
     published = _made(Published, spec, dataset, "published") if known else None
@@ -301,7 +301,9 @@ def _made(kind: Callable[..., T], spec: ModelConfig, dataset: str, part: str) ->
     if len(missing) == len(given):
         return None
     if missing:
-        raise ConfigError(f"{', '.join(missing)} is not given", "Add it, or drop its neighbours")
+        raise ConfigError(
+            f"{', '.join(missing)} is not given", "Add it, or drop the options beside it"
+        )
     return kind(**given)
 
 

@@ -46,7 +46,7 @@ class ImagesDataset:
         if missing:
             raise ConfigError(
                 f"dataset={name} needs {', '.join(missing)}",
-                "Add them to the command; classes are those that the model tells apart",
+                "Add them to the command; classes is the number of classes of the model",
             )
         if labels != "fp32":
             raise ConfigError(
@@ -68,7 +68,7 @@ class ImagesDataset:
 
     def calibration_classes(self) -> list[frozenset[int]]:
         raise ConfigError(
-            f"calibration.strategy=balanced needs labels, and dataset {self.name} has none",
+            f"calibration.strategy=balanced needs labels, but dataset {self.name} has none",
             "Use calibration.strategy=random",
         )
 

@@ -1,7 +1,7 @@
-"""Without labels: how far a model agrees with what its FP32 self predicts.
+"""Without labels: how far a model agrees with the predictions of its FP32 version.
 
-FP32 then reaches 1 by construction, or nearly so, and the metric is called "agreement": it tells
-what quantization changed, not whether that was right before.
+FP32 then reaches 1, or nearly so, and the metric is called "agreement": it shows what quantization
+changed, not whether the predictions were right before.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _named(metric: str) -> str:
 
 def _target(detections: Detections, score: float) -> BoxTarget:
     sides = detections.boxes[:, 2:] - detections.boxes[:, :2]
-    # What was clipped to nothing at the picture's edge cannot be found again.
+    # A box that was clipped to nothing at the picture's edge cannot be detected.
     counted = (detections.scores > score) & (sides > 0).all(axis=1)
     return BoxTarget(
         detections.boxes[counted],

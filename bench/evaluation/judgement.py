@@ -1,5 +1,5 @@
-"""A run's metric on the half-samples of its images: all that comparing two runs needs, without
-images or labels.
+"""A run's metric on the half-samples of its images: enough to compare two runs without images or
+labels.
 
 Predictions alone cannot be compared later, since their ground truth lies with the dataset. So each
 run also stores what they score on every half-sample, and FP32's on the same.
@@ -81,9 +81,9 @@ class Resampled:
 
 
 def load_resampled(content: bytes, path: Path) -> Resampled | None:
-    """The half-samples in the content of a file; None for one from before there were any.
+    """The half-samples in the content of a file; None for an older file without them.
 
-    Raises DataError for something else.
+    Raises DataError for another kind of file.
     """
     with _opened(content, path) as arrays:
         if "resampled" in arrays.files:

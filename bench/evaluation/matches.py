@@ -1,4 +1,4 @@
-"""Which detection matched what: all that is left to know for the mAP of any resample of images.
+"""Which detection matched which object: enough for the mAP of any resample of the images.
 
 COCO matches detections to ground truth within one image, so drawing images again (the bootstrap)
 changes how often a match counts, never the match itself.
@@ -103,7 +103,7 @@ class MatchTable:
 
 
 def _average_precision(hits: npt.NDArray[np.integer[Any]], positives: int) -> float:
-    """Precision averaged over ``RECALLS``; ``found`` is 1 for a true positive, best score first."""
+    """Precision averaged over ``RECALLS``; ``hits`` is 1 for a true positive, best score first."""
     true = np.cumsum(hits).astype(np.float64)
     precision = true / (np.arange(1, len(true) + 1) + np.spacing(1))
     envelope = np.maximum.accumulate(precision[::-1])[::-1]

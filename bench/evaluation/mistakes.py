@@ -1,4 +1,4 @@
-"""Which images a system gets wrong, and which of its detections are to blame.
+"""Which images a system gets wrong, and which of its detections are wrong.
 
 The pictures that a report shows are those on which INT8 makes most mistakes more than FP32.
 """
@@ -24,7 +24,7 @@ def mistakes_at(matches: MatchTable, threshold: float) -> npt.NDArray[np.int64]:
 def verdicts_of(matches: MatchTable, image: int, detections: Detections) -> npt.NDArray[np.int8]:
     """(n,) for each detection of an image: 1 right at IoU 0.5, 0 wrong, -1 not counted.
 
-    ``found`` is what ``matches`` were made from. Not counted are those that match a crowd, and
+    ``matches`` were made from ``detections``. Not counted are those that match a crowd, and
     those behind the hundred best of a class.
     """
     verdicts = np.full(len(detections.scores), -1, np.int8)

@@ -1,4 +1,4 @@
-"""Where a detector is put to work: the score from which on its detections are believed.
+"""A detector's operating point: the score from which on its detections are accepted.
 
 mAP reads every score in order and no score by itself, so it does not see when quantization presses
 all scores together: the order stays, but a threshold that was chosen for FP32 then drops half of
@@ -27,11 +27,11 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ThresholdShift:
-    """The thresholds of the best F1 of both systems, and what it costs INT8 to keep FP32's.
+    """The thresholds of the best F1 of both systems, and INT8's loss at FP32's threshold.
 
     ``f1_at_fp32_threshold`` is INT8's F1 there. On the images on which a threshold was chosen it
     looks better than it is, so the interval compares both thresholds on the images of the other
-    half: ``low`` to ``high`` is the 95 % interval of F1 at FP32's threshold minus F1 at INT8's own;
+    half: ``low`` to ``high`` is the 95 % interval of F1 at FP32's threshold minus F1 at INT8's;
     below zero, keeping FP32's threshold is a real loss. It is a paired bootstrap in which each
     resample chooses its thresholds anew (copies of an image stay in one half). That is careful:
     were they chosen once, two systems that differ by noise alone would pass for a loss in up to 11

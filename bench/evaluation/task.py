@@ -1,4 +1,4 @@
-"""What a network's outputs are scored as: detections by mAP, logits by Top-1."""
+"""How a network's outputs are scored: detections by mAP, logits by Top-1."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Score:
 
     @property
     def least_error(self) -> float:
-        """What the standard error of a difference is at least."""
+        """A lower bound of the standard error of a difference."""
         return 0.0 if self.classes is None else rule_of_three(self.n_images)
 
     @cached_property

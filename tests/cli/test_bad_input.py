@@ -126,7 +126,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         folder("folder", calibration_root="FILES/nowhere"), ["nowhere", "dataset.calibration_root"]
     ),
     "empty root": (folder("folder", root="FILES/empty"), ["contains no image", "dataset.root"]),
-    "no classes": (folder("folder", root="FILES/coco/val"), ["0.png lies in", "after its class"]),
+    "no classes": (folder("folder", root="FILES/coco/val"), ["0.png is in", "after its class"]),
     "missing images": (coco(images="FILES/nowhere"), ["nowhere does not exist", "dataset.images"]),
     "missing annotations": (coco(annotations="nothing"), ["nothing.json does not exist"]),
     "missing calibration images": (
@@ -331,7 +331,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         ["model=yolov5n", *coco()[len(COCO) - 1 :],
          "model.weights.coco.download.url='http://example.org/y'",
          "model.weights.coco.download.sha256=" + "a" * 64],
-        ["http://example.org/y is no https address", "https://"],
+        ["http://example.org/y is not an https address", "https://"],
     ),
     "a checkpoint as model": (
         [*CLASSIFIER, *SHAPES, "model.path=FILES/checkpoint.pt"],

@@ -145,12 +145,12 @@ def test_aliases_that_multiply_are_refused(tmp_path: Path, write_picture: Any) -
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("a.png,O\nb.png,1\n", "line 1: 'O' is no class index"),
-        ("a.png 1x\nb.png 1\n", "line 1: '1x' is no class index"),
-        ("a.png,1_0\n", "line 1: '1_0' is no class index"),
-        (f"a.png,{'9' * 5000}\n", "is no class index"),
+        ("a.png,O\nb.png,1\n", "line 1: 'O' is not a class index"),
+        ("a.png 1x\nb.png 1\n", "line 1: '1x' is not a class index"),
+        ("a.png,1_0\n", "line 1: '1_0' is not a class index"),
+        (f"a.png,{'9' * 5000}\n", "is not a class index"),
         ("a.png,1\n./a.png,1\n", r"line 2: \./a\.png is labelled twice"),
-        ("inner/a.png,1\na.png,1\n", "lists nothing|labels .* twice|are not there"),
+        ("inner/a.png,1\na.png,1\n", "lists nothing|labels .* twice|do not exist"),
     ],
 )
 def test_a_label_file_has_no_silent_lines(

@@ -198,7 +198,7 @@ def test_the_page_of_a_row_of_tensorrt_s_implicit_mode_says_whose_figure_it_is(
     page = (tmp_path / "b" / "README.md").read_text()
     for words in (
         "measured in tensorrt 8.5.1.7 on NVIDIA Test GPU, driver 550.54:",
-        "The row is TensorRT's own: implicit quantization in 8.5.1.7",
+        "The row was measured in TensorRT: implicit quantization in 8.5.1.7",
         "Implicit quantization computes what was measured",
         "It runs implicit quantization, as the row did",
     ):
