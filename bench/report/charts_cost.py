@@ -124,7 +124,7 @@ def calibration_cost(rows: pd.DataFrame, look: Look) -> Drawing | None:
     name, share = STAGES[str(totals.idxmax())][0], float(totals.max() / (totals.sum() or 1.0))
     return Drawing(
         figure,
-        f"{name.capitalize()} takes {100 * share:.0f} % of the time that calibration costs",
+        f"{name.capitalize()} takes {100 * share:.0f} % of the calibration time",
         "Seconds by calibrator, one panel per calibration size, mean over plans and seeds. One "
         "pass collects for all calibrators and sizes of a sweep; each bar shows its share of it.",
     )

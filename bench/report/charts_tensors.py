@@ -71,7 +71,7 @@ def threshold_shares(thresholds: Thresholds, look: Look) -> Drawing | None:
     return Drawing(
         figure,
         _shares_title(thresholds),
-        "The threshold over the largest |x| observed on "
+        "Each calibrator's threshold divided by the largest |x| observed on "
         f"{plural(thresholds.size, 'calibration image')}, for every tensor of plan "
         f"{thresholds.plan_label}. At half the maximum the INT8 steps are half as wide, and "
         "larger values saturate. Letters name the network's input and the tensors on which the "

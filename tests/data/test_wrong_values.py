@@ -168,7 +168,7 @@ def test_a_label_file_has_no_silent_lines(
 def test_an_image_by_two_names_is_counted_once(tmp_path: Path, write_picture: Any) -> None:
     write_picture(tmp_path / "deep" / "a.png")
     (tmp_path / "labels.csv").write_text("file,label\ndeep/a.png,1\na.png,1\n")
-    with pytest.raises(DataError, match=r"labels deep/a\.png twice, by two names"):
+    with pytest.raises(DataError, match=r"labels deep/a\.png twice, under two names"):
         ImageFolderDataset(
             "classification", str(tmp_path), str(tmp_path), str(tmp_path / "labels.csv"), 5
         )
