@@ -120,7 +120,9 @@ class Answer:
         if sets == 1:
             parts.append("What another calibration set would give is not known.")
         else:
-            parts.append("The accuracy is the mean over these sets; the interval also covers other sets.")
+            parts.append(
+                "The accuracy is the mean over these sets; the interval also covers other sets."
+            )
         return " ".join([*parts, *([self.few_images] if self.few_images else [])])
 
     @property
