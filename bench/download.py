@@ -126,7 +126,7 @@ def fetch(file: Download, target: Path, fix: str, patience: Patience | None = No
                 _forget(part)
                 raise DownloadError(f"{file.url} is another file now ({error})", fix) from error
             except requests.RequestException as error:
-                raise DownloadError(_told(error, file.url), fix) from error
+                raise DownloadError(_reason(error, file.url), fix) from error
             except _BrokenOffError as error:
                 lost = error
         else:
@@ -220,7 +220,7 @@ def _session(patience: Patience, url: str) -> requests.Session:
     return session
 
 
-def _told(error: requests.RequestException, url: str) -> str:
+def _reason(error: requests.RequestException, url: str) -> str:
     """The reason why ``Retry`` gave up."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"{url} cannot be fetched (the server answers {error.response.status_code})"

@@ -12,8 +12,8 @@ Runtime's TensorRT provider documents ``data_0: 4000889d`` as 2.008338.) A name 
 but a line break; the last ": " ends it. A tensor that was zero throughout has scale 0, which
 TensorRT also writes as a single digit (``366: 0``, seen in a cache of 8.4.1).
 
-TensorRT takes a cache only if its own version and calibrator stand in the header; otherwise it
-calibrates again. That the data changed it cannot know: the names are all it looks at.
+TensorRT takes a cache only if the header has its version and its calibrator; otherwise it
+calibrates again. It cannot detect that the data changed: it only compares names.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class Judgements:
         halves = [one.halves - one.fp32 for one in judged if one is not None]
         if len(halves) == len(rows) and judged[0] is not None:
             return _paired(values, halves, judged[0])
-        errors = [_own_error(row) for row in rows]
+        errors = [_row_error(row) for row in rows]
         images = Uncertainty(float(np.mean(errors)), 0.0, _freedom(rows[0]))
         return Difference(float(np.mean(values)), with_sets(images, values), None, tuple(values))
 
@@ -85,7 +85,7 @@ class Judgements:
         if pairs:
             firsts, seconds = ([pair[side] for pair in pairs] for side in (0, 1))
             values = [float(one["delta"]) - float(two["delta"]) for one, two in pairs]
-            errors = [math.hypot(*map(_own_error, pair)) for pair in pairs]
+            errors = [math.hypot(*map(_row_error, pair)) for pair in pairs]
             images = Uncertainty(float(np.mean(errors)), 0.0, _freedom(pairs[0][0]))
             return Difference(
                 float(np.mean(values)), with_sets(images, values), None, tuple(values)
@@ -106,7 +106,7 @@ class Judgements:
         two = other._resampled(str(other_row["run_key"]))
         if same_fp32 and one is not None and two is not None and one.truth == two.truth:
             return _paired([value], [np.asarray(one.halves - two.halves)], one)
-        error = math.hypot(_own_error(row), _own_error(other_row))
+        error = math.hypot(_row_error(row), _row_error(other_row))
         freedom = min(_freedom(row), _freedom(other_row))
         return Difference(value, Uncertainty(error, 0.0, freedom), None, (value,))
 
@@ -150,7 +150,7 @@ def _by_set(firsts: Sequence[Record], seconds: Sequence[Record]) -> list[tuple[R
     ]
 
 
-def _own_error(row: Record) -> float:
+def _row_error(row: Record) -> float:
     """The standard error behind a row's interval over images; nan without one."""
     low, high = (float(math.nan if row[n] is None else row[n]) for n in ("ci_low", "ci_high"))
     width: float = 2 * stdtrit(_freedom(row), (1 + LEVEL) / 2)

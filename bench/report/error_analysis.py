@@ -177,8 +177,8 @@ def find_losses(
 ) -> tuple[GroupLosses, ...]:
     """The losses of every group that has a file in ``store``: at most the first ``groups`` groups,
     and per group the ``runs`` that lose least and the one that loses most."""
-    groups_found = (_group(answer, store, runs) for answer in summary.answers[:groups])
-    return tuple(group for group in groups_found if group is not None)
+    losses_by_group = (_group(answer, store, runs) for answer in summary.answers[:groups])
+    return tuple(group for group in losses_by_group if group is not None)
 
 
 def encode_pictures(groups: Sequence[GroupLosses], store: LossStore) -> dict[str, EncodedPicture]:
@@ -200,7 +200,7 @@ def _group(answer: Answer, store: LossStore, runs: int | None) -> GroupLosses | 
 
     def load(result: Result) -> Losses | None:
         if result.run_key not in losses:
-            losses[result.run_key] = _load_or_tell(result.run_key, store)
+            losses[result.run_key] = _load_or_warn(result.run_key, store)
         return losses[result.run_key]
 
     stored = [result for result in answer.results if store.has(result.run_key)]
@@ -223,7 +223,7 @@ def _group(answer: Answer, store: LossStore, runs: int | None) -> GroupLosses | 
     )  # fmt: skip
 
 
-def _load_or_tell(run_key: str, store: LossStore) -> Losses | None:
+def _load_or_warn(run_key: str, store: LossStore) -> Losses | None:
     """None where a run's file is damaged; a warning says so."""
     try:
         return store.load(run_key)

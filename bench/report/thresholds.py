@@ -80,7 +80,7 @@ def find_thresholds(rows: pd.DataFrame, store: HistogramStore) -> Thresholds | N
     if candidates.empty:
         return None
     candidates = candidates[candidates["calibration_size"] == candidates["calibration_size"].max()]
-    read = {key: _or_told(store.ranges, key) for key in candidates["run_key"]}
+    read = {key: _or_warn(store.ranges, key) for key in candidates["run_key"]}
     ranges = {key: group for key, group in read.items() if group is not None}
     candidates = candidates[candidates["run_key"].isin(ranges)]
     if candidates.empty:
@@ -99,7 +99,7 @@ def find_thresholds(rows: pd.DataFrame, store: HistogramStore) -> Thresholds | N
         key=weight,
     )
     row = first.iloc[0]
-    tensors = _or_told(store.histograms, str(row["statistics_key"]))
+    tensors = _or_warn(store.histograms, str(row["statistics_key"]))
     if tensors is None:
         return None
     return Thresholds(
@@ -113,7 +113,7 @@ def find_thresholds(rows: pd.DataFrame, store: HistogramStore) -> Thresholds | N
     )
 
 
-def _or_told(read: Callable[[str], T], key: str) -> T | None:
+def _or_warn(read: Callable[[str], T], key: str) -> T | None:
     """The content of the file; None for a damaged file, with a warning."""
     try:
         return read(key)

@@ -217,8 +217,8 @@ def _view(
 
 def _objects(names: Sequence[str], target: BoxTarget) -> str:
     """The objects to detect, as in "2 circle, 1 star"."""
-    names_found = [names[label] for label in target.labels[to_find(target)]]
+    class_names = [names[label] for label in target.labels[to_find(target)]]
     return (
-        ", ".join(f"{names_found.count(name)} {name}" for name in dict.fromkeys(names_found))
+        ", ".join(f"{class_names.count(name)} {name}" for name in dict.fromkeys(class_names))
         or "nothing"
     )
