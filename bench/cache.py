@@ -1,6 +1,6 @@
-"""Results stored on disk under a content key: computed once, whoever asks, in whatever process.
+"""Results stored on disk under a content key: computed once for all processes.
 
-A key holds a hash of the code that makes the result, so that edited code never meets an old result.
+A key contains a hash of the code that makes the result, so edited code never reads an old result.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def hash_file(path: Path) -> str:
 
 
 def file_state(path: Path) -> tuple[int, int, int, int]:
-    """Size, times of change and inode: what tells that a file is as it was, without reading it.
+    """Size, times of change and inode: they show that a file is unchanged without reading it.
 
     The time of the last modification can be set by anyone, that of the inode's change cannot.
     """
@@ -59,9 +59,9 @@ def file_state(path: Path) -> tuple[int, int, int, int]:
 def source_key(*names: str) -> str:
     """Changes with any edit of these modules; a package stands for every module below it.
 
-    What they import is not followed: name every package that a result depends on. Ask when a module
-    is imported, and keep the answer: a process goes on with the code that it began with, whatever
-    becomes of the files meanwhile. Raises ModuleNotFoundError for a name that is no module.
+    Their imports are not followed: name every package that a result depends on. Call it when a
+    module is imported, and store the answer: a process continues with the code that it started
+    with, even if the files change. Raises ModuleNotFoundError for a name that is not a module.
     """
     digest = hashlib.sha256()
     for name in names:
@@ -89,7 +89,7 @@ def _files(name: str) -> Iterator[Path]:
 def write_with(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Let ``write`` fill a whole file or nothing: a temporary name, flushed, then renamed.
 
-    The temporary file is locked as long as its writer lives, see ``remove_leftovers``.
+    The temporary file is locked while its writer lives, see ``remove_leftovers``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = _locked_temporary(path)
@@ -116,17 +116,17 @@ def _locked_temporary(path: Path) -> tuple[int, Path]:
             fcntl.flock(handle, fcntl.LOCK_EX)
         if os.fstat(handle).st_nlink:
             return handle, Path(name)
-        os.close(handle)  # taken for a leftover before it was locked
+        os.close(handle)  # removed as a leftover before it was locked
 
 
 def remove_leftovers(*folders: Path) -> None:
     """Remove the temporary files of writers that were killed, directly in these folders.
 
-    A writer of this machine that lives holds the lock of its file. Whether one of another machine
-    does cannot be seen on every shared file system, so its file must be a day old too.
+    A live writer on this machine holds the lock of its file. Locks of other machines are not
+    visible on every shared file system, so the file must also be a day old.
     """
     for folder in folders:
-        with suppress(OSError):  # no such folder, or none of ours to write in
+        with suppress(OSError):  # no such folder, or no permission to write
             for path in [Path(entry) for entry in os.scandir(folder) if _is_temporary(entry.name)]:
                 with suppress(OSError):
                     _remove_unless_written(path)
@@ -153,13 +153,13 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def only_one(path: Path) -> FileLock:
-    """A lock that one process at a time can hold, on a file that is made if it is not there.
+    """A lock that one process at a time can hold, on a file that is created if missing.
 
     The system holds it (flock) and frees it when the process ends, however that ends. On NFS the
     server does, and frees it when the machine is gone; where a file system has no locks filelock
     falls back to a file that names process and machine.
     """
-    from filelock import FileLock  # brings asyncio: for those who lock alone
+    from filelock import FileLock  # imports asyncio, so only where locks are used
 
     path.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(path)
@@ -168,10 +168,10 @@ def only_one(path: Path) -> FileLock:
 def cached(
     path: Path, load: Callable[[Path], T], compute: Callable[[], Callable[[BinaryIO], object]]
 ) -> T:
-    """Load ``path``, computing it first if nobody has; ``compute`` returns what writes the file.
+    """Load ``path``, computing it first if missing; ``compute`` returns a function that writes it.
 
-    Where ``load`` finds it damaged, that is said and it is computed again. Concurrent callers wait
-    on a file lock instead of repeating the work.
+    A damaged file is reported and computed again. Concurrent callers wait on a file lock instead
+    of repeating the work.
     """
     with suppress(FileNotFoundError, DamagedError):
         return _loaded(path, load)
@@ -188,6 +188,6 @@ def cached(
 
 
 def _loaded(path: Path, load: Callable[[Path], T]) -> T:
-    found = load(path)
+    result = load(path)
     LOG.info("read %s", path.name)
-    return found
+    return result

@@ -46,13 +46,13 @@ class Download:
     def __post_init__(self) -> None:
         if not _is_safe(self.url):
             raise ConfigError(
-                f"download.url={self.url} is no https address", "Give https://..., which is checked"
+                f"download.url={self.url} is not an https address", "Give an address with https://"
             )
         if self.sha256 is not None and (
             len(self.sha256) != 64 or set(self.sha256.lower()) - set("0123456789abcdef")
         ):
             raise ConfigError(
-                f"download.sha256={self.sha256} is no SHA-256", "Give its 64 hexadecimal digits"
+                f"download.sha256={self.sha256} is not a SHA-256", "Give its 64 hexadecimal digits"
             )
 
     @property
@@ -61,22 +61,22 @@ class Download:
 
     @property
     def version(self) -> str:
-        """Twelve hexadecimal digits that tell this file from another of its name."""
+        """Twelve hexadecimal digits that distinguish this file from others of its name."""
         return (self.sha256 or content_key(self.url)).lower()[:12]
 
     def misfit(self, path: Path) -> str:
-        """What ``path`` has that this file has not, in words; nothing if it can be this file."""
+        """How ``path`` differs from this file, in words; "" if it can be this file."""
         size = path.stat().st_size
         if self.size is not None and size != self.size:
             return f"{size:,} bytes, not {self.size:,}"
-        found = hash_file(path) if self.sha256 else ""
-        if self.sha256 and found != self.sha256.lower():
-            return f"SHA-256 {found[:12]}..., not {self.sha256[:12]}..."
+        digest = hash_file(path) if self.sha256 else ""
+        if self.sha256 and digest != self.sha256.lower():
+            return f"SHA-256 {digest[:12]}..., not {self.sha256[:12]}..."
         return ""
 
 
 def _is_safe(url: str) -> bool:
-    """https, or this machine itself, to which nobody listens in between."""
+    """https, or this machine itself, where nobody can listen in between."""
     try:
         parts = urlsplit(url)
         return parts.scheme == "https" or (
@@ -88,7 +88,7 @@ def _is_safe(url: str) -> bool:
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a server is waited for: seconds, and how often it is asked."""
+    """How long to wait for a server: seconds, and the number of attempts."""
 
     connect: float = 10.0
     read: float = 30.0
@@ -98,18 +98,18 @@ class Patience:
 
 
 class _BrokenOffError(Exception):
-    """The body ended too early: what has come stays, and the next attempt goes on from there."""
+    """The body ended too early: the received part is kept, and the next attempt continues."""
 
 
 class _AnotherFileError(Exception):
-    """The server announces another length than the file has: no byte of it is wanted."""
+    """The server announces another length than the file has: it is not downloaded."""
 
 
-def fetch(file: Download, target: Path, mend: str, patience: Patience | None = None) -> None:
-    """Make ``target`` the file. Raises DownloadError, whose line ends with ``mend``.
+def fetch(file: Download, target: Path, fix: str, patience: Patience | None = None) -> None:
+    """Download the file to ``target``. Raises DownloadError, whose line ends with ``fix``.
 
     ``TARGET.part`` grows beside it and stays when the connection is lost, so that the next call
-    goes on; a file with another hash or length is deleted.
+    continues; a file with another hash or length is deleted.
     """
     patience = patience or Patience()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -124,18 +124,18 @@ def fetch(file: Download, target: Path, mend: str, patience: Patience | None = N
                 break
             except _AnotherFileError as error:
                 _forget(part)
-                raise DownloadError(f"{file.url} is another file now ({error})", mend) from error
+                raise DownloadError(f"{file.url} is another file now ({error})", fix) from error
             except requests.RequestException as error:
-                raise DownloadError(_told(error, file.url), mend) from error
+                raise DownloadError(_reason(error, file.url), fix) from error
             except _BrokenOffError as error:
                 lost = error
         else:
             raise DownloadError(
-                f"{file.url} could not be fetched whole ({lost}{_kept(part)})", mend
+                f"{file.url} could not be fetched whole ({lost}{_kept(part)})", fix
             ) from lost
     if misfit := file.misfit(part):
         _forget(part)
-        raise DownloadError(f"{file.url} gave a file with {misfit}; it was deleted", mend)
+        raise DownloadError(f"{file.url} gave a file with {misfit}; it was deleted", fix)
     part.replace(target)
     _validator(part).unlink(missing_ok=True)
 
@@ -161,12 +161,12 @@ def _go_on(
             if have and whole and not file.misfit(part):
                 return
             _forget(part)
-            raise _BrokenOffError("the part that was there did not fit")
+            raise _BrokenOffError("the partial file did not match")
         answer.raise_for_status()
         goes_on = answer.status_code == 206
         if goes_on and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             _forget(part)
-            raise _BrokenOffError("the server sent another part than asked for")
+            raise _BrokenOffError("the server sent another part than requested")
         if not goes_on:
             have = 0
             _remember_version(part, answer)
@@ -187,7 +187,7 @@ def _copy(answer: requests.Response, out: BinaryIO, progress: Progress, task: Ta
     except requests.exceptions.ChunkedEncodingError as error:  # fewer bytes than Content-Length
         raise _BrokenOffError("the connection was lost") from error
     except requests.ConnectionError as error:  # what requests makes of a read that times out
-        raise _BrokenOffError("the server fell silent") from error
+        raise _BrokenOffError("the server stopped responding") from error
 
 
 def _remember_version(part: Path, answer: requests.Response) -> None:
@@ -220,8 +220,8 @@ def _session(patience: Patience, url: str) -> requests.Session:
     return session
 
 
-def _told(error: requests.RequestException, url: str) -> str:
-    """What ``Retry`` has tried in vain."""
+def _reason(error: requests.RequestException, url: str) -> str:
+    """The reason why ``Retry`` gave up."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"{url} cannot be fetched (the server answers {error.response.status_code})"
     if isinstance(error, requests.exceptions.InvalidSchema):
@@ -235,7 +235,7 @@ def _kept(part: Path) -> str:
     known = _validator(part).exists() and _validator(part).read_text()
     if not known or not part.exists():
         return ""
-    return f"; {part.stat().st_size / 1e6:.1f} MB are kept, the same command goes on from there"
+    return f"; {part.stat().st_size / 1e6:.1f} MB are kept; run the same command to continue"
 
 
 def _progress() -> Progress:

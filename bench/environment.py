@@ -1,4 +1,4 @@
-"""Provenance: what a result was measured on and with."""
+"""Provenance: the hardware and software of a result."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "co
 """The YAML files: inside an installed package, beside ``bench/`` in a checkout."""
 
 ONEDNN_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
-"""Environment variables that keep OpenVINO's kernels from instructions that the processor has."""
+"""Environment variables that stop OpenVINO's kernels from using some instructions."""
 
 _SIMD = (
     "avx", "fma", "avx2", "avx512f", "avx512bw", "avx_vnni", "avx512_vnni", "avx512_bf16",
     "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16", "amx_fp16", "asimd", "asimddp", "asimdhp",
     "sve", "sve2", "bf16", "i8mm",
 )  # fmt: skip
-"""What libraries choose their kernels by, as /proc/cpuinfo calls it."""
+"""Instruction sets by which libraries choose their kernels, as in /proc/cpuinfo."""
 
 _PACKAGES = ("numpy", "onnx", "onnxruntime", "openvino", "opencv-python-headless", "hotcoco")
 
@@ -47,7 +47,7 @@ def software() -> str:
 
 
 def harness_version() -> str:
-    """Of this package, as installed; '' in a checkout that is not."""
+    """The version of the installed package; '' in a checkout that is not installed."""
     try:
         return version("int8-calibration-bench")
     except PackageNotFoundError:
@@ -57,7 +57,7 @@ def harness_version() -> str:
 def git_commit() -> str:
     """The commit of this harness, with '+' where the tree was changed; '' outside a checkout."""
     root = PACKAGE.parent
-    if not (root / ".git").exists():  # or it would be the commit of whatever lies around it
+    if not (root / ".git").exists():  # otherwise it would be the commit of a surrounding repository
         return ""
     try:
         commit = _git(root, "rev-parse", "--short=12", "HEAD")
@@ -84,10 +84,10 @@ def versions(*modules: str) -> str:
 
 
 def arithmetic() -> str:
-    """What decides how this processor adds up floats, beside the libraries: "x86_64 avx fma avx2".
+    """The instruction sets that decide how this processor adds floats: "x86_64 avx fma avx2".
 
-    Kernels of other instructions add in another order, and round differently. So results of float
-    kernels that are stored for later bear this in their key.
+    Kernels for other instructions add in another order, and round differently. So the keys of
+    stored results of float kernels contain it.
     """
     limits = sorted(
         f"{name}={value}"
@@ -101,13 +101,13 @@ def arithmetic() -> str:
 
 
 def int8_instructions() -> tuple[str, ...]:
-    """The processor's instructions that add up int8 products exactly; none where it says none."""
+    """The processor's instructions that add int8 products exactly; none if it reports none."""
     flags = _cpu_flags()
     return tuple(flag for flag in ("amx_int8", "avx512_vnni", "avx_vnni") if flag in flags)
 
 
 def _cpu_flags() -> frozenset[str]:
-    """The processor's extensions, as Linux tells them (x86: flags, ARM: Features)."""
+    """The processor's extensions, as Linux reports them (x86: flags, ARM: Features)."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -117,21 +117,21 @@ def _cpu_flags() -> frozenset[str]:
 
 
 def own_cores() -> int | None:
-    """How many of the machine's cores this process is kept to; None: it has them all."""
+    """How many of the machine's cores this process may use; None: all of them."""
     if not hasattr(os, "sched_getaffinity"):
         return None
-    own = len(os.sched_getaffinity(0))
-    return None if own == psutil.cpu_count() else own
+    available = len(os.sched_getaffinity(0))
+    return None if available == psutil.cpu_count() else available
 
 
 def _cores() -> str:
     """ "8", or "2 of 8"."""
-    total, own = psutil.cpu_count(), own_cores()
-    return f"{own} of {total}" if own else str(total)
+    total, available = psutil.cpu_count(), own_cores()
+    return f"{available} of {total}" if available else str(total)
 
 
 def _processor() -> str:
-    """The model name, the instructions for INT8, and what keeps oneDNN from using them."""
+    """The model name, the instructions for INT8, and variables that stop oneDNN from using them."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:

@@ -1,13 +1,13 @@
-"""What a user did wrong, told in one line.
+"""User errors, reported in one line.
 
-``BenchError`` is the root: its message says what was wrong, where, and how to mend it. ``__main__``
-prints it as one line and exits with status 2. Anything else that escapes is a defect of ours and
+``BenchError`` is the root: its message says what was wrong, where, and how to fix it. ``__main__``
+prints it as one line and exits with status 2. Any other exception is a bug of this program and
 keeps its traceback.
 
 * ``ConfigError``  a value or a combination on the command line or in a YAML file
 * ``ModelError``   an ONNX file that is missing, broken, already quantized, or does not fit its head
 * ``DataError``    images, labels or annotations that are missing, broken or do not match
-* ``DownloadError``  a file that cannot be fetched, or is not the one that was meant
+* ``DownloadError``  a file that cannot be fetched, or is not the expected one
 * ``EngineError``  an engine that cannot build or run what it was given
 """
 
@@ -17,15 +17,15 @@ _LONGEST = 1000
 
 
 class BenchError(Exception):
-    """A mistake the user can mend; ``str(error)`` is one complete line."""
+    """A mistake the user can fix; ``str(error)`` is one complete line."""
 
-    def __init__(self, what: str, mend: str = "") -> None:
+    def __init__(self, what: str, fix: str = "") -> None:
         what = shortened(" ".join(what.split()))
-        super().__init__(" ".join(f"{what}. {mend}".split()) if mend else what)
+        super().__init__(" ".join(f"{what}. {fix}".split()) if fix else what)
 
 
 def shortened(text: str) -> str:
-    """A text that quotes a file may hold all of it: both ends tell enough."""
+    """Shorten a text that may quote a whole file: both ends are enough."""
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-200:]}"
 
 
@@ -34,15 +34,15 @@ class ConfigError(BenchError):
 
 
 class ModelError(BenchError):
-    """An ONNX model that cannot be used as asked."""
+    """An ONNX model that cannot be used as requested."""
 
 
 class DataError(BenchError):
-    """Images, labels or annotations that cannot be used as asked."""
+    """Images, labels or annotations that cannot be used as requested."""
 
 
 class DownloadError(BenchError):
-    """A file that cannot be fetched, or is not the one that was meant."""
+    """A file that cannot be fetched, or is not the expected one."""
 
 
 class EngineError(BenchError):

@@ -1,7 +1,7 @@
-"""What a run does, as it does it: one log file per run, through Python's ``logging``.
+"""The log of a run: one file per run, through Python's ``logging``.
 
-Nothing of it reaches the console: modules log to ``LOG`` or a child of it, and only a run's file
-listens.
+It never reaches the console: modules log to ``LOG`` or a child of it, and only a run's file
+handler is attached.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FORMAT = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s")
 
 
 class _File(logging.FileHandler):
-    """A log never stops a run: what a full disk cannot hold is left out."""
+    """A log never stops a run: lines that a full disk cannot hold are dropped."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
         pass
@@ -26,8 +26,8 @@ class _File(logging.FileHandler):
 
 @contextmanager
 def logged_to(path: Path) -> Iterator[None]:
-    """Write what is logged in the ``with`` block to a file, line by line; an error that leaves the
-    block is its end, with the traceback. Raises OSError if the file cannot be made."""
+    """Write the log of the ``with`` block to a file, line by line. An exception that leaves the
+    block is written last, with its traceback. Raises OSError if the file cannot be created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     file = _File(path, mode="w", encoding="utf-8", errors="backslashreplace")
     file.setFormatter(_FORMAT)

@@ -1,8 +1,8 @@
-"""Content that carries its checksum, so that a damaged file is never taken for what was written.
+"""Content with its checksum, so that a damaged file is detected when it is read.
 
-What only we read ends with a line that says the SHA-256 of its name and all before it: the content
-of another file is as wrong as a damaged one. JSON that others may read too says that of its text in
-a last member. Neither guards against anyone who means harm.
+A file that only this program reads ends with a line with the SHA-256 of its name and of all content
+before it: the content of another file counts as damaged, too. JSON that others may read has the
+SHA-256 of its text in a last member. Neither protects against an attacker.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ UNREADABLE_ARRAYS = (
     ValueError, KeyError, TypeError, EOFError, OSError, MemoryError, NotImplementedError,
     SyntaxError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-"""What NumPy raises for bytes that are no archive of arrays, or a damaged one."""
+"""The exceptions of NumPy for bytes that are not an archive of arrays, or a damaged one."""
 
 
 class DamagedError(DataError):
     """A file that is not as it was written."""
 
-    def __init__(self, path: Path, reason: str, mend: str = "") -> None:
-        super().__init__(f"{path} is damaged ({reason})", mend)
+    def __init__(self, path: Path, reason: str, fix: str = "") -> None:
+        super().__init__(f"{path} is damaged ({reason})", fix)
         self.reason = reason
 
 
 def warn(line: str) -> None:
-    """Say on stderr, in one line, what is amiss and gets by."""
+    """Print a warning on stderr, in one line."""
     line = " ".join(line.split())
     LOG.warning("%s", line)
     print(f"warning: {line}", file=sys.stderr)
 
 
 def sealed(path: Path, write: Callable[[BinaryIO], object]) -> Callable[[BinaryIO], None]:
-    """``write``, followed by the line with the checksum of ``path``'s name and all that it wrote.
+    """``write``, followed by the line with the checksum of ``path``'s name and of the content.
 
-    The file that it is given must be readable too.
+    Its file must also be readable.
     """
 
     def write_and_seal(file: BinaryIO) -> None:
@@ -72,7 +72,7 @@ def seal(content: bytes, path: Path) -> bytes:
 
 
 def unseal(content: bytes, path: Path) -> bytes:
-    """The content without its line; raises DamagedError if it is not what was sealed there."""
+    """The content without its line; raises DamagedError if the checksum does not match."""
     if not is_sealed(content):
         raise DamagedError(path, "its end is missing")
     whole = content[:-_LENGTH]
@@ -92,32 +92,32 @@ def read_sealed(path: Path) -> bytes:
 
 
 def to_sealed_json(content: Mapping[str, Any], **options: Any) -> bytes:
-    """A JSON object with members, and a last one that says the checksum."""
+    """A JSON object with these members, and a last one with the checksum."""
     text = json.dumps(content, **options).encode()[:-1].rstrip()
     digest = hashlib.sha256(text).hexdigest()
     return text + f',\n "sha256": "{digest}"\n}}\n'.encode()
 
 
 def from_sealed_json(content: bytes, path: Path) -> dict[str, Any]:
-    """The members without the checksum; one from before there were any is read without.
+    """The members without the checksum; an older file without a checksum is read unchecked.
 
-    Raises DamagedError for what is no JSON object, and for another checksum.
+    Raises DamagedError for content that is not a JSON object, and for another checksum.
     """
-    found = _MEMBER.search(content)
-    if found and hashlib.sha256(content[: found.start()]).hexdigest().encode() != found[1]:
+    match = _MEMBER.search(content)
+    if match and hashlib.sha256(content[: match.start()]).hexdigest().encode() != match[1]:
         raise DamagedError(path, "its checksum differs")
     try:
         members = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise DamagedError(path, f"no JSON: {error}") from error
+        raise DamagedError(path, f"not JSON: {error}") from error
     if not isinstance(members, dict):
-        raise DamagedError(path, "not an object of JSON")
+        raise DamagedError(path, "not a JSON object")
     members.pop("sha256", None)
     return members
 
 
 def is_sealed_json(content: bytes) -> bool:
-    """Whether it says its checksum."""
+    """Whether it contains its checksum."""
     return _MEMBER.search(content) is not None
 
 

@@ -1,4 +1,4 @@
-"""Latency, measured fairly: several systems in turn, in one process, raw nanoseconds kept."""
+"""Fair latency measurement: several systems in turn, in one process, with raw nanoseconds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.log import LOG
 Clock = Callable[[], int]
 
 LEAST_ROUNDS = 10
-"""However slow a network is: the 90th percentile wants ten."""
+"""Least number of rounds, for any network: the 90th percentile needs ten."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class CallTimes:
     nanoseconds: tuple[int, ...]
 
     def percentile_ms(self, percent: float) -> float:
-        """nan above the median where too few calls were timed: p99 wants 100, p90 wants 10."""
+        """nan above the median where too few calls were timed: p99 needs 100, p90 needs 10."""
         if 50 < percent < 100 and len(self.nanoseconds) * (100 - percent) < 100:
             return math.nan
         return float(np.percentile(self.nanoseconds, percent)) / 1e6
@@ -41,10 +41,10 @@ def measure_in_turn(
     warmup: int = 3,
     clock: Clock = time.perf_counter_ns,
 ) -> dict[str, CallTimes]:
-    """Time every system once a round, so that a drift of the machine's speed hits all alike.
+    """Time every system once per round, so that a drift of the machine's speed affects all equally.
 
     The order turns by one each round. Stops after ``rounds`` rounds, or after ``seconds`` once at
-    least ten are done. The scope of the clock is one call: input in memory to outputs in memory.
+    least ten are done. One timed call is from the input in memory to the outputs in memory.
     """
     names = list(systems)
     for name in names:
@@ -81,7 +81,7 @@ def stopwatch(clock: Clock = time.perf_counter_ns) -> Iterator[Stopwatch]:
 
 @contextmanager
 def stage(name: str) -> Iterator[Stopwatch]:
-    """``stopwatch`` of one stage of a run, which its log tells too."""
+    """``stopwatch`` of one stage of a run, which is also logged."""
     LOG.info("%s ...", name)
     with stopwatch() as watch:
         yield watch

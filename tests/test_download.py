@@ -76,7 +76,7 @@ def test_what_has_come_stays_for_the_next_command(trick: str, server: Server, ta
     server.always = trick
     line = refused(server, target)
     assert "could not be fetched whole" in line
-    assert "MB are kept, the same command goes on from there" in line
+    assert "MB are kept; run the same command to continue" in line
     assert len(server.ranges) == 3
     server.always = ""
     get(server, target)
@@ -165,12 +165,12 @@ def test_a_redirect_leads_to_no_other_scheme(server: Server, target: Path) -> No
 
 
 def test_no_other_kind_of_address_and_no_other_kind_of_hash() -> None:
-    with pytest.raises(ConfigError, match=r"download\.url=ftp://x is no https address"):
+    with pytest.raises(ConfigError, match=r"download\.url=ftp://x is not an https address"):
         Download("ftp://x", SHA256)
     for url in ("http://example.org/x", "http://127.0.0.1.example.org/x", "https", "http://[x"):
         with pytest.raises(ConfigError, match="no https address"):
             Download(url, SHA256)
-    with pytest.raises(ConfigError, match=r"download\.sha256=123 is no SHA-256"):
+    with pytest.raises(ConfigError, match=r"download\.sha256=123 is not a SHA-256"):
         Download("https://x", "123")
 
 

@@ -1,4 +1,4 @@
-"""A calibrator that a search is to choose."""
+"""A calibrator that a search will choose."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.errors import ConfigError
 
 @dataclass(frozen=True)
 class AutoCalibrator:
-    """Which of ``choices`` is best, ``plan=auto`` finds out together with the plan.
+    """``plan=auto`` searches the best of ``choices`` together with the plan.
 
     A choice is what would be typed in place of calibrator=auto: "calibrator=minmax", or
     "calibrator=entropy2 input_range=declared". Raises ConfigError without any.
@@ -22,7 +22,7 @@ class AutoCalibrator:
 
     def __post_init__(self) -> None:
         if not self.choices:
-            raise ConfigError("calibrator=auto has no choices", "Name some in calibrator.choices")
+            raise ConfigError("calibrator=auto has no choices", "List some in calibrator.choices")
 
     @property
     def params(self) -> str:

@@ -40,7 +40,7 @@ OCTAVES = 24
 """Below the knee. Below an outlier 10^6 times beyond the rest, 2048 bins still resolve the rest."""
 
 LOW = OCTAVES * STEPS + 1 - STEPS
-"""How many bins the finer ones are more: equal bin i >= STEPS is bin LOW + i."""
+"""Additional bins because of the finer ones: equal bin i >= STEPS is bin LOW + i."""
 
 BINS = LOW + FINE + 1
 """On either side of zero: 350 KiB of int64 for both."""

@@ -1,4 +1,4 @@
-"""A calibrator turns what a tensor showed into its dynamic range; each rule is one file."""
+"""A calibrator turns the statistics of a tensor into its dynamic range; each rule is one file."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     from bench.calibration.statistics import Snapshot
 
 SILENT_AMAX = 1.0
-"""The range of a tensor that showed nothing to measure.
+"""The range of a tensor with only zeros.
 
-A Q/DQ scale must be positive, where TensorRT's own cache would say 0. A tiny one would do as badly:
+A Q/DQ scale must be positive, whereas TensorRT's cache has 0. A tiny scale would be bad, too:
 engines multiply and divide scales, which overflows, and the first value at inference saturates. So
-the tensor keeps a plain range. ONNX Runtime likewise falls back to a scale of 1.
+the tensor gets a default range. ONNX Runtime likewise uses a scale of 1.
 """
 
 
 class Calibrator(Protocol):
     """A rule for the clipping threshold: a pure function of a snapshot, without state.
 
-    A rule of TensorRT's that looks after layer fusion also has ``after_fusion = True``. What stands
-    for a calibrator of TensorRT itself, and so has no thresholds here, has ``native = True``. What
-    reads a file of another tool has ``from_file = True``.
+    A rule of TensorRT that works after layer fusion also has ``after_fusion = True``. A native
+    calibrator of TensorRT, without thresholds here, has ``native = True``. A calibrator that reads
+    another tool's file has ``from_file = True``.
     """
 
     @property
     def name(self) -> str:
-        """What the rule is called in configuration and results, such as "percentile"."""
+        """The rule's name in configuration and results, such as "percentile"."""
         ...
 
     @property
@@ -41,7 +41,7 @@ class Calibrator(Protocol):
         ...
 
     def amax(self, snapshot: Snapshot) -> float:
-        """The clipping threshold of |x|, in the tensor's unit; 0.0 only if all was zero."""
+        """The clipping threshold of |x|, in the tensor's unit; 0.0 only if all values are zero."""
         ...
 
 
@@ -51,18 +51,18 @@ def after_fusion(calibrator: Calibrator) -> bool:
 
 
 def is_native(calibrator: Calibrator) -> bool:
-    """Whether TensorRT itself finds the ranges; False unless the calibrator says so."""
+    """Whether TensorRT computes the ranges; False unless the calibrator says so."""
     return bool(getattr(calibrator, "native", False))
 
 
 def is_from_file(calibrator: Calibrator) -> bool:
-    """Whether the ranges stand in a file, whatever the calibration images are."""
+    """Whether the ranges come from a file, independent of the calibration images."""
     return bool(getattr(calibrator, "from_file", False))
 
 
 def is_silent(snapshot: Snapshot) -> bool:
-    """Whether a tensor showed nothing but zeros, or nothing above ``LEAST_RANGE``, whose float32
-    scale would be close to subnormal."""
+    """Whether a tensor has only zeros, or no value above ``LEAST_RANGE``, whose float32 scale would
+    be close to subnormal."""
     return snapshot.amax <= LEAST_RANGE
 
 
@@ -95,9 +95,9 @@ class DynamicRanges(Mapping[str, float]):
 
 
 def find_ranges(calibrator: Calibrator, snapshots: Iterable[Snapshot]) -> DynamicRanges:
-    """Ask ``calibrator`` for the range of every tensor.
+    """The range of every tensor by ``calibrator``.
 
-    A silent tensor gets ``SILENT_AMAX`` whatever the calibrator.
+    A silent tensor gets ``SILENT_AMAX`` with every calibrator.
     """
     return DynamicRanges(
         {s.name: SILENT_AMAX if is_silent(s) else calibrator.amax(s) for s in snapshots}

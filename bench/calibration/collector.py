@@ -1,15 +1,15 @@
 """One FP32 pass over the calibration images serves every calibrator and every size.
 
 Calibration sets are nested prefixes of one seeded shuffle, and statistics can be continued: those
-of a size are kept on disk, and a larger size goes on from the largest that is there. So a sweep's
-sizes together cost one pass over the largest, in whatever processes they run.
+of a size are stored on disk, and a larger size continues from the largest stored one. So all sizes
+of a sweep cost one pass over the largest, in any number of processes.
 
-A tensor whose values are those of others (a concatenation, a transposition) is not looked at: its
-statistics are theirs, joined.
+A tensor that only rearranges the values of others (a concatenation, a transposition) is not
+observed: its statistics are those of the others, joined.
 
-Processes that want the same statistics at the same time share the pass: whoever comes first goes
-through the images from the front, the others take shares of them from the back and leave their
-statistics in the cache. The sum is that of one pass, bit for bit.
+Processes that need the same statistics at the same time share the pass: the first one processes the
+images from the front, the others take shares from the back and store their statistics in the cache.
+The sum is that of one pass, bit for bit.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from bench.model.onnx_model import OnnxModel
 from bench.sealed import DamagedError, read_sealed, sealed, warn
 
 SHARE = 64
-"""Images that a process takes at a time: to leave the statistics of a share costs a few images."""
+"""Images per share: storing the statistics of a share costs as much as a few images."""
 
 _CODE = source_key("bench.calibration", "bench.model")
 
@@ -43,9 +43,9 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What the tensors showed on the first ``size`` images, and the seconds that took.
+    """The statistics of the tensors on the first ``size`` images, and the seconds to collect them.
 
-    ``looked_at`` are the snapshots that the others were made of, to go on from.
+    ``looked_at`` are the snapshots from which the others were made; a larger size continues them.
     """
 
     size: int
@@ -73,7 +73,7 @@ class Collector:
         lock = only_one(self.folder / f".statistics-{self.key}.lock")
         try:
             lock.acquire(timeout=0)
-        except TimeoutError:  # somebody collects them: take a part of that
+        except TimeoutError:  # another process collects them: take a share
             self._help(size, clock)
             lock.acquire()
         try:
@@ -87,7 +87,7 @@ class Collector:
         for have in sorted((s for s in self._sizes() if s <= size), reverse=True):
             try:
                 return self._load(have)
-            except FileNotFoundError:  # someone empties the cache
+            except FileNotFoundError:  # the cache is being emptied
                 continue
             except DamagedError as error:
                 warn(f"{error}. It is made again")
@@ -96,7 +96,7 @@ class Collector:
 
     @cached_property
     def key(self) -> str:
-        """Changes with everything that can change the statistics."""
+        """A key that changes with everything that can change the statistics."""
         return content_key(
             self.model.sha256, *self.tensors, self.images_key, _CODE,
             environment.versions("numpy", "numba", "onnx", "onnxruntime"), environment.arithmetic(),
@@ -111,13 +111,13 @@ class Collector:
 
     @cached_property
     def _parts(self) -> dict[str, tuple[str, ...]]:
-        """Of every tensor asked for: those that are looked at for its sake."""
+        """The observed tensors behind every requested tensor."""
         graph = Graph(self.model)
         return {name: graph.parts(name) for name in self.tensors}
 
     @cached_property
     def _looked_at(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(part for own in self._parts.values() for part in own))
+        return tuple(dict.fromkeys(part for parts in self._parts.values() for part in parts))
 
     def _extend(self, start: Calibration, size: int, clock: Callable[[], float]) -> Calibration:
         """Lead the pass from where ``start`` ends."""
@@ -134,11 +134,11 @@ class Collector:
                         seconds += self._add(share, statistics, images, clock)
                 except TimeoutError:
                     with_others.append(share)
-                # Some sizes are kept in passing: a smaller size asked for later starts there.
+                # Some sizes are stored on the way: a smaller size needed later starts there.
                 if share.stop in milestones - {size} and not with_others:
                     self._save(self._path(share.stop), statistics, seconds)
             for share in with_others:
-                with self._claim(share):  # as soon as they are done, or are no more
+                with self._claim(share):  # when it is done, or its process has ended
                     seconds += self._add(share, statistics, images, clock)
         self._save(self._path(size), statistics, seconds)
         for path in [self._front, *map(self._share_path, shares), *map(self._lock_path, shares)]:
@@ -168,7 +168,7 @@ class Collector:
     def _help(self, size: int, clock: Callable[[], float]) -> None:
         """Take shares of the pass that another process leads, the last ones first."""
         have = max((s for s in self._sizes() if s <= size), default=0)
-        later = list(_shares(have, size))[1:]  # the first is with the one who leads
+        later = list(_shares(have, size))[1:]  # the leader has the first one
         if not later:
             return
         with ImagePass(self.model, self._looked_at, self.image, SHARE) as images:
@@ -181,16 +181,16 @@ class Collector:
                         self._save(self._share_path(share), statistics, clock() - begin)
 
     def _needs(self, share: range) -> bool:
-        """Whether nobody has run the images of a share that is claimed."""
+        """Whether a claimed share has not been run by any process."""
         try:
             reached = int(self._front.read_text())
-        except (OSError, ValueError):  # nobody leads any more
+        except (OSError, ValueError):  # the leader has ended
             return False
         return reached < share.start and not self._share_path(share).exists()
 
     @property
     def _front(self) -> Path:
-        """Says how far the process has come that leads the pass."""
+        """The progress of the process that leads the pass."""
         return self.folder / f".front-{self.key}"
 
     def _share_path(self, share: range) -> Path:
@@ -206,8 +206,8 @@ class Collector:
     def _calibration(self, size: int, seen: Sequence[Snapshot], seconds: float) -> Calibration:
         by_name = {snapshot.name: snapshot for snapshot in seen}
         snapshots = (
-            by_name[name] if own == (name,) else joined(name, [by_name[part] for part in own])
-            for name, own in self._parts.items()
+            by_name[name] if parts == (name,) else joined(name, [by_name[part] for part in parts])
+            for name, parts in self._parts.items()
         )
         return Calibration(size, tuple(snapshots), seconds, tuple(seen))
 
@@ -238,7 +238,7 @@ def _shares(start: int, size: int) -> Iterator[range]:
 def _milestones(start: int, size: int) -> Iterator[int]:
     """64, 256, 1024, ... between ``start`` and ``size``, and ``size``.
 
-    To keep one costs as much as a few images, so what costs little is not kept.
+    Storing one costs as much as a few images, so cheap ones are not stored.
     """
     done = 64
     while done < size:

@@ -45,27 +45,27 @@ def divergences(
         term = _x_log_x(counts[b] / total) - lost
         p_log_p[b + 1] = p_log_p[b] + term
         lost = (p_log_p[b + 1] - p_log_p[b]) - term
-    found = np.full(size - fewest + 1, np.inf)
-    for kept in range(fewest, size + 1):
-        tail = (total - mass[kept]) / total
-        last = counts[kept - 1] / total
-        if mass[kept] == 0 or (last == 0 and tail > 0):
+    divergence = np.full(size - fewest + 1, np.inf)
+    for n_bins in range(fewest, size + 1):
+        tail = (total - mass[n_bins]) / total
+        last = counts[n_bins - 1] / total
+        if mass[n_bins] == 0 or (last == 0 and tail > 0):
             continue
         cross = 0.0
         log_q = 0.0
         begin = 0
         for level in range(1, levels + 1):
-            # As np.digitize(range(kept), np.linspace(0, kept, levels + 1)), rounding included.
-            end = kept if level == levels else int(np.ceil(level * ((kept - inset) / levels)))
+            # As np.digitize(range(n_bins), np.linspace(0, n_bins, levels + 1)), with its rounding.
+            end = n_bins if level == levels else int(np.ceil(level * ((n_bins - inset) / levels)))
             if mass[end] > mass[begin]:
                 share = (mass[end] - mass[begin]) / total
                 log_q = np.log(share / (occupied[end] - occupied[begin]))
                 cross += share * log_q
             begin = end
         cross += tail * log_q  # if there is a tail, the last bin is occupied: this is its level
-        reference = p_log_p[kept] - _x_log_x(last) + _x_log_x(last + tail)
-        found[kept - fewest] = reference - cross + np.log(mass[kept] / total)
-    return found
+        reference = p_log_p[n_bins] - _x_log_x(last) + _x_log_x(last + tail)
+        divergence[n_bins - fewest] = reference - cross + np.log(mass[n_bins] / total)
+    return divergence
 
 
 @compiled

@@ -1,4 +1,4 @@
-"""Clip where the quantized distribution tells least apart from the true one: the KL search.
+"""Clip where the quantized distribution differs least from the true one: the KL search.
 
 "Entropy calibration" names several algorithms. All keep the first bins of a histogram, add what
 lies beyond to the last of them (the *reference*), merge the same bins without what lies beyond into
@@ -49,7 +49,7 @@ _TIE = 1e-12  # nats
 
 @dataclass(frozen=True)
 class _Entropy:
-    """What both calibrators are; ``bins`` and ``levels`` of None are the variant's own.
+    """The base of both calibrators; ``bins`` and ``levels`` of None take the variant's defaults.
 
     ``batch_size`` of None: the histogram ends at the observed maximum, as TensorRT's does if the
     first batch holds that. A number is TensorRT's calibration batch size: see ``doubled_range``.
@@ -79,7 +79,7 @@ class _Entropy:
     def _check_batch_size(self, batch_size: int) -> None:
         if self.variant not in _BATCHED:
             raise ConfigError(
-                f"{self.name}'s variant={self.variant} knows no batch_size={batch_size}",
+                f"{self.name}'s variant={self.variant} does not take batch_size={batch_size}",
                 f"Use variant={' or '.join(_BATCHED)}, or batch_size=null",
             )
         if batch_size < 1:
@@ -87,9 +87,9 @@ class _Entropy:
 
     @property
     def _size(self) -> tuple[int, int]:
-        own = VARIANTS[self.variant]
-        bins = own.bins if self.bins is None else self.bins
-        return bins, own.levels if self.levels is None else self.levels
+        defaults = VARIANTS[self.variant]
+        bins = defaults.bins if self.bins is None else self.bins
+        return bins, defaults.levels if self.levels is None else self.levels
 
     @property
     def params(self) -> str:
@@ -144,8 +144,8 @@ def doubled_range(snapshot: Snapshot, batch_size: int) -> float:
     cost resolution, and if only the last batch makes it grow, half the bins stay empty.) The result
     lies between the observed maximum and less than twice that.
 
-    Doubling a range of zero leads nowhere, so the first batch that shows more than zeros sets it.
-    What TensorRT does then is not told.
+    Doubling a range of zero does not work, so the first batch with a value other than zero sets it.
+    What TensorRT does in that case is not documented.
     """
     amax = snapshot.amax
     images = np.abs(snapshot.extremes).max(axis=1)
@@ -173,8 +173,8 @@ def _tensorrt(snapshot: Snapshot, bins: int, levels: int, end: float | None = No
     - "For each bin" begins where every level has a bin of its own, with 127 levels at 128 bins, as
       on the slides. Below that nothing is quantized: the first occupied bin, with all else clipped
       into it, would always win with a divergence of zero.
-    - Not told: ties, and empty bins ("minor modifications"). Both are as in NVIDIA's ModelOpt; of
-      thresholds that the divergence can't tell apart the last clips least.
+    - Not documented: ties, and empty bins ("minor modifications"). Both are as in NVIDIA's
+      ModelOpt; among thresholds with equal divergence the last clips least.
 
     TensorRT's range is that of the first batch, doubled until later batches fit. By default ours
     ends at the observed maximum, as there if the first batch holds it (NVIDIA advises one large
@@ -182,13 +182,13 @@ def _tensorrt(snapshot: Snapshot, bins: int, levels: int, end: float | None = No
     threshold beyond the maximum, where levels and bins happen to align: in the public
     calib_yolov4-int8-608.cache ranges of tanh, which is at most 1, are 2048.5/2048, 1024.5/1024,
     1032.5/1024 and even 1064.5/1024. So the bins are 2048 and become wider, not 1024 and more as
-    the description has it. (How it merges them is not told: here every value goes to the nearest of
+    the description has it. (How it merges them is not documented: here values go to the nearest of
     the final ones. For tanh(softplus(x)) of normal x that mostly gives 1032.5 and 1040.5; of 39
     doubled ranges in that cache these are 13 and 5, and 19 are 1024.5.)
     """
     magnitudes = snapshot.magnitudes(bins, mass_end(snapshot) if end is None else end)
-    kept = _last_minimum(magnitudes, 0, levels, levels + 1, 1)
-    return magnitudes.upper_edge(kept - 1)
+    n_bins = _last_minimum(magnitudes, 0, levels, levels + 1, 1)
+    return magnitudes.upper_edge(n_bins - 1)
 
 
 def _tensorrt10(snapshot: Snapshot, bins: int, levels: int, end: float | None = None) -> float:
@@ -218,8 +218,8 @@ def _modelopt(snapshot: Snapshot, bins: int, levels: int) -> float:
     takes for the minimum: a tensor whose first 128 bins are empty is clipped below all its values.
     """
     magnitudes = snapshot.floor_magnitudes(bins, mass_end(snapshot))
-    kept = _last_minimum(magnitudes, int(magnitudes.counts[1]), levels, levels, 0)
-    return min(magnitudes.upper_edge(kept - 1), snapshot.amax)
+    n_bins = _last_minimum(magnitudes, int(magnitudes.counts[1]), levels, levels, 0)
+    return min(magnitudes.upper_edge(n_bins - 1), snapshot.amax)
 
 
 def _onnxruntime(snapshot: Snapshot, bins: int, levels: int) -> float:
@@ -227,7 +227,7 @@ def _onnxruntime(snapshot: Snapshot, bins: int, levels: int) -> float:
 
     With its defaults of 128 bins and 128 levels there is one candidate, the whole range: it is
     MinMax, and ``quantize_static`` offers no way to change that (issue 9597). With more bins the
-    rule's own roundings are kept: whole numbers in the quantized bins, none in the rest that fills
+    rule's roundings are reproduced: integers in the quantized bins, none in the rest that fills
     no level, float32. Its range is [low, high]; the threshold is the larger magnitude. 2048 bins
     take some 60 ms a tensor.
     """
@@ -261,7 +261,7 @@ def _last_minimum(magnitudes: Magnitudes, first: int, levels: int, fewest: int, 
     """How many bins to keep, with ``first`` values in the first one; else see ``divergences``."""
     counts = magnitudes.counts.copy()  # ModelOpt writes into what others read later
     counts[0] = first
-    found = divergences(counts, levels, fewest, inset, magnitudes.beyond)
+    divergence = divergences(counts, levels, fewest, inset, magnitudes.beyond)
     # Ties are real (a sparse histogram quantizes without loss at several i), and the sums are good
     # to 1e-13: what lies within ten times that of the minimum is one with it.
-    return fewest + int(np.flatnonzero(found <= found.min() + _TIE)[-1])
+    return fewest + int(np.flatnonzero(divergence <= divergence.min() + _TIE)[-1])

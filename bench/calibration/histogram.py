@@ -1,4 +1,4 @@
-"""Histograms of one tensor, as calibrators read them: cut out of the bins of ``grid``."""
+"""Histograms of one tensor, as calibrators read them, made from the bins of ``grid``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.calibration.bins import FINE, Counts
 from bench.errors import ConfigError
 
 MOST_BINS = FINE // 4
-"""The finest histogram that a snapshot gives: zero and the maximum keep their bins."""
+"""Bins of the finest histogram of a snapshot: zero and the maximum keep their bins."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """The FP32 network run over images, every tensor's values counted as they appear.
 
-Every worker runs the network on an image of its own and adds what it finds to the statistics, which
-do not depend on the order: on two cores that takes two thirds of the time of one image on both.
+Every worker runs the network on a different image and adds its values to the statistics, which do
+not depend on the order: on two cores this takes two thirds of the time of one image on both cores.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from bench.calibration.tap import Tap, TappedNetwork
 from bench.model.onnx_model import OnnxModel
 
 MOST_WORKERS = 4
-"""Each needs memory of its own, which more of them would not repay."""
+"""Most workers: each needs memory, and more of them would not be worth it."""
 
 GROUP = 2
-"""Images whose tensors are counted at once: to add up histograms takes as long as to fill them."""
+"""Images whose tensors are counted at once: adding histograms takes as long as filling them."""
 
 
 class ImagePass:
-    """Runs ``model`` on images with a worker a core, until it is left.
+    """A context manager that runs ``model`` on images with one worker per core.
 
     ``image`` gives input number i, (1, 3, height, width) float32; ``count`` is how many are to be
     run, at most. Of ``tensors`` the values are looked at.

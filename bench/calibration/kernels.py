@@ -1,8 +1,8 @@
-"""The compiled loop over activations: their extremes and their histogram in one reading.
+"""The compiled loop over activations: extremes and histogram in one pass.
 
-Calibration passes every activation of every image through here, billions of values. What it costs
-is to fetch values and counters from memory: so values are read once, in blocks that stay in the
-cache, and counted in a small histogram that stays there too before it is added to the tensor's own.
+Calibration passes every activation of every image through here, billions of values. The cost is
+fetching values and counters from memory. So values are read once, in blocks that stay in the cache,
+and counted in a small histogram that also stays there, before it is added to the tensor's.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 MOST_VALUES = 1 << 30
-"""As many values may be given at once, and as many more fit into an int32 counter."""
+"""Most values per call; an int32 counter can hold twice as many."""
 
 _LANES = 2
-"""Histograms filled in turn. A counter that is raised twice in a row waits for its own store, which
+"""Histograms filled in turn. A counter that is increased twice in a row waits for its store, which
 matters where values repeat (the zeros of ReLU, the grey of letterboxes)."""
 
-_SMALL = 1 << 16  # up to so many values one lane: to add and clear another would cost more
+_SMALL = 1 << 16  # up to so many values use one lane: adding and clearing another would cost more
 _NORMAL = 1 << 8  # the upper bits of 2^-126, below which values are subnormal
-_BLOCK = 1 << 10  # values whose bins are found at once, in registers; then they are counted
+_BLOCK = 1 << 10  # values whose bins are computed at once, in registers; then they are counted
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
@@ -39,7 +39,7 @@ def compiled(function: _Function) -> _Function:
 
 
 def make_scratch(bins: int) -> npt.NDArray[np.int32]:
-    """Counters for ``tally``, all zero, as it leaves them; each thread needs its own."""
+    """Counters for ``tally``, all zero, as it leaves them; one per thread."""
     return np.zeros((_LANES, 2, bins), np.int32)
 
 

@@ -1,4 +1,4 @@
-"""What a file of another tool is called in tables."""
+"""The name of another tool's file in tables."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Legacy:
     Documented (NvInfer.h): ``quantile`` is "the quantile (between 0 and 1) that will be used to
     select the region maximum when the quantile method is in use", the cutoff "the fraction (between
     0 and 1) of the maximum used to define the regression cutoff when using regression to determine
-    the region maximum". The white paper that told more is lost; NVIDIA searched for the best pair
+    the region maximum". The white paper with the details is lost; NVIDIA searched for the best pair
     on a grid. With a cutoff of 1 it is a percentile: TensorRT's BERT demo takes 0.9999 and 1,
     sampleSSD 0.99999 and 1. A log of TensorRT 7.0 (NVIDIA/TensorRT issue 1053) shows 2048 bins and,
     with a cutoff of 1, a regression that gives NaN, whereupon it "uses Quantile-based method".

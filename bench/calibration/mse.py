@@ -26,7 +26,7 @@ class Mse:
     count; candidates are the bin centres from ``start_bin`` on; the first minimum wins. The last
     candidate is the largest value seen, so nothing is clipped unless that pays.
 
-    On the same histogram the bin is ModelOpt's, once its call of ``fake_tensor_quant`` is mended:
+    On the same histogram the bin is ModelOpt's, once its call of ``fake_tensor_quant`` is fixed:
     in 0.29.0 to 0.47.0 it always ends at ``start_bin`` (``scripts/parity_modelopt.py``). But the
     histogram is ours, of bins centred on the multiples of amax / bins; ModelOpt's begin there, and
     its last candidate clips half a bin. Minima are flat: of 229 tensors of four networks that moves

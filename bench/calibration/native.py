@@ -1,7 +1,7 @@
-"""TensorRT's own calibrators, as an axis of the sweep beside ours.
+"""TensorRT's native calibrators, as values of the calibrator axis beside ours.
 
-Here stands only which one, and how it is fed: the ranges come from TensorRT itself, which runs the
-network on its GPU (``engine=tensorrt engine.mode=implicit``). No other engine has them.
+This module only says which one, and how it is fed: the ranges come from TensorRT itself, which runs
+the network on its GPU (``engine=tensorrt engine.mode=implicit``). No other engine has them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 from bench.calibration.trt_cache import CalibrationCache, parse
 from bench.errors import ConfigError
 
-if TYPE_CHECKING:  # statistics need compiled loops: what only talks to TensorRT does not
+if TYPE_CHECKING:  # statistics need compiled loops; code that only calls TensorRT does not
     from bench.calibration.statistics import Snapshot
 
 Algorithm = Literal["minmax", "entropy", "entropy2", "legacy"]
@@ -25,11 +25,11 @@ HEADERS: dict[Algorithm, str] = {
     "entropy2": "EntropyCalibration2",
     "legacy": "LegacyCalibration",
 }
-"""What TensorRT calls its algorithms in the first line of a cache (strings of libnvinfer 8.5.1)."""
+"""TensorRT's names of its algorithms in the first line of a cache (libnvinfer 8.5.1)."""
 
 
 OPEN_BATCH = 8
-"""Images at a time where nobody says how many."""
+"""Default number of images at a time."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class NativeCalibrator:
 
     @property
     def header(self) -> str:
-        """What TensorRT calls the algorithm in the first line of a cache."""
+        """TensorRT's name of the algorithm in the first line of a cache."""
         return HEADERS[self.algorithm]
 
     @property
@@ -91,15 +91,15 @@ class NativeCalibrator:
         return f"{fed},quantile={self.quantile},regression_cutoff={self.regression_cutoff}"
 
     def amax(self, snapshot: Snapshot) -> float:
-        """Raises ConfigError: no statistics of ours tell what TensorRT would answer."""
+        """Raises ConfigError: TensorRT's result cannot be computed from our statistics."""
         raise ConfigError(
-            f"calibrator {self.name} is TensorRT's own and has no rule here",
+            f"calibrator {self.name} runs inside TensorRT and has no rule here",
             "Use engine=tensorrt engine.mode=implicit",
         )
 
 
 def calibrator_of_others(fixed: int | None, images: int) -> NativeCalibrator:
-    """What gives tensors a range that have none of our rules', with ``engine.others=native``.
+    """The calibrator of tensors without a range from our rules, with ``engine.others=native``.
 
     It is fed with the file's batch; where that is open, with as many of the ``images`` at a time as
     come out even, ``OPEN_BATCH`` at most.
@@ -109,7 +109,7 @@ def calibrator_of_others(fixed: int | None, images: int) -> NativeCalibrator:
 
 @dataclass(frozen=True)
 class NativeCalibration:
-    """What a native calibrator gave, and how.
+    """The result of a native calibrator.
 
     ``batches`` were really consumed. ``collect_s`` went by from the first batch to the end of the
     data, ``threshold_s`` from there until TensorRT wrote its cache.

@@ -1,4 +1,4 @@
-"""Let every tensor take the rule that serves it best."""
+"""Choose the best rule for every tensor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.calibration.statistics import Snapshot
 from bench.errors import ConfigError
 
 Criterion = Literal["local", "output"]
-"""Whose error counts: the tensor's, or that of the network's outputs."""
+"""Which error decides: the tensor's, or that of the network's outputs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class PerTensor:
                 f"calibrator.criterion={self.criterion} is unknown", "Use local or output"
             )
         if not self.rules:
-            raise ConfigError("calibrator.rules has no rule to choose from", "Keep one at least")
+            raise ConfigError("calibrator.rules has no rule to choose from", "Keep at least one")
         for label, rule in self.rules.items():
             if fault := _fault(rule):
                 raise ConfigError(
@@ -89,9 +89,9 @@ class PerTensor:
 def _fault(rule: Calibrator) -> str:
     """Why this cannot be one of the rules, or ""."""
     if is_native(rule):
-        return "is a calibrator of TensorRT itself"
+        return "runs inside TensorRT"
     if after_fusion(rule):
-        return "looks after layer fusion, per_tensor before it"
+        return "works after layer fusion, but per_tensor works before it"
     return "chooses among rules itself" if isinstance(rule, PerTensor) else ""
 
 

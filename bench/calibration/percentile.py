@@ -19,7 +19,7 @@ class Percentile:
     The rule of NVIDIA pytorch-quantization and ModelOpt (``_compute_amax_percentile``): the first
     bin at which the cumulated share reaches the percentile. It is the very same bin on the same
     histogram (``scripts/parity_modelopt.py``: all 229 tensors of four networks). The threshold is
-    that bin's *upper* edge, so that at least the share asked for is kept, but never above the
+    that bin's *upper* edge, so that at least the requested share is kept, but never above the
     largest value seen. ModelOpt and onnxruntime take the lower edge, one bin less, and keep less.
     Where 2048 bins are too wide to tell, as below an outlier, finer ones answer
     (``end_of_smallest``).

@@ -95,7 +95,7 @@ def quantization_error(snapshot: Snapshot, amax: float) -> QuantizationError:
     moves it by a part in 10^7.) Raises ValueError unless ``amax`` is finite and above zero.
     """
     if not 0 < amax < math.inf:
-        raise ValueError(f"amax={amax} is no threshold")
+        raise ValueError(f"amax={amax} is not a threshold")
     end = amax / snapshot.unit
     positive, negative = snapshot.counts
     above = _errors(positive, EDGES, end, LEVELS_ABOVE, max(snapshot.max, 0.0) / snapshot.unit)

@@ -1,4 +1,4 @@
-"""A file that another tool quantized, in the place of a calibrator: everything is decided in it."""
+"""A file that another tool quantized, in place of a calibrator: it contains all decisions."""
 
 from __future__ import annotations
 
@@ -42,6 +42,6 @@ class QuantizedFile:
     def amax(self, snapshot: Snapshot) -> float:
         """Raises ConfigError: the file has its ranges, whatever the statistics say."""
         raise ConfigError(
-            f"{self.path} is quantized already and has no rule for a range",
+            f"{self.path} is already quantized and has no rule for a range",
             "Drop calibrator=quantized_file here",
         )

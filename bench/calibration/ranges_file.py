@@ -1,6 +1,6 @@
-"""Dynamic ranges that another tool computed, in the place of a calibrator.
+"""Dynamic ranges that another tool computed, in place of a calibrator.
 
-Four formats, told apart by their content:
+Four formats, recognised by their content:
 
 - TensorRT's calibration cache (also ModelOpt's and trtexec's): ``bench.calibration.trt_cache``;
 - ``{"images": [-1.0, 1.0]}``, as a sweep stores them under ``ranges/``;

@@ -1,4 +1,4 @@
-"""Snapshots of many tensors in one file: a few long arrays, as many short ones take long to zip."""
+"""Snapshots of many tensors in one file: a few long arrays, since many short ones zip slowly."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def save_snapshots(file: BinaryIO, snapshots: Sequence[Snapshot], **more: npt.ND
         key: np.array([column[key] for column in columns]) for key in (*_SCALARS, *_PAIRS)
     }
     for key in _RAGGED:
-        own = [np.ascontiguousarray(column[key]) for column in columns]
+        arrays = [np.ascontiguousarray(column[key]) for column in columns]
         content[f"{key}/bytes"] = np.concatenate(
-            [np.zeros(0, np.uint8), *(array.reshape(-1).view(np.uint8) for array in own)]
+            [np.zeros(0, np.uint8), *(array.reshape(-1).view(np.uint8) for array in arrays)]
         )
-        content[f"{key}/length"] = np.array([array.nbytes for array in own], np.int64)
-        content[f"{key}/type"] = np.array([array.dtype.str for array in own], "U4")
+        content[f"{key}/length"] = np.array([array.nbytes for array in arrays], np.int64)
+        content[f"{key}/type"] = np.array([array.dtype.str for array in arrays], "U4")
     np.savez(file, **(content | more))
 
 

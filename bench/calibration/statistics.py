@@ -1,15 +1,15 @@
-"""What one tensor showed during calibration, in next to fixed memory.
+"""Statistics of one tensor during calibration, in nearly constant memory.
 
-The result must not depend on how the images were cut into batches or in which order partial results
-were added up: TensorRT's guide warns that its own histogram does, and in ONNX Runtime the order
-alone moved a threshold by a factor of 25. So nothing here is set by the first batch. The histogram
+The result must not depend on how images are batched or in which order partial results are added:
+TensorRT's guide warns that its histogram does, and in ONNX Runtime the order alone moved a
+threshold by a factor of 25. So nothing here is set by the first batch. The histogram
 covers [0, 2^e], with e the smallest integer such that max|x| <= 2^e, in the bins of ``grid``; a
 larger value raises e, and bins are merged until the range fits. A bin holds its lower edge (floor),
 so bins that merge make exactly one bin of the coarser grid, and since a power of two scales every
 edge without rounding, the counts are those of one pass over all values, bit for bit.
 
-Only the extremes of each image, for rules that follow their course, have an order and grow: eight
-bytes an image and tensor (14 MB for 5000 images and 350 tensors).
+Only the extremes of each image (for rules that follow them) have an order and grow: eight bytes per
+image and tensor (14 MB for 5000 images and 350 tensors).
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ _GRIDS = {
     )
     for exponent in range(LEAST_EXPONENT, 129)
 }
-"""What ``tally`` wants to know of each range, by its exponent: scale, end, offset, knee, first."""
+"""The parameters of ``tally`` per range, by its exponent: scale, end, offset, knee, first."""
 
 
 class _Own(local):
-    """What every thread needs for itself."""
+    """The buffers of one thread."""
 
     def __init__(self) -> None:
         self.scratch = make_scratch(BINS)
@@ -93,9 +93,9 @@ class TensorStatistics:
     def update(self, values: npt.ArrayLike, image: int | None = None) -> None:
         """Add all ``values``, of any shape; other types than float32 are converted to it.
 
-        One call is one image to whoever looks at the extremes: the one after the last, or number
-        ``image`` where images come out of their order. All else does not care. Raises DataError for
-        NaN and infinite values; the statistics are then of no use.
+        One call is one image for the extremes: the next one, or number ``image`` if images come out
+        of order. Nothing else depends on it. Raises DataError for NaN and infinite values; the
+        statistics are then not usable.
         """
         self.update_images(np.asarray(values).reshape(1, -1), image)
 
@@ -112,7 +112,7 @@ class TensorStatistics:
             self._extremes[place : place + len(x)] = extremes + np.float32(0)  # no -0.0
 
     def _tally(self, x: npt.NDArray[np.float32], extremes: npt.NDArray[np.float32]) -> None:
-        """Count ``x`` (images, n) and find its extremes, the range growing where it has to."""
+        """Count ``x`` (images, n) and compute its extremes; the range grows where necessary."""
         if self._recent_values + x.size > MOST_VALUES:
             self._settle()
         position = 0
@@ -133,11 +133,11 @@ class TensorStatistics:
             self._cover(float(looked_at[:, 0].min()), float(looked_at[:, 1].max()))
 
     def merge(self, other: TensorStatistics) -> None:
-        """Add what ``other``, left as it is, saw of the same tensor: images that come later."""
+        """Add the statistics of the same tensor over later images; ``other`` is unchanged."""
         self.restore(other.snapshot())
 
     def restore(self, snapshot: Snapshot, first: int | None = None) -> None:
-        """Add what ``snapshot`` holds of the same tensor, to go on from there.
+        """Add ``snapshot`` of the same tensor, to continue from it.
 
         Its images are those after the last, or numbers ``first`` and on. Raises ValueError for a
         snapshot of another tensor.
@@ -153,7 +153,7 @@ class TensorStatistics:
         self._counts += coarser(snapshot.counts, self._exponent - snapshot.exponent)
 
     def snapshot(self) -> Snapshot:
-        """What was seen up to now, as an immutable value."""
+        """The present statistics, as an immutable value."""
         counts = self._counts + self._recent
         low, high = (self._low, self._high) if self._count else (0.0, 0.0)
         seen = self._extremes[: self._images].copy()
@@ -190,9 +190,9 @@ class TensorStatistics:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """What one tensor showed up to some image. Its arrays are read-only.
+    """The statistics of one tensor up to some image. Its arrays are read-only.
 
-    ``count`` values between ``min`` and ``max`` (all zero where nothing was seen). ``counts``
+    ``count`` values between ``min`` and ``max`` (all zero without any value). ``counts``
     (2, BINS) int64: the values from zero up, and those below, in the bins of ``grid``, where bin i
     holds EDGES[i] * w <= |x| < EDGES[i + 1] * w with w = 2^exponent / FINE. ``extremes`` (images,
     2) float32: the lowest and the highest value of each image, in order.
@@ -207,12 +207,12 @@ class Snapshot:
     extremes: npt.NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        for own in (self.counts, self.extremes):
-            own.setflags(write=False)
+        for array in (self.counts, self.extremes):
+            array.setflags(write=False)
 
     @property
     def amax(self) -> float:
-        """The largest |x|; 0.0 where only zeros, or nothing, were seen."""
+        """The largest |x|; 0.0 for only zeros, or no values."""
         return max(abs(self.min), abs(self.max))
 
     @property

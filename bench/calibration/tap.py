@@ -1,10 +1,9 @@
-"""The network in pieces, so that every activation is seen while it is still in the cache.
+"""The network in pieces, so that every activation is counted while it is still in the cache.
 
-To let all activations of a network out at once costs nearly as much again as to compute them:
-YOLOX-nano at 640 has 71 million, a quarter of a gigabyte that is written to memory and read again.
-So the network is cut into runs of nodes whose tensors fit into the cache; they run one after the
-other, each one's tensors are looked at before the next begins, and memory that nobody reads any
-more is used again.
+Outputting all activations of a network at once costs nearly as much as computing them: YOLOX-nano
+at 640 has 71 million, a quarter of a gigabyte that is written to memory and read again. So the
+network is cut into runs of nodes whose tensors fit into the cache. They run one after the other,
+the tensors of each are counted before the next starts, and memory that is no longer read is reused.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from bench.model.onnx_model import OnnxModel
 Array = npt.NDArray[np.float32]
 
 PIECE_BYTES = 2 << 20
-"""A piece ends when so much is to be looked at: a worker's share of the cache."""
+"""A piece ends at this size of observed tensors: a worker's share of the cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Piece:
-    """Some nodes in a row: what they read from before, what they give, and what is looked at."""
+    """Consecutive nodes, with their inputs, their outputs, and the observed tensors."""
 
     nodes: tuple[NodeProto, ...]
     reads: tuple[str, ...]
@@ -132,14 +131,14 @@ def _cut(graph: onnx.GraphProto, index: Graph, wanted: frozenset[str]) -> Iterat
         size += sum(_bytes(index, name) for name in node.output if name in wanted)
         ends = position == len(nodes)
         if ends or (size >= PIECE_BYTES and all(_is_plain(index, name) for name in across)):
-            own = nodes[begin:position]
-            made_here = {name for node in own for name in node.output}
+            piece = nodes[begin:position]
+            made_here = {name for node in piece for name in node.output}
             read = set().union(*reads[begin:position]) - made_here
             yield _Piece(
-                tuple(own),
+                tuple(piece),
                 tuple(sorted(read)),
                 tuple(sorted(made_here & (wanted | across))),
-                tuple(name for node in own for name in node.output if name in wanted),
+                tuple(name for node in piece for name in node.output if name in wanted),
             )
             begin, size = position, 0
 
@@ -163,7 +162,7 @@ def _bytes(graph: Graph, tensor: str) -> int:
 def _memory(
     free: list[npt.NDArray[np.uint8]], shape: tuple[int, ...]
 ) -> tuple[npt.NDArray[np.uint8], Array]:
-    """Memory for a tensor: the smallest that is free and large enough, or new one."""
+    """Memory for a tensor: the smallest free buffer that is large enough, or a new one."""
     size = 4 * int(np.prod(shape))
     fitting = [i for i, memory in enumerate(free) if memory.nbytes >= size]
     if fitting:
@@ -209,7 +208,7 @@ def _in_one_line() -> Iterator[None]:
     """ModelError for what ONNX Runtime says of a piece of the FP32 model."""
     try:
         yield
-    except Exception as error:  # ONNX Runtime's own exceptions share no other base
+    except Exception as error:  # ONNX Runtime's exceptions have no other common base
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
             f"ONNX Runtime cannot run the FP32 model ({reason})", "Export the model again"

@@ -12,8 +12,8 @@ Runtime's TensorRT provider documents ``data_0: 4000889d`` as 2.008338.) A name 
 but a line break; the last ": " ends it. A tensor that was zero throughout has scale 0, which
 TensorRT also writes as a single digit (``366: 0``, seen in a cache of 8.4.1).
 
-TensorRT takes a cache only if its own version and calibrator stand in the header; otherwise it
-calibrates again. That the data changed it cannot know: the names are all it looks at.
+TensorRT takes a cache only if the header has its version and its calibrator; otherwise it
+calibrates again. It cannot detect that the data changed: it only compares names.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def parse(content: bytes, where: str) -> CalibrationCache:
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
         what = f"{where}, line {number}: byte 0x{content[error.start]:02x} is not UTF-8 text"
-        raise DataError(what, "Give a calibration cache, no engine or model") from None
+        raise DataError(what, "Give a calibration cache, not an engine or a model") from None
     body = text.rstrip("\r\n")
     newline = "\r\n" if body.partition("\n")[0].endswith("\r") else "\n"
     first, *lines = body.split(newline)
@@ -148,7 +148,7 @@ def version_digits(version: str) -> str:
     if re.fullmatch("[0-9]{4,6}", version):
         return version
     if not re.fullmatch(r"[0-9]+(\.[0-9]+){2,}", version):
-        raise ConfigError(f"{_quoted(version)} is no version of TensorRT", "Write it like 8.6.1")
+        raise ConfigError(f"{_quoted(version)} is not a version of TensorRT", "Write it like 8.6.1")
     major, minor, patch = map(int, version.split(".")[:3])
     if major > 10:
         raise ConfigError(f"TensorRT {version} reads no caches", "Give it ONNX with Q/DQ instead")
@@ -163,13 +163,13 @@ def to_json(ranges: Mapping[str, float]) -> str:
 
 def from_json(content: bytes, where: str) -> DynamicRanges:
     """Read what ``to_json`` writes; DataError says where and what is wrong."""
-    mend = 'Give a file like {"images": [-1.0, 1.0]}, as a sweep keeps them under ranges/'
+    fix = 'Give a file like {"images": [-1.0, 1.0]}, as a sweep stores them under ranges/'
     try:
         read = json.loads(content)
     except ValueError as error:
-        raise DataError(f"{where} is no JSON ({error})", mend) from None
+        raise DataError(f"{where} is not JSON ({error})", fix) from None
     if not isinstance(read, dict) or not read:
-        raise DataError(f"{where} has no dynamic ranges", mend)
+        raise DataError(f"{where} has no dynamic ranges", fix)
     amax = {}
     for name, ends in read.items():
         match ends:
@@ -177,7 +177,7 @@ def from_json(content: bytes, where: str) -> DynamicRanges:
                 amax[name] = float(high)
             case _:
                 what = f"the range of {_quoted(name)} is {_quoted(json.dumps(ends))}"
-                raise DataError(f"{where}: {what}, not [-amax, amax]", mend)
+                raise DataError(f"{where}: {what}, not [-amax, amax]", fix)
     return DynamicRanges(amax)
 
 

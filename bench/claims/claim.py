@@ -1,4 +1,4 @@
-"""A published claim as data: what is said, by whom, about which rows, and what would decide it."""
+"""A published claim as data: its statement, its source, its rows, and the test that decides it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Quantity = Literal[
 * ``relative_difference``  the same as a share of the FP32 metric
 * ``restored``             the same as a share of what the second row loses against FP32
 * ``winner``               by how much the winner of the pair changes along ``over``: the smaller of
-                           the largest lead of either side; below 0 where one side always leads
+                           the two sides' largest leads; below 0 where one side always leads
 * ``ratio``                first over second, of the sum of ``columns``
 * ``relative_change``      INT8 minus FP32, as a share of FP32, of single rows
 * ``kept``                 INT8 over FP32, of single rows
@@ -53,12 +53,12 @@ class Criterion:
 
 @dataclass(frozen=True)
 class Claim:
-    """One published claim; ``first`` and ``second`` say which rows make its pairs.
+    """One published claim; ``first`` and ``second`` select the rows of its pairs.
 
-    Rows of a pair agree in everything else but the columns of ``free``. ``measure`` are the
-    overrides of a sweep that would measure it; empty where this harness cannot. ``exists``: the
-    claim says that something can happen, so that one configuration supports it and no number of
-    them refutes it.
+    The rows of a pair agree in everything except ``first``, ``second`` and the columns of ``free``.
+    ``measure`` are the overrides of a sweep that would measure it; empty where this program cannot.
+    ``exists``: the claim says that something can happen. One configuration supports such a claim,
+    and no number of configurations refutes it.
     """
 
     id: str
@@ -86,7 +86,7 @@ class Claim:
 
 
 def load_claims(folder: Path = CONF / "claim") -> tuple[Claim, ...]:
-    """Every claim of a folder, by name; ConfigError for a file that is none."""
+    """Every claim of a folder, by name; ConfigError for a file that is not a claim."""
     return tuple(_claim(path) for path in sorted(folder.glob("*.yaml")))
 
 
@@ -96,18 +96,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"{path} cannot be read ({reason})", "Mend its YAML") from error
+        raise ConfigError(f"{path} cannot be read ({reason})", "Fix its YAML") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} is no mapping of names to values", "Write KEY: VALUE lines")
+        raise ConfigError(f"{path} is not a mapping of names to values", "Write KEY: VALUE lines")
     return {str(key): value for key, value in content.items()}
 
 
 def check_fields(path: Path, content: Mapping[str, Any], kind: type, required: set[str]) -> None:
-    """Raise ConfigError for a field that is unknown, or missing or empty though required."""
+    """Raise ConfigError for an unknown field, and for a required one that is missing or empty."""
     known = [field.name for field in dataclasses.fields(kind)]
     for name in content:
         if name not in known:
-            raise ConfigError(f"{path} has no field '{name}'", f"There is {', '.join(known)}")
+            raise ConfigError(f"{path} has no field '{name}'", f"Use {', '.join(known)}")
     for name in sorted(required):
         if content.get(name) in (None, "", [], {}):
             raise ConfigError(f"{path} lacks {name}", f"Add '{name}: ...'")
@@ -119,7 +119,9 @@ def sources_of(path: Path, content: Mapping[str, Any]) -> tuple[str, ...]:
     sources = tuple(given) if isinstance(given, list) else (given,)
     for source in sources:
         if not isinstance(source, str) or len(source) < 8:
-            raise ConfigError(f"{path}: '{source}' is no source", "Give an address or a reference")
+            raise ConfigError(
+                f"{path}: '{source}' is not a source", "Give an address or a reference"
+            )
     return sources
 
 
@@ -152,13 +154,13 @@ def _claim(path: Path) -> Claim:
 def _flag(path: Path, content: Mapping[str, Any], name: str) -> bool:
     given = content.get(name, False)
     if not isinstance(given, bool):
-        raise ConfigError(f"{path}: {name}={given} is not true or false", "Write one of them")
+        raise ConfigError(f"{path}: {name}={given} is not true or false", "Write true or false")
     return given
 
 
 def _test(path: Path, content: Any) -> Criterion:
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: test is no mapping", "Write quantity, expect and threshold")
+        raise ConfigError(f"{path}: test is not a mapping", "Write quantity, expect and threshold")
     check_fields(path, content, Criterion, {"quantity"})
     for name, allowed in (("quantity", get_args(Quantity)), ("expect", ("above", "below"))):
         if name in content and content[name] not in allowed:
@@ -180,10 +182,10 @@ def _test(path: Path, content: Any) -> Criterion:
 
 def _check_conditions(path: Path, part: str, names: Mapping[str, Any] | Sequence[str]) -> None:
     if not isinstance(names, (dict, tuple)):
-        raise ConfigError(f"{path}: {part} is no mapping", "Write COLUMN: VALUE lines")
+        raise ConfigError(f"{path}: {part} is not a mapping", "Write COLUMN: VALUE lines")
     for name in names:
         if name not in COLUMNS and not str(name).startswith(DATASET):
             raise ConfigError(
-                f"{path}: {part} names no column '{name}'",
+                f"{path}: {part} has an unknown column '{name}'",
                 f"Use a column of table.csv, or an option of the dataset: {DATASET}NAME",
             )

@@ -1,4 +1,4 @@
-"""How large an effect is, and how sure, of one case."""
+"""The size of one case's effect, and its interval."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Effect:
         return self.interval.estimate
 
     def p_value(self, threshold: float) -> float:
-        """Two-sided, that the effect is the threshold: by Student's t."""
+        """Two-sided p-value of the hypothesis "the effect equals the threshold", by Student's t."""
         distance = abs(self.value - threshold)
         if math.isnan(self.error):
             return 1.0
@@ -43,12 +43,12 @@ class Effect:
 
 
 BASIS_PAIRED = "paired half-samples of the images"
-BASIS_BOUNDED = "the rows' own intervals against FP32: wider than a paired one"
-BASIS_OWN = "the rows' own intervals against FP32"
+BASIS_BOUNDED = "the intervals of single rows against FP32 (wider than paired ones)"
+BASIS_SINGLE = "the intervals of single rows against FP32"
 
 
 def effect_of(case: Case, test: Criterion, judgements: Judgements) -> Effect | None:
-    """The effect of a case; None where a number is missing or there is nothing to share out."""
+    """The effect of a case; None where a number is missing, or a share has no proven total."""
     rows = (*case.firsts, *case.seconds)
     if any(_number(row, name) is None for row in rows for name in ("delta", "fp32", "int8")):
         return None
@@ -56,15 +56,15 @@ def effect_of(case: Case, test: Criterion, judgements: Judgements) -> Effect | N
     if scale is None or scale <= 0:
         return None
     if test.quantity == "kept" and all(_number(row, "int8") == 0 for row in case.firsts):
-        return Effect(Interval(0.0, 0.0, 0.0), 0.0, basis=BASIS_OWN)  # 0 of anything is 0
+        return Effect(Interval(0.0, 0.0, 0.0), 0.0, basis=BASIS_SINGLE)  # 0 of anything is 0
     if case.seconds:
         difference = judgements.difference(case.firsts, case.seconds)
-        found = _effect(difference, BASIS_PAIRED if difference.paired else BASIS_BOUNDED)
+        effect = _effect(difference, BASIS_PAIRED if difference.paired else BASIS_BOUNDED)
     else:
         loss = judgements.loss(case.firsts)
-        found = _effect(loss, BASIS_PAIRED if loss.paired else BASIS_OWN)
+        effect = _effect(loss, BASIS_PAIRED if loss.paired else BASIS_SINGLE)
     shift = 1.0 if test.quantity == "kept" else 0.0  # INT8 / FP32 = 1 + change / FP32
-    return _map(found, scale, shift)
+    return _map(effect, scale, shift)
 
 
 def _scale(case: Case, test: Criterion, judgements: Judgements) -> float | None:
@@ -72,7 +72,7 @@ def _scale(case: Case, test: Criterion, judgements: Judgements) -> float | None:
     if test.quantity in ("difference", "winner"):
         return 1.0
     if test.quantity == "restored":
-        # A loss that is not proven cannot be shared out.
+        # A share of a loss is only defined if the loss is proven.
         loss = judgements.loss(case.seconds)
         return -loss.value if loss.uncertainty.interval(loss.value).high < 0 else None
     return _number(case.firsts[0], "fp32")
@@ -101,7 +101,7 @@ def _map(effect: Effect, scale: float, shift: float) -> Effect:
 
 
 def winner_effect(effects: Sequence[Effect]) -> Effect:
-    """By how much the lead changes sides over these cases: both must lead somewhere.
+    """By how much the winner changes over these cases: each side must lead in some case.
 
     Both leads must be proven (an intersection-union test), so the interval is that of the weaker.
     """
@@ -124,8 +124,8 @@ def _negative(effect: Effect) -> Effect:
 def ratio_effect(cases: Sequence[Case], columns: Sequence[str]) -> Effect | None:
     """The median over pairs of first / second, with the interval of its order statistics.
 
-    That interval supposes nothing about how times scatter; it needs six pairs to reach 95 %, and
-    of fewer it is their range. Source: E. L. Lehmann, Nonparametrics, 1975, chapter 4.
+    This interval assumes no distribution of the times. It needs six pairs to reach 95 %; with
+    fewer pairs it is their range. Source: E. L. Lehmann, Nonparametrics, 1975, chapter 4.
     """
     pairs = [pair for case in cases for pair in zip(case.firsts, case.seconds, strict=False)]
     ratios = sorted(ratio for pair in pairs if (ratio := _ratio(pair, columns)) is not None)

@@ -1,4 +1,4 @@
-"""What a sweep's runs kept of their judged predictions: differences and how sure they are.
+"""The judged predictions that a sweep's runs stored: differences, and how certain they are.
 
 Values are means over calibration sets (one run each), compared on the same images and, where both
 sides have them, the same sets.
@@ -41,8 +41,8 @@ def records_of(rows: pd.DataFrame) -> tuple[Record, ...]:
 class Difference:
     """A mean difference; ``by_set`` are those of each calibration set.
 
-    ``halves`` are its values on the half-samples of the images; None where the runs kept none: the
-    uncertainty is then made of the rows' own intervals, and is wider than a paired one.
+    ``halves`` are its values on the half-samples of the images; None where the runs stored none.
+    The uncertainty then comes from the intervals of single rows, which is wider than a paired one.
     """
 
     value: float
@@ -63,18 +63,18 @@ class Judgements:
         self._read: dict[str, Resampled | None] = {}
 
     def loss(self, rows: Sequence[Record]) -> Difference:
-        """INT8 minus FP32 of the runs of one configuration, one of each calibration set."""
+        """INT8 minus FP32 over one configuration's runs, one run per calibration set."""
         values = [float(row["delta"]) for row in rows]
         judged = [self._resampled(str(row["run_key"])) for row in rows]
         halves = [one.halves - one.fp32 for one in judged if one is not None]
         if len(halves) == len(rows) and judged[0] is not None:
             return _paired(values, halves, judged[0])
-        errors = [_own_error(row) for row in rows]
+        errors = [_row_error(row) for row in rows]
         images = Uncertainty(float(np.mean(errors)), 0.0, _freedom(rows[0]))
         return Difference(float(np.mean(values)), with_sets(images, values), None, tuple(values))
 
     def difference(self, firsts: Sequence[Record], seconds: Sequence[Record]) -> Difference:
-        """First minus second, of the calibration sets that both have (of all where none is)."""
+        """First minus second over the calibration sets that both have (all if none is shared)."""
         pairs = _by_set(firsts, seconds)
         if pairs and abs(float(pairs[0][0]["fp32"]) - float(pairs[0][1]["fp32"])) < FP32_CHANGED:
             values = [float(one["int8"]) - float(two["int8"]) for one, two in pairs]
@@ -85,7 +85,7 @@ class Judgements:
         if pairs:
             firsts, seconds = ([pair[side] for pair in pairs] for side in (0, 1))
             values = [float(one["delta"]) - float(two["delta"]) for one, two in pairs]
-            errors = [math.hypot(*map(_own_error, pair)) for pair in pairs]
+            errors = [math.hypot(*map(_row_error, pair)) for pair in pairs]
             images = Uncertainty(float(np.mean(errors)), 0.0, _freedom(pairs[0][0]))
             return Difference(
                 float(np.mean(values)), with_sets(images, values), None, tuple(values)
@@ -97,8 +97,8 @@ class Judgements:
         return Difference(one.value - two.value, apart, None, ())
 
     def against(self, row: Record, other: Judgements, other_row: Record) -> Difference:
-        """The row minus one of another folder, paired where both were judged on the same images;
-        where FP32 itself changed, their losses are compared."""
+        """The row minus a row of another folder, paired where both were judged on the same images.
+        Where FP32 itself changed, their losses are compared."""
         same_fp32 = abs(float(row["fp32"]) - float(other_row["fp32"])) < FP32_CHANGED
         column = "int8" if same_fp32 else "delta"
         value = float(row[column]) - float(other_row[column])
@@ -106,7 +106,7 @@ class Judgements:
         two = other._resampled(str(other_row["run_key"]))
         if same_fp32 and one is not None and two is not None and one.truth == two.truth:
             return _paired([value], [np.asarray(one.halves - two.halves)], one)
-        error = math.hypot(_own_error(row), _own_error(other_row))
+        error = math.hypot(_row_error(row), _row_error(other_row))
         freedom = min(_freedom(row), _freedom(other_row))
         return Difference(value, Uncertainty(error, 0.0, freedom), None, (value,))
 
@@ -125,7 +125,7 @@ class Judgements:
         return over_images(value, np.asarray(halves), n_images).interval(value)
 
     def _pair(self, first: Record, second: Record) -> Replicates | None:
-        """First minus second on the half-samples; None unless both were judged by one truth."""
+        """First minus second on the half-samples; None unless both have the same ground truth."""
         one, two = (self._resampled(str(row["run_key"])) for row in (first, second))
         if one is None or two is None or one.truth != two.truth:
             return None
@@ -138,7 +138,7 @@ class Judgements:
 
 
 def _load(store: RowStore, run_key: str) -> Resampled | None:
-    """What a run stored; None where it stored nothing, or where that is damaged, which is said."""
+    """What a run stored; None if there is nothing, or (with a warning) if it is damaged."""
     try:
         content = store.read_file("judged", run_key)
         path = SweepFolder(store.folder).judged(run_key)
@@ -164,7 +164,7 @@ def _by_set(firsts: Sequence[Record], seconds: Sequence[Record]) -> list[tuple[R
     ]
 
 
-def _own_error(row: Record) -> float:
+def _row_error(row: Record) -> float:
     """The standard error behind a row's interval over images; nan without one."""
     low, high = (float(math.nan if row[n] is None else row[n]) for n in ("ci_low", "ci_high"))
     width: float = 2 * stdtrit(_freedom(row), (1 + LEVEL) / 2)

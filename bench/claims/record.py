@@ -1,4 +1,4 @@
-"""Claims judged on a sweep's folder, and kept there as ``claims.json``."""
+"""Claims judged on a sweep's folder, and stored there as ``claims.json``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.results.folder import SweepFolder
 
 
 def write_claims(folder: Path, table: pd.DataFrame, judgements: Judgements) -> tuple[Verdict, ...]:
-    """Judge all claims of ``conf/claim`` on a sweep's table, as it is read or tidy; write the two
+    """Judge all claims of ``conf/claim`` on a sweep's table (as read, or tidy), and write the two
     records to its folder.
 
     ``claims.json`` holds the verdicts, ``references.json`` the published cases beside the rows.
@@ -34,12 +34,12 @@ def write_claims(folder: Path, table: pd.DataFrame, judgements: Judgements) -> t
 
 
 def read_verdicts(folder: Path) -> tuple[Verdict, ...]:
-    """The verdicts kept in a folder; none where there is no such file."""
+    """The verdicts stored in a folder; none where there is no such file."""
     return tuple(_read(SweepFolder(folder).claims, Verdict.from_json))
 
 
 def read_references(folder: Path) -> tuple[Comparison, ...]:
-    """The published cases kept in a folder; none where there is no such file."""
+    """The published cases stored in a folder; none where there is no such file."""
     return tuple(_read(SweepFolder(folder).references, Comparison.from_json))
 
 
@@ -47,12 +47,12 @@ def _read(path: Path, make: Any) -> list[Any]:
     if not path.is_file():
         return []
     try:
-        return [make(one) for one in json.loads(read_listed(path, "Write it anew: make claims"))]
+        return [make(one) for one in json.loads(read_listed(path, "Write it again: make claims"))]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise DataError(
-            f"{path} is no record of claims of this version ({reason})",
-            "Delete it, or write it anew: make claims",
+            f"{path} is not a record of claims of this version ({reason})",
+            "Delete it, or write it again: make claims",
         ) from error
 
 
@@ -61,7 +61,7 @@ def _write(path: Path, content: list[dict[str, Any]]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """With None for what JSON cannot say."""
+    """With None for values that JSON cannot hold."""
     if isinstance(value, dict):
         return {name: _plain(one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Cases that others published, beside a sweep's own rows of the same family: never mixed with them.
+"""Cases that others published, beside a sweep's rows of the same family: never mixed with them.
 
 A published number was measured on another model file, other images, another tool. So only its
 direction is compared: which calibrator wins, or whether INT8 loses at all.
@@ -34,9 +34,10 @@ Agreement = Literal["agrees", "disagrees", "undecided", "not measured"]
 
 @dataclass(frozen=True)
 class PublishedResult:
-    """One published pair of numbers. ``calibrator`` is our name for it, ``told`` the source's.
+    """One published pair of numbers. ``told`` is the calibrator as the source names it.
 
-    ``calibrator`` is empty where the source tells none, or one that has no counterpart here.
+    ``calibrator`` is our name for it; empty where the source names none, or one that has no
+    counterpart here.
     """
 
     model: str
@@ -53,7 +54,7 @@ class PublishedResult:
 
 @dataclass(frozen=True)
 class Reference:
-    """One published case; ``images`` are those it was calibrated on, as far as it is told."""
+    """One published case; ``images`` are its calibration images, as far as stated."""
 
     id: str
     title: str
@@ -70,7 +71,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class ComparedResult:
-    """One published result, and the mean change of the own rows of its calibrator."""
+    """One published result, and the mean change of our rows with its calibrator."""
 
     figure: PublishedResult
     own: float | None
@@ -92,7 +93,7 @@ class Comparison:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Comparison:
-        """Raises TypeError or KeyError for what no comparison was written as."""
+        """Raises TypeError or KeyError for data that is not a stored comparison."""
         case = content["case"]
         lists = {
             "figures": tuple(PublishedResult(**result) for result in case["figures"]),
@@ -111,7 +112,7 @@ class Comparison:
 
 
 def load_references(folder: Path = CONF / "reference") -> tuple[Reference, ...]:
-    """Every published case of a folder, by name; ConfigError for a file that is none."""
+    """Every published case of a folder, by name; ConfigError for a file that is not one."""
     return tuple(_reference(path) for path in sorted(folder.glob("*.yaml")))
 
 
@@ -134,20 +135,20 @@ def _compare(case: Reference, measured: pd.DataFrame) -> Comparison:
 
 
 def _compared(result: PublishedResult, rows: pd.DataFrame) -> ComparedResult:
-    own = _of(rows, result.calibrator)
-    mean = float((own["delta"] / own["fp32"]).mean()) if len(own) else None
-    return ComparedResult(result, mean, len(own))
+    matching = _of(rows, result.calibrator)
+    mean = float((matching["delta"] / matching["fp32"]).mean()) if len(matching) else None
+    return ComparedResult(result, mean, len(matching))
 
 
 def _agreement(case: Reference, rows: pd.DataFrame) -> tuple[Agreement, str]:
-    """By the winner where the case compares calibrators that were run here, else by the loss."""
+    """Compare the winner if the case compares calibrators that were run here, else the loss."""
     known = [result for result in case.figures if len(_of(rows, result.calibrator))]
     if not known:
         names = sorted({result.calibrator for result in case.figures if result.calibrator})
         return "not measured", (
             f"No row of the family {case.family.replace('_', ' ')} with {' or '.join(names)}."
             if names
-            else "Its calibrator is not told, or has no counterpart here."
+            else "Its calibrator is not stated, or has no counterpart here."
         )
     if len({result.calibrator for result in known}) > 1:
         return _same_winner(known, rows)
@@ -155,7 +156,7 @@ def _agreement(case: Reference, rows: pd.DataFrame) -> tuple[Agreement, str]:
 
 
 def _same_winner(known: Sequence[PublishedResult], rows: pd.DataFrame) -> tuple[Agreement, str]:
-    """Whether the published order of two calibrators is that of our pairs of like rows."""
+    """Whether our pairs of rows order two calibrators as published."""
     best, worst = (pick(known, key=lambda result: result.relative) for pick in (max, min))
     alike = [
         axis for axis in columns_with("axis") if axis not in ("calibrator", "calibrator_params")
@@ -168,7 +169,7 @@ def _same_winner(known: Sequence[PublishedResult], rows: pd.DataFrame) -> tuple[
         f"{100 * (best.relative - worst.relative):.1f} % of FP; here "
     )
     if leads.empty:
-        return "undecided", text + "no two rows differ in nothing else."
+        return "undecided", text + "no two rows differ only in the calibrator."
     ahead, behind = int((leads > 0).sum()), int((leads < 0).sum())
     text += f"by {100 * leads.mean():+.1f} %, ahead in {ahead} of {len(leads)} pairs."
     if ahead > len(leads) / 2 and leads.mean() > 0:
@@ -177,31 +178,31 @@ def _same_winner(known: Sequence[PublishedResult], rows: pd.DataFrame) -> tuple[
 
 
 def _same_loss(known: Sequence[PublishedResult], rows: pd.DataFrame) -> tuple[Agreement, str]:
-    """Whether INT8 loses (or not) here as there: a row says so if its interval excludes 0."""
-    own = _of(rows, known[0].calibrator)
+    """Whether INT8 loses here as published: a row decides if its interval excludes 0."""
+    matching = _of(rows, known[0].calibrator)
     published = sum(result.relative for result in known) / len(known)
-    losing, gaining = int((own["ci_high"] < 0).sum()), int((own["ci_low"] > 0).sum())
-    change = 100 * (own["delta"] / own["fp32"])
+    losing, gaining = int((matching["ci_high"] < 0).sum()), int((matching["ci_low"] > 0).sum())
+    change = 100 * (matching["delta"] / matching["fp32"])
     span = (
         f"{change.min():+.1f} to {change.max():+.1f} %"
-        if len(own) > 1
+        if len(matching) > 1
         else f"{change.iloc[0]:+.1f} %"
     )
     text = (
         f"Published: {100 * published:+.1f} % with {known[0].calibrator}; here {span}, "
-        f"a loss proven in {losing} of {len(own)} rows."
+        f"a loss proven in {losing} of {len(matching)} rows."
     )
     alike, against = (losing, gaining) if published < 0 else (gaining, losing)
-    if alike > len(own) / 2:
+    if alike > len(matching) / 2:
         return "agrees", text
-    return ("disagrees" if against > len(own) / 2 else "undecided"), text
+    return ("disagrees" if against > len(matching) / 2 else "undecided"), text
 
 
 def _of(rows: pd.DataFrame, calibrator: str) -> pd.DataFrame:
     if not calibrator:
         return rows.iloc[:0]
-    own: pd.DataFrame = rows[rows["calibrator"] == calibrator]
-    return own
+    selected: pd.DataFrame = rows[rows["calibrator"] == calibrator]
+    return selected
 
 
 def _reference(path: Path) -> Reference:
@@ -214,13 +215,13 @@ def _reference(path: Path) -> Reference:
         raise ConfigError(
             f"{path}: family={content['family']} is unknown", f"Use {', '.join(FAMILIES)}"
         )
-    told = {
+    fields = {
         name: " ".join(str(content.get(name) or "").split())
         for name in required | {"note"}
         if name not in ("figures", "source")
     }
     return Reference(
-        **told,
+        **fields,
         figures=tuple(_published(path, result) for result in content["figures"]),
         source=sources_of(path, content),
     )
@@ -228,7 +229,7 @@ def _reference(path: Path) -> Reference:
 
 def _published(path: Path, content: Any) -> PublishedResult:
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: a figure is no mapping", "Write model, told, fp and int8")
+        raise ConfigError(f"{path}: a figure is not a mapping", "Write model, told, fp and int8")
     check_fields(path, content, PublishedResult, {"model", "told", "fp", "int8"})
     for name in ("fp", "int8"):
         if isinstance(content[name], bool) or not isinstance(content[name], (int, float)):

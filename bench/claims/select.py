@@ -1,4 +1,4 @@
-"""Which rows a claim is about, and which pairs of them differ in nothing else."""
+"""Which rows a claim is about, and which pairs of them differ only in what it compares."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _NAMED = (
     *columns_with("fingerprint"),
     *columns_with("condition"),
 )
-"""The same, those that a reader knows by name before hashes."""
+"""The same axes: those with readable names before hashes."""
 
 _BOUNDS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
 
 SETS = "calibration_seed"
-"""Runs that differ in it alone are one case, measured with several calibration sets."""
+"""Runs that differ only in this are one case, measured with several calibration sets."""
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What one verdict of a group rests on: rows that stand for the claim's ``firsts`` and
-    ``seconds``, one of each calibration set; of a claim about single rows there are no seconds.
+    """The rows behind one verdict of a group: the claim's ``firsts`` and ``seconds``, one row per
+    calibration set each; a claim about single rows has no seconds.
 
-    ``setting`` are the axes on which all agree, and what tells several of one side apart.
+    ``setting`` are the axes on which all agree, and the values that distinguish rows of one side.
     """
 
     firsts: tuple[Record, ...]
@@ -78,18 +78,18 @@ def find_cases(measured: Sequence[Record], claim: Claim) -> list[Case]:
 
 
 def _over_sets(cases: list[Case]) -> list[Case]:
-    """The cases, those that differ in their calibration set alone made one."""
+    """The cases, with those that differ only in their calibration set merged."""
     together: dict[tuple[tuple[str, str], ...], list[Case]] = {}
     for case in cases:
         setting = tuple(item for item in case.setting.items() if item[0] != SETS)
         together.setdefault(setting, []).append(case)
     return [
         Case(
-            tuple(row for case in own for row in case.firsts),
-            tuple(row for case in own for row in case.seconds),
+            tuple(row for case in group for row in case.firsts),
+            tuple(row for case in group for row in case.seconds),
             dict(setting),
         )
-        for setting, own in together.items()
+        for setting, group in together.items()
     ]
 
 
@@ -100,13 +100,13 @@ def _pairs(rows: list[Record], claim: Claim) -> Iterator[Case]:
             if first["run_key"] != second["run_key"] and first[SETS] == second[SETS]:
                 setting = _setting(first, claim)
                 setting |= _among(first, firsts, claim.about)
-                told = _among(second, seconds, claim.about).items()
-                against = {f"against {name}": own for name, own in told}
+                others = _among(second, seconds, claim.about).items()
+                against = {f"against {name}": row for name, row in others}
                 yield Case((first,), (second,), setting | against)
 
 
 def _among(row: Record, chosen: list[Record], about: frozenset[str]) -> dict[str, str]:
-    """What tells a row from the others that stand for the same side of a claim."""
+    """What distinguishes a row from the other rows of the same side of a claim."""
     return {
         name: _text(value_of(row, name))
         for name in sorted(about)
@@ -115,15 +115,15 @@ def _among(row: Record, chosen: list[Record], about: frozenset[str]) -> dict[str
 
 
 def _chosen(rows: list[Record], conditions: Conditions) -> list[Record]:
-    """The rows that meet the conditions, ``largest`` and ``smallest`` taken among the others'."""
+    """The rows that meet the conditions; ``largest`` and ``smallest`` are applied last."""
     extremes = {name: value for name, value in conditions.items() if str(value) in _EXTREMES}
     plain = {name: value for name, value in conditions.items() if name not in extremes}
     chosen = [row for row in rows if _meets(row, plain)]
     for name, value in extremes.items():
-        found = [float(row[name]) for row in rows]
-        if min(found) == max(found):
+        values = [float(row[name]) for row in rows]
+        if min(values) == max(values):
             return []
-        chosen = [row for row in chosen if float(row[name]) == _EXTREMES[value](found)]
+        chosen = [row for row in chosen if float(row[name]) == _EXTREMES[value](values)]
     return chosen
 
 
@@ -151,19 +151,19 @@ def _fits(value: Any, wanted: Any) -> bool:
 
 
 def value_of(row: Record, name: str) -> Any:
-    """A column's value; of a key such as ``dataset.calibration_domain`` that option of the row's
-    dataset, null where it is as it comes."""
+    """A column's value. For a key such as ``dataset.calibration_domain``: that option of the row's
+    dataset, null where it has its default."""
     return dataset_options(row).get(name, "null") if "." in name else row[name]
 
 
 def dataset_options(row: Record) -> dict[str, str]:
-    """The options of the row's dataset that are not as they come, by their keys in a claim."""
+    """The options of the row's dataset that differ from the default, by their keys in a claim."""
     options = read_options(str(row["dataset_options"]))
     return {f"{DATASET}{name}": value for name, value in options.items()}
 
 
 def _likeness(row: Record, about: frozenset[str]) -> tuple[object, ...]:
-    """What rows to be paired share, but for the calibration set: the axes, and the options of
+    """What the rows of a pair share, apart from the calibration set: the axes, and the options of
     the dataset."""
     columns = [name for name in _CONDITIONS if name not in about and name != SETS]
     options = sorted((name, own) for name, own in dataset_options(row).items() if name not in about)
@@ -171,7 +171,7 @@ def _likeness(row: Record, about: frozenset[str]) -> tuple[object, ...]:
 
 
 def _setting(row: Record, claim: Claim) -> dict[str, str]:
-    """The axes on which a case's rows agree: those that a reader knows by name before hashes."""
+    """The axes on which a case's rows agree: those with readable names before hashes."""
     options = dataset_options(row)
     names = [name for name in _NAMED if name not in claim.about]
     known = {name: own for name, own in options.items() if name not in claim.about}

@@ -1,4 +1,4 @@
-"""The words of a verdict: which groups differ, on which axis, and of what it speaks."""
+"""The words of a verdict: which groups differ, on which axis, and the verdict's scope."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def by_status_and_values(
 
 
 def basis_of(groups: Sequence[GroupVerdict]) -> str:
-    """What the intervals are made of, and what has none."""
+    """What the intervals are based on, and how many cases have none."""
     sure = [group for group in groups if group.ci_low is not None]
     bases = ", ".join(dict.fromkeys(group.basis for group in sure))
     basis = f" Intervals: {bases}." if bases else ""
@@ -77,7 +77,7 @@ def basis_of(groups: Sequence[GroupVerdict]) -> str:
 
 
 def on_models(groups: Sequence[GroupVerdict]) -> str:
-    """As in "on this model": a verdict is about no others."""
+    """As in "on this model": a verdict is about no other models."""
     count = _count(groups, "model")
     return "on this model" if count == 1 else f"on {count} models"
 
@@ -105,9 +105,9 @@ def disagreement(groups: Sequence[GroupVerdict], test: Criterion) -> list[str]:
     worst = max(apart, key=lambda group: (group.sets_high or 0) - (group.sets_low or 0))
     low, high = (in_unit(end, test) for end in (worst.sets_low or 0.0, worst.sets_high or 0.0))
     return [
-        f"It varies with the calibration set: of {len(apart)} undecided "
+        f"It varies with the calibration set: in {len(apart)} undecided "
         f"{'configuration' if len(apart) == 1 else 'configurations'} the sets lie on both sides of "
-        f"{limit(test)}, at most from {low} to {high}."
+        f"{limit(test)}; the widest range is {low} to {high}."
     ]
 
 
@@ -119,7 +119,7 @@ def in_unit(value: float, test: Criterion) -> str:
 
 
 def scope(groups: Sequence[GroupVerdict], test: Criterion) -> str:
-    """Of what a verdict speaks: models, images and calibration sets."""
+    """The scope of a verdict: models, images and calibration sets."""
     names = list(dict.fromkeys(group.setting.get("model", "") for group in groups))
     which = ", ".join(names) if len(names) <= MOST_NAMED else f"{len(names)} models"
     if test.quantity == "ratio":
@@ -136,7 +136,7 @@ def scope(groups: Sequence[GroupVerdict], test: Criterion) -> str:
     fewest, most = (pick(group.sets for group in groups) for pick in (min, max))
     span = str(most) if fewest == most else f"{fewest} to {most}"
     unit = "calibration set" if most == 1 else "calibration sets"
-    unknown = "; what another calibration set would give is not known" if fewest == 1 else ""
+    unknown = "; the effect of another calibration set is not known" if fewest == 1 else ""
     return f"Scope: {which} on {on}, {span} {unit} each{unknown}."
 
 
@@ -155,7 +155,7 @@ def why_undecided(groups: Sequence[GroupVerdict], test: Criterion) -> str:
 
 
 def axis_name(axis: str) -> str:
-    """What a verdict calls an axis; an option of the dataset as it is typed."""
+    """The name of an axis in a verdict; an option of the dataset as it is typed."""
     if axis in COLUMNS:
         return COLUMNS[axis].verdict
     return axis if "." in axis else axis.replace("_", " ")
@@ -174,16 +174,17 @@ def opposite(expect: str) -> str:
 
 
 def splitting(groups: Sequence[GroupVerdict]) -> tuple[tuple[str, ...], bool]:
-    """One or two axes whose values tell the groups' verdicts apart best, and whether they all do.
+    """The one or two axes whose values best separate the groups' verdicts, and whether they
+    separate all of them.
 
-    Of axes that do so equally well that with the fewest values; names of models and plain columns
-    come before options of the dataset, and these before hashes.
+    Among equally good axes the one with the fewest values is taken; names of models and plain
+    columns come before options of the dataset, and these before hashes.
     """
     axes = dict.fromkeys(axis for group in groups for axis in group.setting)
     varied = [axis for axis in axes if len({group.setting.get(axis, "") for group in groups}) > 1]
     varied.sort(key=_plainness)
     if not varied:
-        return ("what no column tells",), False
+        return ("something that no column records",), False
     choices = [*combinations(varied, 1), *combinations(varied, 2)]
     best = min(
         choices,

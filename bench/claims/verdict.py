@@ -1,10 +1,10 @@
 """Claim and table -> verdict: supported, refuted, depends on an axis, undecided, not measured.
 
-A group is one configuration of one model on one set of images; runs that differ in their
-calibration set alone are one group. Each has its own verdict first: on the claim's side, or against
-it, only if its 95 % interval is, and if that outlasts Holm's correction over all groups: with many
-groups, some would be by chance. Groups on the same images are no repetitions, so a verdict says of
-how many models, images and calibration sets it speaks, and there is no mean over groups.
+A group is one configuration of one model on one set of images; runs that differ only in their
+calibration set are one group. Each group gets a verdict first. It supports or refutes the claim
+only if its whole 95 % interval does, also after Holm's correction over all groups: with many
+groups, some would do so by chance. Groups on the same images are not repetitions. So a verdict
+states its scope (models, images, calibration sets), and there is no mean over groups.
 
 Source: S. Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of
 Statistics 6, 1979.
@@ -33,7 +33,6 @@ from bench.claims.sentences import (
     disagreement,
     is_corrected,
     limit,
-    models,
     on_models,
     opposite,
     scope,
@@ -49,8 +48,8 @@ ALPHA = 0.05
 class Verdict:
     """What the table says about one claim; the numbers are in ``unit``.
 
-    Of several groups ``effect_low`` to ``effect_high`` is the range of their effects, and
-    ``ci_low`` to ``ci_high`` the hull of their intervals; one group has one effect.
+    For several groups, ``effect_low`` to ``effect_high`` is the range of their effects, and
+    ``ci_low`` to ``ci_high`` the hull of their intervals. One group has one effect.
     """
 
     id: str
@@ -72,7 +71,7 @@ class Verdict:
 
     @property
     def effect(self) -> float | None:
-        """Of the one group; None of several, which are no repetitions of one experiment."""
+        """The effect of a single group; None for several, which do not repeat one experiment."""
         return self.effect_low if len(self.groups) == 1 else None
 
     def to_json(self) -> dict[str, Any]:
@@ -80,7 +79,7 @@ class Verdict:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Verdict:
-        """Raises TypeError or KeyError for what no verdict was written as."""
+        """Raises TypeError or KeyError for data that is not a stored verdict."""
         groups = tuple(
             GroupVerdict(**{**group, "rows": tuple(group["rows"])}) for group in content["groups"]
         )
@@ -101,10 +100,10 @@ class _Found:
 
 def judge(claim: Claim, measured: Sequence[Record], judgements: Judgements) -> Verdict:
     """The verdict of a table's measured rows on a claim."""
-    found = _groups(find_cases(measured, claim), claim.test, judgements)
-    if not found:
+    effects = _groups(find_cases(measured, claim), claim.test, judgements)
+    if not effects:
         return _verdict(claim, "not measured", _how_to_measure(claim), ())
-    groups = _decide(found, claim.test)
+    groups = _decide(effects, claim.test)
     verdict, text = _combine(groups, claim)
     said = " ".join([text, *disagreement(groups, claim.test), scope(groups, claim.test)])
     return _verdict(claim, verdict, said, groups)
@@ -135,25 +134,25 @@ def _groups(cases: Sequence[Case], test: Criterion, judgements: Judgements) -> l
 
 
 def _timed(cases: Sequence[Case], test: Criterion) -> list[_Found]:
-    """A time is the same for whatever plan: all pairs of a model on one machine are one group."""
-    found = []
-    for setting, own in _by(cases, ("model", "dataset")):
-        effect = ratio_effect(own, test.columns)
+    """Times do not depend on the plan: all pairs of a model on one machine are one group."""
+    effects = []
+    for setting, group in _by(cases, ("model", "dataset")):
+        effect = ratio_effect(group, test.columns)
         if effect is not None:
-            found.append(_Found(setting, effect, _keys(own)))
-    return found
+            effects.append(_Found(setting, effect, _keys(group)))
+    return effects
 
 
 def _leads(known: Sequence[tuple[Case, Effect]], over: str) -> list[_Found]:
     effect_by_case = {id(case): effect for case, effect in known}
     axes = tuple(dict.fromkeys(name for case, _ in known for name in case.setting if name != over))
-    found = []
-    for setting, own in _by([case for case, _ in known], axes):
-        if len({case.setting[over] for case in own}) > 1:
-            effect = winner_effect([effect_by_case[id(case)] for case in own])
-            sets = min(case.sets for case in own)
-            found.append(_Found(setting, effect, _keys(own), sets, looks=len(own)))
-    return found
+    effects = []
+    for setting, group in _by([case for case, _ in known], axes):
+        if len({case.setting[over] for case in group}) > 1:
+            effect = winner_effect([effect_by_case[id(case)] for case in group])
+            sets = min(case.sets for case in group)
+            effects.append(_Found(setting, effect, _keys(group), sets, looks=len(group)))
+    return effects
 
 
 def _by(cases: Sequence[Case], axes: Sequence[str]) -> list[tuple[dict[str, str], list[Case]]]:
@@ -161,31 +160,33 @@ def _by(cases: Sequence[Case], axes: Sequence[str]) -> list[tuple[dict[str, str]
     groups: dict[tuple[str, ...], list[Case]] = {}
     for case in cases:
         groups.setdefault(tuple(case.setting.get(axis, "") for axis in axes), []).append(case)
-    return [(dict(zip(axes, values, strict=True)), own) for values, own in groups.items()]
+    return [(dict(zip(axes, values, strict=True)), members) for values, members in groups.items()]
 
 
 def _keys(cases: Sequence[Case]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key for case in cases for key in case.keys))
 
 
-def _decide(found: Sequence[_Found], test: Criterion) -> tuple[GroupVerdict, ...]:
+def _decide(effects: Sequence[_Found], test: Criterion) -> tuple[GroupVerdict, ...]:
     """Every group's verdict. Timings have no p-value: their interval alone decides."""
     timed = test.quantity == "ratio"
-    adjusted = holm([min(1.0, own.effect.p_value(test.threshold) * own.looks) for own in found])
+    adjusted = holm(
+        [min(1.0, group.effect.p_value(test.threshold) * group.looks) for group in effects]
+    )
     return tuple(
         GroupVerdict(
-            own.setting,
-            _status(own.effect, test, 0.0 if timed else p_value),
-            own.effect.value,
-            *own.effect.interval.ends,
+            group.setting,
+            _status(group.effect, test, 0.0 if timed else p_value),
+            group.effect.value,
+            *group.effect.interval.ends,
             None if timed else p_value,
-            own.effect.basis,
-            own.rows,
-            own.sets,
-            min(own.effect.by_set, default=None) if own.sets > 1 else None,
-            max(own.effect.by_set, default=None) if own.sets > 1 else None,
+            group.effect.basis,
+            group.rows,
+            group.sets,
+            min(group.effect.by_set, default=None) if group.sets > 1 else None,
+            max(group.effect.by_set, default=None) if group.sets > 1 else None,
         )
-        for own, p_value in zip(found, adjusted, strict=True)
+        for group, p_value in zip(effects, adjusted, strict=True)
     )
 
 
@@ -194,7 +195,7 @@ def _status(effect: Effect, test: Criterion, p_value: float) -> Status:
     if not effect.interval.known or p_value >= ALPHA:
         return "undecided"
     if low == high and effect.value == (1.0 if test.quantity == "kept" else 0.0):
-        return "undecided"  # where no image tells two runs apart, no resample of them can
+        return "undecided"  # if two runs agree on every image, no resample can separate them
     above, below = low > test.threshold, high < test.threshold
     if above == below:
         return "undecided"
@@ -212,8 +213,8 @@ def _combine(groups: Sequence[GroupVerdict], claim: Claim) -> tuple[str, str]:
     basis = basis_of(groups)
     if claim.exists and not supported:
         return "never seen here", (
-            f"It does not happen in {configurations(groups)}. That something can happen is not "
-            f"refuted by {models(groups)}.{basis}"
+            f"It does not happen in {configurations(groups)}. That does not refute that it can "
+            f"happen elsewhere.{basis}"
         )
     if claim.exists:
         axes = splitting(groups)[0]
@@ -224,8 +225,10 @@ def _combine(groups: Sequence[GroupVerdict], claim: Claim) -> tuple[str, str]:
     if supported and refuted:
         axes, apart = splitting([*supported, *refuted])
         names = [axis_name(axis) for axis in axes]
-        told = " and ".join(names) if apart else f"{', '.join(names)} and others"
-        return f"depends on {told}", by_status_and_values(by_status, groups, test, axes) + basis
+        described = " and ".join(names) if apart else f"{', '.join(names)} and others"
+        return f"depends on {described}", by_status_and_values(
+            by_status, groups, test, axes
+        ) + basis
     decided: Status = "supported" if supported else "refuted"
     if not by_status[decided]:
         return "undecided", capitalized(
@@ -244,7 +247,7 @@ def _combine(groups: Sequence[GroupVerdict], claim: Claim) -> tuple[str, str]:
 
 def _how_to_measure(claim: Claim) -> str:
     if not claim.measure:
-        return "Nothing here can measure it yet."
+        return "This program cannot measure it yet."
     return f"Measure it with: int8bench sweep {claim.measure}"
 
 

@@ -1,6 +1,6 @@
 """``int8bench sweep``, and ``python -m bench``: Hydra composes the configuration of every run.
 
-What goes wrong becomes one line.
+Every error becomes one line.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from bench.environment import CONF
 from bench.errors import BenchError, ConfigError
 
 MOST_LINES = 5
-"""Of what went wrong with runs, each of its own: a full disk stops ten thousand."""
+"""Most error lines that are printed: a full disk stops ten thousand runs."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run what these overrides ask for. Exit status 2: it cannot be done; 130: interrupted."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here whole, and leave as one line
+    """Run what these overrides request. Exit status 2: not possible; 130: interrupted."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors arrive here complete, and are printed as one line
     register()
     with _interrupts() as interrupts, _as_arguments(argv), Sweep() as sweep:
         try:
@@ -46,7 +46,9 @@ def main(argv: Sequence[str]) -> int:
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             if interrupts or isinstance(error, KeyboardInterrupt):
                 _conclude_what_there_is(sweep)
-                return _tell("interrupted. Finished runs are kept; the same command goes on", 130)
+                return _tell(
+                    "interrupted. Finished runs are kept; run the same command to continue", 130
+                )
             if isinstance(error, (BenchError, HydraException, OmegaConfBaseException, OSError)):
                 return _tell(one_line(error), 2)
             if isinstance(error, SystemExit) and isinstance(error.code, str):  # of SweepWatch
@@ -54,8 +56,8 @@ def main(argv: Sequence[str]) -> int:
             if isinstance(error, BrokenExecutor):
                 _conclude_what_there_is(sweep)
                 return _tell(
-                    "a worker of the launcher was killed, perhaps for want of memory. Finished "
-                    "runs are kept; the same command goes on",
+                    "a worker of the launcher was killed, perhaps because memory ran out. Finished "
+                    "runs are kept; run the same command to continue",
                     2,
                 )
             raise
@@ -92,7 +94,7 @@ def sweep_folders(words: Sequence[str]) -> list[Path]:
 
 
 def _run(sweep: Sweep) -> list[str]:
-    """Returns what went wrong with some runs, each line once."""
+    """Returns the errors of runs, each line once."""
     _check_options()
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
@@ -104,8 +106,8 @@ def _run(sweep: Sweep) -> list[str]:
 
 @contextlib.contextmanager
 def _as_arguments(argv: Sequence[str]) -> Iterator[None]:
-    """Hydra reads its words from ``sys.argv``: before or behind all overrides its own options, but
-    --multirun may also stand between."""
+    """Hydra reads ``sys.argv``. Its options come before or after all overrides; only --multirun may
+    also stand between them."""
     before = sys.argv
     several = [word for word in argv if word in ("--multirun", "-m")]
     words = [word for word in argv if word not in several]
@@ -138,10 +140,10 @@ def _first_values(words: Sequence[str]) -> list[str]:
 
 @contextlib.contextmanager
 def _interrupts() -> Iterator[list[int]]:
-    """The interrupts of this process so far, as OmegaConf's clean-up makes other errors of them.
+    """Count the interrupts of this process, since OmegaConf's clean-up may hide them.
 
-    (An interrupt between its copies of a node and its flags ends as AttributeError, or as a key
-    that is missing: 15 of 400 at random times of a composition.)
+    (An interrupt while it copies a node and its flags becomes an AttributeError or a missing key:
+    15 of 400 interrupts at random times of a composition.)
     """
     seen: list[int] = []
 
@@ -157,8 +159,8 @@ def _interrupts() -> Iterator[list[int]]:
 
 
 def _check_options() -> None:
-    """Options that begin with a dash, before Hydra answers a misspelt one with a page, and the
-    words that it answers with a traceback."""
+    """Check options that begin with a dash, since Hydra answers a misspelt one with a page of help,
+    and words that Hydra answers with a traceback."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -170,8 +172,8 @@ def _check_options() -> None:
 
 
 def _conclude_what_there_is(sweep: Sweep) -> None:
-    """A sweep that ends early has its finished runs in the table all the same."""
-    with contextlib.suppress(BenchError, OSError):  # one error is told already
+    """Write the table with the finished runs, also for a sweep that ends early."""
+    with contextlib.suppress(BenchError, OSError):  # one error is already printed
         sweep.conclude()
 
 

@@ -1,7 +1,7 @@
 """Calibration caches and dynamic ranges from the shell: ``int8bench cache``.
 
 ``show``, ``rewrite`` and ``diff`` work on TensorRT's caches; ``export`` turns a cache, or the
-dynamic ranges that a sweep keeps for every run (``results/SWEEP/ranges/RUN_KEY.json``), into a
+dynamic ranges that a sweep stores for every run (``results/SWEEP/ranges/RUN_KEY.json``), into a
 cache, dynamic ranges or a table.
 """
 
@@ -29,14 +29,14 @@ from bench.errors import BenchError, ConfigError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line. Exit status 1: ``diff`` found a difference; 2: what was asked cannot be."""
+    """The command line. Exit status 1: ``diff`` shows a difference; 2: not possible."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name may not fit the terminal
     try:
         status = _run(_parser().parse_args(argv))
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # | head: the reader has seen enough
+    except BrokenPipeError:  # the output was cut, as by | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except BenchError as error:
@@ -62,19 +62,19 @@ def _parser() -> argparse.ArgumentParser:
     rewrite = add("rewrite", "read a cache and write it, byte for byte the same", "IN")
     rewrite.add_argument("OUT", type=Path)
     add("diff", "print what differs; exit status 1 if anything does", "A", "B")
-    export = add("export", "write a cache or a run's ranges/*.json in another form")
+    export = add("export", "write a cache or a run's ranges/*.json in another format")
     export.add_argument("FILE", type=Path)
     kind = export.add_mutually_exclusive_group(required=True)
     kind.add_argument("--json", type=Path, metavar="OUT", help="tensor: [-amax, amax]")
     kind.add_argument("--csv", type=Path, metavar="OUT", help="tensor, amax, scale, hex")
     kind.add_argument("--cache", type=Path, metavar="OUT", help="a cache for TensorRT 8 to 10")
     export.add_argument(
-        "--tensorrt", metavar="VERSION", help="that will read the cache, such as 8.6.1"
+        "--tensorrt", metavar="VERSION", help="the version that will read the cache, such as 8.6.1"
     )
     export.add_argument(
         "--algorithm",
         default="EntropyCalibration2",
-        help="of the calibrator that will be set on the builder (default: %(default)s)",
+        help="the type of the calibrator set on the builder (default: %(default)s)",
     )
     return parser
 
@@ -100,7 +100,9 @@ def _export(options: argparse.Namespace) -> None:
     if content.lstrip().startswith(b"{"):
         ranges = from_json(content, str(options.FILE))
         if options.cache and not version:
-            raise ConfigError("a cache is for one version of TensorRT", "Add --tensorrt 8.6.1")
+            raise ConfigError(
+                "a cache is written for one version of TensorRT", "Add --tensorrt 8.6.1"
+            )
         cache = from_ranges(ranges, version or "8.6.1", options.algorithm)
     else:
         cache = parse(content, str(options.FILE))
@@ -123,7 +125,7 @@ def _show(cache: CalibrationCache) -> None:
 
 
 def _differ(a: CalibrationCache, b: CalibrationCache) -> bool:
-    """Print the differences. Headers count, since TensorRT minds them; the order does not."""
+    """Print the differences. Headers count, since TensorRT reads them; the order does not."""
     rows = changed(a, b)
     alone = [f"only in A: {_shown(name)}" for name in a.words if name not in b.words]
     alone += [f"only in B: {_shown(name)}" for name in b.words if name not in a.words]

@@ -1,5 +1,5 @@
-"""What plain keys of the configuration may be: Hydra checks them when it composes, and nothing
-below checks them again. The members' names are those of the types that the objects take."""
+"""The allowed values of plain keys of the configuration. Hydra checks them when it composes, and
+nothing below checks them again. Members are named like the values that the objects take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every subcommand shares: its words are read, and what its user did wrong is one line."""
+"""What every subcommand shares: parsing of arguments, and one line for a user's error."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ P = ParamSpec("P")
 
 
 class Parser(argparse.ArgumentParser):
-    """Complains in one line."""
+    """A parser whose errors are one line."""
 
     def add_folder(self) -> None:
-        """The argument that most commands take."""
+        """Add the argument that most commands take."""
         self.add_argument(
             "folder", metavar="FOLDER", type=Path, help="a sweep's results, as in results/<sweep>"
         )
@@ -28,8 +28,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def plain_command(main: Callable[P, int]) -> Callable[P, int]:
-    """The ``main`` of a command that composes no configuration, and so needs no Hydra: exit status
-    2 and one line for what its user did wrong."""
+    """The ``main`` of a command without Hydra configuration: exit status 2 and one line for an
+    error of the user."""
     return in_one_line(main, (BenchError, OSError), plain_line)
 
 
@@ -38,7 +38,7 @@ def in_one_line(
     wrong: tuple[type[Exception], ...],
     say: Callable[[Exception], str],
 ) -> Callable[P, int]:
-    """``main``, with one line and exit status 2 in place of what is ``wrong``."""
+    """``main``, with one line and exit status 2 instead of the exceptions in ``wrong``."""
 
     @wraps(main)
     def run(*args: P.args, **kwargs: P.kwargs) -> int:
@@ -54,8 +54,8 @@ def in_one_line(
 
 
 def plain_line(error: BaseException) -> str:
-    """An error that says what was wrong and the fix itself, or that the system reports."""
+    """An error's message with its fix, or the text of an error of the operating system."""
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else "cannot write: "
-        return f"{where}{error.strerror}. Check the paths given, sweep.out and sweep.cache too"
+        return f"{where}{error.strerror}. Check the given paths, and sweep.out and sweep.cache"
     return " ".join(str(error).split())

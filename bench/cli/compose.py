@@ -157,7 +157,7 @@ def _plan(config: Config, calibrator: Calibrator) -> PrecisionPlan:
         return plan
     if plan.name != "all":
         raise ConfigError(
-            f"calibrator {calibrator.name} is a quantized file, which decides by itself what stays "
+            f"calibrator {calibrator.name} is a quantized file, which itself defines what stays "
             f"in float, not plan={plan.name}",
             "Drop plan=",
         )
@@ -241,8 +241,8 @@ def _model(config: Config, chosen: ChosenHead, dataset: str, shared: Shared) -> 
         raise ConfigError(
             f"model {spec.name} has no preprocessing for dataset {dataset} (it has for: "
             f"{', '.join(sorted(others))})",
-            f"Add dataset.name={others[-1]} to take that one, or model.preprocess.fit=... and what "
-            "else it was trained with",
+            f"Add dataset.name={others[-1]} to use that one, or model.preprocess.fit=... and the "
+            "other settings of its training",
         )
     preprocess = make_preprocess((network.height, network.width), **chosen.convention | own | given)
     published = _made(Published, spec, dataset, "published") if known else None
@@ -270,5 +270,7 @@ def _made(kind: Callable[..., T], spec: ModelConfig, dataset: str, part: str) ->
     if len(missing) == len(given):
         return None
     if missing:
-        raise ConfigError(f"{', '.join(missing)} is not given", "Add it, or drop its neighbours")
+        raise ConfigError(
+            f"{', '.join(missing)} is not given", "Add it, or drop the options beside it"
+        )
     return kind(**given)

@@ -1,4 +1,4 @@
-"""What a folder of rows comes to: its table, verdicts and report, written and printed."""
+"""The result of a folder of rows: its table, verdicts and report, written and printed."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from bench.results.settings import Settings, read_share
 
 @dataclass
 class PreprocessConfig:
-    """See ``bench.data.preprocess``; null takes the default, or the model's own size."""
+    """See ``bench.data.preprocess``; null takes the default, or the size in the model file."""
 
     fit: choices.Fit | None = None
     size: int | None = None
@@ -36,7 +36,7 @@ class PreprocessConfig:
 
 @dataclass
 class DownloadConfig:
-    """See ``bench.download.Download``; all of it or nothing."""
+    """See ``bench.download.Download``; all keys or none."""
 
     url: str | None = None
     sha256: str | None = None
@@ -44,7 +44,7 @@ class DownloadConfig:
 
 @dataclass
 class ExportConfig:
-    """See ``bench.model.export.Export``; all of it or nothing."""
+    """See ``bench.model.export.Export``; all keys or none."""
 
     package: str | None = None
     weights: str | None = None
@@ -53,7 +53,7 @@ class ExportConfig:
 
 @dataclass
 class PublishedConfig:
-    """See ``bench.model.published.Published``; all of it or nothing."""
+    """See ``bench.model.published.Published``; all keys or none."""
 
     dataset: str | None = None
     classes: int | None = None
@@ -65,9 +65,9 @@ class PublishedConfig:
 
 @dataclass
 class WeightsConfig:
-    """Weights for one dataset: a file, and how that training wants its images where it differs.
+    """Weights for one dataset: a file, and the preprocessing of that training where it differs.
 
-    ``download`` and ``export`` are what else can give them, ``published`` the metric to expect.
+    ``download`` and ``export`` are other sources of them, ``published`` is the metric to expect.
     """
 
     file: str = MISSING
@@ -102,7 +102,7 @@ class CalibrationConfig:
 
 @dataclass
 class QuantizedWeightsConfig:
-    """How weights get their scales; see ``bench.quantization.weight_scales.WeightScales``."""
+    """How scales of weights are computed; see ``bench.quantization.weight_scales.WeightScales``."""
 
     granularity: choices.Granularity = choices.Granularity.per_channel
     rule: choices.WeightRule = choices.WeightRule.max
@@ -127,7 +127,7 @@ class EvaluationConfig:
 
 @dataclass
 class TimingConfig:
-    """Alternating rounds, and the seconds after which no further round starts (ten are certain).
+    """Alternating rounds, and the seconds after which no round starts (ten run at least).
 
     No rounds: nothing is timed.
     """
@@ -138,7 +138,7 @@ class TimingConfig:
 
 @dataclass
 class SweepConfig:
-    """Where rows, table and report go, and where intermediate results are kept.
+    """Where rows, table and report are written, and where intermediate results are cached.
 
     ``strict``: see ``bench.data.contents.ContentHashes``; ``locks``: ``bench.run.machine``.
     ``objective``: the columns that a sweeper optimizes, such as Optuna's.
@@ -154,7 +154,7 @@ class SweepConfig:
 
 @dataclass
 class ConfirmConfig:
-    """What is measured again before anything is recommended; see ``bench.cli.confirm``."""
+    """What is measured again before a recommendation; see ``bench.cli.confirm``."""
 
     seeds: int = 2
     roundings: int = 3
@@ -182,7 +182,7 @@ class ReportConfig:
 
 @dataclass
 class Config:
-    """The whole of it; the parts typed Any are instantiated from their ``_target_``."""
+    """The whole configuration; parts of type Any are instantiated from their ``_target_``."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     dataset: Any = MISSING
@@ -207,7 +207,7 @@ class Config:
 
 
 def register() -> None:
-    """Make the schema known to Hydra as ``schema``, and the usual folders as resolvers."""
+    """Register the schema with Hydra as ``schema``, and the default folders as resolvers."""
     OmegaConf.register_new_resolver("usual_cache", _usual_cache, replace=True)
     OmegaConf.register_new_resolver("usual_locks", _usual_locks, replace=True)
     OmegaConf.register_new_resolver("file_stem", name_of, replace=True)
@@ -222,12 +222,12 @@ def _usual_cache() -> str:
 
 def _usual_locks() -> str:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that XDG_RUNTIME_DIR is not set: then it is under /tmp
+        warnings.simplefilter("ignore")  # "XDG_RUNTIME_DIR is not set": /tmp is used
         return user_runtime_dir("int8bench", appauthor=False)
 
 
 def settings_of(config: Any) -> Settings:
-    """What a sweep's answer is judged by; ConfigError for values out of range."""
+    """The settings of a sweep's answer; ConfigError for values out of range."""
     return Settings(
         read_share("report.margin", config.report.margin), read_share("max_loss", config.max_loss)
     )

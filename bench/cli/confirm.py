@@ -1,9 +1,9 @@
-"""Before anything is recommended: the leading configurations again, with other calibration sets.
+"""Before a recommendation: repeat the leading configurations with other calibration sets.
 
-A single calibration set may be lucky. So the configuration that would be recommended and its
-nearest rivals, one of another calibrator and one of another plan, are run with further seeds; if
-that brings another one to the front, that one too. Before that, what rounding alone does to the
-metric is measured on the first one, since differences below it decide nothing.
+A single calibration set may be lucky. So the configuration that would be recommended is run with
+further seeds, and so are its nearest rivals: one with another calibrator, one with another plan. If
+this makes another configuration the best, that one is repeated too. Before that, the effect of
+rounding alone on the metric is measured, since smaller differences decide nothing.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ ROUNDS = 2
 """How often the leader may change."""
 
 LEADERS = 3
-"""Configurations that are repeated at most: what is recommended, the best with another calibrator,
-and the best with another plan."""
+"""Most configurations that are repeated: the recommended one, the best with another calibrator, and
+the best with another plan."""
 
 SEED = "calibration.seed="
 
@@ -55,8 +55,8 @@ class Repetition:
 
 
 def confirm(folder: Path, settings: Settings, seeds: int, roundings: int, shared: Shared) -> None:
-    """Add to the folder what rounding does, and rows of the leading configurations with so many
-    further seeds. What cannot be done is printed as a warning, and left out."""
+    """Add to the folder the effect of rounding, and rows of the leading configurations with so many
+    further seeds. Errors are printed as warnings."""
     if roundings:
         for answer in _answers(folder, settings):
             _measure_rounding(folder, answer, roundings, shared)
@@ -79,7 +79,7 @@ def _answers(folder: Path, settings: Settings) -> tuple[Answer, ...]:
 
 
 def _measure_rounding(folder: Path, answer: Answer, copies: int, shared: Shared) -> None:
-    """Once for a group, on what would be recommended."""
+    """Once per group, on the configuration that would be recommended."""
     best, store = answer.best, RowStore(folder)
     if answer.choice.rounding is not None or store.has_rounding(best.run_key):
         return
@@ -90,7 +90,7 @@ def _measure_rounding(folder: Path, answer: Answer, copies: int, shared: Shared)
 
 
 def _leaders(answer: Answer) -> list[Result]:
-    """What is recommended, and its nearest rivals."""
+    """The recommended configuration, and its nearest rivals."""
     best = answer.best
     rivals = [result for result in answer.results if result.run_key != best.run_key]
     other_rule = next((r for r in rivals if r.calibrator_label != best.calibrator_label), None)
@@ -100,7 +100,7 @@ def _leaders(answer: Answer) -> list[Result]:
 
 
 def _repetitions(leader: Result, seeds: int, shared: Shared) -> Iterator[Repetition]:
-    """The runs that a configuration lacks; none where other seeds give the same images."""
+    """The missing runs of a configuration; none where other seeds give the same images."""
     missing = seeds + 1 - leader.sets
     used = {int(row["calibration_seed"]) for row in leader.rows}
     free = [seed for seed in range(seeds + 1 + len(used)) if seed not in used]
@@ -130,7 +130,7 @@ def _repeat(folder: Path, repetitions: list[Repetition]) -> None:
 
 @contextmanager
 def _warnings(name: str) -> Iterator[None]:
-    """What goes wrong with one run is a line, and costs no other."""
+    """An error of one run is printed as one line and does not stop the others."""
     try:
         yield
     except (BenchError, HydraException, OmegaConfBaseException, OSError) as error:

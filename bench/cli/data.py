@@ -16,8 +16,8 @@ from bench.environment import CONF
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         "int8bench data",
-        description="Fetch a dataset of conf/data into $BENCH_DATA (default datasets/), after its "
-        "licence, and print the command that uses it.",
+        description="Fetch a dataset of conf/data into $BENCH_DATA (default datasets/). Shows its "
+        "licence first, and prints the command that uses the dataset.",
     )
     root = Path(os.environ.get("BENCH_DATA", "datasets"))
     known = ", ".join(known_data(CONF / "data"))
@@ -26,7 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in parser.parse_args(argv).names:
             print(fetch_data(name, read_data(name, CONF / "data"), root))
     except KeyboardInterrupt:
-        print("error: interrupted. What has come is kept; the same command goes on",
-              file=sys.stderr)  # fmt: skip
+        print(
+            "error: interrupted. Downloaded data is kept; run the same command to continue",
+            file=sys.stderr,
+        )
         return 130
     return 0

@@ -40,14 +40,14 @@ from bench.run.shared import Shared
 
 HELP = """usage: int8bench diagnose KEY=VALUE ...
 
-Measures which layers INT8 harms, by how much, and why: each layer alone in INT8, everything but it
-in INT8, blocks of layers, and every tensor with the thresholds of several calibrators. Writes
+Measures which layers INT8 harms, by how much, and why: each layer alone in INT8, all layers except
+it in INT8, blocks of layers, and every tensor with the thresholds of several calibrators. Writes
 results/MODEL-DATASET/diagnosis/CALIBRATOR.json and .html.
 
 Keys are those of a run: model=, model.path=, dataset=, calibrator=, calibration.size= ... All
-layers are quantized, whatever plan= says. Further keys:
-  diagnose.images=32     images in all, half of them from the calibration set
-  diagnose.metric=true   each layer alone measured by the metric too (slow)
+layers are quantized; plan= is ignored. Further keys:
+  diagnose.images=32     number of images, half of them from the calibration set
+  diagnose.metric=true   also measure the metric with each layer alone in INT8 (slow)
   diagnose.rules=[...]   calibrators whose thresholds are compared, tensor by tensor
 
   int8bench diagnose model=yolov8n calibrator=entropy2"""
@@ -58,7 +58,7 @@ _MMAP_THRESHOLD = -3
 
 @command
 def main(argv: Sequence[str]) -> int:
-    """Run what these overrides ask for; exit status 2: it cannot be done."""
+    """Run what these overrides request; exit status 2: not possible."""
     if {"--help", "-h"} & set(argv):
         print(HELP)
         return 0
@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
         config = cast(Config, compose("config", list(argv)))
         run = build_run(config, shared)
         if isinstance(run.calibrator, AutoCalibrator):
-            raise ConfigError("calibrator=auto is a search", "Name the calibrator to look into")
+            raise ConfigError("calibrator=auto is a search", "Name the calibrator to diagnose")
         asked = config.diagnose
         rules = {name: _calibrator(name) for name in asked.rules}
         settings = DiagnosisSettings(
@@ -88,8 +88,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _give_memory_back() -> None:
-    """Arrays of a megabyte or more go back to the system when they are freed: a tenth less memory
-    at the peak. Of glibc; elsewhere nothing happens."""
+    """Return arrays of a megabyte or more to the system when they are freed: a tenth less peak
+    memory. Works with glibc; elsewhere it does nothing."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 1 << 20)
 
@@ -98,25 +98,27 @@ def _check_words(words: Sequence[str]) -> None:
     for override in check_words([word for word in words if not word.startswith("-")]):
         if override.is_sweep_override():
             raise ConfigError(
-                f"{override.key_or_group} names several values, and a diagnosis looks into one run",
+                f"{override.key_or_group} names several values, but a diagnosis is of one run",
                 "Give one value, or write a list as KEY=[A,B]",
             )
     check_typed(words)
 
 
 def _calibrator(name: str) -> Calibrator:
-    """The calibrator of a file of ``conf/calibrator``, with its options as they come."""
+    """The calibrator of a file of ``conf/calibrator``, with its default options."""
     if not re.fullmatch(r"[\w.]+", str(name)):
         raise ConfigError(f"diagnose.rules has '{name}'", "Use names of conf/calibrator")
     node = compose("config", [f"calibrator={name}"]).calibrator
     calibrator: Calibrator = create(node, "calibrator")
     if getattr(calibrator, "native", False) or isinstance(calibrator, AutoCalibrator):
-        raise ConfigError(f"diagnose.rules has {name}, which has no thresholds of ours", "Drop it")
+        raise ConfigError(
+            f"diagnose.rules has {name}, which computes no thresholds here", "Drop it"
+        )
     return calibrator
 
 
 def _name_of(calibrator: Calibrator, rules: dict[str, Calibrator]) -> str:
-    """What a calibrator is called on the command line; of one with other options, these too."""
+    """A calibrator's name on the command line, with its options if they differ from the default."""
 
     def same(other: Calibrator) -> bool:
         return (other.name, other.params) == (calibrator.name, calibrator.params)

@@ -12,16 +12,16 @@ _FIXED_S = 1.5
 """Q/DQ, build and score of a small model (YOLOv8n at 128 pixels, two cores)."""
 
 _PER_IMAGE = 1.3
-"""INT8 evaluation and check of an image, against its FP32 inference."""
+"""INT8 evaluation and check of an image, relative to its FP32 inference."""
 
 _TIMED = 0.5
-"""Of ``timing.seconds``: later runs of a plan are timed for a third of the rounds."""
+"""Share of ``timing.seconds``: later runs of a plan are timed for a third of the rounds."""
 
 _MINUTE = 60.0
 
 
 def image_seconds(run: Run) -> float:
-    """Median time of one FP32 inference, in seconds per image, on this machine as it is now."""
+    """Median time of one FP32 inference, in seconds per image, at the machine's present load."""
     size, network = run.measurement.batch_size, run.model.network
     session = float_sessions(run, run.baseline_engine)["fp32"]
     batch = np.zeros((size, 3, network.height, network.width), np.float32)
@@ -30,7 +30,7 @@ def image_seconds(run: Run) -> float:
 
 
 def estimate_seconds(run: Run, per_image: float, runs: int) -> float:
-    """What ``runs`` runs like this one take, with one pass over the calibration images."""
+    """Seconds of ``runs`` runs like this one, with one pass over the calibration images."""
     how = run.measurement
     timed = how.seconds * _TIMED if how.rounds else 0.0
     once = (run.n_images + 2 * run.calibration.size) * per_image
@@ -38,18 +38,18 @@ def estimate_seconds(run: Run, per_image: float, runs: int) -> float:
 
 
 def estimate_line(run: Run, runs: int, confirmations: int) -> str:
-    """What is said before the first run."""
+    """The sentence printed before the first run."""
     per_image = image_seconds(run)
     seconds = estimate_seconds(run, per_image, runs + confirmations)
     more = f" and up to {confirmations} to confirm the answer" if confirmations else ""
     return (
         f"{runs} runs{more}, {run.n_images} images each: about {_about(seconds)} if nothing else "
-        f"runs here (FP32 takes {per_image * 1000:.3g} ms an image)"
+        f"runs here (FP32 takes {per_image * 1000:.3g} ms per image)"
     )
 
 
 def _about(seconds: float) -> str:
-    """Two digits at most: it is a guess."""
+    """Two digits at most: it is an estimate."""
     if seconds < _MINUTE:
         return "a minute"
     minutes = seconds / _MINUTE

@@ -1,8 +1,8 @@
-"""Expected results: a YAML file of cases and verdicts, what they expect, and what was found.
+"""Expected results: a YAML file of cases and verdicts, and the comparison with measured rows.
 
-A case is one run and the values that some columns of its row must have. A verdict is what a claim
-of ``conf/claim`` says of the rows of some cases. Names are unique. Nothing here runs a case; see
-``bench.cli.guard``.
+A case is one run and the values that some columns of its row must have. A verdict is the judgement
+of a claim of ``conf/claim`` on the rows of some cases. Names are unique. Nothing here runs a case;
+see ``bench.cli.guard``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bench.errors import ConfigError
 from bench.results.row import COLUMNS, Row
 
 TOLERANCE = 0.005
-"""Of an accuracy that is written as expected: libraries and processors round differently."""
+"""Tolerance of a written accuracy: libraries and processors round differently."""
 
 
 class _Part(BaseModel):
@@ -32,13 +32,13 @@ class _Part(BaseModel):
 
 
 class Expected(_Part):
-    """What a column must say: a text, or a number within ``tolerance``."""
+    """The expected value of a column: a text, or a number within ``tolerance``."""
 
     value: float | str
     tolerance: float = 0.0
 
     def difference(self, measured: Any) -> str:
-        """What is wrong with a row's value, in words; or nothing."""
+        """What is wrong with a row's value, in words; "" if nothing."""
         if isinstance(self.value, str):
             return (
                 "" if measured == self.value else f"{measured or 'nothing'}, expected {self.value}"
@@ -54,14 +54,14 @@ class Expected(_Part):
 
 
 class Check(_Part):
-    """What has a name, and is perhaps known to fail, with the reason."""
+    """A named item that may be known to fail, with the reason."""
 
     name: str
     known_to_fail: str = ""
 
 
 class Case(Check):
-    """One run: ``overrides`` as ``make sweep`` has them, and what its row must say."""
+    """One run: its ``overrides`` as for ``make sweep``, and the expected values of its row."""
 
     overrides: list[str]
     expect: dict[str, Expected]
@@ -80,15 +80,17 @@ class Case(Check):
         return given
 
     def differences(self, row: Row) -> str:
-        """All that is wrong with the case's row, in words; or nothing."""
+        """All that is wrong with the case's row, in words; "" if nothing."""
         if row.status != "ok" and "status" not in self.expect:
             return f"{row.status} ({row.error})"
-        wrong = {name: own.difference(getattr(row, name)) for name, own in self.expect.items()}
+        wrong = {
+            name: expected.difference(getattr(row, name)) for name, expected in self.expect.items()
+        }
         return "; ".join(f"{name} {text}" for name, text in wrong.items() if text)
 
 
 class ExpectedVerdict(Check):
-    """What a claim must be judged to be on the rows of ``cases``."""
+    """The expected verdict of a claim on the rows of ``cases``."""
 
     claim: str
     cases: list[str]
@@ -125,25 +127,25 @@ def read_reference(path: Path) -> Reference:
             "Each case has name, overrides and expect: {column: {value, tolerance}}, and may have "
             "known_to_fail",
         ) from error
-    except ValueError as error:  # quotes that do not end
+    except ValueError as error:  # unbalanced quotes
         raise ConfigError(f"{path}: overrides cannot be read ({error})", "Write a list") from error
     doubled = [name for name, count in Counter(reference.names).items() if count > 1]
     if doubled:
-        raise ConfigError(f"{path} names {doubled[0]} twice", "Give each its own name")
+        raise ConfigError(f"{path} uses the name {doubled[0]} twice", "Give each a different name")
     known = {case.name for case in reference.cases}
     for verdict in reference.verdicts:
         missing = [name for name in verdict.cases if name not in known]
         if missing:
             raise ConfigError(
-                f"{path}: verdict {verdict.name} is about case {missing[0]}, which is not there",
-                "Name cases of this file",
+                f"{path}: verdict {verdict.name} names case {missing[0]}, which does not exist",
+                "Use cases of this file",
             )
     return reference
 
 
 def write_reference(table: pd.DataFrame, folder: Path) -> str:
-    """The YAML text that expects of every run measured here what ``table`` says, and of every claim
-    that is decided there what the folder's verdicts say."""
+    """YAML text that expects the values of ``table`` for every measured run, and the folder's
+    verdict for every decided claim."""
     cases: list[Mapping[str, Any]] = []
     names: dict[str, str] = {}
     here = (table["status"] == "ok") & table["int8"].notna() & (table["measured_on"] == "")

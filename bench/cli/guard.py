@@ -1,7 +1,7 @@
-"""Run cases whose results are known, and list what is no longer so: ``int8bench guard FILE``.
+"""Run cases with known results, and list the deviations: ``int8bench guard FILE``.
 
-For CI: exit status 0 if all is as expected, 1 if anything is not (a case that is known to fail and
-passes counts, so that the file is changed), 2 for bad input.
+For CI: exit status 0 if all is as expected, 1 if anything is not, 2 for bad input. A case that is
+marked as known to fail but passes also gives 1, so that the file is updated.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ WORSE = ("REGRESSION", "FIXED")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case or a verdict: ok, REGRESSION, known to fail, or FIXED."""
+    """The outcome of a case or a verdict: ok, REGRESSION, known to fail, or FIXED."""
 
     name: str
     state: str
@@ -60,17 +60,28 @@ class Outcome:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         "int8bench guard",
-        description="Run the cases of FILE, or those whose name fits --only, and tell which "
-        "results are no longer as expected. Finished runs are not repeated. Exit status 1: some "
-        "are not.",
+        description="Run the cases of FILE, or those whose name matches --only, and list the "
+        "results that are not as expected. Finished runs are not repeated. Exit status 1: some "
+        "results are not as expected.",
     )
     add = parser.add_argument
     add(
         "file", metavar="FILE", type=Path, nargs="?", default=REFERENCE, help="a YAML file of cases"
     )
     add("--only", metavar="GLOB", default="*", help="the cases and verdicts to check, by name")
-    add("--out", metavar="FOLDER", type=Path, default=Path("results/guard"), help="for the rows")
-    add("--write", metavar="FOLDER", type=Path, help="print a FILE that expects a sweep's results")
+    add(
+        "--out",
+        metavar="FOLDER",
+        type=Path,
+        default=Path("results/guard"),
+        help="where rows are written",
+    )
+    add(
+        "--write",
+        metavar="FOLDER",
+        type=Path,
+        help="print a FILE that expects the results of this sweep",
+    )
     options = parser.parse_args(argv)
     if options.write:
         print(write_reference(read_table(options.write), options.write), end="")
@@ -82,7 +93,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         outcomes.append(outcome)
     if not outcomes:
         names = ", ".join(reference.names)
-        raise ConfigError(f"--only={options.only} fits no case of {options.file}", f"Of {names}")
+        raise ConfigError(
+            f"--only={options.only} matches no case of {options.file}", f"Use {names}"
+        )
     worse = [outcome for outcome in outcomes if outcome.state in WORSE]
     listed = "".join(f"{outcome.line}\n" for outcome in worse)
     write_atomically(options.out / "regressions.txt", listed.encode())
@@ -92,9 +105,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def check(reference: Reference, only: str, out: Path) -> Iterator[Outcome]:
-    """What becomes of the cases and verdicts whose name fits ``only``, one after the other.
+    """The outcomes of the cases and verdicts whose name matches ``only``, one after the other.
 
-    The cases of such a verdict are run too, but nothing is said of them.
+    The cases of such a verdict are also run, but not reported.
     """
     store = RowStore(out)
     made: dict[str, Row] = {}
@@ -118,7 +131,10 @@ def _run(case: Case, store: RowStore, shared: Shared) -> Row:
     except (BenchError, HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"case {case.name}: {one_line(error)}") from error
     except KeyboardInterrupt:
-        print("interrupted. Finished runs are kept; the same command goes on", file=sys.stderr)
+        print(
+            "interrupted. Finished runs are kept; run the same command to continue",
+            file=sys.stderr,
+        )
         raise SystemExit(130) from None
 
 
@@ -136,6 +152,9 @@ def _outcome(one: Case | ExpectedVerdict, wrong: str) -> Outcome:
             return Outcome(one.name, "known to fail", f"{wrong} ({one.known_to_fail})")
         return Outcome(one.name, "REGRESSION", wrong)
     if one.known_to_fail:
-        text = f"as expected, though known to fail ({one.known_to_fail}). Remove known_to_fail"
+        text = (
+            f"as expected, although marked as known to fail ({one.known_to_fail}). "
+            "Remove known_to_fail"
+        )
         return Outcome(one.name, "FIXED", text)
     return Outcome(one.name, "ok")

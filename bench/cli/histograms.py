@@ -1,4 +1,4 @@
-"""Draw why a calibrator wins: ``int8bench histograms FOLDER [--tensor NAME ...]``."""
+"""Draw thresholds on histograms: ``int8bench histograms FOLDER [--tensor NAME ...]``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "int8bench histograms",
         description="Draw the thresholds of every calibrator on the histograms of a sweep's "
         "tensors, at the largest calibration size and on the plan with most tensors. Without "
-        "options: the two figures of the report, all tensors and the most telling histograms.",
+        "options: the two figures of the report (all tensors, the most informative histograms).",
     )
     parser.add_folder()
     which = parser.add_mutually_exclusive_group()
@@ -46,11 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--out", metavar="DIR", type=Path, help="where the PNG files go (FOLDER/figures)"
     )
     options = parser.parse_args(argv)
-    found = _find(options.folder)
+    groups = _find(options.folder)
     if options.list:
-        print("\n\n".join(_listed(group, thresholds) for group, thresholds in found))
+        print("\n\n".join(_listed(group, thresholds) for group, thresholds in groups))
         return 0
-    for chart in _draw(found, options):
+    for chart in _draw(groups, options):
         print(*write_png([chart], options.out or options.folder / "figures"), flush=True)
     return 0
 
@@ -58,34 +58,34 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _find(folder: Path) -> Found:
     """The thresholds of every (model, dataset, engine) that has any."""
     table, store = read_table(folder), HistogramStore(folder)
-    found = [(group, find_thresholds(group.rows, store)) for group in groups_of(table)]
-    kept = [(group, thresholds) for group, thresholds in found if thresholds]
-    if not kept:
+    pairs = [(group, find_thresholds(group.rows, store)) for group in groups_of(table)]
+    with_thresholds = [(group, thresholds) for group, thresholds in pairs if thresholds]
+    if not with_thresholds:
         raise DataError(
-            f"{folder} has no histograms", "Run the sweep again, into a new folder: it keeps them"
+            f"{folder} has no histograms", "Run the sweep again into a new folder: it stores them"
         )
-    return kept
+    return with_thresholds
 
 
-def _draw(found: Found, options: argparse.Namespace) -> Iterator[Chart]:
+def _draw(groups: Found, options: argparse.Namespace) -> Iterator[Chart]:
     if not (options.tensor or options.all):
-        for group, thresholds in found:
+        for group, thresholds in groups:
             yield from draw_thresholds(group, thresholds)
         return
     for name in options.tensor or ():
-        _check(name, found)
-    for group, thresholds in found:
+        _check(name, groups)
+    for group, thresholds in groups:
         for name in thresholds.tensors:
             if options.all or name in options.tensor:
                 yield draw_tensor(group, thresholds, name)
 
 
-def _check(name: str, found: Found) -> None:
-    known = list(dict.fromkeys(own for _, thresholds in found for own in thresholds.tensors))
+def _check(name: str, groups: Found) -> None:
+    known = list(dict.fromkeys(tensor for _, thresholds in groups for tensor in thresholds.tensors))
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
-        mend = f"Did you mean {' or '.join(near)}?" if near else "--list shows all"
-        raise ConfigError(f"tensor {name} is unknown", mend)
+        fix = f"Did you mean {' or '.join(near)}?" if near else "--list shows all"
+        raise ConfigError(f"tensor {name} is unknown", fix)
 
 
 def _listed(group: ChartGroup, thresholds: Thresholds) -> str:
@@ -94,7 +94,7 @@ def _listed(group: ChartGroup, thresholds: Thresholds) -> str:
     widths = [max(10, len(head)) + 2 for head in heads]
     lines = [group.title, "".join(map(str.ljust, heads, widths)) + "tensor"]
     for name, seen in thresholds.tensors.items():
-        found = thresholds.of(name)
-        cells = [f"{seen.amax:.6g}", *(f"{found[r]:.6g}" if r in found else MISSING for r in rules)]
+        amax = thresholds.of(name)
+        cells = [f"{seen.amax:.6g}", *(f"{amax[r]:.6g}" if r in amax else MISSING for r in rules)]
         lines.append("".join(map(str.ljust, cells, widths)) + name)
     return "\n".join(lines)

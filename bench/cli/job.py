@@ -1,4 +1,4 @@
-"""One job of a sweep, as Hydra's launchers call it, in whatever process."""
+"""One job of a sweep, as Hydra's launchers call it, in any process."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from bench.run.spec import Run
 
 
 class OpenJob:
-    """What a job leaves in the sweep's folder: that it runs, has ended, or why it failed."""
+    """The record of a job in the sweep's folder: that it runs, has ended, or why it failed."""
 
     def __init__(self, folder: Path) -> None:
         hydra = HydraConfig.get()
         self._jobs = JobFolder(SweepFolder(folder).jobs)
-        alone = OmegaConf.is_missing(hydra.job, "num")  # no run of several
+        alone = OmegaConf.is_missing(hydra.job, "num")  # a single run
         self._name = "0" if alone else str(hydra.job.num)
         self._record = JobRecord(shlex.join(hydra.overrides.task), time.time())
 
     def begin(self, run: Run) -> None:
-        """It has work to do."""
+        """Record that the job has work to do."""
         self._record = replace(self._record, run_key=run.key)
         self._jobs.write(self._name, "running", self._record)
 
     def end(self, state: JobState, error: str = "", trace: str = "") -> None:
-        """``trace``: where the harness itself went wrong."""
+        """``trace``: where this program itself failed."""
         seconds = time.time() - self._record.started
         record = replace(self._record, seconds=seconds, error=error, traceback=trace)
         self._jobs.write(self._name, state, record)
@@ -50,7 +50,7 @@ def job(config: DictConfig) -> float | tuple[float, ...]:
     """One run of a sweep, for Hydra: returns the columns that ``sweep.objective`` names, for a
     sweeper that searches.
 
-    What goes wrong costs this run alone: its line waits in the sweep's folder for the conclusion.
+    An error stops this run only: its line is stored in the sweep's folder for the conclusion.
     """
     record = OpenJob(Path(config.sweep.out))
     try:
@@ -68,7 +68,7 @@ def job(config: DictConfig) -> float | tuple[float, ...]:
 
 
 def _result(values: Sequence[float]) -> float | tuple[float, ...]:
-    """A sweeper with one objective wants a number."""
+    """A sweeper with one objective expects a single number."""
     return values[0] if len(values) == 1 else tuple(values)
 
 
@@ -76,7 +76,7 @@ def _value(row: Row, column: str) -> float:
     """nan where the row has none; ConfigError for a column without numbers."""
     if column not in COLUMNS or COLUMNS[column].kind == "text":
         raise ConfigError(
-            f"sweep.objective={column} is no column of numbers", "Use for instance int8"
+            f"sweep.objective={column} is not a column of numbers", "Use for instance int8"
         )
     value = getattr(row, column)
     return math.nan if value is None else float(value)

@@ -1,4 +1,4 @@
-"""What another tool quantized, measured beside our own: ``int8bench judge FILE ... KEY=VALUE ...``.
+"""Measure files quantized by other tools beside ours: ``int8bench judge FILE ... KEY=VALUE ...``.
 
 Every file becomes a row of the sweep's folder, like every other row.
 """
@@ -38,18 +38,18 @@ from bench.run.spec import Run
 
 HELP = """usage: int8bench judge FILE [FILE ...] KEY=VALUE ...
 
-Measures INT8 that other tools made, beside our own calibrators, on the same images. FILE is
+Measures INT8 files of other tools beside the calibrators of this program, on the same images. FILE:
   an ONNX file with Q/DQ or QOperator nodes (ONNX Runtime, ModelOpt, NNCF, Quark, any QAT), or
   ranges: a TensorRT calibration cache, ONNX Runtime's calibration.json or calibration.cache,
   or a JSON file such as {"images": [-1.0, 1.0]}.
-Writes a row per file into results/MODEL-DATASET, and compared/RUN_KEY.csv: its ranges beside
-those of our best row, tensor by tensor.
+Writes one row per file into results/MODEL-DATASET, and compared/RUN_KEY.csv: its ranges beside
+those of the best row of this program, tensor by tensor.
 
 Keys are those of a run; model= and model.path= name the FP32 file that FILE was made from.
 Further keys:
-  ours=[minmax,entropy2,percentile,mse]   our calibrators beside the files; ours=[] for none
-As they come: engine=onnxruntime engine.accuracy_by=emulation timing=off, so that every file is
-computed exactly, and plan=all for ours and for ranges.
+  ours=[minmax,entropy2,percentile,mse]   calibrators to compare with; ours=[] for none
+Defaults: engine=onnxruntime engine.accuracy_by=emulation timing=off, so that every file is computed
+exactly, and plan=all for the calibrators and for ranges.
 
   int8bench judge yolov8n_int8.onnx model=yolov8n model.path=yolov8n.onnx dataset=coco ..."""
 
@@ -59,23 +59,23 @@ _OURS = ("minmax", "entropy2", "percentile", "mse")
 
 @dataclass(frozen=True)
 class _Planned:
-    """A run to be made, and the words that make it."""
+    """A run to make, and its overrides."""
 
     run: Run
     words: list[str]
     judged: bool
-    """Whether it is of a file of another tool."""
+    """Whether the run measures a file of another tool."""
 
 
 @command
 def main(argv: Sequence[str]) -> int:
-    """Measure the files; exit status 2: it cannot be done."""
+    """Measure the files; exit status 2: not possible."""
     if {"--help", "-h"} & set(argv) or not argv:
         print(HELP)
         return 0
     files = [word for word in argv if "=" not in word and not word.startswith("-")]
     if not files:
-        raise ConfigError("judge has no file to look at", "int8bench judge FILE KEY=VALUE ...")
+        raise ConfigError("judge needs a file", "int8bench judge FILE KEY=VALUE ...")
     ours, words = _ours([word for word in argv if word not in files])
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"), Shared() as shared:
@@ -105,7 +105,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _warn_of_channels(run: Run, name: str, console: Console) -> None:
-    """That TensorRT does not take a file's scales."""
+    """Warn that TensorRT does not take a file's scales."""
     if isinstance(run.calibrator, QuantizedFile):
         tensors = quantized_model(run, run.calibrator).per_channel
         if tensors:
@@ -119,14 +119,14 @@ def _warn_of_channels(run: Run, name: str, console: Console) -> None:
 
 
 def _tell(faults: Sequence[str]) -> int:
-    """What could not be measured, one line each; the exit status."""
+    """Print what could not be measured, one line each; return the exit status."""
     for line in faults:
         print(f"error: {line}", file=sys.stderr)
     return 2 if faults else 0
 
 
 def _ours(words: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
-    """The calibrators to set beside the files, and the other words, completed.
+    """The calibrators to compare the files with, and the other words, completed.
 
     Raises ConfigError for words that are not KEY=VALUE with one value.
     """
@@ -139,12 +139,12 @@ def _ours(words: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
     for override in check_words(rest):
         if override.is_sweep_override():
             raise ConfigError(
-                f"{override.key_or_group} names several values, and judge takes one of each",
-                "Give one value; several calibrators of ours are ours=[A,B]",
+                f"{override.key_or_group} names several values, but judge takes one per key",
+                "Give one value; for several calibrators write ours=[A,B]",
             )
         if override.key_or_group.partition(".")[0] == "calibrator":
             raise ConfigError(
-                f"{override.input_line} names a calibrator", "Use ours=[...] for those of ours"
+                f"{override.input_line} names a calibrator", "Use ours=[...] for calibrators"
             )
     check_typed(rest)
     keys = {word.partition("=")[0] for word in rest}
@@ -152,7 +152,7 @@ def _ours(words: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
 
 
 def _fits(word: str, keys: set[str]) -> bool:
-    """Whether a usual word may stand beside the keys that were given."""
+    """Whether a default may be added to the keys that were given."""
     key = word.partition("=")[0]
     return key not in keys and not (key == "engine.accuracy_by" and "engine" in keys)
 
@@ -160,8 +160,8 @@ def _fits(word: str, keys: set[str]) -> bool:
 def _planned(
     files: Sequence[str], ours: Sequence[str], words: Sequence[str], shared: Shared
 ) -> tuple[list[_Planned], list[str]]:
-    """Every run, checked before the first is made, and what is wrong with files: the others are
-    measured all the same."""
+    """Every run, checked before the first is made, and the errors of files: the other files are
+    measured anyway."""
     planned, faults = [], []
     for file in files:
         try:
@@ -179,9 +179,9 @@ def _planned(
 def _of_file(file: Path, words: Sequence[str], shared: Shared) -> _Planned:
     kind = _kind(file)
     path = f"calibrator.path={quoted(str(file.resolve()))}"
-    # A plan is for ours and for ranges: a quantized file has its own.
-    own = [word for word in words if kind == "ranges_file" or not word.startswith("plan")]
-    typed = [f"calibrator={kind}", path, *own]
+    # A plan applies to our calibrators and to ranges: a quantized file contains its plan.
+    applicable = [word for word in words if kind == "ranges_file" or not word.startswith("plan")]
+    typed = [f"calibrator={kind}", path, *applicable]
     run = build_typed(typed, shared)
     run.check()
     check_given(run)
@@ -189,14 +189,14 @@ def _of_file(file: Path, words: Sequence[str], shared: Shared) -> _Planned:
 
 
 def _kind(file: Path) -> str:
-    """The calibrator that reads a file: of ranges, which are text, or a quantized ONNX file."""
+    """The calibrator that reads a file: ranges (a text file), or a quantized ONNX file."""
     if not file.is_file():
         raise ConfigError(f"{file} is not a file", "Check the path")
     with file.open("rb") as opened:
         start = opened.read(4096)
     if start.startswith(b"ftrt"):
         raise ConfigError(
-            f"{file} is a TensorRT engine, which runs only on its GPU and says no ranges",
+            f"{file} is a TensorRT engine, which runs only on its GPU and contains no ranges",
             "Give the Q/DQ ONNX file or the calibration cache that it was built from",
         )
     try:

@@ -1,4 +1,4 @@
-"""What Hydra's launchers have to know of a sweep: the order of its runs, GPUs, and cores.
+"""What Hydra's launchers need to know about a sweep: the order of its runs, GPUs, and cores.
 
 - ``basic`` makes one run after the other, ``joblib`` several on this machine;
 - ``ray`` on a Ray cluster, ``submitit_slurm`` on SLURM and ``submitit_local`` on this machine.
@@ -18,8 +18,8 @@ SHARING_ORDER = (
     "calibration.preprocess", "calibration.pad", "placement", "calibration.seed",
     "calibration.size", "calibrator", "input_range", "scheme", "weights", "plan", "engine",
 )  # fmt: skip
-"""What changes least often comes first: runs that share a network, images, statistics or layers
-follow each other, and make them once."""
+"""The keys that change least often come first: runs that share a network, images, statistics or
+layers then follow each other, and compute these once."""
 
 _WITH_GPU = (("engine", "tensorrt"), ("baseline.provider", "cuda"))
 _GPUS = {
@@ -31,20 +31,20 @@ _RAY_MEMORY = "hydra.launcher.ray.init.object_store_memory"
 
 
 def in_sharing_order(words: Sequence[str]) -> list[str]:
-    """Overrides of a sweep in an order in which its product shares work; others as they stand."""
+    """The swept overrides in an order in which runs share work; the others unchanged."""
     return sorted(words, key=_rank)
 
 
 def _rank(word: str) -> int:
     key = word.lstrip("+~").partition("=")[0]
     parts = [n for n, part in enumerate(SHARING_ORDER) if f"{key}.".startswith(f"{part}.")]
-    # An option of a part, such as calibration.size before calibration.seed, may be in it twice.
+    # A part may occur twice, as calibration.size before calibration.seed.
     return max(parts, default=-1)
 
 
 def launcher_settings(words: Sequence[str]) -> list[str]:
-    """What the launcher needs besides what was typed: a GPU for every job whose engine wants one;
-    and of a Ray cluster that runs already no memory, which the launcher would ask for."""
+    """Overrides that the launcher needs besides the typed ones: a GPU for every job whose engine
+    needs one, and no memory request for a Ray cluster that already runs."""
     given = {word.lstrip("+").partition("=")[0]: word.partition("=")[2] for word in words}
     wanted = {}
     if any(value in given.get(key, "").split(",") for key, value in _WITH_GPU):
@@ -56,18 +56,18 @@ def launcher_settings(words: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Cores:
-    """How many cores a job has for itself, and how long it waits until so many are free."""
+    """How many cores a job gets, and how long it waits until they are free."""
 
     count: int
     patience_s: float = 0.0
 
 
 def cores_of_job(launcher: Any) -> Cores | None:
-    """What a job of this launcher gets; None: all cores, or what its scheduler gives.
+    """The cores of a job of this launcher; None: all cores, or what its scheduler assigns.
 
-    ``launcher`` is ``hydra.launcher`` as composed. joblib shares the machine out evenly. Ray counts
-    cores, but pins nothing. submitit's local executor starts all jobs at once, each a process of
-    its own: they wait for each other.
+    ``launcher`` is ``hydra.launcher`` as composed. joblib divides the cores evenly. Ray counts
+    cores but does not pin processes. submitit's local executor starts all jobs at once, each as a
+    separate process: they wait for each other.
     """
     target = _name(launcher)
     if target == "JoblibLauncher":
@@ -83,7 +83,7 @@ def cores_of_job(launcher: Any) -> Cores | None:
 
 
 def end_workers(launcher: Any) -> None:
-    """Let go of the processes that joblib keeps for later, and with them of their cores."""
+    """End the idle processes that joblib keeps, which frees their cores."""
     if _name(launcher) == "JoblibLauncher":
         from joblib.externals.loky import get_reusable_executor  # type: ignore[import-untyped]
 

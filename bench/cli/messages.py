@@ -1,4 +1,4 @@
-"""Hydra's and OmegaConf's complaints, which span lines and speak of their insides, as one line."""
+"""Hydra's and OmegaConf's errors (several lines about their internals) as one line each."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from bench.errors import BenchError, shortened
 P = ParamSpec("P")
 
 _HINTS = {
-    "dataset.labels": "dataset=imagefolder takes a file, dataset=images agreement with "
-    "the FP32 model",
+    "dataset.labels": "dataset=imagefolder takes a file; dataset=images measures agreement "
+    "with the FP32 model",
     "also_build.compute_capability": "Add also_build=tensorrt_rtx",
-    "engine.also_build": "It is also_build=tensorrt_rtx, beside any engine that measures",
+    "engine.also_build": "Write also_build=tensorrt_rtx; it works with every engine",
 }
-"""What to do about an option that is unknown as things are chosen."""
+"""The fix for an option that the chosen parts do not have."""
 
 _KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
 
 def command(main: Callable[P, int]) -> Callable[P, int]:
-    """A command's ``main``: what its user did wrong is one line, and exit status 2."""
+    """A command's ``main``: a user's error is one line, and exit status 2."""
 
     wrong = (BenchError, HydraException, OmegaConfBaseException, OSError)
     return in_one_line(main, wrong, one_line)
 
 
 def one_line(error: BaseException) -> str:
-    """What was wrong, where, and the fix; an error that is not known here keeps its words."""
+    """What was wrong, where, and the fix; an error that is unknown here is passed on unchanged."""
     return shortened(_line(error))
 
 
@@ -52,8 +52,8 @@ def _line(error: BaseException) -> str:
     if isinstance(error, OverrideParseException):
         word = shortened(str(error.override))
         return (
-            f"'{word}' cannot be read. Write KEY=VALUE, and a value with special "
-            f"characters in quotes of its own: KEY='\"a, b\"'"
+            f"'{word}' cannot be read. Write KEY=VALUE, and put a value with special "
+            f"characters in quotes: KEY='\"a, b\"'"
         )
     behind = error.__cause__ or error.__context__  # Hydra's errors carry OmegaConf's
     hydras = isinstance(error, HydraException) and isinstance(behind, OmegaConfBaseException)
@@ -98,7 +98,7 @@ def _unknown_option(error: OmegaConfBaseException) -> str:
     elif known:
         fix = f"{where or 'The command'} has {', '.join(k for k in known if k != 'hydra')}"
     else:
-        fix = f"{where}, as chosen, has no options"
+        fix = f"the chosen {where} has no options"
     return f"option {key} is unknown. {fix}"
 
 
@@ -114,10 +114,10 @@ def _bad_value(error: OmegaConfBaseException) -> str:
     if "is not Optional" in words:
         return f"{key}=null is not possible. Give it a value"
     if "Invalid type assigned" in words:
-        return f"{key} is no single value. Set its options: {key}.OPTION=VALUE"
+        return f"{key} is a group of options, not a value. Set its options: {key}.OPTION=VALUE"
     return f"{key} is not possible ({words})"
 
 
 def _after(mark: str, text: str) -> str:
-    found = re.search(re.escape(mark) + r"(\S+)", text)
-    return found[1] if found else "a value"
+    match = re.search(re.escape(mark) + r"(\S+)", text)
+    return match[1] if match else "a value"

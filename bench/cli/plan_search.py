@@ -1,7 +1,7 @@
-"""``plan=auto`` and ``calibrator=auto``: a search turns them into words that anybody can type.
+"""``plan=auto`` and ``calibrator=auto``: a search replaces them by overrides that can be typed.
 
-So a row of a searched plan is one like every other: it says which layers are in float, and can be
-made again, confirmed and bundled without the search.
+So a row of a searched plan is like every other row: it states which layers are in float, and can be
+reproduced, confirmed and bundled without the search.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from bench.search.trial_store import stored_trail
 
 
 def is_open(run: Run) -> bool:
-    """Whether a search has to settle the plan first.
+    """Whether a search has to choose the plan first.
 
-    Raises ConfigError for a calibrator that is to be searched without a plan.
+    Raises ConfigError for ``calibrator=auto`` without ``plan=auto``.
     """
     if isinstance(run.plan, AutoPlan):
         return True
@@ -41,9 +41,9 @@ def is_open(run: Run) -> bool:
 def choose_plan(
     run: Run, typed: Sequence[str], shared: Shared, folder: Path
 ) -> tuple[Run, list[str], Trail]:
-    """The run that the search chooses, the words that make it, and the search itself.
+    """The run that the search chooses, its overrides, and the search itself.
 
-    While it goes on, what was found so far stands in the sweep's ``folder``.
+    While it runs, its trials so far are stored in the sweep's ``folder``.
     """
     assert isinstance(run.plan, AutoPlan)
     choices = run.calibrator.choices if isinstance(run.calibrator, AutoCalibrator) else ("",)
@@ -58,8 +58,8 @@ def choose_plan(
     search.report = report
     if search.overlap:
         print(
-            f"warning: plan=auto searches on {search.overlap} images that are evaluated too, which "
-            "flatters the row. Calibrate on images that are not evaluated",
+            f"warning: plan=auto searches on {search.overlap} images that are also evaluated: the "
+            "row looks better than it is. Calibrate on images that are not evaluated",
             file=sys.stderr,
         )
     trail = stored_trail(run.cache / f"search-{search.key}.json", search.run)
@@ -82,17 +82,17 @@ def _candidate(run: Run, typed: Sequence[str], words: Sequence[str], shared: Sha
 
 
 def _replaced(typed: Sequence[str], words: Sequence[str]) -> list[str]:
-    """What was typed with other words for the same keys, and without a plan."""
+    """The typed overrides with these ones in place of the same keys, and without a plan."""
     keys = {_key(word) for word in words}
     groups = {key for key in keys if "." not in key}
-    kept = [
+    unchanged = [
         word
         for word in typed
         if _key(word) not in keys
         and _key(word).split(".")[0] != "plan"
         and not ("calibrator" in groups and _key(word).startswith("calibrator."))
     ]
-    return [*kept, *words]
+    return [*unchanged, *words]
 
 
 def _plan(typed: Sequence[str]) -> list[str]:

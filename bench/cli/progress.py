@@ -1,4 +1,4 @@
-"""What a sweep shows while it works: a bar in a terminal, and one line per run that has ended.
+"""What a sweep shows while it runs: a bar in a terminal, and one line per run that has ended.
 
 It reads the files that jobs leave in the sweep's folder, so that it works with every launcher.
 """
@@ -26,14 +26,14 @@ from bench.results.folder import SweepFolder
 from bench.results.jobs import JobFolder, JobRecord
 
 _LAST_BYTES = 400
-"""Of a log: its last line, whatever it says."""
+"""Bytes at the end of a log that contain its last line."""
 
 
 class ProgressBar:
-    """Counts the jobs that have ended, from a thread, until it is left.
+    """A context manager with a thread that counts the jobs that have ended.
 
-    In a terminal a bar shows the stage of the run in progress and the time left; elsewhere, as in
-    the log of a CI, there are only the lines.
+    In a terminal a bar shows the stage of the present run and the time left; elsewhere, as in a
+    log of CI, there are only the lines.
     """
 
     def __init__(self, folder: Path, jobs: JobFolder, total: int | None) -> None:
@@ -49,7 +49,7 @@ class ProgressBar:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Take the bar down: what is printed next has the terminal for itself."""
+        """Remove the bar, so that the next output has the terminal."""
         self._ended.set()
         self._thread.join()
         if self._stored_before:
@@ -77,13 +77,13 @@ class ProgressBar:
                     self._say(record, progress)
                 stage = self._stage() if terminal and not over else ""
                 progress.update(task, completed=len(self._seen), description=stage or "runs")
-                # Of ten thousand jobs, or on a shared file system, counting takes its time.
+                # With ten thousand jobs, or on a shared file system, counting is slow.
                 pause = max(0.3, 20 * (time.perf_counter() - start))
                 if over:
                     return
 
     def _say(self, record: JobRecord, progress: Progress) -> None:
-        """The line of a run that has ended; runs that were finished before are only counted."""
+        """Print the line of a run that has ended; runs finished before are only counted."""
         if not record.run_key and not record.error:
             self._stored_before += 1
             return
@@ -91,7 +91,7 @@ class ProgressBar:
         progress.console.print(Text(f"{number}  {run_line(self._folder, record)}"))
 
     def _stage(self) -> str:
-        """What the run that began first is doing, from its log."""
+        """What the run that started first is doing, from its log."""
         running = self._jobs.records("running")
         if not running or not running[0].run_key:
             return ""

@@ -22,10 +22,10 @@ def clean(cache: Path, results: Path) -> None:
 
 
 def end_with_parent() -> None:
-    """End this process as soon as the one ends that launched it as a worker, if one did.
+    """If this process is a worker, end it as soon as the process that launched it ends.
 
-    A worker would go on with what was handed to it, and then wait for more. (One without a job yet
-    does not know of this; joblib ends it after five minutes.)
+    Otherwise the worker would finish its jobs and then wait for more. (A worker without a job does
+    not know its sweep; joblib ends it after five minutes.)
     """
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid is not None:

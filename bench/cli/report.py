@@ -23,9 +23,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Redraw report.html, report.md and figures/*.png from FOLDER/table.csv.",
     )
     parser.add_folder()
-    parser.add_argument("--max-loss", metavar="SHARE", help="what may be lost of FP32, as 1%%")
-    parser.add_argument("--margin", metavar="SHARE", help="rows tie within it, as 0.005")
-    parser.add_argument("--only", metavar="MODEL", help="of these models, as 'yolo*'; a page apart")
+    parser.add_argument(
+        "--max-loss", metavar="SHARE", help="largest allowed loss as a share of FP32, such as 1%%"
+    )
+    parser.add_argument(
+        "--margin", metavar="SHARE", help="rows closer than this tie, such as 0.005"
+    )
+    parser.add_argument(
+        "--only", metavar="MODEL", help="only these models, such as 'yolo*'; writes a separate page"
+    )
     options = parser.parse_args(argv)
     print(redraw(options.folder, options.max_loss, options.margin, options.only or ""))
     return 0
@@ -44,7 +50,7 @@ def redraw(
         chosen = [fnmatchcase(str(model), only) for model in table["model"]]
         if not any(chosen):
             known = ", ".join(table["model"].unique())
-            raise ConfigError(f"--only={only} is no model of this sweep", f"It has {known}")
+            raise ConfigError(f"--only={only} matches no model of this sweep", f"It has {known}")
         table = table[chosen]
     given = {
         "margin": read_share("--margin", margin),

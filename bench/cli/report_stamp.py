@@ -1,4 +1,4 @@
-"""Whether a sweep's report is that of its table: then a finished sweep need not write it again."""
+"""Whether a sweep's report matches its table: then a finished sweep need not write it again."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _CODE = source_key("bench.report", "bench.claims", "bench.results", "bench.evalu
 
 
 class ReportStamp:
-    """Says of the report under ``folder`` what it was made from: table, settings and code."""
+    """Records what the report under ``folder`` was made from: table, settings and code."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self._folder, self._settings = SweepFolder(folder), settings
 
     @property
     def matches(self) -> bool:
-        """Whether page and claims are there as they were written, of this table and code."""
+        """Whether page and claims exist unchanged, and were made from this table and code."""
         try:
             return self._folder.report_stamp.read_text() == self._text()
         except OSError:
@@ -36,7 +36,7 @@ class ReportStamp:
 
     @cached_property
     def _source(self) -> str:
-        """Files of a run have its key in their name, and do not change."""
+        """The files of a run contain its key in their name and do not change."""
         yaml = [path for part in ("claim", "reference") for path in (CONF / part).glob("*.yaml")]
         roundings = self._folder.roundings.glob("*.json")
         files = [self._folder.table_csv, *sorted(yaml), *sorted(roundings)]

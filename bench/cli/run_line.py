@@ -12,8 +12,8 @@ _LONGEST = 160
 
 
 def run_line(folder: SweepFolder, record: JobRecord) -> str:
-    """What was measured, or why nothing was; the words that were typed where the row is not to be
-    read just now."""
+    """What was measured, or why nothing was; the typed overrides if the row cannot be read at
+    present."""
     if record.error:
         return f"failed: {_cut(record.error)}"
     row = _row(folder, record.run_key)
@@ -29,7 +29,7 @@ def row_line(row: Row) -> str:
 
 
 def _row(folder: SweepFolder, run_key: str) -> Row | None:
-    """None where it is packed already, or cannot be read: whoever needs it says so."""
+    """None where it is already packed, or cannot be read; later readers report that error."""
     path = folder.row(run_key)
     try:
         return read_run(path, path.read_bytes()).row
@@ -38,7 +38,7 @@ def _row(folder: SweepFolder, run_key: str) -> Row | None:
 
 
 def _name(row: Row) -> str:
-    """Calibrator, size and plan, and what else is not as it comes."""
+    """Calibrator, size, plan, and other settings that differ from the default."""
     params = row.calibrator_params.removeprefix("percentile=")
     known = f"{row.calibrator} {params}" if row.calibrator == "percentile" else row.calibrator
     parts = [known, f"{row.calibration_size} images"]

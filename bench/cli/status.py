@@ -1,4 +1,4 @@
-"""How far a sweep is: ``int8bench status FOLDER``."""
+"""Show the progress of a sweep: ``int8bench status FOLDER``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         "int8bench status",
-        description="Show how far the sweep into FOLDER is: what runs, what failed, and why.",
+        description="Show the progress of the sweep in FOLDER: what runs, what failed, and why.",
     )
     parser.add_folder()
     folder = parser.parse_args(argv).folder
@@ -50,12 +50,12 @@ def summary_line(progress: Progress, now: float) -> str:
     else:
         parts = ["no sweep is running"]
     if n_failed:
-        parts.append(f"{n_failed} failed: the same command runs only these again")
+        parts.append(f"{n_failed} failed: run the same command to repeat only these")
     return "; ".join(parts)
 
 
 def failure_lines(failed: Iterable[JobRecord]) -> list[str]:
-    """What went wrong, each line once, with the number of its runs where that is more than one."""
+    """The errors, each line once, with the number of its runs if that is more than one."""
     counted = Counter(record.error for record in failed)
     return [line if times == 1 else f"{line} ({times} runs)" for line, times in counted.items()]
 

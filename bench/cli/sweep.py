@@ -1,8 +1,8 @@
-"""A sweep: what its runs share, what it has said, and what is to be concluded when it ends.
+"""A sweep: what its runs share, what it has printed, and what to conclude when it ends.
 
-Hydra calls a job by its name and makes a callback from its class, and hands neither an object. So
-the sweep that a process has open is in a context variable; a launcher's processes open theirs with
-their first job.
+Hydra calls a job by its name and makes a callback from its class, and passes neither an object. So
+a process stores its open sweep in a context variable; a launcher's processes open theirs with their
+first job.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from bench.run.spec import Run
 
 @dataclass(frozen=True)
 class Asked:
-    """A folder for rows, and what was asked for its conclusion."""
+    """A folder for rows, and the settings of its conclusion."""
 
     folder: Path
     settings: Settings
@@ -65,10 +65,10 @@ class Asked:
 
 
 class Sweep:
-    """A context manager; in it, this sweep is the one that the process has open."""
+    """A context manager; inside it, this sweep is the open sweep of the process."""
 
     def __init__(self, launched: bool = False) -> None:
-        """``launched``: this process is a launcher's, for some of the sweep's jobs."""
+        """``launched``: this is a process of a launcher, for some of the sweep's jobs."""
         self.shared = Shared()
         self.folders: list[Path] = []
         """Where its rows go."""
@@ -90,7 +90,7 @@ class Sweep:
         self.shared.close()
 
     def start_runs(self, asked: Asked, total: int | None) -> None:
-        """Remember what is to be concluded, and show how many runs of several have ended."""
+        """Remember what to conclude, and show how many of several runs have ended."""
         try:
             jobs = JobFolder(SweepFolder(asked.folder).jobs).begin(total)
         except OSError as error:
@@ -106,18 +106,18 @@ class Sweep:
         self._trackers.append(track)
 
     def end_runs(self) -> None:
-        """Take the progress bar down, if there is one."""
+        """Remove the progress bar, if there is one."""
         self._bar.close()
 
     def say(self, line: str, about: str = "") -> None:
-        """Say a line once on stderr, or one thing ``about`` a matter once."""
+        """Print a line once on stderr; with ``about``, only the first line about that topic."""
         if (about or line) not in self._said:
             self._said.add(about or line)
             print(line, file=sys.stderr)
 
     def run(self, config: DictConfig, begin: Callable[[Run], None]) -> Row:
-        """The row that this configuration asks for, made unless it is there already: then ``begin``
-        is told of the run first."""
+        """The row of this configuration, measured unless it exists. ``begin`` is called before a
+        measurement."""
         run = build_run(cast(Config, config), self.shared)
         typed, trail = _typed(), None
         if is_open(run):
@@ -154,34 +154,34 @@ class Sweep:
             machine_of(locks, self.shared).keep_to_cores(cores.count, cores.patience_s)
 
     def _warn_of_overlap(self, run: Run) -> None:
-        """Once for a dataset, however many sizes of calibration sets it is in."""
+        """Once per dataset, for any number of calibration sizes."""
         if run.calibration_overlap:
             self.say(
-                f"warning: dataset {run.dataset.name}: calibration images are evaluated too "
-                f"({run.calibration_overlap} of {run.calibration.size}), which flatters INT8. "
-                "Calibrate on images that are not evaluated",
+                f"warning: dataset {run.dataset.name}: calibration images are also evaluated "
+                f"({run.calibration_overlap} of {run.calibration.size}), so INT8 looks better than "
+                "it is. Calibrate on images that are not evaluated",
                 about=f"overlap {run.dataset.name}",
             )
 
     def _warn_of_classes_left_out(self, run: Run) -> None:
-        """Where a sample of the images shows half of the classes or fewer; the row tells the
-        rest."""
+        """Warn where a sample of the images has half of the classes or fewer; the row has the
+        numbers."""
         if run.n_images == len(run.dataset.validation):
             return
         n_seen, n_classes = classes_evaluated(run), len(run.dataset.class_names)
         if n_seen is not None and 2 * n_seen <= n_classes:
             self.say(
                 f"warning: dataset {run.dataset.name}: evaluation.images={run.n_images} draws "
-                f"images of {n_seen} of {n_classes} classes, and the metric says nothing about the "
-                "others. Evaluate more, or all with evaluation.images=null",
+                f"images of {n_seen} of {n_classes} classes; the others are not measured. Evaluate "
+                "more images, or all with evaluation.images=null",
                 about=f"classes {run.dataset.name} {run.n_images}",
             )
 
     def confirm(self) -> None:
-        """Run what is still to be run before anything is recommended."""
+        """Run what is still missing before a recommendation."""
         for asked, _ in self._asked:
             end_workers(asked.launcher)
-            # As many cores as the runs before had, or latencies could not be compared.
+            # As many cores as the earlier runs, or latencies could not be compared.
             self._keep_to_cores(asked.launcher, asked.locks)
             confirm(
                 asked.folder,
@@ -194,7 +194,7 @@ class Sweep:
     def conclude(self) -> list[str]:
         """Write the tables and reports of what has finished, and print both.
 
-        Returns what went wrong, each line once.
+        Returns the errors, each line once.
         """
         wrong: list[str] = []
         while self._asked:
@@ -214,8 +214,8 @@ _OPEN: ContextVar[Sweep] = ContextVar("open sweep")
 
 
 def open_sweep() -> Sweep:
-    """The sweep that this process has open. A launcher's process has none before its first job; it
-    opens one, and closes it when it ends."""
+    """The open sweep of this process. A launcher's process has none before its first job; it opens
+    one, and closes it when it ends."""
     try:
         return _OPEN.get()
     except LookupError:
@@ -226,16 +226,16 @@ def open_sweep() -> Sweep:
 
 
 def _typed() -> list[str]:
-    """What was typed for this run, but for where it is tracked: that makes no other row."""
+    """The typed overrides of this run, without its tracking, which does not change the row."""
     typed = HydraConfig.get().overrides.task
     return [word for word in typed if not word.lstrip("+~").startswith("tracking")]
 
 
 class SweepWatch(Callback):
-    """Tells the open sweep what its runs are, before the first one and after a single one.
+    """Reports the runs to the open sweep, before the first run and after a single one.
 
-    Hydra makes warnings of what goes wrong in here, so the conclusion waits until it is left. It
-    also sends this object to the launcher's processes: it holds nothing.
+    Hydra turns errors in here into warnings, so the conclusion runs after it. Hydra also sends this
+    object to the launcher's processes, so it has no state.
     """
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -291,7 +291,7 @@ def _settings(config: DictConfig) -> Settings:
 
 
 def _count(swept: Sequence[Override]) -> int | None:
-    """How many runs these overrides ask for; None where a glob leaves that to Hydra."""
+    """How many runs these overrides make; None if a glob leaves that to Hydra."""
     try:
         return math.prod(len(list(override.sweep_string_iterator())) for override in swept)
     except HydraException:
@@ -299,7 +299,7 @@ def _count(swept: Sequence[Override]) -> int | None:
 
 
 def _apart(swept: set[str], config: DictConfig) -> list[str]:
-    """The swept keys that would send runs to folders of their own, each with its own table."""
+    """The swept keys that would put runs into different folders, with one table each."""
     keys = {"sweep.out"}
     if OmegaConf.is_interpolation(config.sweep, "out"):
         keys |= {"model", "model.name", "dataset", "dataset.name"}

@@ -1,8 +1,8 @@
-"""What configuration may become: the project's own classes, and nothing that a row could name.
+"""Which classes a configuration may instantiate: this project's, and none that a row names.
 
-A row, a table and a bundle hold the words that made them, and those words are composed again. So
-they are read as anybody's: they may set values and choose files of ``conf/`` by name, but name no
-class and no file of configuration elsewhere.
+A row, a table and a bundle contain the overrides that made them, and these are composed again. So
+they are treated as untrusted: they may set values and choose files of ``conf/`` by name, but not
+name a class or a configuration file elsewhere.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bench.environment import CONF
 from bench.errors import ConfigError
 
 TRUSTED = "BENCH_TRUSTED_TARGETS"
-"""The environment variable that names further classes, parted by commas: no row can set it."""
+"""The environment variable with further classes, separated by commas: no row can set it."""
 
 _TARGET = re.compile(r"^\s*_target_:\s*(\S+)\s*$", re.MULTILINE)
 _CHOICE = re.compile(r"[\w.+-]+(?:/[\w.+-]+)*")
@@ -37,41 +37,41 @@ _SHIPPED = {
 _SHIPPED["also_build"] |= _SHIPPED["engine"]
 
 INNER = {"calibrator": "rules"}
-"""By part, the option that holds objects by name, each of a class of the same folder of ``conf/``;
-these hold no further ones."""
+"""Per part, the option that holds objects by name, each of a class of the same folder of
+``conf/``; these objects hold no further ones."""
 
 
 def check_target(options: Any, part: str, place: str = "") -> str:
-    """The class that these options of a ``part`` ask for.
+    """The class that these options of a ``part`` name.
 
-    ``place`` is where they stand if that is not the part itself: "calibrator.rules.mse". Raises
-    ConfigError unless ``conf/`` has the class for this part or the user trusts it, and for a class
-    named deeper inside, but in the option of ``INNER``: nothing else there is instantiated.
+    ``place`` is their position if that is not the part itself: "calibrator.rules.mse". Raises
+    ConfigError unless ``conf/`` has the class for this part or the user trusts it. Also raises it
+    for a class named deeper inside, except in the option of ``INNER``: nothing else is made.
     """
     name, where = options["_target_"], place or part
     inner = next((key for key in _keys(options, ()) if not _may_name(key, part, place)), None)
     if inner is not None:
         raise ConfigError(
-            f"{where}.{'.'.join(inner)} names a class inside of an option, which is not possible",
+            f"{where}.{'.'.join(inner)} names a class inside an option, which is not possible",
             "Drop it",
         )
     if not isinstance(name, str) or name not in {*_SHIPPED.get(part, ()), *_trusted()}:
         raise ConfigError(
             f"{where}._target_={name} is not a class of conf/{part}",
-            f"Use {part}=NAME, or name a class of your own in the environment variable {TRUSTED}",
+            f"Use {part}=NAME, or list your class in the environment variable {TRUSTED}",
         )
     return name
 
 
 def _may_name(key: tuple[str, ...], part: str, place: str) -> bool:
-    """Whether a class may be named there: of the object itself, or of one in its inner option."""
+    """Whether a class may be named there: in the object itself, or in its inner option."""
     inner = not place and len(key) == 3 and key[0] == INNER.get(part)
     return key == ("_target_",) or inner
 
 
 def check_words(overrides: Sequence[str]) -> list[Override]:
-    """The overrides that these words are; raises ConfigError for what Hydra has no words for: no
-    text, and a group's choice that is not a name."""
+    """Parse these words as overrides. Raises ConfigError for errors that Hydra does not describe: a
+    word that is not text, and a group's choice that is not a name."""
     for word in overrides:
         try:
             word.encode()
@@ -83,14 +83,14 @@ def check_words(overrides: Sequence[str]) -> list[Override]:
             group = override.key_or_group
             raise ConfigError(
                 f"{override.input_line} is not a choice",
-                f"Use {group}=NAME, or leave it away; conf/{group} lists the names",
+                f"Use {group}=NAME, or leave it out; conf/{group} lists the names",
             )
     return parsed
 
 
 def check_typed(overrides: Sequence[str]) -> None:
-    """Raise ConfigError for words of a row that reach for more than values and names of ``conf/``:
-    Hydra's own settings, and configuration files elsewhere."""
+    """Raise ConfigError for words of a row that are not values or names of ``conf/``: Hydra's
+    settings, and configuration files elsewhere."""
     for word in overrides:
         if word.startswith("-"):
             raise ConfigError(f"'{word}' is not KEY=VALUE", "Drop it")
@@ -100,8 +100,8 @@ def check_typed(overrides: Sequence[str]) -> None:
             raise ConfigError(f"a row cannot set {key}", "Drop it, or type it for a sweep")
         if _chooses_file(override) and not all(map(_is_name, _words(override.value()))):
             raise ConfigError(
-                f"{override.input_line} names a file outside of conf/{key}",
-                f"Use {key}= with a name that conf/{key} has",
+                f"{override.input_line} names a file outside conf/{key}",
+                f"Use {key}= with a name from conf/{key}",
             )
 
 
@@ -132,7 +132,7 @@ def _unread(node: Any, where: str) -> Iterator[tuple[str, str, list[str]]]:
 
 def check_names(config: Any) -> None:
     """Raise ConfigError for a key that nothing reads, and for names of model and dataset that would
-    lead a path out of its folder: folders and files of results are called after them."""
+    lead a path out of its folder: folders and files of results are named after them."""
     check_keys(config)
     for part in ("model", "dataset"):
         node = config[part]
@@ -147,7 +147,7 @@ def check_names(config: Any) -> None:
 
 
 def not_given(part: str) -> ConfigError:
-    """The error about a part that nothing was chosen for."""
+    """The error about a part for which nothing was chosen."""
     return ConfigError(f"{part} is not given", f"Add {part}=NAME; conf/{part} lists the names")
 
 

@@ -1,10 +1,10 @@
 """A sweep's rows in MLflow: ``tracking=mlflow``, as a Hydra callback that is off by default.
 
 A row is a run of MLflow: its axes are parameters, its numbers metrics, its key and texts tags. All
-rows are logged when the sweep ends, those of the confirmation too, and none twice: which keys the
-experiment has is asked first. Rows that were skipped may be made again, and are not logged.
+rows are logged when the sweep ends, those of the confirmation too, and none twice: the keys of the
+experiment are read first. Skipped rows may be measured later, and are not logged.
 
-Whatever goes wrong is one warning: a tracker costs no row and no sweep.
+Every error becomes one warning: a tracker must not stop a row or a sweep.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ SETTINGS = {
 
 KEY = "run_key"
 AT_ONCE = 1_000
-"""Runs that MLflow lists in one answer."""
+"""Runs that MLflow lists in one response."""
 
 
 class MlflowTracking(Callback):
-    """Has the open sweep log its rows when it ends. Launchers send it to their processes, where it
-    does nothing."""
+    """Makes the open sweep log its rows when it ends. Launchers send this object to their
+    processes, where it does nothing."""
 
     def __init__(self, uri: str, experiment: str) -> None:
         self._tracker = Tracker(uri, experiment)
@@ -66,24 +66,24 @@ class MlflowTracking(Callback):
 
 @dataclass(frozen=True)
 class Tracker:
-    """An experiment at an address."""
+    """An experiment at a URI."""
 
     uri: str
     experiment: str
 
     def log(self, folder: Path) -> None:
-        """Log the folder's rows that the experiment has not; at most a warning if that fails."""
+        """Log the folder's rows that the experiment lacks; if that fails, print one warning."""
         try:
             with only_one(SweepFolder(folder).tracking_lock):
                 self._log(RowStore(folder).rows(), folder)
-        except Exception as error:  # whatever a server or its client raises
+        except Exception as error:  # a server or its client can raise anything
             reason = str(error).partition("\n")[0] or type(error).__name__
             _warn(f"rows of {folder} could not be logged at {self.uri} ({reason})")
 
     def _log(self, rows: list[Row], folder: Path) -> None:
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
-        from mlflow.tracking import MlflowClient  # seconds to import, and not always there
+        from mlflow.tracking import MlflowClient  # slow to import, and optional
 
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         client = MlflowClient(tracking_uri=self.uri)
@@ -96,7 +96,7 @@ class Tracker:
 
 
 def _logged(client: Any, experiment: str) -> Iterator[str]:
-    """The keys of the experiment's finished runs; one that was cut off while it was logged is
+    """The keys of the experiment's finished runs; a run that was interrupted while it was logged is
     logged again."""
     token = None
     while True:

@@ -91,11 +91,11 @@ def _find_all(listed: ImageList, names: Sequence[str]) -> Order:
         elif len(candidates) > 1:
             first, second = (names[index] for index in candidates[:2])
             raise DataError(
-                f"'{entry}' in {listed.file} may be {first} or {second}", "Write more of its path"
+                f"'{entry}' in {listed.file} matches {first} and {second}", "Write more of its path"
             )
         elif candidates[0] in found:
             raise DataError(
-                f"{listed.file} names {names[candidates[0]]} twice", "Drop one of the lines"
+                f"{listed.file} lists {names[candidates[0]]} twice", "Drop one of the lines"
             )
         else:
             found[candidates[0]] = entry
@@ -103,6 +103,6 @@ def _find_all(listed: ImageList, names: Sequence[str]) -> Order:
         raise DataError(
             f"{len(absent)} of the {len(listed.entries)} images in {listed.file} are not among the "
             f"dataset's calibration images (first: {absent[0]})",
-            "Check that both belong together",
+            "Check that list and dataset belong together",
         )
     return np.array(list(found), np.int64)

@@ -231,7 +231,7 @@ def _well_formed(path: Path) -> Iterator[None]:
         yield
     except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise DataError(
-            f"an entry of {path} lacks a field, or has one of another kind "
+            f"an entry of {path} lacks a field, or has one of a wrong type "
             f"({type(error).__name__}: {error})",
             "Export the annotations again",
         ) from error

@@ -57,7 +57,7 @@ def require_classes(count: int, where: str) -> None:
     if count < 1:
         raise ConfigError(f"{where} is below 1", "Use 1 or more")
     if count > MOST_CLASSES:
-        raise ConfigError(f"{where} is more than {MOST_CLASSES:,}", "Say how many there are")
+        raise ConfigError(f"{where} is more than {MOST_CLASSES:,}", "Use the number of classes")
 
 
 def require_text(names: Iterable[str], where: Path) -> None:

@@ -76,14 +76,14 @@ def read_data(name: str, conf: Path) -> PublicData:
     """Raises ConfigError for a name that is unknown, and for a file that is not as it should be."""
     if name not in known_data(conf):
         raise ConfigError(
-            f"there is no data set '{name}' to fetch",
+            f"there is no dataset '{name}' to fetch",
             f"Use {', '.join(known_data(conf))}; dataset=shapes is drawn and needs none",
         )
     path = conf / f"{name}.yaml"
     try:
         return TypeAdapter(PublicData).validate_python(yaml.safe_load(path.read_text()))
     except (yaml.YAMLError, ValidationError) as error:
-        raise ConfigError(f"{path} is not as it should be ({error})", "Fix its YAML") from error
+        raise ConfigError(f"{path} is not a valid data file ({error})", "Fix its YAML") from error
 
 
 def fetch_data(name: str, data: PublicData, root: Path, patience: Patience | None = None) -> str:
@@ -119,7 +119,7 @@ def _fetch_archive(archive: Archive, here: Path, downloads: Path, patience: Any)
     if not file.is_file():
         fetch(wanted, file, f"Put {file.name} at {file}, {_OR_ELSE}", patience)
     elif misfit := wanted.misfit(file):
-        raise DataError(f"{file} has {misfit}", "Delete it, and it is fetched again")
+        raise DataError(f"{file} has {misfit}", "Delete it; it is then fetched again")
     take_out(file, archive.take, here / archive.take)
     if archive.sha256 is None:
         _tell(sums.keep(file, file.name))
@@ -128,19 +128,19 @@ def _fetch_archive(archive: Archive, here: Path, downloads: Path, patience: Any)
 def _fetch_images(images: Images, here: Path, patience: Any) -> None:
     listed, sums, folder = here / "images.txt", _Sums(here), here / images.folder
     if not listed.is_file():
-        mend = f"Put it at {listed}, {_OR_ELSE}"
-        fetch(Download(images.list, size=images.list_size), listed, mend, patience)
+        fix = f"Put it at {listed}, {_OR_ELSE}"
+        fetch(Download(images.list, size=images.list_size), listed, fix, patience)
     names = read_image_list(listed).entries
     if odd := next((name for name in names if Path(name).name != name), ""):
-        raise DataError(f"{listed} has '{odd}', which is no plain file name", "Delete it")
+        raise DataError(f"{listed} has '{odd}', which is not a plain file name", "Delete it")
     absent = [name for name in names if not (folder / name).is_file()]
     for number, name in enumerate(absent, start=1):
-        mend = f"Put the {len(names)} images of {listed} into {folder}, {_OR_ELSE}"
+        fix = f"Put the {len(names)} images of {listed} into {folder}, {_OR_ELSE}"
         wanted = Download(f"{images.url}/{name}", sums.of(f"{images.folder}/{name}"))
-        fetch(wanted, folder / name, mend, patience)
+        fetch(wanted, folder / name, fix, patience)
         sums.keep(folder / name, f"{images.folder}/{name}")
         if number % 100 == 0 or number == len(absent):
-            _tell(f"{number} of {len(absent)} images are there; their SHA-256 are in {sums.path}")
+            _tell(f"{number} of {len(absent)} images fetched; their SHA-256 are in {sums.path}")
 
 
 _OR_ELSE = "or use dataset=shapes, which is drawn and needs no file"
@@ -161,7 +161,7 @@ class _Sums:
         self._known[name] = hash_file(file)
         lines = [f"{sha256}  {own}\n" for own, sha256 in sorted(self._known.items())]
         write_atomically(self.path, "".join(lines).encode())
-        return f"{name}: no SHA-256 was known; it has {self._known[name]}, kept in {self.path}"
+        return f"{name}: no SHA-256 was known; it has {self._known[name]}, stored in {self.path}"
 
     def _read(self) -> Iterator[tuple[str, str]]:
         if self.path.is_file():

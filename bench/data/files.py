@@ -175,7 +175,7 @@ def read_text(path: Path, what: str, option: str) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{what} {path} is no UTF-8 text", f"Check {option}") from error
+        raise DataError(f"{what} {path} is not UTF-8 text", f"Check {option}") from error
 
 
 def read_json(path: Path, what: str, option: str) -> Any:
@@ -208,7 +208,7 @@ def require_images(paths: Sequence[Path], listed_in: Path, option: str) -> None:
     absent = [path for path in paths if not exists(path)]
     if absent:
         raise DataError(
-            f"{len(absent)} of the {len(paths)} images that {listed_in} lists are not there "
+            f"{len(absent)} of the {len(paths)} images that {listed_in} lists do not exist "
             f"(first: {absent[0]})",
             f"Check {option}",
         )

@@ -62,8 +62,7 @@ class ImageFolderDataset:
             self._open_labelled(str(labels), classes)
         elif classes is not None:
             raise ConfigError(
-                f"dataset.classes={classes} goes with dataset.labels, class folders count "
-                "themselves",
+                f"dataset.classes={classes} needs dataset.labels; class folders count themselves",
                 "Drop one or add the other",
             )
         else:
@@ -76,7 +75,7 @@ class ImageFolderDataset:
         path = inside if inside.is_file() and not Path(labels).is_file() else Path(labels)
         if labels == "fp32" and not path.is_file():
             raise ConfigError(
-                f"dataset.labels=fp32, agreement with FP32, is not for dataset={self.name}",
+                f"dataset.labels=fp32 (agreement with FP32) does not work with dataset={self.name}",
                 "Use dataset=images dataset.classes=NUMBER",
             )
         found = read_label_file(path, self._root, classes)
@@ -91,7 +90,7 @@ class ImageFolderDataset:
         loose = _loose(self.validation, self.class_names)
         if loose:
             raise DataError(
-                f"{loose} lies in {self._root} itself, in no class folder",
+                f"{loose} is in {self._root} itself, not in a class folder",
                 "Put every image into a folder named after its class, or give dataset.labels=FILE",
             )
         self.labels = _by_folder(self.validation, self.class_names)
@@ -119,8 +118,8 @@ class ImageFolderDataset:
         loose = next((name for name in self.calibration.names if len(Path(name).parts) == 1), "")
         if loose:
             raise ConfigError(
-                f"calibration.strategy=balanced needs labels, and {loose} lies in "
-                f"{self._calibration_root} itself, in no class folder",
+                f"calibration.strategy=balanced needs labels, but {loose} is in "
+                f"{self._calibration_root} itself, not in a class folder",
                 "Use class folders there too, or calibration.strategy=random",
             )
         return shown_classes(_by_folder(self.calibration, folders).tolist())

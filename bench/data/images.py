@@ -74,7 +74,7 @@ class ImagesDataset:
 
     def calibration_classes(self) -> list[frozenset[int]]:
         raise ConfigError(
-            f"calibration.strategy=balanced needs labels, and dataset {self.name} has none",
+            f"calibration.strategy=balanced needs labels, but dataset {self.name} has none",
             "Use calibration.strategy=random",
         )
 

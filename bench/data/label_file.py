@@ -40,7 +40,7 @@ def read_label_file(path: Path, folder: Path, n_classes: int | None) -> LabelFil
             continue
         if not re.fullmatch(r"[+-]?[0-9]{1,18}", word):
             raise DataError(
-                f"{path}, line {number}: '{word}' is no class index",
+                f"{path}, line {number}: '{word}' is not a class index",
                 "Write an image's name and its class, counted from 0, on each line",
             )
         place = os.path.normpath(name)  # ./a.png is a.png
@@ -52,13 +52,13 @@ def read_label_file(path: Path, folder: Path, n_classes: int | None) -> LabelFil
     names = _locate(tuple(labels), folder, path)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"{path} labels {twice} twice, by two names", "Drop one of its lines")
+        raise DataError(f"{path} labels {twice} twice, under two names", "Drop one of its lines")
     low, high = min(labels.values()), max(labels.values())
     if n_classes is None:
         raise ConfigError(
-            f"{path} has classes {low} to {high} but does not say how many there are",
-            f"Add dataset.classes={'1000' if high < 1000 else high + 1}, or as many as the model "
-            "tells apart",
+            f"{path} has classes {low} to {high} but not the number of classes",
+            f"Add dataset.classes={'1000' if high < 1000 else high + 1}, or the model's "
+            "number of classes",
         )
     require_classes(n_classes, f"dataset.classes={n_classes}")
     if low < 0 or high >= n_classes:
@@ -97,7 +97,7 @@ def _fields(path: Path) -> Iterator[tuple[int, str, str]]:
         words = line.rsplit("," if "," in line else None, 1)
         if len(words) < 2:
             raise DataError(
-                f"{path}, line {number}: '{line.strip()}' is no image with its class",
+                f"{path}, line {number}: '{line.strip()}' is not an image with its class",
                 "Write 'name,class' or 'name class' on each line",
             )
         yield number, words[0].strip().strip('"'), words[1].strip().strip('"')

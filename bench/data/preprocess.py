@@ -72,7 +72,9 @@ class Preprocess:
                 "Use bilinear, or with resize_crop bicubic too",
             )
         if self.pad != "noise" and not 0 <= self.pad <= 255:
-            raise ConfigError(f"model.preprocess.pad={self.pad} is no pixel", "Use 0 to 255")
+            raise ConfigError(
+                f"model.preprocess.pad={self.pad} is not a pixel value", "Use 0 to 255"
+            )
         if self.fit == "resize_crop" and self.resize and self.resize < max(self.size):
             raise ConfigError(
                 f"model.preprocess.resize={self.resize} is below the input's "
@@ -101,7 +103,9 @@ class Preprocess:
         """
         if pad is not None:
             if pad != "noise" and not (isinstance(pad, int) and 0 <= pad <= 255):
-                raise ConfigError(f"calibration.pad={pad} is no pixel", "Use 0 to 255 or noise")
+                raise ConfigError(
+                    f"calibration.pad={pad} is not a pixel value", "Use 0 to 255 or noise"
+                )
             if how != "same" or self.fit != "letterbox":
                 fit = self.fit if how == "same" else how
                 raise ConfigError(
@@ -213,7 +217,7 @@ def make_preprocess(
             raise ConfigError(
                 f"model.preprocess.{key}={value} contradicts the model, whose input is "
                 f"{input_size[0]}x{input_size[1]}",
-                f"Leave model.preprocess.{key} away or give a model of that size",
+                f"Drop model.preprocess.{key}, or give a model of that size",
             )
     return Preprocess(
         input_size, fit, pad, resize, color, scale, tuple(mean), tuple(std), interpolation

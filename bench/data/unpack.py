@@ -30,7 +30,7 @@ def take_out(archive: Path, wanted: str, target: Path) -> None:
             zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError
         ) as error:  # fmt: skip
             raise DataError(
-                f"{archive} is no whole zip archive ({error})", "Delete it and fetch it again"
+                f"{archive} is not a complete zip archive ({error})", "Delete it and fetch it again"
             ) from error
         (Path(folder) / wanted).replace(target)
 
@@ -54,7 +54,7 @@ def _members(opened: zipfile.ZipFile, wanted: str, archive: Path) -> list[zipfil
         if info.filename == wanted or info.filename.startswith(f"{wanted}/")
     ]  # fmt: skip
     if not found:
-        raise DataError(f"{archive} has no {wanted} in it", "Delete it and fetch it again")
+        raise DataError(f"{archive} does not contain {wanted}", "Delete it and fetch it again")
     return found
 
 
@@ -62,6 +62,6 @@ def _require_room(members: list[zipfile.ZipInfo], folder: Path, archive: Path) -
     needed, free = sum(info.file_size for info in members), shutil.disk_usage(folder).free
     if needed > free:
         raise DataError(
-            f"{archive} needs {needed / 1e6:,.0f} MB unpacked, and {folder} has {free / 1e6:,.0f}",
-            "Make room, or set BENCH_DATA to another folder",
+            f"{archive} needs {needed / 1e6:,.0f} MB unpacked, but {folder} has {free / 1e6:,.0f}",
+            "Free space, or set BENCH_DATA to another folder",
         )

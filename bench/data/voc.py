@@ -114,7 +114,7 @@ class VocDataset:
         unknown = [label for label, _, _ in objects if label not in self._index]
         if unknown:
             raise DataError(
-                f"{path} has an object of class '{unknown[0]}', which the dataset does not know",
+                f"{path} has an object of class '{unknown[0]}', not a class of the dataset",
                 "Give dataset.classes=[first,second,...] in the model's order",
             )
         boxes = np.array([box for _, box, _ in objects], np.float32).reshape(len(objects), 4)
@@ -192,9 +192,9 @@ def _parse(path: Path) -> Element:
         parser.Parse(path.read_bytes(), True)
         root = builder.close()
     except _DeclaredError as error:
-        raise DataError(f"{path} declares entities", "Take its DOCTYPE out") from error
+        raise DataError(f"{path} declares entities", "Remove its DOCTYPE") from error
     except (expat.ExpatError, ValueError) as error:
         raise DataError(f"{path} is not valid XML ({error})", "Export it again") from error
     if root.tag != "annotation":
-        raise DataError(f"{path} is no VOC annotation but <{root.tag}>", "Check dataset.root")
+        raise DataError(f"{path} is not a VOC annotation but <{root.tag}>", "Check dataset.root")
     return root

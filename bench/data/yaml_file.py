@@ -29,7 +29,7 @@ def read_yaml(path: Path, what: str, option: str) -> Any:
         return loader.construct_document(node)
     except (yaml.YAMLError, ValueError, RecursionError, ArithmeticError, AttributeError) as error:
         said = " ".join(str(error).split())[:300]
-        raise DataError(f"{path} is no YAML file ({said})", f"Check {option}") from error
+        raise DataError(f"{path} is not a YAML file ({said})", f"Check {option}") from error
     finally:
         loader.dispose()
 

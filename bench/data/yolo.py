@@ -232,7 +232,7 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
     content = read_yaml(path, "dataset file", "dataset.file")
     if not isinstance(content, dict):
         raise DataError(
-            f"{path} is no dataset file of Ultralytics (it needs train, val and names)",
+            f"{path} is not an Ultralytics dataset file (it needs train, val and names)",
             "Check dataset.file",
         )
     return content
@@ -247,7 +247,8 @@ def _class_names(content: Mapping[str, Any], path: Path) -> tuple[str, ...]:
     if isinstance(names, dict):
         if set(names) != set(range(len(names))):
             raise DataError(
-                f"the names in {path} do not count from 0 to {len(names) - 1}", "Number them so"
+                f"the names in {path} do not count from 0 to {len(names) - 1}",
+                "Number them that way",
             )
         names = [names[index] for index in range(len(names))]
     if not names or not isinstance(names, list):
@@ -256,6 +257,6 @@ def _class_names(content: Mapping[str, Any], path: Path) -> tuple[str, ...]:
         raise DataError(f"the names in {path} are not words", "Write names: [first, second, ...]")
     require_classes(len(names), f"the number of names in {path}")
     if count is not None and count != len(names):
-        raise DataError(f"{path} has {len(names)} names but nc: {count}", "Mend one of them")
+        raise DataError(f"{path} has {len(names)} names but nc: {count}", "Fix one of them")
     require_text(map(str, names), path)
     return tuple(map(str, names))

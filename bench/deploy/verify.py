@@ -179,11 +179,11 @@ def compare(bundle: Path, found: Sequence[dict[str, Any]], what: str) -> str:
                 noise += float(np.square(expected - outputs[name].ravel()).sum())
             worst = min(worst, _decibels(signal, noise))
     if worst == math.inf:
-        return f"{what}: outputs are exactly those kept"
-    told = f"{what}: outputs agree with those kept by {worst:.1f} dB"
+        return f"{what}: outputs are exactly the expected ones"
+    told = f"{what}: outputs agree with the expected ones by {worst:.1f} dB"
     if not worst >= samples["tolerance_db"]:
-        raise VerificationError(f"{told}; {samples['tolerance_db']:.1f} dB or more are expected")
-    return f"{told} ({samples['tolerance_db']:.1f} or more are expected)"
+        raise VerificationError(f"{told}; {samples['tolerance_db']:.1f} dB or more are required")
+    return f"{told} ({samples['tolerance_db']:.1f} or more are required)"
 
 
 def _decibels(signal: float, noise: float) -> float:

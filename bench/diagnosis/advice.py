@@ -1,4 +1,4 @@
-"""What a diagnosis says to people: where the loss comes from, why, and what a fix costs."""
+"""The advice of a diagnosis: where the loss comes from, why, and what a fix costs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ JUMP_DB = 6.0
 """A tensor with four times the noise of all before it."""
 
 USUAL_DB = 36.0
-"""What INT8 leaves of a tensor that its range fits; a jump ends well below it."""
+"""SQNR (dB) of a tensor whose range fits; a jump ends well below it."""
 
 _CLEARLY = 3.0
-"""One cause is called by its name where the other makes a third or less."""
+"""One cause is named alone if the other makes a third or less."""
 
 _BETTER = 0.5
 """Another rule is named where its error is at most this share of the present one's."""
@@ -26,7 +26,7 @@ _BETTER = 0.5
 _WIDE = 8.0
 _MOSTLY_DEPTHWISE = 0.5
 _EXPLAINED = 3
-"""Of the worst layers, so many are explained one by one."""
+"""How many of the worst layers are explained one by one."""
 
 
 def worst_layers(layers: Sequence[LayerDiagnosis]) -> tuple[str, ...]:
@@ -41,8 +41,8 @@ def worst_layers(layers: Sequence[LayerDiagnosis]) -> tuple[str, ...]:
 
 
 def first_jump(tensors: Iterable[TensorDiagnosis], layer_before: Mapping[str, str]) -> str | None:
-    """The layer behind which a tensor is first much noisier than all before it, in the order of the
-    network; ``layer_before`` has the layer that a tensor comes from."""
+    """The layer after which a tensor is first much noisier than all before it, in the order of the
+    network; ``layer_before`` maps a tensor to the layer that computes it."""
     lowest = USUAL_DB
     for tensor in tensors:
         if tensor.depth_db is None:
@@ -83,12 +83,12 @@ def _where(worst: Sequence[str], shares: Mapping[str, float], count: int) -> str
     made = sum(shares[name] for name in worst)
     if made < MOST_OF_THE_NOISE:
         return (
-            f"The noise is spread over many layers: the worst {len(worst)} of {count} make "
-            f"{made:.0%} of what the layers add one by one."
+            f"The noise is spread over many layers: the worst {len(worst)} of {count} cause "
+            f"{made:.0%} of it (each layer measured alone)."
         )
-    which = "one layer makes" if len(worst) == 1 else f"{len(worst)} layers make"
+    which = "one layer causes" if len(worst) == 1 else f"{len(worst)} layers cause"
     return (
-        f"Of {count} layers, {which} {made:.0%} of the noise that they add one by one: "
+        f"Of {count} layers, {which} {made:.0%} of the noise (each layer measured alone): "
         f"{', '.join(worst)}."
     )
 
@@ -98,11 +98,11 @@ def _why(layer: LayerDiagnosis, tensors: Mapping[str, TensorDiagnosis], rule: st
     weights, activations = noise_of(layer.weights_only), noise_of(layer.activations_only)
     begin = f"{layer.name} ({kind}, {layer.mac_share:.2%} of the MACs)"
     if weights > _CLEARLY * activations:
-        return f"{begin} loses by its weights. Try weights.rule=mse, or keep it in float."
+        return (
+            f"{begin}: the noise comes from its weights. Try weights.rule=mse, or keep it in float."
+        )
     cause = (
-        "by its activations"
-        if activations > _CLEARLY * weights
-        else "by its weights and activations alike"
+        "its activations" if activations > _CLEARLY * weights else "its weights and its activations"
     )
     read = [tensors[name] for name in layer.inputs if name in tensors]
     with_error = [one for one in read if rule in one.rules]
@@ -112,10 +112,14 @@ def _why(layer: LayerDiagnosis, tensors: Mapping[str, TensorDiagnosis], rule: st
         reasons.append(_clipped_or_rounded(tensor, rule))
     if layer.channel_spread is not None and layer.channel_spread >= _WIDE:
         reasons.append(
-            f"the channels of its input differ: the largest |x| of one is "
-            f"{layer.channel_spread:.0f} times the median channel's, and one scale serves all"
+            f"the channels of its input differ: the largest |x| of one channel is "
+            f"{layer.channel_spread:.0f} times that of the median channel, with one scale for all"
         )
-    return f"{begin} loses {cause}" + "".join(f"; {reason}" for reason in reasons) + "."
+    return (
+        f"{begin}: the noise comes from {cause}"
+        + "".join(f"; {reason}" for reason in reasons)
+        + "."
+    )
 
 
 def _clipped_or_rounded(tensor: TensorDiagnosis, rule: str) -> str:
@@ -127,8 +131,8 @@ def _clipped_or_rounded(tensor: TensorDiagnosis, rule: str) -> str:
         )
     if error.rounding > _CLEARLY * error.clipping:
         return (
-            f"the range of {tensor.name}, up to {error.amax:.4g}, makes steps too coarse for most "
-            f"values (rounding takes {error.rounding:.2%} of its energy)"
+            f"the range of {tensor.name}, up to {error.amax:.4g}, gives steps too coarse for most "
+            f"values (rounding error: {error.rounding:.2%} of its energy)"
         )
     return (
         f"{tensor.name} loses {error.clipping:.2%} of its energy by clipping at {error.amax:.4g} "
@@ -137,13 +141,16 @@ def _clipped_or_rounded(tensor: TensorDiagnosis, rule: str) -> str:
 
 
 def _depthwise(layers: Sequence[LayerDiagnosis], shares: Mapping[str, float]) -> list[str]:
-    found = [layer for layer in layers if layer.depthwise]
-    made, spent = sum(shares[one.name] for one in found), sum(one.mac_share for one in found)
-    if len(found) < 2 or made < _MOSTLY_DEPTHWISE:
+    depthwise = [layer for layer in layers if layer.depthwise]
+    made, spent = (
+        sum(shares[one.name] for one in depthwise),
+        sum(one.mac_share for one in depthwise),
+    )
+    if len(depthwise) < 2 or made < _MOSTLY_DEPTHWISE:
         return []
     return [
-        f"The {len(found)} depthwise layers make {made:.0%} of the noise with {spent:.2%} of the "
-        "MACs: plan=float_depthwise keeps them in float."
+        f"The {len(depthwise)} depthwise layers cause {made:.0%} of the noise with {spent:.2%} "
+        "of the MACs: plan=float_depthwise keeps them in float."
     ]
 
 
@@ -155,7 +162,7 @@ def _input_clipped(tensor: TensorDiagnosis | None, declared: float | None) -> li
         return []
     return [
         f"The network's input is clipped at {tensor.amax:.4g} of {declared:.4g} "
-        f"({tensor.saturated_share:.1%} of its values lie beyond): add input_range=declared."
+        f"({tensor.saturated_share:.1%} of its values are larger): add input_range=declared."
     ]
 
 
@@ -165,7 +172,7 @@ def _another_rule(
     layers: Mapping[str, LayerDiagnosis],
     rule: str,
 ) -> list[str]:
-    """The rule with the least error on what the worst layers read, if it is much less."""
+    """The rule with the least error on the inputs of the worst layers, if it is much less."""
     read = {name for layer in worst for name in layers[layer].inputs}
     looked_at = [one for one in tensors if one.name in read and rule in one.rules]
     better: dict[str, list[str]] = {}
@@ -174,7 +181,7 @@ def _another_rule(
         if tensor.rules[least].total < _BETTER * tensor.rules[rule].total:
             better.setdefault(least, []).append(tensor.name)
     return [
-        f"calibrator={name} makes less than half of the error of {rule} on "
+        f"calibrator={name} has less than half the error of {rule} on "
         f"{', '.join(names[:3])}{' and others' if len(names) > 3 else ''}."
         for name, names in sorted(better.items(), key=lambda item: -len(item[1]))
     ]
@@ -207,6 +214,6 @@ def _sets(all_int8: Mapping[str, Effect]) -> list[str]:
     if difference < 3:
         return []
     return [
-        f"Images outside the calibration set lose {difference:.1f} dB more: they go beyond what "
-        "calibration has seen. Calibrate on more images, or on more varied ones."
+        f"Images outside the calibration set lose {difference:.1f} dB more: their values exceed "
+        "those seen in calibration. Calibrate on more images, or on more varied ones."
     ]

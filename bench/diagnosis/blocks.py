@@ -1,4 +1,4 @@
-"""Layers in groups: by how their names begin or, where names have no structure, in a row."""
+"""Layers in groups: by name prefix or, where names have no structure, by consecutive runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 FEWEST, MOST = 5, 30
-"""Blocks that a reader can look through; fewer of a network with few layers."""
+"""Number of blocks that stays readable; fewer for a network with few layers."""
 
 USUAL = 12
 
@@ -28,7 +28,7 @@ def group_layers(names: Sequence[str], crossing: Mapping[str, int]) -> dict[str,
 
 
 def _parts(name: str) -> list[int]:
-    """Where each part of the name but the last ends."""
+    """The end of each part of the name except the last."""
     return [match.end() for match in _PART.finditer(name)][:-1]
 
 

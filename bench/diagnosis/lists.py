@@ -3,8 +3,8 @@
 For ``trtexec --layerPrecisions`` and Polygraphy's ``--layer-precisions`` (both for networks with a
 calibrator; removed with weak typing in TensorRT 11), ModelOpt's ``modelopt.onnx.quantization``
 (regular expressions, matched from the beginning of a name), ONNX Runtime's ``quantize_static`` and
-NNCF's ``IgnoredScope``. Polygraphy's and ModelOpt's spelling was compared with their sources; none
-of the tools was run with these words.
+NNCF's ``IgnoredScope``. The spelling for Polygraphy and ModelOpt was compared with their sources;
+none of the tools was run with these options.
 """
 
 from __future__ import annotations
@@ -55,5 +55,5 @@ def quoted(text: str) -> str:
 
 
 def _listed(layers: Sequence[str]) -> str:
-    """A list of Python's."""
+    """A Python list."""
     return json.dumps(list(layers), ensure_ascii=False)

@@ -36,7 +36,7 @@ class MixedModels:
 def _read_by_outputs(
     nodes: Sequence[onnx.NodeProto], outputs: Sequence[str]
 ) -> list[onnx.NodeProto]:
-    """The nodes that the outputs depend on: no quantization that nobody reads any more."""
+    """The nodes that the outputs depend on, without quantization that is no longer read."""
     wanted, chosen = set(outputs), []
     for node in reversed(nodes):
         if wanted.intersection(node.output):

@@ -17,7 +17,7 @@ Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
 STRONGEST = 1_000
-"""Scores of a detector that the divergence looks at: those of the FP32 model that are highest."""
+"""How many scores of a detector the divergence uses: the highest ones of the FP32 model."""
 
 _LEAST = 1e-9
 """Probabilities are at least this far from 0 and 1."""
@@ -56,7 +56,7 @@ class Noise:
 
     @property
     def share(self) -> float:
-        """Noise over signal, the mean over the parts' arrays: what units are ranked by."""
+        """Noise over signal, the mean over the parts' arrays; units are ranked by it."""
         return float(np.concatenate([_share(values) for values in self.energies.values()]).mean())
 
     @property
@@ -139,8 +139,8 @@ class NoiseMeter:
 
 
 def _share(energies: Floats) -> Floats:
-    """(arrays,): noise over signal; infinite if there is noise on a silent array, or anything that
-    is not a number."""
+    """(arrays,): noise over signal; infinite for noise on an all-zero array, or for values that are
+    not numbers."""
     signal, noise = energies[:, 0], energies[:, 1]
     share = np.where(noise == 0, 0.0, np.inf)
     finite = (signal > 0) & np.isfinite(signal) & np.isfinite(noise)

@@ -1,4 +1,4 @@
-"""Which layers to take back to float first: those that add most noise for what they compute."""
+"""Which layers to put into float first: those with the most noise per computation."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from bench.quantization.plan import QuantizationPoints
 Array = npt.NDArray[np.float32]
 
 LEAST_COST = 0.001
-"""Of a layer in float, as a share of the network's multiply-accumulates: its neighbours must be
-requantized, however little it computes."""
+"""Fixed cost of a layer in float, as a share of the network's multiply-accumulates: its neighbours
+must be requantized, even if it computes little."""
 
 
 FEWEST_IMAGES, MOST_IMAGES = 4, 32
@@ -32,7 +32,7 @@ VALUES = 2_000_000
 
 
 def images_for(graph: Graph) -> int:
-    """How many images tell the noise at the outputs: the fewer, the more values each gives."""
+    """How many images are needed to measure the noise: fewer if each has more output values."""
     values = sum(math.prod(graph.shape(name)) for name in graph.output_names)
     return min(max(-(-VALUES // values), FEWEST_IMAGES), MOST_IMAGES)
 
@@ -73,7 +73,7 @@ class Ranking:
         return sets
 
     def noise_with(self, in_float: Iterable[str]) -> float:
-        """The noise that is left, were layers not to interact."""
+        """The remaining noise, assuming that layers do not interact."""
         left = set(self.noise) - set(in_float)
         return sum(self.noise[name] for name in left)
 

@@ -1,7 +1,7 @@
-"""What each unit in INT8 does to the network's outputs, and what float gains there.
+"""The effect of each unit in INT8 on the network's outputs, and the gain of float there.
 
 Four measurements of a unit: it alone in INT8, with all of its inputs, its weights only, or its
-activations only; and everything but it in INT8. AIMET's QuantAnalyzer measures the first and the
+activations only; and everything except it in INT8. AIMET's QuantAnalyzer measures the first and the
 last by whole evaluations; here a unit costs half a pass (``bench.diagnosis.walk``).
 """
 
@@ -29,7 +29,7 @@ ALONE: dict[str, Precision] = {
 ALL_BUT: dict[str, Precision] = {"float": "float"}
 
 FEW = 4
-"""Images of each set for all but the first measurement."""
+"""Images of each set for all measurements except the first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ Report = Callable[[str, int, int], None]
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """A report to nobody."""
+    """A report function that does nothing."""
 
 
 def measure_sensitivity(

@@ -1,4 +1,4 @@
-"""What the quantized activations show, in FP32 and with everything before them in INT8.
+"""The values of the quantized activations, in FP32 and with everything before them in INT8.
 
 Both networks go forward together, a stretch at a time, so that few values are held.
 """
@@ -26,7 +26,7 @@ from bench.results.diagnosis import RuleError
 Array = npt.NDArray[np.float32]
 
 STRETCH = 6
-"""Tensors whose values of one image are held at a time, in either precision."""
+"""Tensors whose values for one image are in memory at a time, in each precision."""
 
 PAIRS = 300
 BINS = 64

@@ -1,8 +1,8 @@
-"""Other outputs of one unit of a network at a time, and what the network makes of them.
+"""Alternative outputs of one unit of a network at a time, and the network's outputs for them.
 
-The network is walked through once. At each unit the values up to it are there for every image; the
-unit's output is computed in other ways, and only what comes behind it is run for each. So a unit
-costs half a pass on average for each way.
+The network is run through once. At each unit the values before it are known for every image; the
+unit's output is computed in alternative ways, and only the rest of the network is run for each. So
+a unit costs half a pass on average per alternative.
 
 What comes behind is cut in two: a short piece up to the end of a stretch of units, compiled for
 each unit, and the rest of the network, compiled once for the stretch.

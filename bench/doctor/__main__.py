@@ -1,4 +1,4 @@
-"""``int8bench doctor``: what works on this machine, what is missing, and how to mend it."""
+"""``int8bench doctor``: what works on this machine, what is missing, and how to fix it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ MODULES = (
     "bench.doctor.host", "bench.doctor.engines", "bench.doctor.gpu", "bench.doctor.trt",
     "bench.doctor.native_ranges",
 )  # fmt: skip
-"""Each has its ``CHECKS``; imported one by one, as a package that is missing must not hide all."""
+"""Each has its ``CHECKS``. Imported one by one: a missing package must not hide the others."""
 
 STYLES: dict[Status, str] = {"pass": "green", "absent": "yellow", "fail": "bold red"}
 SCHEMA = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status 1: something failed (what is only absent does not count); 2: no JSON written."""
+    """Exit status 1: a check failed (absent is not a failure); 2: the JSON could not be written."""
     options = _parser().parse_args(argv)
     outcomes = [check.run() for name in MODULES for check in find_checks(name)]
     console = Console()
@@ -48,27 +48,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def find_checks(name: str) -> tuple[Check, ...]:
-    """The checks of a module, or one that says why it cannot be imported."""
+    """The checks of a module, or one check that says why it cannot be imported."""
     try:
         checks: tuple[Check, ...] = importlib.import_module(name).CHECKS
         return checks
     except ImportError as error:
-        finding = Finding("fail", f"not looked at ({error})", "pip install -e .")
+        finding = Finding("fail", f"not checked ({error})", "pip install -e .")
         return (Check(name.rpartition(".")[2], lambda: finding),)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "int8bench doctor", description="Check this machine, and say how to fix what is missing."
+        "int8bench doctor", description="Check this machine, and show how to fix what is missing."
     )
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the findings there too, to send them"
+        "--json", type=Path, metavar="FILE", help="also write the findings to FILE, to send them"
     )
     return parser
 
 
 def make_table(outcomes: Sequence[Outcome]) -> Table:
-    table = Table("check", "", "found", "mend", box=box.SIMPLE_HEAD)
+    table = Table("check", "", "result", "fix", box=box.SIMPLE_HEAD)
     for outcome in outcomes:
         table.add_row(
             outcome.check,

@@ -1,4 +1,4 @@
-"""A check looks at one thing on this machine, and says what it found and how to mend it."""
+"""A check tests one thing on this machine, and reports the result and the fix."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from bench.errors import BenchError
 from bench.timing import stopwatch
 
 Status = Literal["pass", "absent", "fail"]
-"""``absent``: not on this machine, and not needed for what is; ``fail``: there, and not right."""
+"""``absent``: not on this machine, and not needed by the rest; ``fail``: present, but wrong."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check saw, and what to do about it where it is not ``pass``.
+    """The result of a check (``found``), and the fix (``mend``) where it is not ``pass``.
 
-    ``figures`` stand behind what was found; they are for the JSON alone.
+    ``figures`` are the measured numbers; they are written to the JSON only. The names of the fields
+    are keys of that JSON.
     """
 
     status: Status
@@ -28,7 +29,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finding with its check's name and the seconds that it took, as the JSON has it."""
+    """A finding with its check's name and duration in seconds, as the JSON has it."""
 
     check: str
     status: Status
@@ -40,7 +41,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Check:
-    """A name and what looks; whatever that raises is a failure, and the next check goes on."""
+    """A name and a function. Any exception of the function is a failure; other checks still run."""
 
     name: str
     look: Callable[[], Finding]
@@ -54,7 +55,7 @@ class Check:
         try:
             return self.look()
         except BenchError as error:
-            return Finding("fail", str(error), "Do as that says")
-        except Exception as error:  # a doctor does not fall ill of what it finds
+            return Finding("fail", str(error), "Follow the message")
+        except Exception as error:  # one broken check must not stop the others
             what = " ".join(f"{type(error).__name__}: {error}".split())
-            return Finding("fail", what, "Report it, with what --json FILE writes")
+            return Finding("fail", what, "Report it, with the file that --json FILE writes")

@@ -1,4 +1,4 @@
-"""The engines that need no GPU: is INT8 exact, does it pay here, does NVIDIA's builder build."""
+"""The engines that need no GPU: is INT8 exact, is it faster here, does NVIDIA's builder work."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ CPU_ENGINES = (OpenVino(), OnnxRuntime())
 
 
 def probe_int8_kernels() -> Finding:
-    """Small Q/DQ networks whose exact results are known, and what follows for accuracies."""
-    mend = (
-        "Accuracies are computed exactly in float here, and the rows say so; latencies are the "
-        "kernels'. Do not deploy these engines in INT8 on this processor unseen (kernels_int8)"
+    """Run small Q/DQ networks with known exact results, and state the effect on accuracies."""
+    fix = (
+        "Accuracies are computed exactly in float here, and the rows say so; latencies are those "
+        "of the kernels. Check kernels_int8 before you deploy these engines in INT8 here"
     )
-    return _finding({e.name: probe(e, e.build) for e in CPU_ENGINES}, "absent", mend)
+    return _finding({e.name: probe(e, e.build) for e in CPU_ENGINES}, "absent", fix)
 
 
 def probe_emulations() -> Finding:
-    """The same in float: what accuracies rest on where the kernels are not exact."""
-    mend = "Install the pinned versions: pip install -c constraints.txt -e ."
-    return _finding({e.name: probe(e, e.build_exact) for e in CPU_ENGINES}, "fail", mend)
+    """The same in float: the source of accuracies where the kernels are not exact."""
+    fix = "Install the pinned versions: pip install -c constraints.txt -e ."
+    return _finding({e.name: probe(e, e.build_exact) for e in CPU_ENGINES}, "fail", fix)
 
 
-def _finding(results: Mapping[str, ProbeResult], otherwise: Status, mend: str) -> Finding:
-    found = "; ".join(f"{name}: {result.summary}" for name, result in results.items())
+def _finding(results: Mapping[str, ProbeResult], otherwise: Status, fix: str) -> Finding:
+    summary = "; ".join(f"{name}: {result.summary}" for name, result in results.items())
     figures = {name: asdict(result) for name, result in results.items()}
     if all(result.exact for result in results.values()):
-        return Finding("pass", found, figures=figures)
-    return Finding(otherwise, found, mend, figures)
+        return Finding("pass", summary, figures=figures)
+    return Finding(otherwise, summary, fix, figures)
 
 
 def time_int8() -> Finding:
@@ -51,20 +51,22 @@ def time_int8() -> Finding:
         )
     medians = {name: latency.percentile_ms(50) for name, latency in times.items()}
     speedup = medians["fp32"] / medians["int8"]
-    found = (
+    medians_text = (
         f"convolutions in OpenVINO: FP32 {medians['fp32']:.2f} ms, INT8 {medians['int8']:.2f} ms, "
         f"{speedup:.1f}x"
     )
     if speedup > 1:
-        return Finding("pass", found)
-    return Finding("absent", found, "INT8 is no faster here now; other programs may be running")
+        return Finding("pass", medians_text)
+    return Finding(
+        "absent", medians_text, "INT8 is not faster here now; other programs may be running"
+    )
 
 
 def build_for_rtx() -> Finding:
-    """An engine of the Q/DQ file, ahead of time."""
+    """Build an engine of the Q/DQ file ahead of time."""
     if importlib.util.find_spec("tensorrt_rtx_bindings") is None:
-        mend = "For NVIDIA's builder without a GPU (96 MB): pip install -e '.[rtx]'"
-        return Finding("absent", "not installed", mend)
+        fix = "For NVIDIA's builder without a GPU (96 MB): pip install -e '.[rtx]'"
+        return Finding("absent", "not installed", fix)
     builder = TensorRtRtx()
     with stopwatch() as build:
         built = builder.compile(make_tiny().qdq)

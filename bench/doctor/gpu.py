@@ -1,4 +1,4 @@
-"""The way to a GPU: its driver, CUDA, TensorRT."""
+"""What a GPU needs: its driver, CUDA, TensorRT."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from collections.abc import Callable
 
 from bench.doctor.check import Check, Finding
 
-_NO_GPU = "For rows of TensorRT, run on a machine with an NVIDIA GPU; OpenVINO needs none"
+_NO_GPU = "TensorRT needs a machine with an NVIDIA GPU; OpenVINO does not"
 _MAJOR, _MINOR = 75, 76
 """CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR (CUDA driver API, cuda.h)."""
 
 
 def look_at_driver() -> Finding:
-    """What nvidia-smi says of every GPU."""
+    """What nvidia-smi reports for every GPU."""
     query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
     try:
         ended = subprocess.run(query, capture_output=True, text=True, timeout=60, check=False)
@@ -30,14 +30,14 @@ def look_at_driver() -> Finding:
 
 
 def look_at_cuda() -> Finding:
-    """What the driver's own library says; the toolkit is not needed."""
+    """What the driver's library reports; the toolkit is not needed."""
     try:
         cuda = ctypes.CDLL("libcuda.so.1")
     except OSError:
         return Finding("absent", "no libcuda.so.1", "It comes with the driver of an NVIDIA GPU")
     if code := cuda.cuInit(0):
-        mend = "Install the GPU's driver; in a container, give it the GPU (--gpus all)"
-        return Finding("fail", f"CUDA does not start (error {code})", mend)
+        fix = "Install the GPU's driver; in a container, give it the GPU (--gpus all)"
+        return Finding("fail", f"CUDA does not start (error {code})", fix)
     version = _number(cuda.cuDriverGetVersion)
     capabilities = [
         f"{_number(cuda.cuDeviceGetAttribute, _MAJOR, device)}."
@@ -46,12 +46,12 @@ def look_at_cuda() -> Finding:
     ]
     if not capabilities:
         return Finding("fail", "CUDA sees no GPU", "Check CUDA_VISIBLE_DEVICES")
-    found = f"CUDA {version // 1000}.{version % 1000 // 10}, compute capability "
-    return Finding("pass", found + ", ".join(capabilities))
+    version_text = f"CUDA {version // 1000}.{version % 1000 // 10}, compute capability "
+    return Finding("pass", version_text + ", ".join(capabilities))
 
 
 def _number(ask: Callable[..., int], *arguments: int) -> int:
-    """What a function of the driver writes to its first argument; raises OSError if it fails."""
+    """The number that a driver function writes to its first argument; OSError if it fails."""
     answer = ctypes.c_int()
     if code := ask(ctypes.byref(answer), *arguments):
         raise OSError(f"CUDA error {code}")
@@ -59,18 +59,18 @@ def _number(ask: Callable[..., int], *arguments: int) -> int:
 
 
 def look_at_tensorrt() -> Finding:
-    """Its version, and which kinds of quantization that has."""
+    """TensorRT's version, and the kinds of quantization that it supports."""
     if importlib.util.find_spec("tensorrt") is None:
-        mend = (
+        fix = (
             "On a machine with a GPU: pip install -e '.[tensorrt85]' (Python 3.10, the version of "
             "the finding), '.[tensorrt10]' or '.[tensorrt11]'"
         )
-        return Finding("absent", "not installed", mend)
+        return Finding("absent", "not installed", fix)
     try:
         version = str(importlib.import_module("tensorrt").__version__)
     except ImportError as error:
-        mend = "Its libraries are missing: pip install --force-reinstall tensorrt"
-        return Finding("fail", f"it cannot be imported ({error})", mend)
+        fix = "Its libraries are missing: pip install --force-reinstall tensorrt"
+        return Finding("fail", f"it cannot be imported ({error})", fix)
     implicit = int(version.split(".")[0]) <= 10
     kinds = "explicit and implicit quantization" if implicit else "explicit quantization only"
     return Finding("pass", f"{version}: {kinds}")

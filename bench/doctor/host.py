@@ -15,20 +15,20 @@ from bench.doctor.check import Check, Finding
 DISTRIBUTION = "int8-calibration-bench"
 PYTHONS = ((3, 10), (3, 13))
 LEAST_MEMORY_GIB = 2.0
-"""Free, for collecting statistics: YOLOX-nano at 640 peaks at 0.8 GB, see make benchmark."""
+"""Free memory for collecting statistics: YOLOX-nano at 640 peaks at 0.8 GB, see make benchmark."""
 
 
 def look_at_python() -> Finding:
     lowest, highest = (".".join(map(str, ends)) for ends in PYTHONS)
-    found = f"{platform.python_implementation()} {platform.python_version()}"
+    version_text = f"{platform.python_implementation()} {platform.python_version()}"
     if PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
-        return Finding("pass", found)
-    mend = f"Use Python {lowest} to {highest}: make PYTHON=python{highest} sweep"
-    return Finding("fail", found, mend)
+        return Finding("pass", version_text)
+    fix = f"Use Python {lowest} to {highest}: make PYTHON=python{highest} sweep"
+    return Finding("fail", version_text, fix)
 
 
 def look_at_packages() -> Finding:
-    """What the package asks for, without its extras."""
+    """The package's requirements, without its extras."""
     try:
         required = requires(DISTRIBUTION) or []
     except PackageNotFoundError:
@@ -49,16 +49,16 @@ def look_at_packages() -> Finding:
 def look_at_processor() -> Finding:
     if environment.int8_instructions():
         return Finding("pass", environment.hardware())
-    mend = "See INT8 kernels below; INT8 latencies of this processor say little of others"
-    return Finding("absent", f"{environment.hardware()}: neither VNNI nor AMX", mend)
+    fix = "See INT8 kernels below; INT8 latencies of this processor do not apply to others"
+    return Finding("absent", f"{environment.hardware()}: neither VNNI nor AMX", fix)
 
 
 def look_at_memory() -> Finding:
     memory = psutil.virtual_memory()
-    found = f"{memory.available / 2**30:.1f} GiB free of {memory.total / 2**30:.1f}"
+    memory_text = f"{memory.available / 2**30:.1f} GiB free of {memory.total / 2**30:.1f}"
     if memory.available >= LEAST_MEMORY_GIB * 2**30:
-        return Finding("pass", found)
-    return Finding("fail", found, f"Free {LEAST_MEMORY_GIB:.0f} GiB; large models take more")
+        return Finding("pass", memory_text)
+    return Finding("fail", memory_text, f"Free {LEAST_MEMORY_GIB:.0f} GiB; large models need more")
 
 
 CHECKS = (

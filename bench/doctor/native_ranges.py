@@ -1,7 +1,7 @@
-"""TensorRT's own thresholds beside ours, tensor by tensor, on the embedded models.
+"""TensorRT's thresholds compared with ours, tensor by tensor, on the embedded models.
 
-Ours are the rule's word on each tensor: a run passes ranges on through pools and concatenations
-besides, see ``bench.quantization.plan``.
+Ours are the rule's result for each tensor. A run also propagates ranges through pools and
+concatenations, see ``bench.quantization.plan``.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from bench.run.ranges import find_run_ranges
 MODELS = ("yolov8n", "resnet18", "mobilenetv2")
 IMAGES, BATCH = 16, 8
 """Eight images already make ``entropy2`` clip the letterboxed input of the embedded yolov8n, at
-916.5 of 2048 bins; but a second batch has to be looked at, too."""
+916.5 of 2048 bins; but a second batch has to be checked, too."""
 
 BINS = 2048
 SAME_MEDIAN = 0.01
-"""MinMax has no choice: its thresholds are the largest magnitudes, whoever looks."""
+"""Largest median deviation for MinMax, whose thresholds are always the largest magnitudes."""
 
 
 def compare_ranges(rule: Calibrator, model: str) -> Finding:
     """Thresholds of the native calibrator beside those of our rule, on the same images.
 
-    The figures have of each tensor both, the largest magnitude, and the end of TensorRT's histogram
-    as documented: the first batch's largest, doubled until all fits.
+    For each tensor the figures hold both thresholds, the largest magnitude, and the end of
+    TensorRT's histogram as documented: the first batch's largest, doubled until all values fit.
 
-    Only MinMax must agree. How TensorRT's entropy search differs is not published: what is found
-    there is worth sending. TensorRT's calibrator ends with its cache: nothing is built.
+    Only MinMax must agree. How TensorRT's entropy search differs is not published: please send the
+    result. TensorRT's calibrator ends with its cache: nothing is built.
     """
     with own_folder() as folder:
         run = build_typed([
@@ -45,17 +45,17 @@ def compare_ranges(rule: Calibrator, model: str) -> Finding:
             f"sweep.cache={folder}",
             f"calibrator=tensorrt_{rule.name}", f"calibrator.batch_size={BATCH}",
         ])  # fmt: skip
-        found = find_run_ranges(run)
-    own = find_ranges(rule, found.calibration.snapshots)
+        native = find_run_ranges(run)
+    ours = find_ranges(rule, native.calibration.snapshots)
     tensors = {
         s.name: {
-            "native": found.amax[s.name],
-            "own": own[s.name],
+            "native": native.amax[s.name],
+            "own": ours[s.name],
             "largest": s.amax,
             "range": doubled_range(s, BATCH),
         }
-        for s in found.calibration.snapshots
-        if s.name in found.amax
+        for s in native.calibration.snapshots
+        if s.name in native.amax
     }
     source = run.model.network.input_name
     if source not in tensors:
@@ -67,16 +67,20 @@ def compare_ranges(rule: Calibrator, model: str) -> Finding:
         abs(amax["native"] - amax["own"]) <= amax["range"] / BINS for amax in tensors.values()
     )
     pictures = tensors[source]
-    told = (
-        f"native / own amax: input {pictures['native']:.4f} / {pictures['own']:.4f} of "
-        f"{pictures['largest']:.4f}; of {len(tensors)} tensors {near} within a bin of {BINS}, "
-        f"median {median:.4f}, farthest {ratios[farthest]:.4f} ({farthest})"
+    summary = (
+        f"amax of TensorRT / of this program: input {pictures['native']:.4f} / "
+        f"{pictures['own']:.4f} of {pictures['largest']:.4f}; {near} of {len(tensors)} "
+        f"tensors within 1 of {BINS} bins, "
+        f"median {median:.4f}, largest deviation {ratios[farthest]:.4f} ({farthest})"
     )
     figures = {"images": IMAGES, "batch_size": BATCH, "tensors": tensors}
     if rule.name == "minmax" and abs(median - 1) > SAME_MEDIAN:
-        mend = "TensorRT calibrated on other data than we did. Send what --json FILE writes"
-        return Finding("fail", told, mend, figures)
-    return Finding("pass", told, figures=figures)
+        fix = (
+            "TensorRT calibrated on other data than this program. "
+            "Send the file that --json FILE writes"
+        )
+        return Finding("fail", summary, fix, figures)
+    return Finding("pass", summary, figures=figures)
 
 
 CHECKS = tuple(

@@ -1,4 +1,4 @@
-"""A small network with what engines stumble over, in FP32 and with Q/DQ."""
+"""A small network with constructs that engines often get wrong, in FP32 and with Q/DQ."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from bench.quantization.plan import PrecisionPlan, place
 from bench.quantization.qdq import insert_qdq
 
 AMAX = 4.0
-"""Of every tensor. It clips a little, and so it must in every engine alike."""
+"""The amax of every tensor. It clips slightly, as it must in every engine."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tiny:
     """The network in both forms, batch 1, and an input (1, 3, side, side) for it.
 
-    ``amax`` gives every activation, the output too, the range that it has in ``qdq``, for implicit
-    quantization: TensorRT leaves a layer beside a tensor without a range out of INT8.
+    ``amax`` is the range of every activation and of the output, as in ``qdq``, for implicit
+    quantization: TensorRT does not run a layer in INT8 if one of its tensors has no range.
     """
 
     fp32: onnx.ModelProto

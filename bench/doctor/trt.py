@@ -1,6 +1,6 @@
-"""TensorRT on its GPU: does it build and compute right in every mode, and pay.
+"""TensorRT on its GPU: does it build and compute correctly in every mode, and is INT8 faster.
 
-Where TensorRT or the GPU is missing, all of this is absent, as are modes that a version lacks.
+Without TensorRT or a GPU all these checks are absent, as are modes that a version does not have.
 """
 
 from __future__ import annotations
@@ -27,34 +27,35 @@ from bench.engine.trt.version import has, load_tensorrt
 from bench.evaluation.fidelity import Sqnr
 
 FP32_DB, EXPLICIT_DB, IMPLICIT_DB = 60.0, 30.0, 25.0
-"""Least agreement with ONNX Runtime: in FP32, but for the order of sums; on one Q/DQ file, but for
-a last bit; with the FP32 file where any layers run in INT8 (all, in ONNX Runtime: 38 dB)."""
+"""Least agreement with ONNX Runtime: in FP32 (only the order of sums differs); on the same Q/DQ
+file (only last bits differ); with the FP32 file when layers run in INT8 (all, in ONNX Runtime: 38
+dB)."""
 
 CHANNELS, SIDE = 256, 64
-"""Of the convolutions that are timed: large enough for a GPU to have something to do."""
+"""Size of the timed convolutions: large enough to occupy a GPU."""
 
-_DISTRUST = "Trust no row of this TensorRT; try another: make sweep ENGINE=tensorrt TENSORRT=10"
-USE_EXPLICIT = "Use engine.mode=explicit. Send what --json FILE writes"
+_DISTRUST = "Do not use rows of this TensorRT. Try another: make sweep ENGINE=tensorrt TENSORRT=10"
+USE_EXPLICIT = "Use engine.mode=explicit. Send the file that --json FILE writes"
 
 
 def on_gpu(look: Callable[[], Finding], implicit: bool = False) -> Callable[[], Finding]:
-    """``look`` where there are TensorRT, with implicit quantization if asked for, and a GPU."""
+    """``look`` if there are a GPU and TensorRT (with implicit quantization, if ``implicit``)."""
 
     def look_if_there() -> Finding:
         for name, look_at in (("TensorRT", look_at_tensorrt), ("CUDA", look_at_cuda)):
             if look_at().status != "pass":
-                return Finding("absent", f"not tried without {name}", f"See {name} above")
+                return Finding("absent", f"not tested without {name}", f"See {name} above")
         trt = load_tensorrt()
         if implicit and not has(trt, "IInt8EntropyCalibrator2"):
-            found = f"TensorRT {trt.__version__} has no implicit quantization"
-            return Finding("absent", found, "Use engine.mode=explicit, or TensorRT 8.5 to 10")
+            missing = f"TensorRT {trt.__version__} has no implicit quantization"
+            return Finding("absent", missing, "Use engine.mode=explicit, or TensorRT 8.5 to 10")
         return look()
 
     return look_if_there
 
 
 def start_builder() -> Finding:
-    """Whether the libraries, the driver and the GPU go together."""
+    """Whether the libraries, the driver and the GPU work together."""
     trt = load_tensorrt()
     make_builder(trt, open_log(trt))
     return Finding("pass", f"TensorRT {trt.__version__} starts one on {find_gpu()}")
@@ -73,7 +74,7 @@ def build_explicit() -> Finding:
 
 
 def build_implicit(ranges: Ranges) -> Finding:
-    """An engine with ranges of our own."""
+    """Build an engine with ranges that we set."""
     tiny = make_tiny()
     with own_folder() as cache:
         engine = _exact(cache, "implicit", ranges)
@@ -82,7 +83,7 @@ def build_implicit(ranges: Ranges) -> Finding:
 
 
 def build_natively() -> Finding:
-    """An engine with the ranges that a native calibrator found."""
+    """Build an engine with ranges from a native calibrator."""
     tiny = make_tiny()
     with own_folder() as cache:
         engine = _exact(cache, "implicit")
@@ -94,12 +95,12 @@ def build_natively() -> Finding:
 
 
 def _exact(cache: str, mode: Mode = "explicit", ranges: Ranges = "cache") -> TensorRt:
-    """With FP32 for what is not INT8, so that outputs may be compared closely."""
+    """With FP32 for layers not in INT8, so that outputs can be compared closely."""
     return TensorRt(mode, half=False, ranges=ranges, cache=cache)
 
 
 def own_folder() -> tempfile.TemporaryDirectory[str]:
-    """Where no engine is yet: the doctor wants to see it built."""
+    """A folder without engines, so that the engine is really built."""
     return tempfile.TemporaryDirectory(prefix="bench-doctor-")
 
 
@@ -108,31 +109,35 @@ def _int8(tiny: Tiny, amax: Mapping[str, float], algorithm: str | None = None) -
 
 
 def _compare(
-    session: Session, tiny: Tiny, reference: onnx.ModelProto, least_db: float, mend: str
+    session: Session, tiny: Tiny, reference: onnx.ModelProto, least_db: float, fix: str
 ) -> Finding:
-    """What a session gives against ONNX Runtime on ``reference``."""
+    """Compare a session with ONNX Runtime on ``reference``."""
     sqnr = Sqnr()
     with OnnxRuntime().build_exact(reference) as expected:
         sqnr.update(expected.run(tiny.batch), session.run(tiny.batch))
-    told = session.describe()
-    found = (
+    description = session.describe()
+    summary = (
         f"{sqnr.decibels():.1f} dB against ONNX Runtime ({least_db:.0f} or more expected), "
-        f"{told.int8_layers} of {told.layers} layers in INT8"
+        f"{description.int8_layers} of {description.layers} layers in INT8"
     )
-    return Finding("pass", found) if sqnr.decibels() >= least_db else Finding("fail", found, mend)
+    return (
+        Finding("pass", summary) if sqnr.decibels() >= least_db else Finding("fail", summary, fix)
+    )
 
 
 def time_int8() -> Finding:
-    """Three large convolutions by the GPU's own clock, INT8 against FP32."""
+    """Three large convolutions, timed by the GPU's clock, INT8 against FP32."""
     tiny = make_tiny(CHANNELS, SIDE)
     with own_folder() as cache:
         engine = TensorRt(cache=cache)
         with engine.build(tiny.fp32) as fp32, engine.build_int8(_int8(tiny, tiny.amax)) as int8:
             slow, fast = _device_ms(fp32, tiny), _device_ms(int8, tiny)
-    found = f"convolutions, p50: FP32 {slow:.3f} ms, INT8 {fast:.3f} ms, {slow / fast:.1f}x"
+    medians_text = f"convolutions, p50: FP32 {slow:.3f} ms, INT8 {fast:.3f} ms, {slow / fast:.1f}x"
     if fast < slow:
-        return Finding("pass", found)
-    return Finding("absent", found, "INT8 is no faster here now; other programs may use the GPU")
+        return Finding("pass", medians_text)
+    return Finding(
+        "absent", medians_text, "INT8 is not faster here now; other programs may use the GPU"
+    )
 
 
 def _device_ms(session: TensorRtSession, tiny: Tiny) -> float:

@@ -1,4 +1,5 @@
-"""The one seam between the harness and whatever runs a network, or builds one for elsewhere."""
+"""The interface between this program and engines: those that run a network, and those that build
+one for another machine."""
 
 from __future__ import annotations
 
@@ -19,16 +20,16 @@ Array = npt.NDArray[np.float32]
 S = TypeVar("S", bound="Session")
 
 AccuracyBy = Literal["int8 kernels", "exact emulation"]
-"""What a row's accuracy was computed with: the engine's own INT8, or its Q/DQ file in float."""
+"""How a row's accuracy was computed: by int8 kernels, or from the Q/DQ file in float."""
 
 AccuracyChoice = Literal["probe", "kernels", "emulation"]
-"""Who decides that: a probe of the kernels (see ``bench.engine.probe``), or the user."""
+"""What decides it: a probe of the kernels (see ``bench.engine.probe``), or the user."""
 
 
 @dataclass(frozen=True)
 class DeviceFacts:
-    """What an engine on a GPU tells besides: the GPU, and of the built engine the memory that an
-    execution needs (MB), its size (bytes) and how long it took to build (s).
+    """What an engine on a GPU also reports: the GPU, and for the built engine the memory that an
+    execution needs (MB), its size (bytes) and its build time (s).
 
     ``missing_scales``: tensors without a range that its builder warned of; None: not counted.
     """
@@ -42,12 +43,12 @@ class DeviceFacts:
 
 @dataclass(frozen=True)
 class DeviceTimes:
-    """What a GPU's own clock says: milliseconds of an execution, device memory to device memory,
-    and of the transfers there and back; images a second with all streams busy.
+    """Times by the GPU's clock: milliseconds of an execution (device memory to device memory) and
+    of the transfers to the GPU and back; images per second with all streams busy.
 
     ``enqueue_p50_ms`` is what the host needs to launch one execution, as one CUDA graph if
     ``graph``. ``latency_p99_ms`` is nan where too few were timed. Clock and temperature are None
-    where the GPU does not tell.
+    where the GPU does not report them.
     """
 
     latency_p50_ms: float
@@ -67,8 +68,8 @@ class Description:
     """What a built engine really runs.
 
     ``int8_nodes`` are the names of the ONNX nodes (convolutions and matrix products) that run in
-    INT8, None where the engine does not tell; ``int8_layers`` of ``layers`` counts the engine's own
-    convolution and matrix layers.
+    INT8, None where the engine does not report them; ``int8_layers`` of ``layers`` counts the
+    convolution and matrix layers of the engine.
     """
 
     int8_nodes: frozenset[str] | None
@@ -79,12 +80,12 @@ class Description:
 
 @dataclass(frozen=True, eq=False)
 class Int8Model:
-    """What an engine gets to build in INT8, in both forms that engines take; fixed batch.
+    """The input for an INT8 build, in both forms that engines take; fixed batch.
 
-    ``qdq`` says everything by itself (explicit quantization). An engine with implicit quantization
+    ``qdq`` is complete in itself (explicit quantization). An engine with implicit quantization
     takes ``fp32`` with ``amax`` (the dynamic range of each tensor by name) and ``float_nodes`` (the
-    ONNX nodes that the plan keeps in float). ``algorithm`` is what TensorRT calls the calibrator
-    that found the ranges, in the first line of its caches; None for a rule of ours.
+    ONNX nodes that the plan keeps in float). ``algorithm`` is TensorRT's name of the calibrator
+    that computed the ranges, as in the first line of its caches; None for a rule of ours.
     """
 
     qdq: onnx.ModelProto
@@ -96,17 +97,17 @@ class Int8Model:
 
 @dataclass(frozen=True)
 class Compiled:
-    """An engine's file, and what parser and builder warned of, each warning once."""
+    """An engine's file, and the warnings of parser and builder, each warning once."""
 
     content: bytes
     warnings: tuple[str, ...]
 
 
 class Session(ABC):
-    """A built network, ready to run; a context manager that gives its resources back."""
+    """A built network, ready to run; a context manager that frees its resources."""
 
     on_gpu: bool = False
-    """Whether a GPU computes: what runs on the processor is then not timed in turn with it."""
+    """Whether it runs on a GPU; work on the processor is then not timed in turn with it."""
 
     @abstractmethod
     def run(self, batch: Array) -> Sequence[Array]:
@@ -117,12 +118,12 @@ class Session(ABC):
         """Which nodes run in INT8; may build a profiled copy, so call it outside the clock."""
 
     def device_times(self) -> DeviceTimes | None:
-        """Measure by the GPU's own clock, with the input of the last ``run``; None without."""
+        """Measure by the GPU's clock, with the input of the last ``run``; None without a GPU."""
         return None
 
     @abstractmethod
     def close(self) -> None:
-        """Give the resources back."""
+        """Free the resources."""
 
     def __enter__(self: S) -> S:
         return self
@@ -132,7 +133,7 @@ class Session(ABC):
 
 
 class Engine(Protocol):
-    """What builds sessions; a frozen dataclass of its options."""
+    """An object that builds sessions; a frozen dataclass of its options."""
 
     def __hash__(self) -> int: ...
 
@@ -165,10 +166,11 @@ class Engine(Protocol):
 
 
 class AotCompiler(ABC):
-    """What builds engines ahead of time, mostly for others; a frozen dataclass of its options.
+    """An object that builds engines ahead of time, mostly for other machines; a frozen dataclass of
+    its options.
 
-    A run of it ends with the engine's file, unless its ``runner`` is there. It is a class to derive
-    from, as a run has to tell it from an ``Engine``.
+    A run with it ends with the engine's file, unless its ``runner`` exists. It is a base class,
+    since a run has to distinguish it from an ``Engine``.
     """
 
     name: ClassVar[str]
@@ -180,7 +182,7 @@ class AotCompiler(ABC):
     @property
     @abstractmethod
     def version(self) -> str:
-        """Of the package; raises ConfigError where that is not installed."""
+        """Version of the package; raises ConfigError where it is not installed."""
 
     @property
     @abstractmethod
@@ -192,21 +194,21 @@ class AotCompiler(ABC):
         """The engine of a float or Q/DQ model; raises EngineError if the builder refuses it."""
 
     def compile_int8(self, qdq: onnx.ModelProto) -> Compiled:
-        """That of a Q/DQ model, whose float layers may get another precision."""
+        """The engine of a Q/DQ model, whose float layers may get another precision."""
         return self.compile(qdq)
 
     def runner(self) -> Engine | None:
-        """What runs such engines on this machine, if that is one of those it builds for."""
+        """The engine that runs the built file here, if this machine is one of its targets."""
         return None
 
 
 @runtime_checkable
 class Calibrating(Protocol):
-    """An engine with calibrators of its own."""
+    """An engine with native calibrators."""
 
     @property
     def calibrates(self) -> bool:
-        """Whether it does in its present mode: it then takes ranges, and no Q/DQ."""
+        """Whether its present mode uses them: it then takes ranges, not Q/DQ."""
         ...
 
     def calibrate(
@@ -225,7 +227,7 @@ class Calibrating(Protocol):
 
 @runtime_checkable
 class HalfPrecision(Protocol):
-    """An engine that runs a network in FP16 as well: there INT8 has to beat that, not FP32."""
+    """An engine that also runs a network in FP16: there INT8 has to beat FP16, not FP32."""
 
     def build_fp16(self, model: onnx.ModelProto) -> Session:
         """A session in FP16 for a float model with a fixed batch; raises EngineError."""
@@ -234,9 +236,9 @@ class HalfPrecision(Protocol):
 
 @runtime_checkable
 class Emulating(Protocol):
-    """An engine that can also compute a Q/DQ file exactly in float, whatever its INT8 kernels do.
+    """An engine that can also compute a Q/DQ file exactly in float, without its INT8 kernels.
 
-    Exactly means: every sum of products as int32 has it, up to the rounding of float32.
+    Exactly means: every sum of products equals that in int32, up to the rounding of float32.
     """
 
     @property
@@ -266,12 +268,12 @@ def check_cpu_options(threads: int, accuracy_by: str) -> None:
 
 
 def calibrates(engine: Engine | AotCompiler) -> bool:
-    """Whether an engine quantizes implicitly, with calibrators of its own."""
+    """Whether an engine quantizes implicitly, with native calibrators."""
     return isinstance(engine, Calibrating) and engine.calibrates
 
 
 def others_natively(engine: Engine | AotCompiler) -> bool:
-    """Whether tensors that a rule of ours leaves out get ranges of the engine's own calibrator."""
+    """Whether tensors that our rules leave out get ranges from the engine's native calibrator."""
     return calibrates(engine) and getattr(engine, "others", "") == "native"
 
 
@@ -279,15 +281,15 @@ _TOLD_ELSEWHERE = frozenset({"name", "threads", "compute_capability", "cache"})
 
 
 def unusual_options(engine: Any) -> str:
-    """Options of an engine that are not as they come and can change a result: "streams=4".
+    """Options of an engine that differ from the default and can change a result: "streams=4".
 
-    ``engine`` is an ``Engine`` or ``AotCompiler``; those that a row tells elsewhere are left out.
+    ``engine`` is an ``Engine`` or ``AotCompiler``; options with a column elsewhere are left out.
     """
-    told = []
+    texts = []
     for option in fields(engine):
         value = getattr(engine, option.name)
         if is_dataclass(value):  # an engine's builder
-            told.append(unusual_options(value))
+            texts.append(unusual_options(value))
         elif value != option.default and option.name not in _TOLD_ELSEWHERE:
-            told.append(f"{option.name}={value}")
-    return ", ".join(filter(None, told))
+            texts.append(f"{option.name}={value}")
+    return ", ".join(filter(None, texts))

@@ -1,7 +1,7 @@
 """ONNX Runtime: the FP32 baseline, and on the CPU the accuracy cross-check for INT8.
 
-Its latency on a Q/DQ file says little: where an activation such as SiLU stands between a
-convolution and the next QuantizeLinear it runs that convolution in float.
+Its latency on a Q/DQ file is not representative: where an activation such as SiLU is between a
+convolution and the next QuantizeLinear, it runs that convolution in float.
 
 Where it does fuse, its int8 kernels saturate on processors without VNNI (1.23.2, tried on an
 emulated Haswell). With ``session.disable_quant_qdq`` it computes the file in float, exactly.
@@ -62,7 +62,7 @@ _WARNING, _FATAL = 2, 4  # severities of ONNX Runtime's log
 @dataclass(frozen=True)
 class OnnxRuntime:
     """``threads`` = 0 leaves the number of threads to ONNX Runtime. ``provider``: cpu or cuda, in
-    FP32 proper; what CUDA has no kernel for runs on the CPU there.
+    true FP32; operators without a CUDA kernel run on the CPU.
 
     ``accuracy_by`` says whether accuracies in INT8 are those of its kernels or of an exact
     emulation.
@@ -82,7 +82,7 @@ class OnnxRuntime:
 
     @property
     def version(self) -> str:
-        """Of the package, and the provider if that is not the CPU's."""
+        """Version of the package, and the provider if it is not the CPU."""
         if self.provider == "cpu":
             return str(ort.__version__)
         _start_cuda()
@@ -119,7 +119,7 @@ class OnnxRuntime:
 
 
 class OnnxRuntimeSession(Session):
-    """An ``InferenceSession`` behind the harness's seam."""
+    """An ``InferenceSession`` as a session of this program."""
 
     def __init__(
         self, model: onnx.ModelProto, options: ort.SessionOptions, providers: Sequence[Any]
@@ -135,7 +135,7 @@ class OnnxRuntimeSession(Session):
         session = self._session
         try:
             return [np.asarray(out) for out in session.run(None, {self._input: batch})]
-        except Exception as error:  # ONNX Runtime's own exceptions share no other base
+        except Exception as error:  # ONNX Runtime's exceptions have no other common base
             reason = str(error).splitlines()[0]
             raise EngineError(f"ONNX Runtime cannot run the model ({reason})") from error
 
@@ -165,22 +165,22 @@ class OnnxRuntimeSession(Session):
         reader, maker = {}, {}
         for node in graph.node:
             if node.op_type in _FLOAT_OPS:
-                own = [stored[name] for name in node.input if name in stored]
-                reader.update(dict.fromkeys(own, node.name))
-                maker.update({} if own else dict.fromkeys(node.output, node.name))
+                read = [stored[name] for name in node.input if name in stored]
+                reader.update(dict.fromkeys(read, node.name))
+                maker.update({} if read else dict.fromkeys(node.output, node.name))
             elif node.op_type == "QuantizeLinear" and node.input[0] in maker:
                 maker[node.output[0]] = maker[node.input[0]]
-        found = {reader[name] for node in fused for name in node.input if name in reader}
-        found |= {maker[name] for node in fused for name in node.output if name in maker}
-        return frozenset(found)
+        names = {reader[name] for node in fused for name in node.input if name in reader}
+        names |= {maker[name] for node in fused for name in node.output if name in maker}
+        return frozenset(names)
 
     def _open(self) -> ort.InferenceSession:
         try:
-            # Its own fallback would go on with the CPU, both here and in a run.
+            # Its fallback would continue on the CPU, both here and in a run.
             return ort.InferenceSession(
                 self._content, self._options, providers=self._providers, enable_fallback=0
             )
-        except Exception as error:  # ONNX Runtime's own exceptions share no other base
+        except Exception as error:  # ONNX Runtime's exceptions have no other common base
             reason = str(error).splitlines()[0]
             raise EngineError(f"ONNX Runtime refuses the model ({reason})") from error
 
@@ -192,33 +192,33 @@ class OnnxRuntimeSession(Session):
 def _start_cuda() -> None:
     """Load CUDA's libraries, and see ONNX Runtime start on them.
 
-    Raises EngineError where it does not: a session would take the CPU in its place, without a word
-    where libraries are missing.
+    Raises EngineError where it does not: a session would use the CPU instead, without a message
+    if libraries are missing.
     """
     version, instead = ort.__version__, "or use provider=cpu"
     if _CUDA not in ort.get_available_providers():
         raise EngineError(
-            f"ONNX Runtime {version} is here without its CUDA provider",
+            f"ONNX Runtime {version} is installed without its CUDA provider",
             f"pip install --force-reinstall --no-deps onnxruntime-gpu=={version} puts it into "
             f"onnxruntime's own folder (which the next install of onnxruntime undoes); {instead}",
         )
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         ort.preload_dlls()  # those of NVIDIA's Python packages, too
-    reason = said.getvalue().partition("\n")[0] or "it does not say why"
-    ort.set_default_logger_severity(_FATAL)  # what it would log is told below, in one line
+    reason = said.getvalue().partition("\n")[0] or "no reason given"
+    ort.set_default_logger_severity(_FATAL)  # the error below has it, in one line
     try:
         session = ort.InferenceSession(_nothing(), providers=_PROVIDERS["cuda"], enable_fallback=0)
         if _CUDA in session.get_providers():
             return
-    except Exception as error:  # ONNX Runtime's own exceptions share no other base
+    except Exception as error:  # ONNX Runtime's exceptions have no other common base
         failure = re.search("CUDA failure [^;]+", str(error))
         reason = failure[0].strip() if failure else str(error).splitlines()[0]
     finally:
         ort.set_default_logger_severity(_WARNING)
     raise EngineError(
         f"ONNX Runtime's CUDA provider does not start ({reason})",
-        f"It needs a GPU with its driver, and CUDA and cuDNN of its own release: pip install "
+        f"It needs a GPU with its driver, and CUDA and cuDNN of the same release: pip install "
         f"'onnxruntime-gpu[cuda,cudnn]=={version}'; {instead}",
     )
 

@@ -1,10 +1,10 @@
-"""OpenVINO on the CPU: the embedded default for INT8.
+"""OpenVINO on the CPU: the default engine for INT8.
 
 It runs a Q/DQ file with int8 convolutions and fuses the activation behind a convolution into it, as
-TensorRT does. Float layers run in FP32, whatever the processor offers.
+TensorRT does. Float layers run in FP32 on every processor.
 
 Without VNNI or AMX its int8 kernels add two products at a time in int16, which saturates. So it can
-also compute the file in float: then Q/DQ stay operations of their own, and no sum is cut off.
+also compute the file in float: then Q/DQ stay separate operations, and no sum saturates.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from bench.quantization.grid import Scheme
 _LAYERS = frozenset({"Convolution", "FullyConnected", "MatMul", "Deconvolution"})
 _INT8 = frozenset({"i8", "u8"})
 _SUFFIXES = ("_original", "/DequantizationMultiply", "/WithoutBiases")
-"""What OpenVINO appends when it cuts a bias or a scale off a product, from the last on."""
+"""Suffixes that OpenVINO appends when it splits a bias or a scale off a product, the last first."""
 _ELEMENTWISE = frozenset(
     {"Relu", "Clip", "LeakyRelu", "PRelu", "Sigmoid", "Mul", "Add", "Sub", "Div"}
 )
@@ -86,7 +86,7 @@ def compile_exact(model: bytes) -> ov.CompiledModel:
     """A float or Q/DQ model, serialized, on one core, every sum of products exact up to float32's
     rounding; raises EngineError if OpenVINO refuses it.
 
-    For several inferences at the same time it is compiled several times: with NUM_STREAMS=2
+    For several inferences at the same time, compile it several times: with NUM_STREAMS=2
     OpenVINO 2026.4.1 computes some pieces of a Q/DQ network wrongly, by as much as the signal.
     """
     return _compile(model, {**_EXACT, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}, 1)
@@ -96,9 +96,9 @@ def _compile(
     model: onnx.ModelProto | bytes, further: Mapping[str, object], threads: int
 ) -> ov.CompiledModel:
     settings: dict[str, object] = {
-        "INFERENCE_PRECISION_HINT": "f32",  # bfloat16 where the processor has it, otherwise
+        "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16, where the processor has it
         "PERFORMANCE_HINT": "LATENCY",
-        # A Gemm in float whose weights are int8 would quantize its input by itself.
+        # Otherwise a float Gemm with int8 weights would quantize its input.
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
         **further,
     }
@@ -114,7 +114,7 @@ def _compile(
 
 
 class OpenVinoSession(Session):
-    """A compiled model behind the harness's seam; ``names`` leads from its layers' to ours."""
+    """A compiled model as a session; ``names`` maps the names of its layers to ours."""
 
     def __init__(self, compiled: ov.CompiledModel, names: Mapping[str, str]) -> None:
         self._compiled = compiled
@@ -143,7 +143,7 @@ class OpenVinoSession(Session):
         return Description(frozenset(int8_nodes), int8, layers)
 
     def _originals(self, fused: str) -> Iterator[str]:
-        """The convolutions and matrix products among the operations that one layer stands for."""
+        """The convolutions and matrix products among the operations fused into one layer."""
         for name in fused.split(","):
             plain = name
             for suffix in _SUFFIXES:
@@ -157,17 +157,18 @@ class OpenVinoSession(Session):
 
 @cache
 def _core() -> ov.Core:
-    """The one core of this process, never let go.
+    """The single OpenVINO core of this process, never released.
 
-    Each core loads a CPU plugin, which sets an alternate stack for signals and puts back the one
-    before when it goes. Of two that go in the order of their making, the second puts back what the
-    first has unmapped: the next signal, such as Ctrl-C, then ends in a segmentation fault.
+    Each core loads a CPU plugin, which sets an alternate stack for signals and restores the
+    previous one when it is released. If two are released in the order of their creation, the second
+    restores a stack that the first has unmapped: the next signal, such as Ctrl-C, then ends in a
+    segmentation fault.
     """
     return ov.Core()
 
 
 def _names(model: onnx.ModelProto) -> dict[str, str]:
-    """What OpenVINO calls a product -> our name: that one, or its output's where the net ends."""
+    """OpenVINO's name of a product -> our name: that name, or its output's at the network's end."""
     products = [node for node in model.graph.node if node.op_type in COMPUTE_OPS]
     by_output = {name: node.name for node in products for name in node.output}
     return by_output | {node.name: node.name for node in products}
@@ -182,8 +183,8 @@ def guard_quantizations(model: onnx.ModelProto) -> onnx.ModelProto:
     - Behind a Concat, elementwise steps between. Processors without AMX run signed activations as
       uint8 with zero point 128. OpenVINO moves the quantization before the Concat, and the
       convolution that follows then computes with a wrong zero point: 8 dB instead of 140 dB against
-      ONNX Runtime on a three-layer graph, no detection at all on YOLOv8. So it does with a Relu, or
-      a Mul or Add with a constant, between the two.
+      ONNX Runtime on a three-layer graph, no detection at all on YOLOv8. The same happens with a
+      Relu, or a Mul or Add with a constant, between the two.
     - Behind a convolution whose quantized output is added to another tensor. OpenVINO fuses the Add
       into the convolution and skips the rounding before it: 34 dB instead of 43 dB on ResNet-18
       (rounding alone: 44 dB).

@@ -1,7 +1,7 @@
-"""Pieces of a network in OpenVINO, computed exactly: tensors by name in, tensors by name out.
+"""Pieces of a network in OpenVINO, computed exactly; inputs and outputs are tensors by name.
 
-Small layers gain little from a second core: as many images at a time as there are cores, each on
-one, are a fifth faster than one image on two cores (YOLOX-nano).
+Small layers gain little from a second core: one image per core at a time is a fifth faster than
+one image on two cores (YOLOX-nano).
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MOST_AT_ONCE = 8
-"""Images at a time: each has values of its own in memory."""
+"""Images at a time: each needs memory for its values."""
 
 
 class OpenPiece:
     """A piece, float or Q/DQ, with every sum exact up to the rounding of float32. Several threads
-    may run it at the same time: each compiles it for itself, on one core.
+    may run it at the same time: each compiles its copy, on one core.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -76,8 +76,8 @@ class Workers:
         self._pool.shutdown(cancel_futures=True)
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """``function`` of each item, in order; of items ahead of the one that is asked for only as
-        many as there are threads."""
+        """``function`` of each item, in order; runs at most as many items ahead as there are
+        threads."""
         ahead: deque[Future[R]] = deque()
         for item in items:
             ahead.append(self._pool.submit(function, item))

@@ -25,8 +25,8 @@ from bench.errors import EngineError
 from bench.sealed import read_sealed, sealed
 
 VERSION = 4
-"""To be raised with every change to the networks, to how they are judged, to how an engine makes
-its sessions, or to the stored file: results are then measured anew."""
+"""Increase it with every change to the networks, to their judgement, to how an engine makes its
+sessions, or to the stored file: results are then measured again."""
 
 MOST_STEPS, MOST_SHARE = 2.0, 0.01
 """Allowed for rounding: no output is more than 2 steps off, and at most 1 % of them are more than a
@@ -80,9 +80,9 @@ def _run(
 ) -> tuple[npt.NDArray[np.float64], bool]:
     """Every output's error in steps, float64, and whether the product ran in INT8."""
     with build(network.model) as session:
-        (found,) = session.run(network.batch)
+        (output,) = session.run(network.batch)
         ran = session.describe().int8_nodes or frozenset()
-    steps = np.abs(found.astype(np.float64) - network.expected) / network.step
+    steps = np.abs(output.astype(np.float64) - network.expected) / network.step
     return np.nan_to_num(steps, nan=1e9, posinf=1e9), network.product in ran
 
 
@@ -132,7 +132,7 @@ def settle_accuracy_by(engine: Engine, cache: Path) -> AccuracyBy:
         raise EngineError(
             f"{engine.name} {engine.version} does not compute float layers in FP32 on this "
             f"processor ({kernels.wrong_in_float[0]})",
-            "Install the pinned versions, or take another engine",
+            "Install the pinned versions, or use another engine",
         )
     if engine.accuracy_by == "kernels" or (engine.accuracy_by == "probe" and kernels.exact):
         return "int8 kernels"
@@ -141,6 +141,6 @@ def settle_accuracy_by(engine: Engine, cache: Path) -> AccuracyBy:
         raise EngineError(
             f"{engine.name} {engine.version} computes a Q/DQ file wrongly on this processor, in "
             f"float too: {emulation.summary}",
-            "Install the pinned versions, or take another engine",
+            "Install the pinned versions, or use another engine",
         )
     return "exact emulation"

@@ -1,4 +1,4 @@
-"""Small Q/DQ networks at the worst case of int8 kernels, whose results are exact integers.
+"""Small Q/DQ networks that are the worst case for int8 kernels; their results are exact integers.
 
 Inputs and weights lie mostly at the ends of their grids, where the sum of two products leaves
 int16. All scales are powers of two, and every sum of products stays below 2^24 of its steps: so
@@ -36,8 +36,8 @@ class ProbeNetwork:
     """One case: a model with one input and one output, a batch for it and the exact result.
 
     ``step`` is that of the network's last quantization, in the output's unit. Where all layers are
-    in float it is 4e-5 of the largest output: a sum in float32 is ten times closer, one of FP16,
-    TF32 or bfloat16 values ten times further off.
+    in float it is 4e-5 of the largest output: a sum in float32 has a tenth of this error, a sum of
+    FP16, TF32 or bfloat16 values ten times this error.
     ``product`` names the node that an engine's int8 kernel is to compute; None where the case is
     about a layer that stays in float.
     """
@@ -162,7 +162,7 @@ def _pooled(sketch: _Sketch, kind: str) -> str:
 
 
 def _joined(sketch: _Sketch) -> str:
-    """Every tensor has its own Q/DQ, as with placement=implicit."""
+    """Every tensor has a separate Q/DQ, as with placement=implicit."""
     x = sketch.quantize(sketch.input(16))
     sides = [sketch.quantize(sketch.shrink(x)) for _ in range(2)]
     return sketch.quantize(sketch.op("Concat", *sides, axis=1))
@@ -301,10 +301,10 @@ class _Sketch:
         return np.asarray(1 + self._rng.integers(0, 2**12, shape) / 2**12, np.float32)
 
     def _evaluate(self, output: str) -> Array:
-        (found,) = ReferenceEvaluator(self._model(output, _REFERENCE_OPSET)).run(
+        (result,) = ReferenceEvaluator(self._model(output, _REFERENCE_OPSET)).run(
             None, {"x": self._batch}
         )
-        return np.asarray(found, np.float32)
+        return np.asarray(result, np.float32)
 
     def _model(self, output: str, opset: int = _OPSET) -> onnx.ModelProto:
         source = helper.make_tensor_value_info("x", TensorProto.FLOAT, self._batch.shape)

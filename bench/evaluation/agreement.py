@@ -1,7 +1,7 @@
-"""Without labels: how far a model agrees with what its FP32 self predicts.
+"""Without labels: how far a model agrees with the predictions of its FP32 version.
 
-FP32 then reaches 1 by construction, or nearly so, and the metric is called "agreement": it tells
-what quantization changed, not whether that was right before.
+FP32 then reaches 1, or nearly so, and the metric is called "agreement": it shows what quantization
+changed, not whether the predictions were right before.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def detection_agreement(
 
     Raises DataError if none reaches the score: there would be nothing to agree on.
     """
-    targets = [_target(found, score) for found in reference]
+    targets = [_target(detections, score) for detections in reference]
     if targets and not any(len(target.labels) for target in targets):
         raise DataError(
             f"the FP32 model detects nothing above score {score} in {len(targets)} images",
@@ -48,13 +48,13 @@ def _named(metric: str) -> str:
     return f"agreement {metric}"
 
 
-def _target(found: Detections, score: float) -> BoxTarget:
-    sides = found.boxes[:, 2:] - found.boxes[:, :2]
-    # What was clipped to nothing at the picture's edge cannot be found again.
-    kept = (found.scores > score) & (sides > 0).all(axis=1)
+def _target(detections: Detections, score: float) -> BoxTarget:
+    sides = detections.boxes[:, 2:] - detections.boxes[:, :2]
+    # A box that was clipped to nothing at the picture's edge cannot be detected.
+    counted = (detections.scores > score) & (sides > 0).all(axis=1)
     return BoxTarget(
-        found.boxes[kept],
-        found.labels[kept],
-        sides[kept].prod(axis=1),
-        np.zeros(int(kept.sum()), np.bool_),
+        detections.boxes[counted],
+        detections.labels[counted],
+        sides[counted].prod(axis=1),
+        np.zeros(int(counted.sum()), np.bool_),
     )

@@ -89,10 +89,13 @@ def class_mean_replicates(
     per_image = np.asarray(values, dtype=np.float64)
     replicates = np.full((len(weights), n_classes), np.nan, dtype=np.float64)
     for label in np.unique(classes):
-        own = np.flatnonzero(classes == label)
-        drawn = weights[:, own].sum(axis=1)
+        images_of_class = np.flatnonzero(classes == label)
+        drawn = weights[:, images_of_class].sum(axis=1)
         np.divide(
-            weights[:, own] @ per_image[own], drawn, out=replicates[:, label], where=drawn > 0
+            weights[:, images_of_class] @ per_image[images_of_class],
+            drawn,
+            out=replicates[:, label],
+            where=drawn > 0,
         )
     return replicates
 
@@ -125,16 +128,21 @@ def _relevant(matches: MatchTable, threshold: int) -> tuple[npt.NDArray[Any], ..
     twice they come before its second copy.)
     """
     hit = (matches.hit >> threshold & 1).astype(np.bool_)
-    kept = (matches.ignored >> threshold & 1) == 0
+    counted = (matches.ignored >> threshold & 1) == 0
     group = np.cumsum(~matches.tied)
     for start, stop in zip(matches.class_start[:-1], matches.class_start[1:], strict=True):
         hits = start + np.flatnonzero(hit[start:stop])
         last = group[hits[-1]] if len(hits) else -1
-        kept[start:stop] &= group[start:stop] <= last
-    position = np.flatnonzero(kept)
+        counted[start:stop] &= group[start:stop] <= last
+    position = np.flatnonzero(counted)
     tied = np.zeros(len(position), dtype=np.bool_)
     tied[1:] = group[position[1:]] == group[position[:-1]]
-    return hit[kept], matches.image[kept], tied, np.searchsorted(position, matches.class_start)
+    return (
+        hit[counted],
+        matches.image[counted],
+        tied,
+        np.searchsorted(position, matches.class_start),
+    )
 
 
 @numba.njit(cache=True)

@@ -63,13 +63,13 @@ def evaluate_boxes(
         raise ValueError(f"{len(targets)} targets but {len(detections)} images with detections")
     if not targets:
         raise DataError("There is no image to evaluate", "Choose at least one validation image.")
-    for image, (target, found) in enumerate(zip(targets, detections, strict=True)):
+    for image, (target, one) in enumerate(zip(targets, detections, strict=True)):
         if not _are_classes(target.labels, n_classes):
             raise DataError(
                 f"A ground-truth label of image {image} is not in [0, {n_classes})",
                 "Check the annotations and the dataset's class names.",
             )
-        if not _are_classes(found.labels, n_classes):
+        if not _are_classes(one.labels, n_classes):
             raise ModelError(
                 f"A detection in image {image} has a label that is not in [0, {n_classes})",
                 "Check that the model's head and the dataset have the same classes.",
@@ -117,7 +117,9 @@ def _truth(targets: Sequence[BoxTarget], n_classes: int) -> COCO:
             "images": [{"id": image} for image in range(len(targets))],
             "categories": [{"id": label, "name": str(label)} for label in range(n_classes)],
             # Numbered from 1: COCOeval writes the matched id and reads 0 as unmatched.
-            "annotations": [{"id": number, **own} for number, own in enumerate(annotations, 1)],
+            "annotations": [
+                {"id": number, **annotation} for number, annotation in enumerate(annotations, 1)
+            ],
         }
     )
 
@@ -125,12 +127,12 @@ def _truth(targets: Sequence[BoxTarget], n_classes: int) -> COCO:
 def _rows(detections: Sequence[Detections]) -> npt.NDArray[np.float64]:
     """(n, 7) of all images: image, left, top, width, height, score and class."""
     parts = []
-    for image, found in enumerate(detections):
-        boxes = found.boxes.astype(np.float64)
+    for image, one in enumerate(detections):
+        boxes = one.boxes.astype(np.float64)
         boxes = np.where(np.isfinite(boxes).all(axis=1, keepdims=True), boxes, 0)
         images = np.full(len(boxes), image)
         corner, size = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
-        parts.append(np.column_stack([images, corner, size, found.finite_scores, found.labels]))
+        parts.append(np.column_stack([images, corner, size, one.finite_scores, one.labels]))
     return np.concatenate(parts)
 
 

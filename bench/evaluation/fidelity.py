@@ -1,4 +1,4 @@
-"""How far raw outputs move from the FP32 model's, whatever the labels say."""
+"""How far raw outputs move from the FP32 model's, independent of the labels."""
 
 from __future__ import annotations
 

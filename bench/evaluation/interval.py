@@ -1,4 +1,4 @@
-"""How sure an estimate is: over images by half-samples, over calibration sets by their spread.
+"""Uncertainty of an estimate: over images by half-samples, over calibration sets by their spread.
 
 A *half-sample* is one half of the images, drawn without replacement. The score of many halves tells
 the standard error of the score of all images (the delete-d jackknife with d = n / 2: J. Shao and
@@ -11,7 +11,7 @@ half-samples 94 to 97 % where there were FEWEST_PER_CLASS images of a class.
 Every system is scored on the same halves, so differences are paired: what is common to two systems
 (hard images stay hard after quantization) cancels.
 
-Calibration sets are a level of their own: their variance is added, each level with the Student's t
+Calibration sets are a separate level: their variance is added, each level with the Student's t
 of its degrees of freedom (W. G. Howe, Approximate confidence limits on the mean of X + Y where X
 and Y are two tabled independent random variables, Journal of the American Statistical Association
 69, 1974). Satterthwaite's degrees of freedom would be too many whenever the few sets happen to lie

@@ -1,5 +1,5 @@
-"""A run's metric on the half-samples of its images: all that comparing two runs needs, without
-images or labels.
+"""A run's metric on the half-samples of its images: enough to compare two runs without images or
+labels.
 
 Predictions alone cannot be compared later, since their ground truth lies with the dataset. So each
 run also stores what they score on every half-sample, and FP32's on the same.
@@ -81,19 +81,21 @@ class Resampled:
 
 
 def load_resampled(content: bytes, path: Path) -> Resampled | None:
-    """The half-samples in the content of a file; None for one from before there were any.
+    """The half-samples in the content of a file; None for an older file without them.
 
-    Raises DataError for something else.
+    Raises DataError for another kind of file.
     """
     with _opened(content, path) as arrays:
         if "resampled" in arrays.files:
-            own = arrays["resampled"][()]
+            stored = arrays["resampled"][()]
         elif "halves" in arrays.files or "truth" not in arrays.files:
-            own = arrays
+            stored = arrays
         else:
             return None
-        count, least = int(own["n_images"]), float(own["least_error"])
-        return Resampled(own["halves"], own["fp32_halves"], str(own["truth"]), count, least)
+        count, least = int(stored["n_images"]), float(stored["least_error"])
+        return Resampled(
+            stored["halves"], stored["fp32_halves"], str(stored["truth"]), count, least
+        )
 
 
 @contextmanager

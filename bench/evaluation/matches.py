@@ -1,4 +1,4 @@
-"""Which detection matched what: all that is left to know for the mAP of any resample of images.
+"""Which detection matched which object: enough for the mAP of any resample of the images.
 
 COCO matches detections to ground truth within one image, so drawing images again (the bootstrap)
 changes how often a match counts, never the match itself.
@@ -84,15 +84,15 @@ class MatchTable:
             hit, ignored = self.hit[order], self.ignored[order]
             for threshold in range(N_IOU)[iou]:
                 counted = (ignored >> threshold & 1) == 0
-                found = (hit >> threshold & 1)[counted]
-                precisions.append(_average_precision(found, int(positives[label])))
+                hits = (hit >> threshold & 1)[counted]
+                precisions.append(_average_precision(hits, int(positives[label])))
         return float(np.mean(precisions)) if precisions else float("nan")
 
     def _copies(self, label: int, weights: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
         """Positions of a class's detections, in order, each as often as its image stands."""
-        own = np.arange(self.class_start[label], self.class_start[label + 1])
-        times = weights[self.image[own]]
-        positions = np.repeat(own, times)
+        rows = np.arange(self.class_start[label], self.class_start[label + 1])
+        times = weights[self.image[rows]]
+        positions = np.repeat(rows, times)
         copy = np.arange(len(positions)) - np.repeat(np.cumsum(times) - times, times)
         group = np.cumsum(~self.tied)[positions]
         ordered: npt.NDArray[np.int64] = positions[np.lexsort((positions, copy, group))]
@@ -102,9 +102,9 @@ class MatchTable:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def _average_precision(found: npt.NDArray[np.integer[Any]], positives: int) -> float:
-    """Precision averaged over ``RECALLS``; ``found`` is 1 for a true positive, best score first."""
-    true = np.cumsum(found).astype(np.float64)
+def _average_precision(hits: npt.NDArray[np.integer[Any]], positives: int) -> float:
+    """Precision averaged over ``RECALLS``; ``hits`` is 1 for a true positive, best score first."""
+    true = np.cumsum(hits).astype(np.float64)
     precision = true / (np.arange(1, len(true) + 1) + np.spacing(1))
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     first = np.searchsorted(true / positives, RECALLS, side="left")

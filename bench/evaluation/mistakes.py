@@ -1,4 +1,4 @@
-"""Which images a system gets wrong, and which of its detections are to blame.
+"""Which images a system gets wrong, and which of its detections are wrong.
 
 The pictures that a report shows are those on which INT8 makes most mistakes more than FP32.
 """
@@ -21,21 +21,21 @@ def mistakes_at(matches: MatchTable, threshold: float) -> npt.NDArray[np.int64]:
     return mistakes
 
 
-def verdicts_of(matches: MatchTable, image: int, found: Detections) -> npt.NDArray[np.int8]:
+def verdicts_of(matches: MatchTable, image: int, detections: Detections) -> npt.NDArray[np.int8]:
     """(n,) for each detection of an image: 1 right at IoU 0.5, 0 wrong, -1 not counted.
 
-    ``found`` is what ``matches`` were made from. Not counted are those that match a crowd, and
+    ``matches`` were made from ``detections``. Not counted are those that match a crowd, and
     those behind the hundred best of a class.
     """
-    verdicts = np.full(len(found.scores), -1, np.int8)
-    for label in np.unique(found.labels):
+    verdicts = np.full(len(detections.scores), -1, np.int8)
+    for label in np.unique(detections.labels):
         span = slice(*matches.class_start[label : label + 2])
-        own = np.flatnonzero(matches.image[span] == image)
-        hit, ignored = matches.hit[span][own] & 1, matches.ignored[span][own] & 1
-        candidates = np.flatnonzero(found.labels == label)
+        rows = np.flatnonzero(matches.image[span] == image)
+        hit, ignored = matches.hit[span][rows] & 1, matches.ignored[span][rows] & 1
+        candidates = np.flatnonzero(detections.labels == label)
         # COCOeval's order within an image: by score, stable.
-        order = np.argsort(-found.finite_scores[candidates], kind="stable")
-        ranked = candidates[order][: len(own)]
+        order = np.argsort(-detections.finite_scores[candidates], kind="stable")
+        ranked = candidates[order][: len(rows)]
         verdicts[ranked] = np.where(ignored, -1, hit)
     return verdicts
 
@@ -54,11 +54,11 @@ def missed(target: BoxTarget, right: Detections) -> npt.NDArray[np.int64]:
     """
     left = set(np.flatnonzero(to_find(target)).tolist())
     for box, label in zip(right.boxes, right.labels, strict=True):
-        own = [index for index in sorted(left) if target.labels[index] == label]
-        if own:
-            overlaps = _iou(box, target.boxes[own])
+        same_class = [index for index in sorted(left) if target.labels[index] == label]
+        if same_class:
+            overlaps = _iou(box, target.boxes[same_class])
             if overlaps.max() >= 0.5:
-                left.remove(own[int(overlaps.argmax())])
+                left.remove(same_class[int(overlaps.argmax())])
     return np.array(sorted(left), np.int64)
 
 

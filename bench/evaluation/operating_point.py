@@ -1,4 +1,4 @@
-"""Where a detector is put to work: the score from which on its detections are believed.
+"""A detector's operating point: the score from which on its detections are accepted.
 
 mAP reads every score in order and no score by itself, so it does not see when quantization presses
 all scores together: the order stays, but a threshold that was chosen for FP32 then drops half of
@@ -27,11 +27,11 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ThresholdShift:
-    """The thresholds of the best F1 of both systems, and what it costs INT8 to keep FP32's.
+    """The thresholds of the best F1 of both systems, and INT8's loss at FP32's threshold.
 
     ``f1_at_fp32_threshold`` is INT8's F1 there. On the images on which a threshold was chosen it
     looks better than it is, so the interval compares both thresholds on the images of the other
-    half: ``low`` to ``high`` is the 95 % interval of F1 at FP32's threshold minus F1 at INT8's own;
+    half: ``low`` to ``high`` is the 95 % interval of F1 at FP32's threshold minus F1 at INT8's;
     below zero, keeping FP32's threshold is a real loss. It is a paired bootstrap in which each
     resample chooses its thresholds anew (copies of an image stay in one half). That is careful:
     were they chosen once, two systems that differ by noise alone would pass for a loss in up to 11
@@ -89,10 +89,10 @@ def find_shift(fp32: OperatingPoint, int8: OperatingPoint) -> ThresholdShift | N
     before, after = fp32.best, int8.best
     if before is None or after is None:
         return None
-    kept, own = _held_out_f1(int8.matches, fp32.chosen, fp32.weights), int8.held_out_f1
+    at_fp32, at_best = _held_out_f1(int8.matches, fp32.chosen, fp32.weights), int8.held_out_f1
     float_ = fp32.held_out_f1
-    interval = paired_bootstrap(float(kept[0] - own[0]), own[1:], kept[1:])
-    loss = paired_bootstrap(float(kept[0] - float_[0]), float_[1:], kept[1:])
+    interval = paired_bootstrap(float(at_fp32[0] - at_best[0]), at_best[1:], at_fp32[1:])
+    loss = paired_bootstrap(float(at_fp32[0] - float_[0]), float_[1:], at_fp32[1:])
     return ThresholdShift(
         fp32=before,
         int8=after,
@@ -112,8 +112,8 @@ def best_threshold(matches: MatchTable, images: npt.NDArray[np.bool_]) -> float 
     Of equally good ones the highest. None where no detection there is right.
     """
     score, hit, image = _counted(matches)
-    own = images[image]
-    score, right = score[own], np.cumsum(hit[own])
+    drawn = images[image]
+    score, right = score[drawn], np.cumsum(hit[drawn])
     if not len(right) or not right[-1]:
         return None
     to_find = int(matches.positives[images].sum())

@@ -1,4 +1,4 @@
-"""What a network's outputs are scored as: detections by mAP, logits by Top-1."""
+"""How a network's outputs are scored: detections by mAP, logits by Top-1."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Score:
 
     @property
     def least_error(self) -> float:
-        """What the standard error of a difference is at least."""
+        """A lower bound of the standard error of a difference."""
         return 0.0 if self.classes is None else rule_of_three(self.n_images)
 
     @cached_property
@@ -167,17 +167,17 @@ class DetectionTask:
     secondary_metric: str = "mAP50"
 
     def predict(self, outputs: Sequence[Array], fitting: Fitting) -> Detections:
-        found = self.head.decode(outputs)
-        return Detections(fitting.to_picture(found.boxes), found.scores, found.labels)
+        decoded = self.head.decode(outputs)
+        return Detections(fitting.to_picture(decoded.boxes), decoded.scores, decoded.labels)
 
     def score(self, predictions: Sequence[Detections]) -> Score:
-        found = evaluate_boxes(self.targets, predictions, self.n_classes)
-        values = (found.map_small, found.map_medium, found.map_large)
-        sizes = zip(("small", "medium", "large"), found.n_by_size, values, strict=True)
+        accuracy = evaluate_boxes(self.targets, predictions, self.n_classes)
+        values = (accuracy.map_small, accuracy.map_medium, accuracy.map_large)
+        sizes = zip(("small", "medium", "large"), accuracy.n_by_size, values, strict=True)
         return Score(
-            found.map50_95,
-            found.map50,
-            found.matches,
+            accuracy.map50_95,
+            accuracy.map50,
+            accuracy.matches,
             self.n_classes,
             sizes=tuple(SizeScore(*size) for size in sizes),
         )
@@ -213,8 +213,8 @@ class ClassificationTask:
 
     def score(self, predictions: Sequence[Array]) -> Score:
         logits = np.stack(predictions)
-        found = evaluate_labels(self.labels, logits)
-        return Score(found.top1, found.top5, found.correct, logits.shape[1], self.labels)
+        shares = evaluate_labels(self.labels, logits)
+        return Score(shares.top1, shares.top5, shares.correct, logits.shape[1], self.labels)
 
     def pack(self, predictions: Sequence[Array]) -> Mapping[str, npt.NDArray[Any]]:
         return {"logits": np.stack(predictions)}

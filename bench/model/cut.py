@@ -1,6 +1,6 @@
-"""A network cut between two of its nodes: what crosses the cut, and each side as a model.
+"""A network cut between two of its nodes: the tensors across the cut, and each side as a model.
 
-Values that were computed up to a cut can be handed on, so what comes before it need not run again.
+Values computed before a cut can be reused, so the part before it need not run again.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ Values = Mapping[str, npt.NDArray[Any]]
 class CuttableNetwork:
     """The nodes of a model in their order; a cut at ``position`` has that many nodes before it.
 
-    ``also_read`` are tensors that somebody wants at a node besides its inputs, by node name: they
-    are carried up to it. A node that does not depend on the network's input, such as one that
+    ``also_read`` are further tensors that are needed at a node, by node name: they are carried up
+    to it. A node that does not depend on the network's input, such as one that
     dequantizes weights, belongs to every piece that needs it, and never crosses a cut.
     """
 

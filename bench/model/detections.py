@@ -1,4 +1,4 @@
-"""What a detector says about one image."""
+"""The output of a detector for one image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Detections:
 
     @property
     def finite_scores(self) -> npt.NDArray[np.float32]:
-        """(n,) float32: ``scores``, 0 for what a broken engine gives that is no number."""
+        """(n,) float32: ``scores``, with 0 for values of a broken engine that are not numbers."""
         scores: npt.NDArray[np.float32] = np.where(np.isfinite(self.scores), self.scores, 0).astype(
             np.float32
         )

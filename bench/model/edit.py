@@ -1,4 +1,4 @@
-"""Copies of ONNX files, changed: what quantization and engines do to a graph is made of these."""
+"""Changed copies of ONNX files: the building blocks of quantization and of engines."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def copy_of(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def set_nodes(graph: onnx.GraphProto, nodes: Sequence[NodeProto]) -> None:
-    """Make these the graph's nodes, in this order; they may be nodes that it has already."""
+    """Replace the graph's nodes by these, in this order; they may include present nodes."""
     copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)
 
 
 def with_batch(model: onnx.ModelProto, input_name: str, batch: int) -> onnx.ModelProto:
-    """A copy whose input has a fixed batch size; what follows from it is left to the engine."""
+    """A copy whose input has a fixed batch size; the engine infers the other shapes."""
     fixed = copy_of(model)
     for value in fixed.graph.input:
         if value.name == input_name:
@@ -45,7 +45,7 @@ def with_open_batch(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def drop_unused_initializers(model: onnx.ModelProto) -> None:
-    """Take out what no node reads."""
+    """Remove tensors that no node reads."""
     used = {name for node in model.graph.node for name in names_read(node)}
     read = [tensor for tensor in model.graph.initializer if tensor.name in used]
     del model.graph.initializer[:]

@@ -1,8 +1,8 @@
-"""Weights out of a model's own package: fetched by it, and converted to ONNX, in a fresh process.
+"""Weights from a model's package: fetched by it, and converted to ONNX, in a new process.
 
-A process of its own, since PyTorch's memory and threads would be in the row of the run that follows
-(Ultralytics also sets OMP_NUM_THREADS for all that comes after its import). It is this module
-again: ``python -m bench.model.export PACKAGE WEIGHTS SIZE FILE``.
+A separate process, since PyTorch's memory and threads would affect the row of the next run
+(Ultralytics also sets OMP_NUM_THREADS for everything after its import). It runs this module:
+``python -m bench.model.export PACKAGE WEIGHTS SIZE FILE``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LICENCES = {
     "ultralytics": "AGPL-3.0, code and weights",
     "torchvision": "BSD-3-Clause; its weights come from ImageNet, which is for research",
 }
-"""The packages, each also the name of our extra, and what their users agree to."""
+"""The packages (also the names of our extras), and their licences."""
 
 OPSET = 17
 _PATIENCE = 1800.0  # seconds, for the download and the conversion
@@ -45,7 +45,7 @@ class Export:
         if not re.fullmatch(r"\w[\w.-]*", self.weights):  # a path may lead to anybody's pickle
             raise ConfigError(
                 f"export.weights={self.weights} is not a name of weights in {self.package}",
-                "Use a name such as yolov8n.pt; a file of your own is model.path=FILE.onnx",
+                "Use a name such as yolov8n.pt; for your file use model.path=FILE.onnx",
             )
 
     @property
@@ -65,10 +65,10 @@ class Export:
         return importlib.util.find_spec(self.package) is not None
 
 
-def run_export(wanted: Export, target: Path, mend: str) -> None:
+def run_export(wanted: Export, target: Path, fix: str) -> None:
     """Make ``target``, after a line on stderr that names the licence.
 
-    Raises ModelError, whose line ends with ``mend``.
+    Raises ModelError, whose line ends with ``fix``.
     """
     print(
         f"{wanted.package} ({LICENCES[wanted.package]}) fetches {wanted.weights} and exports it to "
@@ -81,17 +81,17 @@ def run_export(wanted: Export, target: Path, mend: str) -> None:
         given = (wanted.package, wanted.weights, str(wanted.size), made.name)
         failed = _run([sys.executable, "-m", "bench.model.export", *given], Path(folder))
         if not failed and not made.is_file():
-            failed = "it left no file"
+            failed = "it wrote no file"
         if failed:
             raise ModelError(
-                f"{wanted.package} could not export {wanted.weights} ({failed.rstrip('.')})", mend
+                f"{wanted.package} could not export {wanted.weights} ({failed.rstrip('.')})", fix
             )
         made.replace(target)
 
 
 def _run(command: list[str], folder: Path) -> str:
-    """Run in ``folder``, where packages may drop what they like; the last line of a failure."""
-    # Ultralytics would install packages as it finds them missing.
+    """Run in ``folder``, where packages may write files; returns the last line of a failure."""
+    # Otherwise Ultralytics would install missing packages.
     environment = of_child(Path(__file__).parents[2], YOLO_AUTOINSTALL="false")
     try:
         ended = subprocess.run(
@@ -99,7 +99,7 @@ def _run(command: list[str], folder: Path) -> str:
             stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return f"it was not done after {_PATIENCE / 60:.0f} minutes"
+        return f"it did not finish in {_PATIENCE / 60:.0f} minutes"
     if ended.returncode == 0:
         return ""
     said = [line.strip() for line in ended.stderr.splitlines() if line.strip()]
@@ -109,7 +109,7 @@ def _run(command: list[str], folder: Path) -> str:
 def _by_ultralytics(weights: str, size: int, target: Path) -> None:
     from ultralytics import YOLO
 
-    # As it is: onnxslim, which ``simplify`` wants, is not needed, and an open batch would open
+    # Without ``simplify``: onnxslim is not needed. With a fixed batch: an open batch would open
     # height and width too. ``nms=False`` keeps YOLOv10's head that needs no suppression (by 8.4.190
     # the default None exports the other one, 1 x 84 x 8400) and means nothing to the rest.
     made = YOLO(weights).export(

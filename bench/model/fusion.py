@@ -1,4 +1,4 @@
-"""Which tensors vanish when an engine fuses layers, as TensorRT does, and which sums are taken in.
+"""Which tensors vanish when an engine fuses layers as TensorRT does, and which sums are fused.
 
 After the developer guide's "Types of Fusions" (8.x): a convolution or matrix product takes in the
 batch normalization, the constant scale or shift and the activation behind it, and an elementwise
@@ -61,18 +61,20 @@ def taken_sums(graph: Graph) -> dict[str, str]:
     the convolution may be batch normalization and an activation function (``convolution_behind``).
     A convolution cannot take in a sum with something computed from its own output. Where both
     inputs qualify, as with a convolution on the shortcut, the residual is the shorter side, with
-    fewer nodes of its own. (The guide has "weighted layers", so matrix products too: ModelOpt
+    fewer nodes. (The guide has "weighted layers", so matrix products too: ModelOpt
     leaves those out, and so does this.)
     """
-    found: dict[str, str] = {}
+    sides: dict[str, str] = {}
     for name in graph.residual_adds:
         first, second = graph.nodes[name].input
         before, behind = _ancestors(first, graph), _ancestors(second, graph)
-        own = {first: before - behind, second: behind - before}
-        able = [tensor for tensor in own if convolution_behind(tensor, graph) in own[tensor]]
+        branches = {first: before - behind, second: behind - before}
+        able = [
+            tensor for tensor in branches if convolution_behind(tensor, graph) in branches[tensor]
+        ]
         if able:
-            found[name] = max(able, key=lambda tensor: len(own[tensor]))
-    return found
+            sides[name] = max(able, key=lambda tensor: len(branches[tensor]))
+    return sides
 
 
 def convolution_behind(tensor: str, graph: Graph) -> str | None:
@@ -84,8 +86,10 @@ def convolution_behind(tensor: str, graph: Graph) -> str | None:
         return node.name
     if node.op_type not in _ACTIVATIONS | _ELEMENTWISE:
         return None
-    found = {convolution_behind(name, graph) for name in node.input if graph.is_activation(name)}
-    return found.pop() if len(found) == 1 else None
+    convolutions = {
+        convolution_behind(name, graph) for name in node.input if graph.is_activation(name)
+    }
+    return convolutions.pop() if len(convolutions) == 1 else None
 
 
 def _ancestors(tensor: str, graph: Graph) -> set[str]:

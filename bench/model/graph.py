@@ -16,7 +16,7 @@ from bench.errors import ModelError
 from bench.model.onnx_model import OnnxModel
 
 COMPUTE_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-"""The operators that carry multiply-accumulates, hence what INT8 is for."""
+"""The operators with multiply-accumulates, which INT8 speeds up."""
 
 _REARRANGING_OPS = frozenset(
     {"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Flatten", "Concat"}
@@ -27,7 +27,7 @@ MOVING_OPS = _REARRANGING_OPS | {"Split", "Slice"}
 
 
 class Graph:
-    """An index over one model's graph; nodes are told apart by name."""
+    """An index of one model's graph; nodes are identified by name."""
 
     def __init__(self, model: OnnxModel) -> None:
         graph = model.proto.graph
@@ -76,7 +76,8 @@ class Graph:
         return kind == TensorProto.FLOAT
 
     def parts(self, tensor: str) -> tuple[str, ...]:
-        """The tensors whose values, taken together, are those of ``tensor``; itself if none are.
+        """The tensors whose values together are those of ``tensor``; the tensor itself if there are
+        none.
 
         A Concat has the values of its inputs, a Transpose or Reshape those of the one it moves, and
         what a Split cuts those of its outputs.

@@ -20,12 +20,12 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     Operators without a float16 form keep float32, with Cast around them; weights beyond float16
     are clipped to it (ONNX Runtime's ``transformers.float16``). Q/DQ gets scales of float16, which
     ONNX has from opset 19 on; below 6e-5 they lose digits. (On such files ONNX Runtime 1.23.2
-    itself is no reference: on the CPU its QuantizeLinear cuts float16 off instead of rounding it.)
+    is not a reference: on the CPU its QuantizeLinear truncates float16 instead of rounding it.)
     Raises EngineError for a model that this cannot convert.
     """
     try:
         return _converted(copy_of(model))
-    except Exception as error:  # whatever the search through the graph stumbles over
+    except Exception as error:  # the conversion can raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise EngineError(f"the model cannot be converted to FP16 ({reason})") from error
 
@@ -46,5 +46,5 @@ def _converted(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _at_least(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    own = max(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
-    return model if own >= opset else version_converter.convert_version(model, opset)
+    version = max(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
+    return model if version >= opset else version_converter.convert_version(model, opset)

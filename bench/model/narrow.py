@@ -7,7 +7,7 @@ from onnx import NodeProto
 from bench.model.graph import Graph, attribute
 
 LEAST_CHANNELS = 16
-"""ModelOpt says that INT8 kernels need as many to be efficient; nothing here was timed on a GPU."""
+"""ModelOpt states that INT8 kernels need so many channels; nothing was timed on a GPU here."""
 
 
 def narrow_layers(graph: Graph) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Reading an ONNX file and the data beside it, of which nothing is trusted.
+"""Reading an ONNX file and the data beside it, without trusting them.
 
 Data beside the file must be regular files in its own folder (ONNX IR, "External Tensor Data", says
 the same). This is checked before a byte of them is read: ``/dev/zero`` or a FIFO would never end.
@@ -18,15 +18,15 @@ from bench.cache import content_key, hash_file
 from bench.errors import ModelError
 
 MOST_BYTES = 2**31 - 1
-"""Of a model with its data: protobuf holds no more in one message."""
+"""Largest size of a model with its data: the limit of a protobuf message."""
 
 _KINDS = {b"PK\x03\x04": "a zip archive, such as PyTorch saves", b"\x80": "a pickle",
           b"\x89HDF": "an HDF5 file"}  # fmt: skip
-"""How files begin that are taken for ONNX now and then."""
+"""First bytes of files that are sometimes mistaken for ONNX."""
 
 
 def read_proto(path: Path) -> onnx.ModelProto:
-    """The model in a file, without the data beside it; ModelError for what is no such file."""
+    """The model in a file, without the data beside it; ModelError for another kind of file."""
     _require_regular(path)
     _require_size(path, path.stat().st_size)
     content = path.read_bytes()
@@ -74,7 +74,7 @@ def load_data(path: Path, proto: onnx.ModelProto) -> None:
 
 
 def invalid(path: Path, error: Exception) -> ModelError:
-    """The error about a file that is no valid model."""
+    """The error about a file that is not a valid model."""
     said = str(error).strip().splitlines()
     reason = said[0] if said else type(error).__name__
     return ModelError(
@@ -129,12 +129,12 @@ def _of_sparse(tensors: Iterable[SparseTensorProto]) -> Iterator[TensorProto]:
 
 
 def _location(tensor: TensorProto, path: Path) -> str:
-    found = [entry.value for entry in tensor.external_data if entry.key == "location"]
-    if not found or not found[-1]:
+    locations = [entry.value for entry in tensor.external_data if entry.key == "location"]
+    if not locations or not locations[-1]:
         raise ModelError(
-            f"tensor '{tensor.name}' of {path} does not say where its data lies", "Export it again"
+            f"tensor '{tensor.name}' of {path} does not name its data file", "Export it again"
         )
-    return str(found[-1])
+    return str(locations[-1])
 
 
 def _require_inside(file: Path, path: Path) -> None:
@@ -149,12 +149,12 @@ def _require_inside(file: Path, path: Path) -> None:
         raise invalid(path, error) from error
     if leads_out:
         raise ModelError(
-            f"{path} takes data from {named}, outside of its folder",
+            f"{path} takes data from {named}, outside its folder",
             "Export it with its data beside it",
         )
     if not file.exists():
         raise ModelError(
-            f"{path} takes data from {named}, which is not there", "Give the file with its data"
+            f"{path} takes data from {named}, which does not exist", "Give the file with its data"
         )
     _require_regular(file)
 

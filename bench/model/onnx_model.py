@@ -1,4 +1,4 @@
-"""Loading an FP32 ONNX model, and refusing with one line what the harness cannot quantize."""
+"""Loading an FP32 ONNX model, with a one-line error for a model that cannot be quantized."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.model.onnx_file import hash_with_data, load_data, read_proto
 from bench.model.soundness import check_sizes, check_sound, kind_name, with_shapes
 
 OLDEST_OPSET = 13
-"""QuantizeLinear knows per-channel scales (``axis``) from opset 13 on."""
+"""QuantizeLinear has per-channel scales (``axis``) from opset 13 on."""
 
 OLDEST_IR = 4
 """The first ONNX file format in which weights are not inputs."""
@@ -89,7 +89,7 @@ def image_input(proto: onnx.ModelProto, path: Path) -> tuple[str, tuple[int | No
     if len(inputs) != 1:
         raise ModelError(
             f"{path} has {len(inputs)} inputs ({', '.join(v.name for v in inputs)})",
-            "Only models with one image input can be benchmarked; export it so",
+            "Export the model with one image input",
         )
     (value,) = inputs
     tensor = value.type.tensor_type
@@ -105,7 +105,7 @@ def image_input(proto: onnx.ModelProto, path: Path) -> tuple[str, tuple[int | No
     if channels is None or height is None or width is None:
         names = [d.dim_param or str(d.dim_value) for d in tensor.shape.dim]
         raise ModelError(
-            f"input '{value.name}' of {path} leaves its shape open ({' x '.join(names)})",
+            f"input '{value.name}' of {path} has an open shape ({' x '.join(names)})",
             "Only the batch may be open: export with a fixed height and width, or fix them with "
             "'python -m onnxruntime.tools.make_dynamic_shape_fixed'",
         )
@@ -124,7 +124,8 @@ def _normalise(proto: onnx.ModelProto, input_name: str, path: Path) -> onnx.Mode
     opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), None)
     if opset is None:
         raise ModelError(
-            f"{path} imports no opset of standard ONNX operators", "Export it with these"
+            f"{path} imports no opset of standard ONNX operators",
+            "Export it with standard operators",
         )
     check_sizes(path, with_batch(proto, input_name, 1))
     if opset < OLDEST_OPSET:
@@ -143,9 +144,9 @@ def _normalise(proto: onnx.ModelProto, input_name: str, path: Path) -> onnx.Mode
 
 
 def free_weights(proto: onnx.ModelProto) -> None:
-    """Take the weights from the list of inputs, where ONNX before IR version 4 wanted them.
+    """Remove the weights from the list of inputs, where ONNX before IR version 4 required them.
 
-    A weight that a caller may replace is no constant: nothing would be folded into it.
+    A weight that a caller may replace is not a constant: nothing would be folded into it.
     """
     weights = {initializer.name for initializer in proto.graph.initializer}
     inputs = [value for value in proto.graph.input if value.name not in weights]
@@ -160,7 +161,7 @@ def _fold_constants(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     A batch normalisation left beside its convolution would hide the range that really reaches the
     next one, and a shape computed at run time hides every shape behind it.
     """
-    import onnxruntime as ort  # not for those who only read graphs
+    import onnxruntime as ort  # not needed to read graphs only
 
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -171,7 +172,7 @@ def _fold_constants(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
             ort.InferenceSession(
                 proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # ONNX Runtime's own exceptions share no other base
+        except Exception as error:  # ONNX Runtime's exceptions have no other common base
             raise ModelError(
                 f"ONNX Runtime cannot load {path} ({str(error).splitlines()[0]})",
                 "Export the model again, with standard ONNX operators",
@@ -180,15 +181,15 @@ def _fold_constants(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
 
 
 def constants_to_initializers(proto: onnx.ModelProto) -> None:
-    kept = []
+    others = []
     for node in proto.graph.node:
         value = next((a for a in node.attribute if a.name == "value"), None)
         if node.op_type == "Constant" and value is not None:
             tensor = numpy_helper.from_array(numpy_helper.to_array(value.t), node.output[0])
             proto.graph.initializer.append(tensor)
         else:
-            kept.append(node)
-    set_nodes(proto.graph, kept)
+            others.append(node)
+    set_nodes(proto.graph, others)
 
 
 def name_nodes(proto: onnx.ModelProto) -> None:

@@ -1,7 +1,7 @@
-"""The FP32 metric that a model's authors publish, and whether what was measured fits it.
+"""The FP32 metric that a model's authors publish, and whether the measured one matches it.
 
-A far miss mostly means wrong preprocessing, a wrong head, or other weights: every INT8 row below it
-would be a comparison with a broken baseline.
+A large difference mostly means wrong preprocessing, a wrong head, or other weights: every INT8 row
+would then be compared with a broken baseline.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Published:
             return ""
         return (
             f"FP32 {self.metric} is {measured:.3f} on {n_images} images, but {self.value:.3f} is "
-            f"published for the {self.images} of {self.dataset} ({self.source}), and more than "
-            f"{self.margin(n_images):.3f} apart is no chance: check the preprocessing, the head, "
-            "and that weights and images are those"
+            f"published for the {self.images} of {self.dataset} ({self.source}); a difference of "
+            f"more than {self.margin(n_images):.3f} is not chance: check the preprocessing, the "
+            "head, the weights and the images"
         )

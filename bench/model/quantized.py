@@ -1,4 +1,4 @@
-"""Reading an ONNX file that another tool quantized: what is in INT8 there, and with which ranges.
+"""Reading an ONNX file that another tool quantized: what is in INT8, and with which ranges.
 
 Q/DQ files of any tool, and QOperator files of ONNX Runtime. Only 8-bit integers count as INT8.
 """
@@ -28,7 +28,7 @@ from bench.model.qoperator import to_qdq
 from bench.model.soundness import check_sound
 
 _PASSED = frozenset({"Cast", "Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze"})
-"""What may stand between a weight or tensor and its quantization."""
+"""Operators that may be between a weight or tensor and its quantization."""
 
 _SELECTED = _PASSED | {"Concat", "MaxPool", "Split", "Slice", "Gather", "Flatten", "Resize"}
 """What leaves values as they are, or picks among them: what comes out lies on the grids of what
@@ -49,7 +49,7 @@ class Product:
 
 @dataclass(frozen=True)
 class QuantizedModel:
-    """A file that is quantized already, in Q/DQ form.
+    """An already quantized file, in Q/DQ form.
 
     ``edges`` has the range (low, high), in the tensor's unit, of every node's quantized input:
     (node's name, index). ``tensors`` has the same by the name of the tensor that is quantized, and
@@ -75,8 +75,8 @@ class QuantizedModel:
 def load_quantized(path: Path) -> QuantizedModel:
     """Read and check a quantized ONNX file.
 
-    Raises ModelError for what is no such file: broken, in float, quantized dynamically, or with
-    other inputs and outputs than one float32 image and float32 results.
+    Raises ModelError for a file that is broken, in float, quantized dynamically, or with other
+    inputs and outputs than one float32 image and float32 results.
     """
     if not path.is_file():
         raise ModelError(f"quantized file {path} does not exist", "Check its path")

@@ -1,6 +1,6 @@
-"""What a readable ONNX file must be before anything is computed with it.
+"""Checks of a readable ONNX file before anything is computed with it.
 
-What runs it is native code: some of these values end the process there instead of an error.
+Engines are native code: some of these values would crash the process instead of raising an error.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from bench.errors import ModelError
 from bench.model.onnx_file import all_nodes, all_tensors, invalid
 
 MOST_VALUES = 2**28
-"""Of one tensor, for one image: a gibibyte in float32."""
+"""Most values of one tensor for one image: a gibibyte in float32."""
 
 _FLOATS = {
     TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16
 }  # fmt: skip
 _DIVISORS = ("group", "strides", "dilations", "kernel_shape", "blocksize", "num_outputs")
-"""Attributes by which implementations divide, or that count something there must be."""
+"""Attributes that implementations divide by, or that count things and must not be zero."""
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization")
 
 
 def check_sound(path: Path, proto: onnx.ModelProto) -> None:
-    """Raise ModelError for a model that breaks ONNX's rules, or whose weights are no numbers."""
+    """Raise ModelError for a model that breaks ONNX's rules, or has weights that are not finite."""
     _check_attributes(path, proto)
     for tensor in all_tensors(proto):
         _check_dims(path, tensor)

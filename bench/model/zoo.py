@@ -1,15 +1,15 @@
-"""Which file holds a model's weights, looked for in this order:
+"""Which file holds a model's weights, searched in this order:
 
-1. ``model.path``, the user's own file;
-2. for a dataset whose weights lie in the package: those;
+1. ``model.path``, the user's file;
+2. for a dataset whose weights are in the package: those;
 3. ``$BENCH_MODELS/FILE`` (default ``models/``) with the name the model's YAML gives, such as
-   ``yolov8n_coco.onnx``; for a dataset that it does not speak of, MODEL_DATASET.onnx;
+   ``yolov8n_coco.onnx``; for a dataset that it does not list, MODEL_DATASET.onnx;
 4. ``$BENCH_MODELS/MODEL.onnx``, such as ``yolov8n.onnx``;
 5. what was downloaded or exported before, under the cache;
-6. a download, where the YAML knows address and hash;
-7. an export through the model's own package, where that is installed; its licence is shown first.
+6. a download, where the YAML has address and hash;
+7. an export through the model's package, where that is installed; its licence is shown first.
 
-What none of them gives is told in one line. Never is one dataset's file used for another.
+If none of them exists, the error is one line. One dataset's file is never used for another.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Weights:
-    """A file, and one phrase that tells a reader where it came from."""
+    """A file, and a phrase that says where it came from."""
 
     path: Path
     origin: str
@@ -76,7 +76,7 @@ class Request:
 
 
 def check_weights(request: Request) -> None:
-    """Raise what ``find_weights`` would, as far as that is known without fetching anything."""
+    """Raise the errors of ``find_weights`` that are known without fetching anything."""
     _locate(request)
 
 
@@ -86,11 +86,11 @@ def find_weights(request: Request) -> Weights:
     Raises ConfigError if there are no weights for the dataset, ModelError or DownloadError if they
     cannot be had.
     """
-    found, missing = _locate(request)
+    weights, missing = _locate(request)
     if missing:
-        mend = f"Put the file at {request.usual_path}, {_instead(request.sources)}"
-        _fetch(missing, found.path, mend)
-    return found
+        fix = f"Put the file at {request.usual_path}, {_instead(request.sources)}"
+        _fetch(missing, weights.path, fix)
+    return weights
 
 
 def _locate(request: Request) -> tuple[Weights, Source | None]:
@@ -107,7 +107,7 @@ def _locate(request: Request) -> tuple[Weights, Source | None]:
     if dataset not in sources:
         known = ", ".join(sorted(sources)) or "none"
         raise ConfigError(
-            f"model {model} has no weights for dataset {dataset} (it has them for: {known})",
+            f"model {model} has no weights for dataset {dataset} (only for: {known})",
             f"Give model.path=FILE.onnx, or put the file at {request.usual_path}",
         )
     fetched = _fetched(source, request.cache / "models")
@@ -130,7 +130,7 @@ def _carried(model: str, dataset: str, name: str) -> Weights:
 
 
 def _fetched(source: Source, folder: Path) -> Weights | None:
-    """Where a fetched file lies or goes, named after what it depends on; None if nothing can."""
+    """The path of a fetched file, named after what it depends on; None without a source."""
     stem, export = Path(source.file).stem, source.export
     if source.download:
         file = folder / f"{stem}-{source.download.version}.onnx"
@@ -144,15 +144,15 @@ def _fetched(source: Source, folder: Path) -> Weights | None:
     return Weights(made, f"{export.weights} exported by {how}")
 
 
-def _fetch(source: Source, target: Path, mend: str) -> None:
-    """Runs side by side wait for the one that fetches."""
+def _fetch(source: Source, target: Path, fix: str) -> None:
+    """Parallel runs wait for the one that fetches."""
     with only_one(target.with_name(f".{target.name}.lock")):
         if target.is_file():
             return
         if source.download:
-            fetch(source.download, target, mend)
+            fetch(source.download, target, fix)
         elif source.export:
-            run_export(source.export, target, mend)
+            run_export(source.export, target, fix)
 
 
 def _instead(sources: Mapping[str, Source]) -> str:

@@ -1,4 +1,4 @@
-"""A plan that a search is to choose, and what is asked of it."""
+"""A plan that a search will choose, and its budget."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ USUAL_LOSS = 0.01
 
 @dataclass(frozen=True)
 class AutoPlan(PrecisionPlan):
-    """Which layers stay in float is to be searched: ``bench.search`` makes a plan of it.
+    """A search decides which layers stay in float: ``bench.search`` makes the plan.
 
-    ``max_loss`` is what may be lost of FP32, as a share of it: the most INT8 within that is
-    wanted. With ``min_int8_mac_share``, the least share of multiply-accumulates in INT8, the best
-    accuracy is. Without either, ``USUAL_LOSS`` may be lost. ``images`` calibration images are
-    measured on, and after ``seconds`` no further trial begins.
+    ``max_loss`` is the largest allowed loss as a share of FP32; the search then looks for the most
+    INT8. ``min_int8_mac_share`` is the least share of multiply-accumulates in INT8; the search then
+    looks for the best accuracy. Without either, ``USUAL_LOSS`` is allowed. Trials use ``images``
+    calibration images, and after ``seconds`` no further trial starts.
 
     Raises ConfigError for values that are not possible.
     """
@@ -48,7 +48,7 @@ class AutoPlan(PrecisionPlan):
 
     @property
     def chosen_name(self) -> str:
-        """What the plan is called that the search chooses."""
+        """The name of the plan that the search chooses."""
         return f"{CHOSEN}{self.budget}"
 
     def float_nodes(self, graph: Graph) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Where a file that another tool quantized has Q/DQ, said of the FP32 model that it was made from.
+"""Where a file of another tool has Q/DQ, in the names of the FP32 model that it was made from.
 
 Layers are matched by name. Tools that fold or rename layers keep their order: then the n-th
 convolution or matrix product of the file is the n-th of the model, if operators and shapes of
@@ -20,7 +20,7 @@ from bench.quantization.grid import Range
 from bench.quantization.plan import Edge, QuantizationPoints
 
 _SAME = {"Gemm": "MatMul"}
-"""A matrix product with a bias may be said in both ways."""
+"""A matrix product with a bias may be written in both ways."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class GivenPoints:
 
 
 def check_same_input(quantized: QuantizedModel, network: OnnxModel) -> None:
-    """Raise ModelError if a file takes another image, or gives other outputs, than the model."""
+    """Raise ModelError if a file has another input shape or other outputs than the model."""
     theirs, ours = quantized.input_shape, network.input_shape
     if theirs[1:] != ours[1:]:
         raise ModelError(
@@ -51,7 +51,7 @@ def check_same_input(quantized: QuantizedModel, network: OnnxModel) -> None:
 
 
 def match_given(quantized: QuantizedModel, graph: Graph) -> GivenPoints:
-    """What a quantized file does to the FP32 model; ModelError if it is not made from that."""
+    """A file's quantization in terms of the FP32 model; ModelError if it was not made from it."""
     names = _names(quantized, graph)
     known = {name: name for name in graph.nodes.keys() - set(graph.compute)} | names
     edges, ranges = [], dict[str, Range]()

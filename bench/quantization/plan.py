@@ -38,7 +38,7 @@ class PrecisionPlan:
     def float_nodes(self, graph: Graph) -> frozenset[str]:
         """Names of the nodes kept in float.
 
-        Raises ConfigError for an unknown selector, and for one that names what the model lacks.
+        Raises ConfigError for an unknown selector, and for one that matches nothing in the model.
         """
         selectors = map(str, self.float_selectors)  # configuration may give a number
         return frozenset(node for selector in selectors for node in self._select(selector, graph))
@@ -62,8 +62,8 @@ class PrecisionPlan:
                 pattern = re.compile(argument)
             except re.error as error:
                 raise ConfigError(
-                    f"plan '{self.name}': '{argument}' is no regular expression ({error})",
-                    "Mend the selector, for instance with a backslash before a special character",
+                    f"plan '{self.name}': '{argument}' is not a regular expression ({error})",
+                    "Fix the selector, for instance with a backslash before a special character",
                 ) from error
             return self._matching(selector, lambda node: bool(pattern.search(node.name)), graph)
         raise ConfigError(
@@ -111,14 +111,14 @@ class QuantizationPoints:
 
     @property
     def measured(self) -> frozenset[str]:
-        """The tensors whose own statistics count."""
-        return frozenset(source for own in self.sources.values() for source in own)
+        """The tensors whose statistics are used."""
+        return frozenset(source for sources in self.sources.values() for source in sources)
 
     def widest(self, ranges: Mapping[str, Range]) -> dict[str, Range]:
-        """Every tensor's range from those of the measured ones: what holds all of its sources."""
+        """Every tensor's range: the smallest one that contains the ranges of its sources."""
         return {
-            tensor: widest(*(ranges[source] for source in own))
-            for tensor, own in self.sources.items()
+            tensor: widest(*(ranges[source] for source in sources))
+            for tensor, sources in self.sources.items()
         }
 
     def products(self, graph: Graph) -> frozenset[str]:
@@ -126,7 +126,7 @@ class QuantizationPoints:
         return frozenset(edge.node for edge in self.edges) & frozenset(graph.compute)
 
     def mac_share(self, graph: Graph) -> float:
-        """The share of the graph's multiply-accumulates that they make."""
+        """Their share of the graph's multiply-accumulates."""
         whole = sum(graph.macs(name) for name in graph.compute)
         return sum(graph.macs(name) for name in self.products(graph)) / whole
 
@@ -137,7 +137,7 @@ def place(
     graph: Graph,
     inside: frozenset[str] = frozenset(),
 ) -> QuantizationPoints:
-    """Decide where Q/DQ goes, and whose range counts there.
+    """Decide where Q/DQ is placed, and which range applies there.
 
     ``explicit``: at the activation inputs of Conv, ConvTranspose, Gemm and MatMul and at both sides
     of a residual Add, so that the sum is one of two INT8 tensors.
@@ -148,8 +148,8 @@ def place(
       skip-connections"; not the output of a weighted layer. The fused layer's output is INT8 if the
       residual is. A figure calls a pair behind the convolution suboptimal: it keeps the Add apart.
     - 10.x, "Working with Quantized Types": the same recommendations. (8.x names the Add's first
-      input as the one that decides, 10.x its second: nothing here hangs on that order. What 11's
-      page says of it has not been compared.)
+      input as the one that decides, 10.x its second: nothing here depends on that order. The page
+      of 11 has not been compared.)
     - pytorch-quantization, "Quantizing ResNet50", "Further optimization": one quantizer, on the
       residual input. The TensorFlow toolkit's ``ResNetV1QDQCase`` does the same.
     - ModelOpt's ONNX path: pull request 425 removes Q/DQ from the other input; 450 takes
@@ -165,18 +165,18 @@ def place(
     A grouped ConvTranspose stays in float: its weights have no axis of output channels.
     Raises ConfigError for a plan that leaves nothing quantized.
     """
-    kept = plan.float_nodes(graph)
+    float_nodes = plan.float_nodes(graph)
     implicit = placement in IMPLICIT
     candidates = list(graph.nodes) if implicit else [*graph.compute, *graph.residual_adds]
     taken = taken_sums(graph) if placement == "explicit_residual" else {}
     edges = tuple(
         Edge(name, index, tensor)
         for name in candidates
-        if name not in kept and not graph.is_grouped_transposed(name)
+        if name not in float_nodes and not graph.is_grouped_transposed(name)
         for index, tensor in enumerate(graph.nodes[name].input)
         if graph.is_activation(tensor) and tensor not in inside and taken.get(name) != tensor
     )
-    if not set(graph.compute) - kept:
+    if not set(graph.compute) - float_nodes:
         raise ConfigError(
             f"plan '{plan.name}' keeps every layer of this model in float",
             "Choose a plan that leaves something to quantize",
@@ -184,7 +184,7 @@ def place(
     weighted = tuple(
         name
         for name in graph.compute
-        if name not in kept
+        if name not in float_nodes
         and not graph.is_grouped_transposed(name)
         and graph.nodes[name].input[1] in graph.weights
     )
@@ -193,7 +193,7 @@ def place(
     if implicit:
         tensors.update(dict.fromkeys(filter(graph.is_activation, graph.output_names)))
         share = _from_outputs if placement == "implicit" else _from_inputs
-        sources = share(tuple(tensors), kept, graph)
+        sources = share(tuple(tensors), float_nodes, graph)
     quantized = {(edge.node, edge.index) for edge in edges}
     return QuantizationPoints(
         edges, tuple(name for name in weighted if (name, 0) in quantized), sources
@@ -201,9 +201,9 @@ def place(
 
 
 def _from_outputs(
-    tensors: tuple[str, ...], kept: frozenset[str], graph: Graph
+    tensors: tuple[str, ...], float_nodes: frozenset[str], graph: Graph
 ) -> dict[str, tuple[str, ...]]:
-    """Whose range each tensor takes: through MaxPool and Concat, that of the output.
+    """The tensor whose range each tensor takes: the output's through MaxPool and Concat.
 
     NVIDIA's description for MLPerf says so (mlcommons/inference, "example writeup.adoc"), and the
     public caches of TensorRT 7.1 show it: calib_yolov4-int8-608.cache has one scale for a
@@ -218,40 +218,40 @@ def _from_outputs(
     joins what has no scale in common, such as boxes in pixels and scores below one.
     """
     known = {tensor for tensor in tensors if graph.is_computed_with(tensor)}
-    found: dict[str, tuple[str, ...]] = {}
+    shared: dict[str, tuple[str, ...]] = {}
 
     def look(tensor: str) -> tuple[str, ...]:
-        if tensor not in found:
+        if tensor not in shared:
             outputs = [
                 node.output[0]
                 for node in graph.consumers.get(tensor, [])
                 if node.op_type in _PROPAGATING_OPS
-                and node.name not in kept
+                and node.name not in float_nodes
                 and node.output[0] in known
             ]
             merged = (source for output in outputs for source in look(output))
-            found[tensor] = tuple(dict.fromkeys(merged)) or (tensor,)
-        return found[tensor]
+            shared[tensor] = tuple(dict.fromkeys(merged)) or (tensor,)
+        return shared[tensor]
 
     for tensor in reversed(graph.order(tensors)):  # outputs first: no deep recursion
         look(tensor)
-    return {tensor: found[tensor] for tensor in tensors}
+    return {tensor: shared[tensor] for tensor in tensors}
 
 
 def _from_inputs(
-    tensors: tuple[str, ...], kept: frozenset[str], graph: Graph
+    tensors: tuple[str, ...], float_nodes: frozenset[str], graph: Graph
 ) -> dict[str, tuple[str, ...]]:
-    """Whose range each tensor takes: that of its input through MaxPool, and else its own.
+    """The tensor whose range each tensor takes: the input's through MaxPool, otherwise its own.
 
     Six public caches of TensorRT 10 (10.3, 10.12, 10.14.1; YOLOs) show both. The three pools of
     each spatial pyramid have the scale of its input. (In the one whose images are known the pools'
     thresholds would be 6 % larger.) Of the 87 Concats 52 share their scale with no tensor, and 27
     with one.
     """
-    found: dict[str, tuple[str, ...]] = {}
+    shared: dict[str, tuple[str, ...]] = {}
     for tensor in graph.order(tensors):  # inputs first
         node, source = graph.producer.get(tensor), tensor
-        if node is not None and node.op_type == "MaxPool" and node.name not in kept:
+        if node is not None and node.op_type == "MaxPool" and node.name not in float_nodes:
             source = node.input[0]
-        found[tensor] = found.get(source, (tensor,))
-    return {tensor: found[tensor] for tensor in tensors}
+        shared[tensor] = shared.get(source, (tensor,))
+    return {tensor: shared[tensor] for tensor in tensors}

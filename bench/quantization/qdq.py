@@ -158,7 +158,7 @@ def _declare_kernel_shape(node: NodeProto, shape: Sequence[int]) -> None:
     from a DequantizeLinear (onnx-tensorrt, release/8.5-GA, onnx2trt_utils.cpp, ``convMultiInput``).
     """
     if node.op_type in ("Conv", "ConvTranspose") and all(
-        own.name != "kernel_shape" for own in node.attribute
+        attribute.name != "kernel_shape" for attribute in node.attribute
     ):
         node.attribute.append(helper.make_attribute("kernel_shape", list(shape[2:])))
 

@@ -12,7 +12,7 @@ MOST = 4
 
 
 def what_to_try(rows: pd.DataFrame) -> tuple[str, ...]:
-    """Of the tidy, measured rows of one group, as overrides with the reason; the best first."""
+    """Overrides with the reason, the best first, for the tidy, measured rows of one group."""
     return tuple(
         advice for untried, advice in _ADVICE if untried(rows)
     )[:MOST] or ("FP16, or training with quantization",)  # fmt: skip

@@ -11,15 +11,15 @@ from bench.report.wording import known, plural
 
 @dataclass(frozen=True)
 class BuiltBeside:
-    """What a reader must know of the engine beside a measured one, empty where there is none; and
-    the builder's reason, if it refused."""
+    """A sentence about the engine built beside a measured one ("" if there is none), and the
+    builder's reason if it refused."""
 
     sentence: str = ""
     refusal: str = ""
 
 
 def find_built(runs: Sequence[Record], group: Sequence[Record]) -> BuiltBeside:
-    """Of the tidy, measured ``runs`` of one configuration, among all of its ``group``."""
+    """The sentence for the tidy, measured ``runs`` of one configuration of ``group``."""
     row = next((run for run in runs if run["builder"]), None)
     if row is None:
         return BuiltBeside()
@@ -40,7 +40,7 @@ def find_built(runs: Sequence[Record], group: Sequence[Record]) -> BuiltBeside:
     took = "" if seconds is None else f" in {seconds:.1f} s"
     return BuiltBeside(
         f"{builder} also built an engine of this configuration{took}, for {gpus}: "
-        f"{_megabytes(size)}{_against(row)}; it was not run, so {_whose(row)}."
+        f"{_megabytes(size)}{_against(row)}; it was not run: {_whose(row)}."
     )
 
 
@@ -68,7 +68,7 @@ def _megabytes(size: float) -> str:
 
 
 def _whose(row: Record) -> str:
-    """What the numbers of the row are measured on, in place of this engine."""
+    """Which engine the numbers of the row come from instead."""
     if row["accuracy_by"] == "exact emulation":
-        return f"the accuracy is that of the Q/DQ file and the latency that of {row['engine']}"
-    return f"accuracy and latency are those of {row['engine']}"
+        return f"the accuracy comes from the Q/DQ file, the latency from {row['engine']}"
+    return f"accuracy and latency come from {row['engine']}"

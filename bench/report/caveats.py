@@ -1,4 +1,4 @@
-"""What a reader must know before believing a table: one small rule a caveat, each a sentence."""
+"""What a reader must know before trusting a table: one small rule per caveat, one sentence each."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from bench.report.wording import (
 
 FEW_IMAGES = 100
 FOUND = 0.01
-"""Below this metric FP32 itself finds nothing, and INT8 has nothing to lose."""
+"""Below this metric FP32 itself detects nothing, so INT8 cannot lose anything."""
 
 CLIPPED = 0.95
-"""A calibrator rounds and leaves out stray extremes; below this share it cuts into the picture."""
+"""A calibrator rounds and drops rare extremes; below this share it clips the picture."""
 
 
-def find_caveats(tidied: pd.DataFrame, told: Collection[str] = ()) -> tuple[str, ...]:
-    """All that weakens the answer, the gravest first; but for a builder's refusals whose reasons
-    the answers have ``told``."""
+def find_caveats(tidied: pd.DataFrame, reported: Collection[str] = ()) -> tuple[str, ...]:
+    """All that weakens the answer, most serious first. Refusals of builders whose reasons are in
+    ``reported`` are left out: the answers state them."""
     rules: tuple[Callable[[pd.DataFrame], Iterator[str]], ...] = (
         _unfaithful, _unchecked, _emulated, _trial, _skipped, _built, _unmeasured, _finds_nothing,
-        partial(_builder_refused, told=told), _no_fp32_engine, _unlike_published, _strangers,
-        _agreement, _overlap, _clipped,
+        partial(_builder_refused, reported=reported), _no_fp32_engine, _unlike_published,
+        _strangers, _agreement, _overlap, _clipped,
         _clipped_outputs, _thresholds, _few_images, _few_per_class, _classes_left_out,
         _no_interval, _latency_notes,
         _unmet, _half_is_as_fast, _machines, _builder_warned,
@@ -47,8 +47,8 @@ def _unfaithful(rows: pd.DataFrame) -> Iterator[str]:
         worst = group.sort_values("exact_sqnr_db", kind="stable").iloc[0]
         yield (
             f"{_name(name)} does not compute the Q/DQ file in {plural(len(group), 'run')}, so "
-            f"their accuracy says nothing about INT8: they are not recommended, and no claim "
-            f"counts them. The worst: {str(worst['error']).rstrip('.')}."
+            f"their accuracy says nothing about INT8. They are not recommended, and claims do "
+            f"not use them. The worst: {str(worst['error']).rstrip('.')}."
         )
 
 
@@ -59,12 +59,12 @@ def _unchecked(rows: pd.DataFrame) -> Iterator[str]:
     for name, group in alone.groupby(list(GROUP), sort=False):
         yield (
             f"{_name(name)} was not compared with an exact computation of the Q/DQ file in "
-            f"{plural(len(group), 'run')}: no other library takes it."
+            f"{plural(len(group), 'run')}: no other library can run the file."
         )
 
 
 def _emulated(rows: pd.DataFrame) -> Iterator[str]:
-    """Where an accuracy is the Q/DQ file's, and the kernels behind the latency reach another."""
+    """Accuracies computed exactly from the Q/DQ file, where the timed kernels reach others."""
     emulated = measured(rows)
     emulated = emulated[emulated["accuracy_by"] == "exact emulation"]
     emulated = emulated[emulated["measured_on"] == ""]
@@ -77,16 +77,16 @@ def _emulated(rows: pd.DataFrame) -> Iterator[str]:
         runs = f"{model} on {dataset}, {plural(len(group), 'run')}"
         if group["engine_options"].str.contains("accuracy_by=emulation").all():
             yield (
-                f"Accuracies of {engine} are the Q/DQ file's, computed exactly, as "
-                f"engine.accuracy_by asks ({runs}). Latencies are those of its int8 kernels"
+                f"Accuracies of {engine} are computed exactly from the Q/DQ file, as "
+                f"engine.accuracy_by requests ({runs}). Latencies are those of its int8 kernels"
                 + (f", which{reach} {exact}." if reach else ".")
             )
         else:
             yield (
                 f"The int8 kernels of {engine} are not exact on this processor ({runs})"
                 + (f": they{reach} {exact}. " if reach else ". ")
-                + "Accuracies here are the file's, computed exactly in float; latencies are the "
-                "kernels'. Do not deploy this engine in INT8 on such a processor."
+                + "Accuracies here are computed exactly in float from the Q/DQ file; latencies are "
+                "those of the kernels. Do not deploy this engine in INT8 on such a processor."
             )
 
 
@@ -112,16 +112,16 @@ def _built(rows: pd.DataFrame) -> Iterator[str]:
     for builder, same in _by_builder(rows[rows["status"] == "built"]):
         yield (
             f"{plural(len(same), 'run')} of {len(rows)} built an engine and did not run it: "
-            f"{builder} builds ahead of time, for another machine. No accuracy, no latency."
+            f"{builder} builds ahead of time for another machine. No accuracy, no latency."
         )
 
 
-def _builder_refused(rows: pd.DataFrame, told: Collection[str]) -> Iterator[str]:
-    refused = rows[(rows["builder_error"] != "") & ~rows["builder_error"].isin(list(told))]
+def _builder_refused(rows: pd.DataFrame, reported: Collection[str]) -> Iterator[str]:
+    refused = rows[(rows["builder_error"] != "") & ~rows["builder_error"].isin(list(reported))]
     for reason, same in refused.groupby("builder_error", sort=False):
-        for builder, own in _by_builder(same):
+        for builder, group in _by_builder(same):
             yield (
-                f"{builder} refused the Q/DQ file of {plural(len(own), 'run')}: "
+                f"{builder} refused the Q/DQ file of {plural(len(group), 'run')}: "
                 f"{str(reason).rstrip('.')}."
             )
 
@@ -131,7 +131,7 @@ def _no_fp32_engine(rows: pd.DataFrame) -> Iterator[str]:
     alone = built & rows["fp32_engine_bytes"].isna()
     for builder, same in _by_builder(rows[alone]):
         yield (
-            f"{builder} refused the FP32 network beside {plural(len(same), 'run')}: there is no "
+            f"{builder} refused the FP32 network of {plural(len(same), 'run')}: there is no "
             "FP32 engine to compare sizes with."
         )
 
@@ -140,8 +140,8 @@ def _builder_warned(rows: pd.DataFrame) -> Iterator[str]:
     for said, same in rows[rows["builder_warning_text"] != ""].groupby(
         "builder_warning_text", sort=False
     ):
-        for builder, own in _by_builder(same):
-            yield f"{builder} warned in {plural(len(own), 'run')}: {str(said).rstrip('.')}."
+        for builder, group in _by_builder(same):
+            yield f"{builder} warned in {plural(len(group), 'run')}: {str(said).rstrip('.')}."
 
 
 _BUILDER = ["builder", "builder_version", "compute_capability"]
@@ -160,7 +160,7 @@ def _unmeasured(rows: pd.DataFrame) -> Iterator[str]:
 
 
 def finds_nothing(group: pd.DataFrame) -> bool:
-    """Whether FP32 itself fails on a group's images: then calibrators cannot be told apart."""
+    """Groups on whose images FP32 itself fails: there, calibrators cannot be compared."""
     return bool(group["fp32"].max() < FOUND)
 
 
@@ -169,8 +169,8 @@ def _finds_nothing(rows: pd.DataFrame) -> Iterator[str]:
         if finds_nothing(group):
             reached = f"{group['fp32'].max():.3f} {group['metric'].iloc[0]}"
             yield (
-                f"{_name(name)} reaches {reached} in FP32: "
-                "no difference from it says anything about INT8."
+                f"{_name(name)} reaches only {reached} in FP32: "
+                "a difference from that says nothing about INT8."
             )
 
 
@@ -192,7 +192,7 @@ def _strangers(rows: pd.DataFrame) -> Iterator[str]:
             if (count := group[column].nunique()) > 1:
                 yield (
                     f"{_name(name)} mixes rows of {count} different {what}: "
-                    "its rows should not be compared with each other."
+                    "do not compare these rows with each other."
                 )
 
 
@@ -201,8 +201,8 @@ def _agreement(rows: pd.DataFrame) -> Iterator[str]:
     unlabelled = unlabelled[unlabelled["metric"].str.startswith("agreement ")]
     for name, _ in unlabelled.groupby(list(GROUP), sort=False):
         yield (
-            f"{_name(name)} has no labels: the metric is agreement with the FP32 model, which "
-            "itself reaches 1 by construction. It says nothing about accuracy."
+            f"{_name(name)} has no labels: the metric is agreement with the FP32 model (FP32 "
+            "itself always reaches 1). It says nothing about accuracy."
         )
 
 
@@ -211,7 +211,7 @@ def _overlap(rows: pd.DataFrame) -> Iterator[str]:
     for (model, dataset), same in seen.groupby(["model", "dataset"], sort=False):
         most = int(same["calibration_overlap"].max())
         yield (
-            f"{model} on {dataset} was calibrated on images that are evaluated too (up to "
+            f"{model} on {dataset} was calibrated on images that are also evaluated (up to "
             f"{most} of them, {plural(len(same), 'run')}): INT8 looks better than it is."
         )
 
@@ -228,7 +228,7 @@ def _clipped(rows: pd.DataFrame) -> Iterator[str]:
         yield (
             f"{calibrator} clips the network input at {span} of "
             f"{same['input_true_amax'].max():.3f} ({model} on {dataset}, "
-            f"{plural(len(same), 'run')}): bright pixels are cut off."
+            f"{plural(len(same), 'run')}): bright pixels are clipped."
             f"{'' if (same['plan'] == 'file').all() else ' Compare with input_range=declared.'}"
         )
 
@@ -240,10 +240,10 @@ def _clipped_outputs(rows: pd.DataFrame) -> Iterator[str]:
     ):
         share = same["output_amax_share"].min()
         yield (
-            f"{calibrator} gives an output of the network a range of {share:.2f} of what "
-            f"was observed ({model} on {dataset}, {plural(len(same), 'run')}). An engine that "
-            "reads the range, as TensorRT with implicit quantization, clips there; where outputs "
-            "stay in float, as in a Q/DQ file of ours, nothing is."
+            f"{calibrator} gives an output of the network only {share:.2f} of its observed "
+            f"range ({model} on {dataset}, {plural(len(same), 'run')}). An engine that reads "
+            "this range clips the output, as TensorRT with implicit quantization does. Q/DQ files "
+            "of this program keep outputs in float: nothing is clipped there."
         )
 
 
@@ -255,10 +255,11 @@ def _thresholds(rows: pd.DataFrame) -> Iterator[str]:
         if real:
             most = max(real, key=lambda shift: shift.f1_int8 - shift.f1_at_fp32_threshold)
             yield (
-                f"{_name(name)} loses F1 where FP32's confidence threshold is kept, in {len(real)} "
-                f"of {plural(len(shifts), 'run')}: at most {most.f1_int8:.3f} falls to "
-                f"{most.f1_at_fp32_threshold:.3f}, where FP32 is best at "
-                f"{most.threshold_fp32:.2f} and INT8 at {most.threshold_int8:.2f}. Choose it anew."
+                f"{_name(name)} loses F1 with FP32's confidence threshold in {len(real)} of "
+                f"{plural(len(shifts), 'run')}. In the worst of them F1 falls from "
+                f"{most.f1_int8:.3f} to {most.f1_at_fp32_threshold:.3f}: the best threshold is "
+                f"{most.threshold_fp32:.2f} for FP32 and {most.threshold_int8:.2f} for INT8. "
+                "Choose the threshold again for INT8."
             )
 
 
@@ -276,9 +277,9 @@ def _few_per_class(rows: pd.DataFrame) -> Iterator[str]:
     few = few[few["images_per_class"] < FEWEST_PER_CLASS]
     for name, same in few.groupby(list(GROUP), sort=False):
         yield (
-            f"{_name(name)} has {same['images_per_class'].min():.1f} images of a class in the "
-            f"mean: too few for a 95 % interval of mAP, which wants {FEWEST_PER_CLASS}. Losses may "
-            "be larger than they look."
+            f"{_name(name)} has {same['images_per_class'].min():.1f} images per class on "
+            f"average: too few for a 95 % interval of mAP, which needs {FEWEST_PER_CLASS}. Losses "
+            "may be larger than they look."
         )
 
 
@@ -287,8 +288,8 @@ def _classes_left_out(rows: pd.DataFrame) -> Iterator[str]:
     for name, same in left.groupby(list(GROUP), sort=False):
         yield (
             f"{_name(name)} was validated on images of {int(same['classes_evaluated'].min())} of "
-            f"{plural(int(same['n_classes'].max()), 'class', 'classes')}: the other classes say "
-            "nothing."
+            f"{plural(int(same['n_classes'].max()), 'class', 'classes')}: the other classes were "
+            "not measured."
         )
 
 
@@ -302,19 +303,19 @@ def _latency_notes(rows: pd.DataFrame) -> Iterator[str]:
     noted = rows[rows["latency_note"] != ""]
     for (engine, note), same in noted.groupby(["engine", "latency_note"], sort=False):
         note = str(note).strip().rstrip(".")
-        yield f"The latency of {plural(len(same), 'run')} on {engine} says little: {note}."
+        yield f"The latency of {plural(len(same), 'run')} on {engine} is not reliable: {note}."
 
 
 def _unmet(rows: pd.DataFrame) -> Iterator[str]:
-    """Layers that an engine ran in float although the plan quantizes them; few, or it is noted."""
+    """Layers that an engine ran in float although the plan quantizes them, if there are several."""
     unmet = measured(rows)
     unmet = unmet[(unmet["planned_layers_in_float"] > 0) & (unmet["latency_note"] == "")]
     for name, group in unmet.groupby(list(GROUP), sort=False):
         most = int(group["planned_layers_in_float"].max())
         yield (
-            f"{_name(name)} ran up to {plural(most, 'product')} in float "
-            f"that the plan quantizes, in {plural(len(group), 'run')}: the files under layers/ "
-            "name them."
+            f"{_name(name)} ran up to {plural(most, 'product')} (convolutions and matrix "
+            f"products) in float although the plan quantizes them, in "
+            f"{plural(len(group), 'run')}. The files under layers/ name them."
         )
 
 
@@ -324,11 +325,13 @@ def _half_is_as_fast(rows: pd.DataFrame) -> Iterator[str]:
     for name, group in timed.groupby(list(GROUP), sort=False):
         slow = group[group["speedup_fp16"] < SAME_SPEED]
         if len(slow):
-            told = slow["engine_options"].str
-            usual = slow["engine"] == "tensorrt"  # as it comes, what is not INT8 is FP16
-            fair = told.contains("half=True").where(~usual, ~told.contains("half=False")).all()
+            options = slow["engine_options"].str
+            usual = slow["engine"] == "tensorrt"  # by default, what is not INT8 is FP16
+            fair = (
+                options.contains("half=True").where(~usual, ~options.contains("half=False")).all()
+            )
             then = (
-                "there FP16 is the simpler choice"
+                "FP16 is the simpler choice there"
                 if fair
                 else ("but what is not INT8 ran in FP32 there. Compare with engine.half=true")
             )
@@ -350,7 +353,7 @@ def _machines(rows: pd.DataFrame) -> Iterator[str]:
 
 
 def count_machines(group: pd.DataFrame) -> int:
-    """How many there are, where a GPU is as much of one as the processor beside it."""
+    """The number of machines; another GPU makes another machine, as another processor does."""
     return len(group[["hardware", "device"]].drop_duplicates())
 
 

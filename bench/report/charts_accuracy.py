@@ -33,17 +33,17 @@ from bench.report.wording import MISSING, plural, signed
 
 SEEDS_BELOW = 0.25
 DODGE = 0.12
-"""Octaves between calibrators that stand side by side at a size."""
+"""Octaves between calibrators that are drawn side by side at one size."""
 
 SEED_MARK: dict[str, Any] = {"marker": "|", "markersize": 9, "linestyle": "none"}
-"""One tick a calibration set, under the dot of their mean."""
+"""One tick per calibration set, under the dot of their mean."""
 
 LITTLE = 0.002
-"""A change of accuracy below this is told as none."""
+"""A smaller change of accuracy is reported as no change."""
 
 
 def accuracy_by_size(rows: pd.DataFrame, look: Look) -> Drawing:
-    """Accuracy against calibration size: a line a calibrator, a panel a plan."""
+    """Accuracy against calibration size: one line per calibrator, one panel per plan."""
     means = _mean_over_seeds(rows)
     sizes = sorted(int(size) for size in means["calibration_size"].unique())
     if len(sizes) == 1:
@@ -91,7 +91,7 @@ def accuracy_by_size(rows: pd.DataFrame, look: Look) -> Drawing:
 
 
 def _accuracy_at_one_size(rows: pd.DataFrame, look: Look) -> Drawing:
-    """With a single size there is no line to draw: a dot a calibrator, with its interval."""
+    """With a single size there is no line to draw: one dot per calibrator, with its interval."""
     means = _mean_over_seeds(rows)
     plans, calibrators = unique(rows["plan_label"]), calibrators_of(rows)[::-1]
     figure, axes = panels(
@@ -105,11 +105,11 @@ def _accuracy_at_one_size(rows: pd.DataFrame, look: Look) -> Drawing:
                 dot["int8"], [y] * len(dot), xerr=np.nan_to_num(np.array(error)), capsize=3,
                 color=look.colours[calibrator], marker=look.markers[calibrator], linestyle="none",
             )  # fmt: skip
-            own = rows[(rows["calibrator_label"] == calibrator) & (rows["plan_label"] == plan)]
-            if own["calibration_seed"].nunique() > 1:
+            of_curve = rows[(rows["calibrator_label"] == calibrator) & (rows["plan_label"] == plan)]
+            if of_curve["calibration_seed"].nunique() > 1:
                 panel.plot(
-                    own["int8"], [y - SEEDS_BELOW] * len(own), color=look.colours[calibrator],
-                    **SEED_MARK,
+                    of_curve["int8"], [y - SEEDS_BELOW] * len(of_curve),
+                    color=look.colours[calibrator], **SEED_MARK,
                 )  # fmt: skip
         reference_line(panel, float(means["fp32"].mean()), vertical=True)
         panel.set_yticks(
@@ -124,8 +124,9 @@ def _accuracy_at_one_size(rows: pd.DataFrame, look: Look) -> Drawing:
         f"At {plural(int(best['calibration_size']), 'calibration image')}, "
         f"{best['calibrator_label']} with plan {best['plan_label']} stays closest "
         f"to FP32 ({signed(float(best['delta']))})",
-        f"{metric_of(rows)} of the INT8 model by calibrator, a panel a plan. Bars: 95 % interval "
-        "of the difference to FP32 (over images). Dashed: FP32." + _seeds(rows, "ticks below them"),
+        f"{metric_of(rows)} of the INT8 model by calibrator, one panel per plan. Bars: 95 % "
+        "interval of the difference to FP32 (over images). Dashed: FP32."
+        + _seeds(rows, "ticks below them"),
     )
 
 
@@ -151,7 +152,8 @@ def loss_map(rows: pd.DataFrame, look: Look) -> Drawing:
         f"At {plural(size, 'calibration image')}, {winner} loses least "
         f"({signed(float(values[best]))})",
         f"INT8 minus FP32 {metric_of(rows)} at the largest calibration size. Red is a loss, blue a "
-        "gain, the deeper the larger (relative to this table, by square root); framed is the best.",
+        "gain; the darker, the larger (square-root scale over this table). The frame marks the "
+        "best.",
     )
 
 
@@ -159,7 +161,7 @@ def _draw_cells(axes: Axes, values: npt.NDArray[np.float64], best: tuple[int, in
     limit = max(float(np.nanmax(np.abs(values))), 1e-6)
     colours = matplotlib.colormaps["RdBu"]
     # By square root, since one bad calibrator must not bleach the others; the numbers are written
-    # in. The ends of the map are too dark to tell apart: use its middle.
+    # in. The ends of the map are too dark to distinguish: use its middle.
     shades = colours(0.5 + 0.43 * np.sign(values) * np.sqrt(np.abs(values) / limit))
     shades[np.isnan(values)] = 0  # nothing measured: transparent
     axes.imshow(shades, aspect="auto")
@@ -179,7 +181,7 @@ def _draw_cells(axes: Axes, values: npt.NDArray[np.float64], best: tuple[int, in
 
 
 def _mean_over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row a calibrator, plan and size; several seeds are averaged."""
+    """One row per calibrator, plan and size; several seeds are averaged."""
     keys = ["calibrator_label", "plan_label", "calibration_size"]
     numbers = ["fp32", "int8", "delta", "ci_low", "ci_high"]
     means: pd.DataFrame = rows.groupby(keys)[numbers].mean().reset_index()
@@ -189,11 +191,11 @@ def _mean_over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
 def _draw_seeds(
     axes: Axes, rows: pd.DataFrame, calibrator: str, plan: str, colour: str, beside: float = 1.0
 ) -> None:
-    """A bar from the worst to the best calibration set of each size, where there are several;
-    ``beside`` moves it from the size, as a factor."""
-    own = rows[(rows["calibrator_label"] == calibrator) & (rows["plan_label"] == plan)]
-    if own["calibration_seed"].nunique() > 1:
-        ends = own.groupby("calibration_size")["int8"].agg(["min", "max"])
+    """Draw a bar from the worst to the best calibration set of each size with several sets;
+    ``beside`` is the factor that moves it away from the size."""
+    of_curve = rows[(rows["calibrator_label"] == calibrator) & (rows["plan_label"] == plan)]
+    if of_curve["calibration_seed"].nunique() > 1:
+        ends = of_curve.groupby("calibration_size")["int8"].agg(["min", "max"])
         axes.vlines(
             ends.index * beside, ends["min"], ends["max"], color=colour, linewidth=2.6, alpha=0.7
         )
@@ -206,8 +208,8 @@ def _seeds(rows: pd.DataFrame, mark: str) -> str:
     per_point = rows.groupby(["calibrator_label", "plan_label", "calibration_size"])[
         "calibration_seed"
     ].nunique()
-    every = "All are means" if per_point.min() == seeds else "Repeated ones are means"
-    return f" {every} over {seeds} seeds; {mark}: the calibration sets of the seeds."
+    every = "All are means" if per_point.min() == seeds else "Repeated configurations are means"
+    return f" {every} over {seeds} seeds; {mark}: the calibration sets of these seeds."
 
 
 def _size_title(means: pd.DataFrame, first: int, last: int) -> str:

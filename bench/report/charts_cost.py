@@ -1,4 +1,4 @@
-"""Charts of what accuracy costs: latency, and the seconds of calibration.
+"""Charts of cost: latency, and the seconds of calibration.
 
 Each takes the tidy, measured rows of one group, and gives None when none of them was timed.
 """
@@ -30,7 +30,7 @@ from bench.report.style import INK, MARKERS, STAGES
 from bench.report.wording import plural
 
 Point = tuple[float, float]
-"""Latency in milliseconds an image, and accuracy."""
+"""Latency in milliseconds per image, and accuracy."""
 
 
 def accuracy_by_latency(rows: pd.DataFrame, look: Look) -> Drawing | None:
@@ -38,7 +38,7 @@ def accuracy_by_latency(rows: pd.DataFrame, look: Look) -> Drawing | None:
     rows = rows[rows["int8_ms"].notna()]
     if rows.empty:
         return None
-    # Latency does not depend on the number of calibration images: the others would only clutter.
+    # Latency does not depend on the number of calibration images: other sizes would only clutter.
     size = int(rows["calibration_size"].max())
     rows = rows[rows["calibration_size"] == size]
     plans = unique(rows["plan_label"])
@@ -53,12 +53,12 @@ def accuracy_by_latency(rows: pd.DataFrame, look: Look) -> Drawing | None:
             marker=shapes[str(row["plan_label"])], color=colour,
             markerfacecolor="none" if row["latency_note"] else colour,
         )  # fmt: skip
-    # A latency that says little is drawn, hollow, but is no claim to the front.
+    # An unreliable latency is drawn hollow and is not part of the front.
     sound = [point for point, note in zip(points, rows["latency_note"], strict=True) if not note]
     if front := pareto_front([*sound, *_draw_float(axes, rows)]):
         axes.step(*zip(*front, strict=True), where="post", color=INK, alpha=0.45, linewidth=1.2)
     axes.margins(x=0.14, y=0.14)
-    axes.set_xlabel("median latency of the plan (ms an image), runs scaled to one FP32 latency")
+    axes.set_xlabel("median latency of the plan (ms per image), runs scaled to one FP32 latency")
     axes.set_ylabel(metric_of(rows))
     keys = [
         _key(wrap(calibrator, 28), "o", look.colours[calibrator], filled=True)
@@ -72,14 +72,14 @@ def accuracy_by_latency(rows: pd.DataFrame, look: Look) -> Drawing | None:
         figure,
         f"{fast} of {plural(len(rows), 'INT8 run')} with {plural(size, 'calibration image')} "
         f"{'is' if fast == 1 else 'are'} faster than FP32 on the same engine",
-        "Better is up and to the left. Colour is the calibrator, shape the plan, hollow a latency "
-        "that says little. Nothing beats the Pareto front in both accuracy and latency. The "
-        "machine's speed drifts between runs: each run is scaled by its own FP32 latency.",
+        "Better is up and to the left. Colour: calibrator. Shape: plan. Hollow: the latency is "
+        "not reliable. Nothing is better than the Pareto front in both accuracy and latency. The "
+        "machine's speed drifts between runs, so each run is scaled by its FP32 latency.",
     )
 
 
 def pareto_front(points: Sequence[Point]) -> list[Point]:
-    """The points that no other beats in both: lower latency, higher accuracy.
+    """The points that no other point beats in both latency (lower) and accuracy (higher).
 
     >>> pareto_front([(2.0, 0.5), (1.0, 0.4), (3.0, 0.45)])
     [(1.0, 0.4), (2.0, 0.5)]
@@ -92,7 +92,8 @@ def pareto_front(points: Sequence[Point]) -> list[Point]:
 
 
 def calibration_cost(rows: pd.DataFrame, look: Look) -> Drawing | None:
-    """Seconds to collect, to find thresholds and to build: a bar a calibrator, a panel a size."""
+    """Seconds to collect, to compute thresholds and to build: one bar per calibrator, one panel per
+    size."""
     stages = list(STAGES)
     rows = rows[rows[stages].notna().any(axis=1)]
     if rows.empty:
@@ -123,9 +124,9 @@ def calibration_cost(rows: pd.DataFrame, look: Look) -> Drawing | None:
     name, share = STAGES[str(totals.idxmax())][0], float(totals.max() / (totals.sum() or 1.0))
     return Drawing(
         figure,
-        f"{name.capitalize()} takes {100 * share:.0f} % of the time that calibration costs",
-        "Seconds by calibrator, a panel a calibration size, mean over plans and seeds. One pass "
-        "collects for all calibrators and sizes of a sweep; each bar counts its own part of it.",
+        f"{name.capitalize()} takes {100 * share:.0f} % of the calibration time",
+        "Seconds by calibrator, one panel per calibration size, mean over plans and seeds. One "
+        "pass collects for all calibrators and sizes of a sweep; each bar shows its share of it.",
     )
 
 

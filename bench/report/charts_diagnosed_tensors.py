@@ -19,15 +19,15 @@ from bench.results.diagnosis import Diagnosis, TensorDiagnosis
 Floats = npt.NDArray[np.float64]
 
 MOST_TENSORS = 6
-"""With a chart: the page stays small."""
+"""Most tensors with a chart, which keeps the page small."""
 
 MOST_COLUMNS = 128
 MOST_PAIRS = 600
 
 
 def telling_tensors(diagnosis: Diagnosis) -> list[tuple[TensorDiagnosis, str]]:
-    """The tensors that the worst layers read and that there is something to draw of, each with
-    the letters of its readers."""
+    """The tensors that the worst layers read and that have something to draw, each with the letters
+    of its readers."""
     by_name = {tensor.name: tensor for tensor in diagnosis.tensors}
     inputs = {layer.name: layer.inputs for layer in diagnosis.layers}
     readers: dict[str, list[str]] = {}
@@ -36,7 +36,9 @@ def telling_tensors(diagnosis: Diagnosis) -> list[tuple[TensorDiagnosis, str]]:
             if name in by_name and _is_drawn(by_name[name]):
                 readers.setdefault(name, []).append(letter)
     first = list(readers.items())[:MOST_TENSORS]
-    return [(by_name[name], ", ".join(f"({letter})" for letter in own)) for name, own in first]
+    return [
+        (by_name[name], ", ".join(f"({letter})" for letter in letters)) for name, letters in first
+    ]
 
 
 def tensor_chart(tensor: TensorDiagnosis, readers: str) -> Drawing:
@@ -54,7 +56,7 @@ def tensor_chart(tensor: TensorDiagnosis, readers: str) -> Drawing:
         figure,
         f"{short_name(tensor.name, 80)}, read by {readers}: INT8 covers "
         f"\N{MINUS SIGN}{number_text(tensor.amax, 3)} to {number_text(tensor.amax, 3)}, "
-        f"observed are {number_text(tensor.min, 3)} to {number_text(tensor.max, 3)}",
+        f"observed: {number_text(tensor.min, 3)} to {number_text(tensor.max, 3)}",
         _reading(tensor, has_counts, len(pairs) > 0),
     )
 
@@ -63,14 +65,14 @@ def _reading(tensor: TensorDiagnosis, has_counts: bool, has_pairs: bool) -> str:
     said = []
     if has_counts:
         said.append(
-            "How often each value occurred (logarithmic; a column is the fullest of its bins); "
-            "vertical lines: the range of INT8, beyond which "
+            "How often each value occurred (logarithmic; a column shows its fullest bin). "
+            "Vertical lines: the range of INT8, beyond which "
             f"{percent_text(tensor.saturated_share)} % of the values saturate."
         )
     if has_pairs:
         said.append(
-            "Points: the same elements in FP32 and in INT8; on the diagonal there is no error, "
-            "flat ends are saturated values, wide steps a range that is too wide."
+            "Points: the same elements in FP32 and in INT8. On the diagonal there is no error; "
+            "flat ends are saturated values; wide steps show a range that is too wide."
         )
     return " ".join(said)
 
@@ -119,7 +121,7 @@ def _draw_histogram(axes: Axes, tensor: TensorDiagnosis) -> None:
         ha="right" if right else "left",
     )  # fmt: skip
     axes.set_xlabel("x, in the tensor's unit")
-    axes.set_ylabel("values in a bin")
+    axes.set_ylabel("values per bin")
 
 
 def _ends(tensor: TensorDiagnosis) -> list[float]:

@@ -33,17 +33,17 @@ COLOURS = {
 OTHER_COLOUR = PURPLE
 
 MOST_IN_A_ROW = 250
-"""Layers beside each other: bars of more would be narrower than what separates them."""
+"""Most layers side by side: with more, bars would be narrower than the gaps between them."""
 MOST_ROWS = 8
 
 DECADES = 7
 """The least noise that is drawn, in decades below the largest."""
 
 NAMED = 20
-"""Of so few layers each has its name below it; of more, its number."""
+"""Up to so many layers are labelled by name; more are labelled by number."""
 
 FEWEST_BARS = 8
-"""Room for so many, or the bars of one layer or two would fill the chart."""
+"""Room for at least so many layers, or one or two bars would fill the chart."""
 
 MOST_BLOCKS = 30
 
@@ -88,15 +88,15 @@ def layer_noise(diagnosis: Diagnosis) -> Drawing | None:
     return Drawing(
         figure,
         _layers_title(layers, alone),
-        f"A bar: the layer alone in INT8, on {set_words(images)}, logarithmic; half as much noise "
-        "is 3 dB more SQNR. Triangles: its weights alone; circles: its activations alone; dashed: "
-        "every layer in INT8. Letters are those of the worst layers. A layer without a bar makes "
-        "no noise, or less than the scale shows.",
+        f"Bar: this layer alone in INT8, on {set_words(images)}, logarithmic; half as much noise "
+        "is 3 dB more SQNR. Triangle: its weights alone. Circle: its activations alone. Dashed: "
+        "every layer in INT8. Letters mark the worst layers. A layer without a bar makes no noise, "
+        "or less than the scale shows.",
     )
 
 
 def block_noise(diagnosis: Diagnosis) -> Drawing | None:
-    """The same by block: of many, those that make most of it."""
+    """The same by block: if there are many, the blocks with the most noise."""
     images = first_set(diagnosis)
     noise = {
         number: value
@@ -127,14 +127,14 @@ def block_noise(diagnosis: Diagnosis) -> Drawing | None:
     return Drawing(
         figure,
         f"{short_name(diagnosis.blocks[worst].name)} is the noisiest block: "
-        f"{decibels(-10 * math.log10(noise[worst]))} dB of signal over noise",
-        f"{some if len(shown) < len(diagnosis.blocks) else 'A'}ll layers whose names begin alike, "
-        f"together alone in INT8, on {set_words(images)}; in network order, logarithmic.",
+        f"{decibels(-10 * math.log10(noise[worst]))} dB signal to noise",
+        f"{some if len(shown) < len(diagnosis.blocks) else 'A'}ll layers with the same name prefix "
+        f"in INT8, all other layers in float, on {set_words(images)}. Network order, logarithmic.",
     )
 
 
 def error_along_depth(diagnosis: Diagnosis) -> Drawing | None:
-    """Signal over noise of every tensor, everything before it in INT8."""
+    """Signal to noise ratio of every tensor, with everything before it in INT8."""
     tensors = diagnosis.tensors
     depth = np.array(
         [math.inf if tensor.depth_db is None else tensor.depth_db for tensor in tensors]
@@ -174,19 +174,19 @@ def error_along_depth(diagnosis: Diagnosis) -> Drawing | None:
     return Drawing(
         figure,
         _depth_title(diagnosis, depth, jump),
-        "Signal over noise of each quantized activation, with everything before it in INT8: "
-        "higher is better. A line that falls step by step is ordinary; a sudden fall points at the "
-        "layer that makes the tensor.",
+        "Signal to noise ratio of each quantized activation, with everything before it in INT8: "
+        "higher is better. A line that falls step by step is normal; a sudden fall points to the "
+        "layer that computes the tensor.",
     )
 
 
 def _noises(effects: Sequence[Mapping[str, Effect]], images: str) -> Floats:
-    found = [noise_of(effect, images) for effect in effects]
-    return np.array([math.nan if noise is None else noise for noise in found], dtype=float)
+    noises = [noise_of(effect, images) for effect in effects]
+    return np.array([math.nan if noise is None else noise for noise in noises], dtype=float)
 
 
 def _span(values: Sequence[float]) -> tuple[float, float] | None:
-    """The ends of a logarithmic scale; None where there is no noise at all."""
+    """The ends of a logarithmic scale; None where there is no noise."""
     positive = [value for value in values if value > 0]
     if not positive:
         return None
@@ -203,8 +203,8 @@ def _draw_bars(
     for kind in sorted({kind_of(layer) for layer in layers}):
         edges, heights = [part.start + 0.5], []
         for place in range(part.start, part.stop):
-            own = kind_of(layers[place]) == kind and noise[place] > span[0]
-            heights += [math.nan, noise[place] if own else math.nan, math.nan]
+            drawn = kind_of(layers[place]) == kind and noise[place] > span[0]
+            heights += [math.nan, noise[place] if drawn else math.nan, math.nan]
             edges += [place + 0.6, place + 1.4, place + 1.5]
         axes.stairs(
             heights, edges, baseline=span[0], fill=True, label=kind,
@@ -281,7 +281,7 @@ def _layers_title(layers: Sequence[LayerDiagnosis], noise: Floats) -> str:
     worst = int(np.nanargmax(noise))
     if len(layers) == 1:
         ratio = decibels(-10 * math.log10(float(noise[worst])))
-        return f"{short_name(layers[worst].name)} alone in INT8: {ratio} dB of signal over noise"
+        return f"{short_name(layers[worst].name)} alone in INT8: {ratio} dB signal to noise"
     share = percent_text(float(noise[worst] / np.nansum(noise)))
     return (
         f"{short_name(layers[worst].name)} makes {share} % of the noise of "

@@ -1,4 +1,4 @@
-"""The chart of a search for a plan: what each trial lost, and how much of it ran in INT8."""
+"""The chart of a plan search: what each trial lost, and how much of it ran in INT8."""
 
 from __future__ import annotations
 
@@ -55,15 +55,15 @@ def search_trials(trail: Trail) -> Drawing | None:
         figure,
         f"{plural(len(trail.trials), 'trial')} of plan=auto chose "
         f"{plural(len(best.float_nodes), 'layer')} in float{met}",
-        f"Better is down and to the right. Measured on {trail.images}, which are not those of the "
-        f"row. Dashed: the budget ({trail.budget}). Filled: within it, with a margin of one "
-        "standard error (the bars), but at most half of the budget. Trials that lose far more lie "
-        "above the chart.",
+        f"Better is down and to the right. Measured on {trail.images}; the row uses other images. "
+        f"Dashed: the budget ({trail.budget}). Filled: within the budget, with a margin of one "
+        "standard error (the bars) or of half the budget, whichever is smaller. Trials that lose "
+        "far more are not drawn.",
     )
 
 
 def _loss_limits(trail: Trail, best: Trial) -> tuple[float, float]:
-    """The losses that are worth showing: up to four times the budget's or the best one's."""
+    """The range of losses to show: up to four times the budget or the best loss."""
     losses = [trial.loss for trial in trail.trials]
     reach = max(4 * (trail.budget.max_loss or 0.01), 3 * best.loss, 0.02)
     top = min(max(losses), reach)

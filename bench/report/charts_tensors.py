@@ -1,4 +1,4 @@
-"""Charts of why: where each calibrator's thresholds lie on what the tensors showed."""
+"""Charts of the cause: each calibrator's thresholds on the histograms of the tensors."""
 
 from __future__ import annotations
 
@@ -29,26 +29,27 @@ from bench.report.wording import calibrator_order, plural
 from bench.results.histograms import TensorHistogram
 
 DRAWN_TOGETHER = 17
-"""Bins in a column of a drawn histogram: 2048 would be narrower than a pixel each.
+"""Bins per column of a drawn histogram: each of 2048 bins would be narrower than a pixel.
 
-More than 16, or pictures would seem to have gaps: of 8 bits on [-1, 1], |x| has 128 values.
+More than 16, or pictures would seem to have gaps: 8-bit values on [-1, 1] have 128 different |x|.
 """
 
 SPIKE = 0.1
-"""Share of all values in a single bin from which on it is worth a word."""
+"""A single bin with at least this share of all values is mentioned."""
 
 HIGHEST_SHARE = 4.0
-"""A tensor that takes the range of what it is joined into may lie far above: off the scale."""
+"""Largest share on the scale. A tensor that shares the range of a concatenation may lie far
+above."""
 
 
 def threshold_shares(thresholds: Thresholds, look: Look) -> Drawing | None:
-    """Threshold / observed maximum of every tensor, in network order: a line a calibrator."""
+    """Threshold / observed maximum of every tensor, in network order: one line per calibrator."""
     tensors = thresholds.quantized
     if not tensors:
         return None
     figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
     axes = figure.add_subplot()
-    marked = max(1, len(tensors) // 50)  # the others would lie one upon the other
+    marked = max(1, len(tensors) // 50)  # more marks would overlap
     for calibrator in _calibrators(thresholds):
         shares = [thresholds.share(calibrator, name) for name in tensors]
         axes.plot(
@@ -70,17 +71,17 @@ def threshold_shares(thresholds: Thresholds, look: Look) -> Drawing | None:
     return Drawing(
         figure,
         _shares_title(thresholds),
-        "The threshold over the largest |x| observed on "
+        "Each calibrator's threshold divided by the largest |x| observed on "
         f"{plural(thresholds.size, 'calibration image')}, for every tensor of plan "
         f"{thresholds.plan_label}. At half the maximum the INT8 steps are half as wide, and "
-        "whatever lies beyond saturates. Letters name the network's input and the tensors on which "
-        "the calibrators disagree most, each with its smallest share; their histograms follow."
+        "larger values saturate. Letters name the network's input and the tensors on which the "
+        "calibrators disagree most, each with its smallest share; their histograms follow."
         + _shared(thresholds),
     )
 
 
 def threshold_histograms(thresholds: Thresholds, tensors: Sequence[str], look: Look) -> Drawing:
-    """The histograms of ``tensors``, a panel each, with every calibrator's threshold as a line."""
+    """The histograms of ``tensors``, one panel each, with one line per calibrator's threshold."""
     letters = dict(zip(thresholds.telling, ascii_lowercase, strict=False))
     abreast = min(2, len(tensors))
     titles = [tensor_name(name, 100 // abreast) for name in tensors]
@@ -95,23 +96,23 @@ def threshold_histograms(thresholds: Thresholds, tensors: Sequence[str], look: L
     for panel, name in zip(axes, tensors, strict=True):
         draw_histogram(panel, thresholds, name, look, keys)
     figure.supxlabel("|x|, in the tensor's unit", fontsize=10)
-    figure.supylabel("values in a bin", fontsize=10)
+    figure.supylabel("values per bin", fontsize=10)
     return Drawing(
         figure,
         _histograms_title(thresholds, tensors),
         "How often each |x| occurred on "
         f"{plural(thresholds.size, 'calibration image')} (logarithmic), in the 2048 bins that a "
-        f"calibrator reads (a column is the fullest of {DRAWN_TOGETHER}), with each calibrator's "
-        f"threshold on plan {thresholds.plan_label}: what lies to the right of it saturates."
-        + _spikes([thresholds.tensors[name] for name in tensors]),
+        f"calibrator reads (each column shows the fullest of {DRAWN_TOGETHER} bins). Lines: each "
+        f"calibrator's threshold on plan {thresholds.plan_label}. Values to the right of it "
+        "saturate." + _spikes([thresholds.tensors[name] for name in tensors]),
     )
 
 
 def draw_histogram(
     axes: Axes, thresholds: Thresholds, name: str, look: Look, keys: int = 3
 ) -> None:
-    """One tensor's histogram with every calibrator's threshold, ``keys`` of them beside each other
-    above it."""
+    """One tensor's histogram with every calibrator's threshold; the legend above has ``keys``
+    columns."""
     _draw_histogram(axes, thresholds.tensors[name])
     _draw_thresholds(axes, thresholds, name, look)
     if thresholds.of(name):
@@ -152,23 +153,23 @@ def _draw_histogram(axes: Axes, seen: TensorHistogram) -> None:
 
 
 def _draw_thresholds(axes: Axes, thresholds: Thresholds, name: str, look: Look) -> None:
-    """A line a threshold."""
-    found = thresholds.of(name)
+    """One line per threshold."""
+    amax_by_rule = thresholds.of(name)
     for place, calibrator in enumerate(
-        calibrator for calibrator in _calibrators(thresholds) if calibrator in found
+        calibrator for calibrator in _calibrators(thresholds) if calibrator in amax_by_rule
     ):
-        amax = found[calibrator]
-        # Lines that coincide are still told apart, by markers at heights of their own.
+        amax = amax_by_rule[calibrator]
+        # Markers at different heights distinguish lines that coincide.
         axes.plot(
             [amax, amax], [0, 0.97 - 0.075 * place], transform=axes.get_xaxis_transform(),
             color=look.colours[calibrator], marker=look.markers[calibrator], markevery=[1],
             linewidth=1.5, label=f"{calibrator} {amax:.4g}",
         )  # fmt: skip
-    axes.set_xlim(0, 1.03 * (max([thresholds.tensors[name].amax, *found.values()]) or 1.0))
+    axes.set_xlim(0, 1.03 * (max([thresholds.tensors[name].amax, *amax_by_rule.values()]) or 1.0))
 
 
 def _draw_key(axes: Axes, abreast: int) -> None:
-    """Above a panel what its lines are, and above that its title."""
+    """Put the legend above a panel, and the panel's title above the legend."""
     key = axes.legend(
         loc="lower left", bbox_to_anchor=(0, 1), ncols=abreast, fontsize=9, borderpad=0.2,
         borderaxespad=0, handlelength=1.2, handletextpad=0.5, columnspacing=1.2,
@@ -191,7 +192,7 @@ def _tell_what_is_off_the_scale(axes: Axes, thresholds: Thresholds) -> None:
 
 
 def _letter(axes: Axes, thresholds: Thresholds) -> None:
-    """Letters at the telling tensors, one above the other where they would touch."""
+    """Letters at the chosen tensors, one above the other where they would touch."""
     tensors = thresholds.quantized
     places = [tensors.index(name) for name in thresholds.telling]
     labels, level, before = [], 0, -math.inf
@@ -223,22 +224,22 @@ def _shares_title(thresholds: Thresholds) -> str:
     name = min(thresholds.quantized, key=lambda name: _deepest(thresholds, name)[1])
     calibrator, share = _deepest(thresholds, name)
     if share > 0.995:
-        return "No calibrator cuts anything off: no threshold is below the observed maximum"
+        return "No calibrator clips: no threshold is below the observed maximum"
     median = np.nanmedian([thresholds.share(calibrator, name) for name in thresholds.quantized])
     return (
-        f"{calibrator} cuts deepest: at {share:.2f} of the observed maximum on "
-        f"{tensor_name(name)}; {median:.2f} in the median tensor"
+        f"{calibrator} clips most: at {share:.2f} of the observed maximum on "
+        f"{tensor_name(name)}; at {median:.2f} on the median tensor"
     )
 
 
 def _shared(thresholds: Thresholds) -> str:
-    """What a share above one means, where there is one that no rounding made."""
+    """What a share above one means, if there is one that is larger than rounding."""
     highest = max(map(thresholds.highest_share, thresholds.quantized))
     if highest < 1.05:
         return ""
     return (
-        " A tensor above 1 has a range wider than its own values, as where it shares that of what "
-        f"it is joined into: up to {highest:.3g} times."
+        " Above 1, a tensor's range is wider than its values: it shares the range of the tensor "
+        f"that it is concatenated into. The widest is {highest:.3g} times its values."
     )
 
 
@@ -251,33 +252,34 @@ def _deepest(thresholds: Thresholds, name: str) -> tuple[str, float]:
 def _histograms_title(thresholds: Thresholds, tensors: Sequence[str]) -> str:
     with_any = [name for name in tensors if thresholds.of(name)]
     if not with_any:
-        return f"{tensor_name(tensors[0])} stays in float: no calibrator was asked for a threshold"
+        return f"{tensor_name(tensors[0])} stays in float: no calibrator set a threshold"
     name = max(with_any, key=thresholds.disagreement)
-    found = thresholds.of(name)
-    low, high = (pick(found, key=lambda calibrator: found[calibrator]) for pick in (min, max))
+    amax = thresholds.of(name)
+    low, high = (pick(amax, key=lambda calibrator: amax[calibrator]) for pick in (min, max))
     if thresholds.disagreement(name) < 1.005:
-        return f"{plural(len(found), 'calibrator')} cut {tensor_name(name)} at {found[low]:.4g}"
+        calibrators = plural(len(amax), "calibrator")
+        return f"Threshold of {tensor_name(name)} with {calibrators}: {amax[low]:.4g}"
     return (
         f"The thresholds {'differ most' if len(tensors) > 1 else 'differ'} on {tensor_name(name)}: "
-        f"{found[low]:.4g} ({low}) to {found[high]:.4g} ({high})"
+        f"{amax[low]:.4g} ({low}) to {amax[high]:.4g} ({high})"
     )
 
 
 def _spikes(seen: Sequence[TensorHistogram]) -> str:
-    """Single bins that hold much of a tensor: a search for a threshold may stop right there."""
-    told = []
+    """Single bins with a large share of a tensor: a threshold search may stop at such a bin."""
+    sentences = []
     for histogram in seen:
         spike, share = _fullest(histogram)
         if share >= SPIKE:
-            told.append(
+            sentences.append(
                 f" A single bin, at {spike:.3g}, holds {100 * share:.0f} % of all values of "
                 f"{histogram.name}."
             )
-    return "".join(told)
+    return "".join(sentences)
 
 
 def _fullest(seen: TensorHistogram) -> tuple[float, float]:
-    """Where the fullest bin lies but for that of zero, and its share of all values."""
+    """Position of the fullest bin except the bin of zero, and its share of all values."""
     fullest = 1 + int(seen.counts[1:].argmax())
     return fullest * seen.width, float(seen.counts[fullest]) / max(seen.count, 1)
 

@@ -1,19 +1,20 @@
-"""Which configuration to recommend, and how the others stand beside it; doubt falls on the careful
-side.
+"""Which configuration to recommend, and how the others compare with it. In doubt, the choice is
+conservative.
 
-1. The *least loss* is the highest mean of INT8 minus FP32. One that was measured with fewer
-   calibration sets than others has to be proven better than these.
+1. The *least loss* is the highest mean of INT8 minus FP32. A configuration with fewer calibration
+   sets than others has to be proven better than these.
 2. Every other configuration is compared with it on the same images (and calibration sets). It is
    *equal* if the interval of the difference lies within the margin (an equivalence test: D. J.
    Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15, 1987), *worse* if the interval
-   excludes zero, else *open*: more images would tell. A difference within rounding counts as equal.
-3. Among the equal ones those with the most calibration sets are preferred, then the fastest plan,
-   if speeds were measured alone on one machine, then the fewest calibration images, then the least
-   loss. With a limit for the loss, all that are proven to keep it will do, and the fastest of them
-   is preferred.
+   excludes zero, else *open*: more images would decide. A difference within rounding
+   counts as equal.
+3. Among the equal ones those with the most calibration sets are preferred, then the fastest plan
+   (if speeds were measured alone on one machine), then the fewest calibration images, then the
+   least loss. With a limit for the loss, every configuration proven to be within it is good enough,
+   and the fastest of them is preferred.
 
-The best of many looks better than it is. So all intervals here are as wide as to hold for every
-configuration at once (``bench.evaluation.interval.widening``), and with it for the chosen one.
+The best of many looks better than it is. So all intervals here are wide enough to hold for every
+configuration at once (``bench.evaluation.interval.widening``), and thus for the chosen one.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from bench.report.wording import SAME_SPEED, calibrator_order, plural
 from bench.results.settings import Settings
 
 ROUNDING_STEPS = 3
-"""Standard deviations of rounding: the difference of two values goes beyond in 3 of 100."""
+"""Standard deviations of rounding: 3 of 100 differences of two values are larger."""
 
 Kind = Literal["least", "equal", "rounding", "open", "worse"]
 Fit = Literal["", "fits", "unproven", "outside"]
@@ -41,7 +42,7 @@ Fit = Literal["", "fits", "unproven", "outside"]
 
 @dataclass(frozen=True)
 class Standing:
-    """One configuration beside the least loss: ``kind``, and by how much it loses more."""
+    """One configuration compared with the least loss: ``kind``, and how much more it loses."""
 
     kind: Kind
     more: Interval
@@ -53,7 +54,7 @@ class Standing:
 
     @property
     def mark(self) -> Literal["outside", "tie", "open", ""]:
-        """How a listing marks it; what is recommended has a mark of its own."""
+        """How a listing marks it; the recommended configuration has another mark."""
         if self.fit == "outside":
             return "outside"
         return "tie" if self.tied else "open" if self.kind == "open" else ""
@@ -63,7 +64,7 @@ class Standing:
 class Choice:
     """The recommended configuration with an interval that allows for the choice, and why.
 
-    ``standings`` are by run key. ``fit`` says whether anything keeps the limit for the loss.
+    ``standings`` are by run key. ``fit`` says whether any configuration is within the loss limit.
     ``rounding`` is the metric's standard deviation by rounding alone, if it was measured.
     """
 
@@ -84,7 +85,7 @@ def choose(
     rounding: float | None,
     comparable_speed: bool,
 ) -> Choice:
-    """Of at least one configuration of a group; for ``rounding`` see ``Choice``.
+    """Choose among at least one configuration of a group; for ``rounding`` see ``Choice``.
 
     Speeds may decide if they are ``comparable_speed``: all measured on one machine.
     """
@@ -125,8 +126,8 @@ def choose(
 def _widened(results: Sequence[Result]) -> dict[str, Interval]:
     """Intervals of all losses that hold at once.
 
-    A configuration that looks best may do so because its standard error or its bias came out small
-    as well: it gets those of all that may be as good, where they are larger.
+    A configuration may look best because its standard error or its bias happened to be small. So
+    it gets the largest error and bias of all configurations that may be as good.
     """
     factor = _factor([result.exact for result in results])
     top = max(results, key=lambda result: result.delta)
@@ -136,7 +137,7 @@ def _widened(results: Sequence[Result]) -> dict[str, Interval]:
         if top.delta - result.delta
         <= 2 * math.hypot(result.exact.uncertainty.error, top.exact.uncertainty.error)
     ]
-    # There is no rival where no error is known: then nothing is pooled.
+    # Where no error is known there is no rival, and nothing is pooled.
     error = math.sqrt(float(np.mean([rival.error**2 for rival in rivals]))) if rivals else 0.0
     bias = float(np.mean([rival.bias for rival in rivals])) if rivals else 0.0
     wide = {}
@@ -212,18 +213,18 @@ def _fastest(
     pool, by_speed = _fast(_confirmed(fitting), comparable_speed)
     best, reason = _least_of(pool, noise)
     if len(fitting) == 1:
-        return best, f"It alone is proven to lose at most {100 * max_loss:g} % of FP32."
+        return best, f"Only this one is proven to lose at most {100 * max_loss:g} % of FP32."
     decided = f"speed, then {reason}" if by_speed else reason
     return best, (
         f"{plural(len(fitting), 'configuration')} are proven to lose at most {100 * max_loss:g} % "
-        f"of FP32; {decided} decided."
+        f"of FP32. Decided by: {decided}."
     )
 
 
 def _prefer(
     tied: Sequence[Result], comparable_speed: bool, noise: float
 ) -> tuple[Result, list[str]]:
-    """Of rows that are equal in accuracy, and what decided."""
+    """Choose among results that are equal in accuracy, and say what decided."""
     confirmed = _confirmed(tied)
     reasons = ["more calibration sets"] * (len(confirmed) < len(tied))
     pool, by_speed = _fast(confirmed, comparable_speed)
@@ -236,13 +237,13 @@ def _prefer(
 
 
 def _confirmed(pool: Sequence[Result]) -> list[Result]:
-    """Those measured with the most calibration sets: the others may have been lucky."""
+    """The results with the most calibration sets: the others may have been lucky."""
     most = max(result.sets for result in pool)
     return [result for result in pool if result.sets == most]
 
 
 def _least_of(pool: Sequence[Result], noise: float) -> tuple[Result, str]:
-    """The least loss; of several that differ by no more than ``noise`` the first by name."""
+    """The least loss; among results that differ by no more than ``noise``, the first by name."""
     top = max(result.delta for result in pool)
     close = [result for result in pool if top - result.delta <= noise]
     if len(close) > 1:
@@ -254,7 +255,7 @@ def _least_of(pool: Sequence[Result], noise: float) -> tuple[Result, str]:
 
 
 def _fast(pool: Sequence[Result], comparable_speed: bool) -> tuple[list[Result], bool]:
-    # A latency that says little, or that another machine measured, must not decide.
+    # An unreliable latency, or one from another machine, must not decide.
     sound = all(r.latency_ms is not None and not r.latency_note for r in pool)
     if not (comparable_speed and sound):
         return list(pool), False
@@ -266,8 +267,8 @@ def _keep_lowest(
 ) -> tuple[list[Result], bool]:
     """The results of (nearly) the lowest cost, and whether that excluded any."""
     limit = min(map(cost, pool)) * slack
-    kept = [result for result in pool if cost(result) <= limit]
-    return kept, len(kept) < len(pool)
+    cheapest = [result for result in pool if cost(result) <= limit]
+    return cheapest, len(cheapest) < len(pool)
 
 
 def _explain(
@@ -287,12 +288,12 @@ def _explain(
         verb = "differs" if counts["rounding"] == 1 else "differ"
         ties.append(f"{_others(counts['rounding'])} {verb} by no more than rounding ({noise:.3f})")
     if ties:
-        sentences = [f"A tie: {' and '.join(ties)}; {', then '.join(reasons)} decided."]
+        sentences = [f"A tie: {' and '.join(ties)}. Decided by: {', then '.join(reasons)}."]
     else:
         sentences = [f"No other configuration is as accurate within the margin of {margin:.3f}."]
     if counts["open"]:
         sentences.append(
-            f"These images do not tell whether {_others(counts['open'])} "
+            f"These images cannot decide whether {_others(counts['open'])} "
             f"{'loses' if counts['open'] == 1 else 'lose'} more."
         )
     if counts["worse"]:

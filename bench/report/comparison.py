@@ -51,7 +51,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The configurations of both sweeps, the largest loss first, and those of one alone."""
+    """The configurations of both sweeps, the largest loss first, and those of only one sweep."""
 
     metric: str
     changes: tuple[Change, ...]
@@ -87,7 +87,7 @@ def compare_folders(first: Path, second: Path) -> Comparison:
 
 
 def _rows(folder: Path) -> dict[tuple[str, ...], Record]:
-    """The measured rows by all that was asked for."""
+    """The measured rows by configuration and seed."""
     table = read_table(folder)
     measured = tidy(table[table["status"] == "ok"])
     columns = [name for name in columns_with("axis") if name != "engine_options"]
@@ -121,7 +121,7 @@ def _kind(change: Interval) -> Kind:
 
 
 def _ratio(first: Record, second: Record) -> float | None:
-    """Of the INT8 latencies, if both were timed alone on hardware of one description."""
+    """Ratio of the INT8 latencies, if both were timed alone on hardware of one description."""
     one, two = (known(row["int8_latency_p50_ms"]) for row in (first, second))
     same = first["hardware"] == second["hardware"] and first["threads"] == second["threads"]
     alone = {str(first["timing"]), str(second["timing"])} <= {"alone"}
@@ -147,7 +147,7 @@ def print_comparison(comparison: Comparison, console: Console, everything: bool)
     said = [f"{counts[kind]} {_MEANING[kind]}" for kind in _MEANING if counts[kind]]
     wide.print(Text(f"{plural(len(changes), 'configuration')} in both: {', '.join(said)}."))
     if any(one.fp32_changed for one in changes):
-        wide.print(Text("FP32 itself changed, so losses against FP32 are compared.", "yellow"))
+        wide.print(Text("FP32 itself changed, so the losses against FP32 are compared.", "yellow"))
     for names, which in ((comparison.only_first, "first"), (comparison.only_second, "second")):
         if names:
             wide.print(Text(f"Only in the {which}: {'; '.join(names[:5])}{_more(names)}."))

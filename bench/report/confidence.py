@@ -1,4 +1,4 @@
-"""How far the best confidence threshold moved, and whether keeping FP32's costs anything."""
+"""How far the best confidence threshold moved, and whether FP32's threshold still works."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _COLUMNS = (
 class ConfidenceShift:
     """The thresholds of the best F1, and INT8's F1 at both.
 
-    ``change`` is INT8's F1 at FP32's threshold minus that at its best one, ``loss`` the former
-    minus FP32's F1, each with its interval.
+    ``change`` is INT8's F1 at FP32's threshold minus INT8's F1 at its best threshold. ``loss`` is
+    INT8's F1 at FP32's threshold minus FP32's F1. Each has its interval.
     """
 
     threshold_fp32: float
@@ -31,12 +31,12 @@ class ConfidenceShift:
 
     @property
     def real(self) -> bool:
-        """Whether keeping FP32's threshold is proven to lose against INT8's own."""
+        """Whether FP32's threshold is proven to lose against INT8's best threshold."""
         return self.change.high < 0
 
     @property
     def sentence(self) -> str:
-        """First what a user loses who changes nothing, then what another threshold gives back."""
+        """First the loss of a user who changes nothing, then what another threshold recovers."""
         sure = ""
         if self.loss.known:
             kind = (
@@ -46,21 +46,21 @@ class ConfidenceShift:
             )  # fmt: skip
             sure = f", 95 % interval {interval(*self.loss.ends)}: {kind}"
         anew = (
-            "to change to it really helps" if self.real
-            else "that it helps to change to it is not proven"
+            "changing to it is proven to help" if self.real
+            else "it is not proven that changing to it helps"
         )  # fmt: skip
         lost = f"{signed(self.loss.estimate)}{sure}"
         return (
-            f"At the confidence threshold that is best for FP32 ({self.threshold_fp32:.2f}), F1 is "
+            f"At FP32's best confidence threshold ({self.threshold_fp32:.2f}), F1 is "
             f"{self.f1_fp32:.3f} in FP32 and {self.f1_at_fp32_threshold:.3f} in INT8 ({lost}). "
             f"INT8's best threshold is {self.threshold_int8:.2f} (F1 {self.f1_int8:.3f}); {anew} "
-            f"(F1 at FP32's threshold minus F1 at INT8's, on images that chose neither: "
+            f"(F1 at FP32's threshold minus F1 at INT8's, on images not used to choose them: "
             f"{interval(*self.change.ends)})."
         )
 
 
 def shift_of(row: Record) -> ConfidenceShift | None:
-    """Of a tidy row; None for a classifier, and for rows from before it was measured."""
+    """The shift of a tidy row; None for a classifier, and for older rows without it."""
     if any(known(row[name]) is None for name in _COLUMNS):
         return None
     fp32, int8, f1_fp32, f1_int8, unchanged = (float(row[name]) for name in _COLUMNS)

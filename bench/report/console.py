@@ -1,4 +1,4 @@
-"""The table in a terminal, and the answer in one sentence under it."""
+"""The table in a terminal, with the answer in one sentence below it."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from bench.report.wording import (
 )
 
 NARROW = 110
-"""Columns of a terminal that cannot hold every column of the table."""
+"""A terminal with fewer columns of text than this does not show every column of the table."""
 
 MOST_STEPS = 2
-"""The page has the others."""
+"""Most warnings shown; the page has the others."""
 
 MARKS = {
     "tie": ("≈", "as accurate as the least loss, within the margin"),
-    "open": ("?", "these images do not tell"),
+    "open": ("?", "these images cannot decide"),
     "outside": ("−", "loses more than max_loss"),
 }
-"""How a standing is marked, and what the mark means."""
+"""The mark of each standing, and what the mark means."""
 
 
 def print_table(summary: Summary, console: Console) -> None:
@@ -55,13 +55,13 @@ def print_table(summary: Summary, console: Console) -> None:
         console.print(Text(foretold.sentence, style="bold"))
     if not summary.answers and not summary.unanswered:
         runs = plural(summary.rows, "run")
-        console.print(Text(f"No answer: of {runs}, none was measured.", style="bold"))
+        console.print(Text(f"No answer: none of {runs} was measured.", style="bold"))
     for warning in summary.warnings:
         console.print(Text(f"! {warning}", style="yellow"))
 
 
 def _configurations(summary: Summary) -> pd.DataFrame:
-    """One line a configuration: of several calibration sets the mean, and how many there are."""
+    """One line per configuration: the mean over its calibration sets, and how many there are."""
     results = {key: r for answer in summary.answers for r in answer.results for key in r.run_keys}
     shown = []
     for row in records_of(summary.tidied):
@@ -119,7 +119,7 @@ def _mark(summary: Summary, key: str) -> str:
 
 
 def _cells(row: pd.Series, left_out: set[str], narrow: bool) -> dict[str, str]:
-    """What each column says of a row; a narrow terminal goes without some."""
+    """What each column shows for a row; a narrow terminal leaves some out."""
     latency, speedup = known(row["int8_ms"]), known(row["int8_speedup"])
     share, skipped = known(row["int8_mac_share"]), row["status"] == "skipped"
     cells = _asked(row) | {
@@ -138,7 +138,7 @@ def _cells(row: pd.Series, left_out: set[str], narrow: bool) -> dict[str, str]:
 
 
 def _built_cells(row: pd.Series, left_out: set[str], narrow: bool) -> dict[str, str]:
-    """The same of a row that ends with an engine for another machine."""
+    """The same for a row that only built an engine for another machine."""
     int8, fp32, fp16 = (known(row[f"{name}engine_bytes"]) for name in ("", "fp32_", "fp16_"))
     cells = _asked(row) | {
         "GPU": str(row["compute_capability"]),

@@ -10,7 +10,7 @@ from bench.report.diagnosis_numbers import NOTHING, Cell, count_cell
 from bench.report.drawing import short_name
 
 LONGEST = 90
-"""Of a name in a table: the end of a longer one, which tells more than its beginning."""
+"""Longest name in a table; a longer name shows its end, which says more than its beginning."""
 
 
 class Named(Protocol):
@@ -25,7 +25,7 @@ T = TypeVar("T", bound=Named)
 
 @dataclass(frozen=True)
 class Head:
-    """What stands over a column; ``meaning`` is its tooltip."""
+    """The head of a column; ``meaning`` is its tooltip."""
 
     label: str
     meaning: str
@@ -41,7 +41,7 @@ class Column(Generic[T]):
 
 @dataclass(frozen=True)
 class Marks:
-    """The first column: what a line is called in the chart beside."""
+    """The first column: the label of a line in the chart."""
 
     head: Head
     cells: tuple[Cell, ...]
@@ -49,7 +49,7 @@ class Marks:
 
 @dataclass(frozen=True)
 class Table:
-    """``unit`` is what its lines are; ``marked`` are the places of those that stand out."""
+    """``unit`` names its lines ("layers"); ``marked`` are the places of highlighted lines."""
 
     title: str
     unit: str
@@ -61,7 +61,7 @@ class Table:
 def name_column(label: str, meaning: str) -> Column[T]:
     def cell(item: T) -> Cell:
         producer = getattr(item, "producer", "")
-        note = f"made by {producer}" if producer else ""
+        note = f"computed by {producer}" if producer else ""
         shown = short_name(" ".join(item.name.split()), LONGEST) or "(no name)"
         return Cell(shown, item.name, note if shown == item.name else f"{item.name} {note}".strip())
 

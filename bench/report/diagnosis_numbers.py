@@ -1,4 +1,4 @@
-"""A diagnosis's numbers as its page shows them: text, what it sorts by, and what is missing."""
+"""A diagnosis's numbers as its page shows them: text, sort key, and missing values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.results.noise_shares import SHOWN_FIRST
 INFINITE = "∞"
 
 LEAST_SHARE = 1e-6
-"""Smaller shares are shown as smaller than this."""
+"""Smaller shares are shown as "<" this."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ NOTHING = Cell(MISSING)
 
 
 def first_set(diagnosis: Diagnosis) -> str:
-    """The set of images for what is shown for one set only; "" where there is none."""
+    """The set of images for values that are shown for one set only; "" where there is none."""
     sets = sets_of(diagnosis)
     return next((name for name in (*SHOWN_FIRST, *sets) if name in sets), "")
 
@@ -104,7 +104,7 @@ def decibels_cell(value: float | None, sign: str = "") -> Cell:
 
 
 def percent_text(share: float) -> str:
-    """A share as per cent to two digits, without the sign of per cent.
+    """A share in per cent to two digits, without the per cent sign.
 
     >>> percent_text(0.1234), percent_text(0.00012), percent_text(3e-9), percent_text(0.0)
     ('12', '0.012', '<0.0001', '0')

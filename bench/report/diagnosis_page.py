@@ -1,4 +1,4 @@
-"""A diagnosis as one page that needs nothing else: what INT8 harms, where, and what to paste."""
+"""A diagnosis as one self-contained page: what INT8 harms, where, and lists to paste."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ from bench.report.wording import plural
 from bench.results.diagnosis import Diagnosis
 
 LARGEST_SVG = 800_000
-"""Characters: of a thousand layers the chart is still drawn in the page's ink."""
+"""Most characters of SVG: a chart of a thousand layers still fits."""
 
 FOLDED = 15
-"""Lines from which on a table is folded."""
+"""Longer tables are folded."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,9 @@ def _tiles(diagnosis: Diagnosis) -> list[Tile]:
     tiles = []
     whole = diagnosis.all_int8.get(images)
     if whole is not None and (part := worst_part(whole)) is not None:
-        note = parts_text(whole) if len(whole.sqnr_db) > 1 else "signal over noise at the outputs"
+        note = (
+            parts_text(whole) if len(whole.sqnr_db) > 1 else "signal to noise ratio at the outputs"
+        )
         tiles.append(
             Tile(f"SQNR, every layer in INT8, {set_words(images)}", f"{decibels(part[1])} dB", note)
         )

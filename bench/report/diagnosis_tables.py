@@ -1,4 +1,4 @@
-"""The tables of a diagnosis: its layers, blocks and tensors, as columns that say what they mean."""
+"""The tables of a diagnosis: its layers, blocks and tensors, with a tooltip for every column."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ from bench.results.diagnosis import (
 from bench.results.noise_shares import gain_db
 
 MOST_WORST = 10
-"""Layers in the table of the worst, each with a letter that charts use too."""
+"""Layers in the table of the worst; each has a letter that charts use too."""
 
 LEFT_OUT = ("worst part", "KL (nats)")
-"""Columns of the table of all layers that the table of the worst has no room for."""
+"""Columns of the table of all layers that do not fit into the table of the worst."""
 
 LONGEST_OP = 24
 
 MOSTLY = 4.0
-"""Weights or activations make most of a layer's noise from this ratio of their noise on."""
+"""From this ratio on, weights or activations make most of a layer's noise."""
 
 
 def letters_of(diagnosis: Diagnosis) -> dict[str, str]:
@@ -89,7 +89,7 @@ def layer_table(diagnosis: Diagnosis) -> Table:
 
 def block_table(diagnosis: Diagnosis) -> Table:
     columns = [
-        name_column("block", "the beginning that its layers' names share"),
+        name_column("block", "the name prefix that its layers share"),
         Column[BlockDiagnosis](
             Head("layers", "how many layers it has"), lambda block: count_cell(len(block.layers))
         ),
@@ -102,11 +102,11 @@ def block_table(diagnosis: Diagnosis) -> Table:
 
 
 def tensor_table(diagnosis: Diagnosis) -> Table:
-    """Every quantized activation, with what each calibrator's threshold would do to it."""
+    """Every quantized activation, with the error of each calibrator's threshold."""
     rules = sorted({rule for tensor in diagnosis.tensors for rule in tensor.rules},
                    key=calibrator_order)  # fmt: skip
     columns = [
-        name_column("tensor", "its name in the ONNX file; tooltip: the layer that makes it"),
+        name_column("tensor", "its name in the ONNX file; tooltip: the layer that computes it"),
         Column[TensorDiagnosis](
             Head("range", "the smallest and the largest value observed"),
             lambda tensor: Cell(
@@ -119,7 +119,7 @@ def tensor_table(diagnosis: Diagnosis) -> Table:
             lambda tensor: number_cell(tensor.amax),
         ),
         Column[TensorDiagnosis](
-            Head("SQNR here (dB)", "signal over noise of its values, everything before it in INT8"),
+            Head("SQNR here (dB)", "signal to noise ratio here, with everything before it in INT8"),
             lambda tensor: decibels_cell(
                 math.inf if tensor.depth_db is None else tensor.depth_db
             ),
@@ -146,7 +146,7 @@ def tensor_table(diagnosis: Diagnosis) -> Table:
 
 
 def kind_of(layer: LayerDiagnosis) -> str:
-    """The operator, and whether it is depthwise: what colours a layer in a chart."""
+    """The operator, and whether it is depthwise: this colours a layer in a chart."""
     op = short_name(layer.op, LONGEST_OP)
     return f"depthwise {op}" if layer.depthwise else op
 
@@ -200,8 +200,8 @@ def _layer_columns(diagnosis: Diagnosis) -> list[Column[LayerDiagnosis]]:
             lambda layer: text_cell(source_of(layer, images)),
         ),
         Column(
-            Head("gain in float (dB)", f"how far the whole network's noise falls, {on}, "
-                 "when this layer alone is in float and all others in INT8"),
+            Head("gain in float (dB)", f"by how much the network's noise falls, {on}, "
+                 "with this layer alone in float and all others in INT8"),
             lambda layer: decibels_cell(gain_of(diagnosis, layer), sign="+"),
         ),
         Column(_KL, lambda layer: _kl(layer, images)),
@@ -211,8 +211,8 @@ def _layer_columns(diagnosis: Diagnosis) -> list[Column[LayerDiagnosis]]:
             lambda layer: number_cell(layer.channel_spread),
         ),
         Column(
-            Head("metric loss (%)", "what the metric loses with this layer alone in INT8, of FP32; "
-                 "with its 95 % interval"),
+            Head("metric loss (%)", "loss of the metric with this layer alone in INT8, as a share "
+                 "of FP32, with its 95 % interval"),
             _metric_loss,
         ),
     ]  # fmt: skip
@@ -224,7 +224,7 @@ def _sqnr_columns(
     """SQNR alone in INT8, for each set of images."""
 
     def column(images: str) -> Column[T]:
-        meaning = "signal over noise at the outputs, of the worst part, with this alone in INT8"
+        meaning = "signal to noise ratio at the outputs (worst part), with only this in INT8"
         head = Head(f"SQNR, {set_words(images)} (dB)", meaning)
         return Column(head, lambda item: sqnr_cell(effects(item).get(images)))
 
@@ -232,9 +232,7 @@ def _sqnr_columns(
 
 
 def _rule_column(rule: str) -> Column[TensorDiagnosis]:
-    meaning = (
-        f"error of {rule}'s threshold, per cent of the tensor's energy: of clipping + of rounding"
-    )
+    meaning = f"error of {rule}'s threshold in per cent of the tensor's energy: clipping + rounding"
     return Column(Head(f"{rule}: clip + round (%)", meaning), lambda tensor: _errors(tensor, rule))
 
 

@@ -1,4 +1,4 @@
-"""What every chart is made with: its frame, the look of the calibrators, the panels."""
+"""What all charts share: the frame, the look of the calibrators, the panels."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from bench.report.wording import calibrator_order
 
 WIDTH = 10.4
-"""Inches: at the page's full width, text is then drawn at its own size."""
+"""Inches: at the page's full width, text then has its nominal size."""
 
 TITLE_Y = 1.0
-"""Of a panel, whose top has no ticks: looking for them at every draw is costly."""
+"""Title position of a panel. Its top has no ticks, and searching for them at every draw is slow."""
 
 
 LONGEST_NAME = 44
@@ -44,7 +44,7 @@ class Drawing:
 def panels(
     titles: list[str], abreast: int, height: float, *, shared: bool = True
 ) -> tuple[Figure, list[Axes]]:
-    """Axes for each title, on shared scales or each on its own."""
+    """Axes for each title, on shared or separate scales."""
     columns = min(len(titles), abreast)
     lines = math.ceil(len(titles) / columns)
     columns = math.ceil(len(titles) / lines)
@@ -53,7 +53,7 @@ def panels(
     axes = list(grid.flat)
     for index in range(len(titles), len(axes)):
         axes[index].set_visible(False)
-        # The panel above an empty place has to show the shared scale itself.
+        # The panel above an empty place must show the shared scale.
         axes[index - columns].tick_params(labelbottom=True)
     for panel, title in zip(axes, titles, strict=False):
         panel.set_title(wrap(title, 110 // columns), loc="left", fontweight="bold", y=TITLE_Y)
@@ -98,5 +98,5 @@ def tensor_name(name: str, longest: int = LONGEST_NAME) -> str:
 
 
 def short_name(name: str, longest: int = LONGEST_NAME) -> str:
-    """The end of a tensor's name, which tells more than its beginning."""
+    """The end of a tensor's name, which says more than its beginning."""
     return name if len(name) <= longest else f"…{name[1 - longest :]}"

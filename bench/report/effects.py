@@ -1,4 +1,4 @@
-"""What a group's configurations say of each calibrator and of each axis."""
+"""What a group's configurations say about each calibrator and each axis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.results.row import COLUMNS, columns_with
 
 @dataclass(frozen=True)
 class CalibratorRange:
-    """One calibrator: its best configuration, and its best on the plan that suits it least."""
+    """One calibrator: its best configuration, and its best on its worst plan."""
 
     calibrator_label: str
     best: Result
@@ -23,7 +23,8 @@ class CalibratorRange:
 
 @dataclass(frozen=True)
 class AxisEffect:
-    """How far the mean delta moves along one swept axis, over what was measured with all values."""
+    """How far the mean delta moves along one swept axis, over configurations measured with every
+    value of it."""
 
     axis: str
     spread: float
@@ -45,8 +46,8 @@ def calibrator_ranges(results: Sequence[Result]) -> tuple[CalibratorRange, ...]:
 
 
 def axis_effects(rows: pd.DataFrame) -> tuple[AxisEffect, ...]:
-    """How far the mean moves along each axis, over what was measured with every value of it: other
-    configurations would compare unlike with unlike."""
+    """How far the mean moves along each axis, over configurations measured with every value of it:
+    others would not compare like with like."""
     rows = rows.assign(all=0)
     # A calibrator with other parameters is another one.
     shown = {

@@ -1,6 +1,6 @@
-"""Where INT8 loses, as a report shows it: of the recommended run, of the worst, and in a line each.
+"""Where INT8 loses, as a report shows it: the recommended run, the worst run, one line per other.
 
-The files beside the rows tell it; runs from before there were any are left out.
+Read from the files beside the rows; older runs without such a file are left out.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from bench.sealed import warn
 FEW = 20
 """Images of a class below which the size of a difference is uncertain, whatever the interval.
 
-Images are what the interval draws: thirty objects in one image give it no width at all. Where they
-were not counted, objects stand for them.
+The interval resamples images: thirty objects in one image give it no width. Where images were not
+counted, objects are used instead.
 """
 
 SHOWN_CLASSES = 8
 MOST_NAMES = 6
-"""In a small picture more of them hide each other, and the picture."""
+"""Most labels in a small picture: more would hide each other and the picture."""
 MOST_PICTURE_BYTES = 1_000_000
-"""A page of many models goes without the later pictures: their words still tell what differs."""
+"""Most pictures on a page of many models; later examples are described in words only."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class PartLine:
 
     @property
     def unclear(self) -> bool:
-        """Whether nothing may be said of it: few images, and no difference clear on them."""
+        """Whether there are too few images to say anything: no difference is clear on them."""
         clear = self.verdict.startswith(("a loss", "a gain"))
         return self.few and not clear
 
@@ -58,9 +58,9 @@ class PartLine:
 
     @property
     def verdict(self) -> str:
-        """What may be said of the difference: of few images too, where it is clear."""
+        """The verdict on the difference; also on few images, where it is clear."""
         if self._shown_by < FEWEST_IMAGES:
-            return "too few to tell"
+            return "too few images"
         on_few = f", on {self._shown_by} images only" if self.few else ""
         if self.part.high is not None and self.part.high < 0:
             return f"a loss{on_few}"
@@ -71,24 +71,24 @@ class PartLine:
 
 @dataclass(frozen=True)
 class Side:
-    """One system's view of an example, and how it is told to those who do not see it."""
+    """One system's view of an example, with a text for readers who cannot see it."""
 
     system: str
     view: View
 
     @property
     def names_fit(self) -> bool:
-        """Whether the names of what is wrong or missed can stand in the picture."""
+        """Whether the names of wrong and missed objects fit into the picture."""
         return sum(box.kind != "right" for box in self.view.boxes) <= MOST_NAMES
 
     @property
     def label(self) -> str:
-        told = [
+        mistakes = [
             f"{kind}: {', '.join(box.label for box in self.view.boxes if box.kind == kind)}"
             for kind in ("missed", "wrong")
             if any(box.kind == kind for box in self.view.boxes)
         ]
-        return "; ".join([f"{self.system}: {self.view.says}", *told])
+        return "; ".join([f"{self.system}: {self.view.says}", *mistakes])
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class EncodedPicture:
 
 @dataclass(frozen=True)
 class RunLosses:
-    """One run's losses: its classes stand worst first, those of too few images last."""
+    """One run's losses: classes worst first, classes with too few images last."""
 
     role: str
     result: Result
@@ -149,7 +149,7 @@ class RunLosses:
         what = (
             ""
             if self.losses.threshold is None
-            else (f" at confidence {self.losses.threshold:.2f}, FP32's best,")
+            else (f" at confidence {self.losses.threshold:.2f} (best for FP32)")
         )
         return (
             f"INT8{what} makes more mistakes than FP32 on {plural(self.losses.worse, 'image')} and "
@@ -159,7 +159,7 @@ class RunLosses:
 
 @dataclass(frozen=True)
 class GroupLosses:
-    """One (model, dataset, engine): what is shown whole, and every other run in a line."""
+    """One (model, dataset, engine): runs shown in full, and one line for every other run."""
 
     title: str
     metric: str
@@ -169,16 +169,16 @@ class GroupLosses:
 
     @property
     def size_names(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(part.name for own in self.others for part in own.losses.sizes))
+        return tuple(dict.fromkeys(part.name for run in self.others for part in run.losses.sizes))
 
 
 def find_losses(
     summary: Summary, store: LossStore, groups: int | None = None, runs: int | None = None
 ) -> tuple[GroupLosses, ...]:
-    """The losses of every group that has any file in ``store``: of the first ``groups``, and of
-    each the ``runs`` that lose least, and the most lossy one."""
-    found = (_group(answer, store, runs) for answer in summary.answers[:groups])
-    return tuple(group for group in found if group is not None)
+    """The losses of every group that has a file in ``store``: at most the first ``groups`` groups,
+    and per group the ``runs`` that lose least and the one that loses most."""
+    losses_by_group = (_group(answer, store, runs) for answer in summary.answers[:groups])
+    return tuple(group for group in losses_by_group if group is not None)
 
 
 def encode_pictures(groups: Sequence[GroupLosses], store: LossStore) -> dict[str, EncodedPicture]:
@@ -200,7 +200,7 @@ def _group(answer: Answer, store: LossStore, runs: int | None) -> GroupLosses | 
 
     def load(result: Result) -> Losses | None:
         if result.run_key not in losses:
-            losses[result.run_key] = _load_or_tell(result.run_key, store)
+            losses[result.run_key] = _load_or_warn(result.run_key, store)
         return losses[result.run_key]
 
     stored = [result for result in answer.results if store.has(result.run_key)]
@@ -208,21 +208,23 @@ def _group(answer: Answer, store: LossStore, runs: int | None) -> GroupLosses | 
     if worst is None:
         return None
     roles = {worst.run_key: "Most lossy", answer.best.run_key: "Recommended"}
-    told = [
-        RunLosses(roles.get(result.run_key, ""), result, own, shift_of(result.rows[0]))
+    runs_with_losses = [
+        RunLosses(roles.get(result.run_key, ""), result, of_run, shift_of(result.rows[0]))
         for place, result in enumerate(stored)
         if (runs is None or place < runs or result.run_key in roles)
-        and (own := load(result)) is not None
+        and (of_run := load(result)) is not None
     ]
-    shown = sorted((run for run in told if run.role), key=lambda run: run.role != "Recommended")
+    shown = sorted(
+        (run for run in runs_with_losses if run.role), key=lambda run: run.role != "Recommended"
+    )
     return GroupLosses(
-        answer.group, answer.metric, told[0].losses.unit, tuple(shown),
-        tuple(run for run in told if not run.role)[::-1],
+        answer.group, answer.metric, runs_with_losses[0].losses.unit, tuple(shown),
+        tuple(run for run in runs_with_losses if not run.role)[::-1],
     )  # fmt: skip
 
 
-def _load_or_tell(run_key: str, store: LossStore) -> Losses | None:
-    """None where a run's file is damaged, which is said."""
+def _load_or_warn(run_key: str, store: LossStore) -> Losses | None:
+    """None where a run's file is damaged; a warning says so."""
     try:
         return store.load(run_key)
     except DataError as error:

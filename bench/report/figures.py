@@ -1,8 +1,8 @@
 """The figures of a report: drawn from the table, the same bytes for the same table.
 
-Those of thresholds also need the histograms that a sweep keeps beside its rows. A figure belongs to
-one (model, dataset, engine). On the page it is SVG whose ink follows the theme,
-for ``report.md`` a PNG file with its title written in.
+Figures of thresholds also need the histograms that a sweep stores beside its rows. A figure belongs
+to one (model, dataset, engine). On the page it is an SVG whose colour follows the theme; for
+``report.md`` it is a PNG file that includes its title.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ CHARTS: dict[str, Callable[[pd.DataFrame, Look], Drawing | None]] = {
     "calibration-cost": calibration_cost,
 }
 DPI = 150
-"""Of a PNG file."""
+"""Resolution of a PNG file."""
 
 MOST_SEARCHES = 4
 
 LARGEST_SVG = 400_000
-"""Characters: a scatter of thousands of rows goes into the page as pixels instead."""
+"""Most characters of an SVG: a larger one (a scatter of thousands of rows) becomes pixels."""
 
 _NO_DATE = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
@@ -67,7 +67,7 @@ class Chart:
 
     @property
     def label(self) -> str:
-        """What a screen reader says in the figure's place."""
+        """The text that a screen reader reads for the figure."""
         return f"{self.group}: {self.title}. {self.reading}"
 
 
@@ -91,32 +91,32 @@ class ChartGroup:
 
 
 def groups_of(table: pd.DataFrame) -> tuple[ChartGroup, ...]:
-    """A table's groups; a calibrator looks alike in all of them."""
+    """A table's groups; a calibrator looks the same in all of them."""
     return groups_in(tidy(table))
 
 
 def groups_in(tidied: pd.DataFrame) -> tuple[ChartGroup, ...]:
-    """The same of a tidy table."""
+    """The same for a tidy table."""
     rows = measured(tidied)
     look = Look(
         calibrator_colours(rows["calibrator_label"]), calibrator_markers(rows["calibrator_label"])
     )
     groups = []
-    for number, (names, own) in enumerate(rows.groupby(list(GROUP), sort=False)):
+    for number, (names, group_rows) in enumerate(rows.groupby(list(GROUP), sort=False)):
         title = group_name(names)
-        # The number keeps apart two groups whose names differ only in what a file cannot carry.
+        # The number separates groups whose names differ only in characters that a file name drops.
         slug = f"{number + 1}-{file_name(' '.join(str(name) for name in names))}"
-        groups.append(ChartGroup(title, slug, own, look))
+        groups.append(ChartGroup(title, slug, group_rows, look))
     return tuple(groups)
 
 
 def file_name(text: str) -> str:
-    """What a file can carry of ``text``; two texts may become one name."""
+    """``text`` as a file name; two texts may become one name."""
     return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
 
 
 def draw_charts(groups: Sequence[ChartGroup]) -> tuple[Chart, ...]:
-    """Every figure that there are numbers for, group by group."""
+    """Every figure that has data, group by group."""
     with matplotlib.rc_context(RC):
         return tuple(
             group.chart(kind, drawing)
@@ -127,7 +127,7 @@ def draw_charts(groups: Sequence[ChartGroup]) -> tuple[Chart, ...]:
 
 
 def draw_reasons(groups: Sequence[ChartGroup], store: HistogramStore) -> tuple[Chart, ...]:
-    """The figures of why: none for a group without histograms in ``store``."""
+    """The figures of thresholds: none for a group without histograms in ``store``."""
     return tuple(
         chart
         for group in groups
@@ -137,7 +137,7 @@ def draw_reasons(groups: Sequence[ChartGroup], store: HistogramStore) -> tuple[C
 
 
 def draw_searches(groups: Sequence[ChartGroup], store: RowStore) -> tuple[Chart, ...]:
-    """The searches for a plan that rows came from, ``MOST_SEARCHES`` of a group at most."""
+    """The plan searches that rows came from, at most ``MOST_SEARCHES`` per group."""
     charts = []
     with matplotlib.rc_context(RC):
         for group in groups:
@@ -150,17 +150,17 @@ def draw_searches(groups: Sequence[ChartGroup], store: RowStore) -> tuple[Chart,
 
 
 def _trail(store: RowStore, key: str) -> Trail | None:
-    """None for a run without a search, and where it is damaged, which is said."""
+    """None for a run without a search, and for a damaged one; a warning says so."""
     try:
         content = store.read_file("plan_search", key)
         return None if content is None else Trail.from_bytes(content, Path(f"{key}.json"))
     except DamagedError as error:
-        warn(f"{error}. The report does without it")
+        warn(f"{error}. The report leaves it out")
         return None
 
 
 def draw_thresholds(group: ChartGroup, thresholds: Thresholds) -> Iterator[Chart]:
-    """All tensors' thresholds, and the histograms of the telling tensors."""
+    """All tensors' thresholds, and the histograms of the chosen tensors."""
     look = group.look
     with matplotlib.rc_context(RC):
         if drawing := threshold_shares(thresholds, look):
@@ -171,14 +171,14 @@ def draw_thresholds(group: ChartGroup, thresholds: Thresholds) -> Iterator[Chart
 
 def draw_tensor(group: ChartGroup, thresholds: Thresholds, tensor: str) -> Chart:
     """One tensor's histogram with every calibrator's threshold."""
-    place = list(thresholds.tensors).index(tensor)  # keeps two tensors' files apart
+    place = list(thresholds.tensors).index(tensor)  # makes the file name unique
     with matplotlib.rc_context(RC):
         drawing = threshold_histograms(thresholds, [tensor], group.look)
     return group.chart(f"histogram-{place}-{file_name(tensor)[-80:]}", drawing)
 
 
 def _lay_out(figure: Figure) -> None:
-    """Place everything once: that is costly, and SVG and PNG are placed alike."""
+    """Lay out the figure once: this is slow, and SVG and PNG share the layout."""
     FigureCanvasAgg(figure)  # it measures the text
     if engine := figure.get_layout_engine():
         figure.set_dpi(DPI)
@@ -198,7 +198,7 @@ def to_svg(chart: Chart) -> str:
 
 def _tidy_tag(tag: str, name: str) -> str:
     tag = re.sub(r' xmlns(:xlink)?="[^"]*"', "", tag).replace("xlink:href", "href")
-    # Ids are unique within a figure only, and matplotlib numbers them alike in all.
+    # Ids are unique within a figure only: matplotlib uses the same numbers in every figure.
     tag = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", tag)
     tag = re.sub(r"(\.\d\d)\d+", r"\1", tag)  # a hundredth of a point is enough
     return tag.replace(INK, "currentColor")
@@ -207,7 +207,7 @@ def _tidy_tag(tag: str, name: str) -> str:
 def to_png(chart: Chart) -> bytes:
     """The figure on white, with its title above."""
     with matplotlib.rc_context(RC):
-        # A figure of its own: no layout keeps a legend outside the axes clear of a title.
+        # A separate figure: no layout keeps a legend outside the axes clear of a title.
         width = chart.figure.get_figwidth()
         heading = Figure(figsize=(width, 0.62))
         for y, text, weight in ((0.66, chart.title, "bold"), (0.22, chart.group, "normal")):
@@ -228,7 +228,7 @@ def _pixels(figure: Figure) -> npt.NDArray[np.uint8]:
 
 
 def to_html(chart: Chart, largest: int = LARGEST_SVG) -> Markup:
-    """SVG, or pixels where the SVG would be too large for a page."""
+    """SVG, or a PNG image where the SVG would be too large for a page."""
     svg = to_svg(chart)
     if len(svg) <= largest:
         return Markup(svg)

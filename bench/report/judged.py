@@ -1,4 +1,4 @@
-"""Files of other tools beside our best run: how far apart, and where their ranges differ."""
+"""Files of other tools compared with our best run: the difference, and where ranges differ."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SAME_SHARE = 0.001
 """Of the multiply-accumulates."""
 
 COARSE_STEP = 0.1
-"""Scores lie between 0 and 1: coarser steps leave ten values of them."""
+"""Scores lie between 0 and 1: coarser steps leave at most ten values."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class JudgedFile:
     ranges: tuple[ComparedRange, ...]
     path: Path | None
     note: str = ""
-    """What explains a loss at once."""
+    """An obvious cause of the loss."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ class Comparison:
 def judge_files(
     folder: Path, judged: Sequence[str], ours: Sequence[str], outputs: Sequence[str]
 ) -> Comparison:
-    """Set the rows of files beside the best row of ``ours`` (run keys, in the folder's table), and
-    write how their ranges differ. ``outputs`` are the network's."""
+    """Compare the rows of files with the best row of ``ours`` (run keys, in the folder's table).
+    Also write how their ranges differ. ``outputs`` are the network's outputs."""
     table = RowStore(folder).table()
     rows = {str(row["run_key"]): row for row in records_of(table)}
     measured = [rows[key] for key in ours if rows[key]["status"] == "ok"]
@@ -136,7 +136,7 @@ def _judge(
 
 
 def _coarse_output(row: Record, outputs: Sequence[str], store: HistogramStore) -> str:
-    """That a file quantizes an output of the network whose values need finer steps than it has."""
+    """A note if a file quantizes an output of the network in steps too coarse for its values."""
     if row["plan"] != "file" or row["status"] == "skipped":
         return ""
     ranges = store.ranges(str(row["run_key"]))
@@ -151,7 +151,7 @@ def _coarse_output(row: Record, outputs: Sequence[str], store: HistogramStore) -
 
 
 def _compare(row: Record, best: Record, store: HistogramStore) -> Iterator[ComparedRange]:
-    """Every tensor that either has a range for, the farthest apart first."""
+    """Every tensor with a range in either file, the largest difference first."""
     theirs, ours = (store.ranges(str(one["run_key"])) for one in (row, best))
     seen = {
         name: histogram.amax
@@ -175,7 +175,7 @@ def _to_csv(compared: Sequence[ComparedRange]) -> bytes:
 
 
 def print_judged(comparison: Comparison, console: Console) -> None:
-    """One line per file: what it loses, and how far it is from our best."""
+    """Print one line per file: its loss, and its difference from our best run."""
     heads = ["file", comparison.metric, "minus FP32 (95 %)", "INT8"]
     heads += ["minus our best (95 %)", "our best"] if comparison.compared else []
     table = Table(title="Files of other tools", title_justify="left", box=box.SIMPLE)
@@ -193,7 +193,11 @@ def print_judged(comparison: Comparison, console: Console) -> None:
     for file in comparison.files:
         if file.path:
             apart = next((one for one in file.ranges if one.ratio), None)
-            most = f"; most: {apart.tensor}, {apart.ratio:.2f} times ours" if apart else ""
+            most = (
+                f"; largest difference: {apart.tensor}, {apart.ratio:.2f} times ours"
+                if apart
+                else ""
+            )
             console.print(
                 f"Ranges of {file.label} beside ours: {file.path}{most}",
                 soft_wrap=True, highlight=False, markup=False,

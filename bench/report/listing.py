@@ -1,6 +1,6 @@
-"""The rows as a listing: which columns first, what each cell says, which row is marked.
+"""The rows as a listing: the order of columns, the text of each cell, the mark of each row.
 
-Page, Markdown and terminal show the same listing; only its dress differs.
+Page, Markdown and terminal show the same listing in different formats.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ POOLED = {
     "int8_latency_p50_ms": "int8_ms",
     "speedup": "int8_speedup",
 }
-"""Results that are one number for all runs of a plan, since they run the same layers."""
+"""Results with one number for all runs of a plan, since these run the same layers."""
 POOLED_HEADS = {
     "int8_ms": (
         "INT8 latency of the plan (ms)",
-        "median of all runs of this plan, an image; runs scaled to one FP32 latency",
+        "latency per image: median of all runs of this plan, scaled to one FP32 latency",
     ),
     "int8_speedup": (
-        "speedup of the plan (x)", "FP32 over INT8 on the same engine, median of its runs",
+        "speedup of the plan (x)", "FP32 over INT8 latency on the same engine, median of its runs",
     ),
 }  # fmt: skip
 
@@ -54,7 +54,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell says, and what it is sorted by; an empty key sorts last."""
+    """A cell's text and its sort key; an empty key sorts last."""
 
     text: str
     key: str
@@ -74,20 +74,20 @@ class Listing:
     heads: tuple[Head, ...]
     lines: tuple[ListedRow, ...]
     runs: int
-    """How many there are, listed or not."""
+    """How many runs there are, listed or not."""
 
 
 @dataclass(frozen=True)
 class Fact:
-    """One thing that is the same in every row, or its few values."""
+    """A value that is the same in every row, or its few values."""
 
     head: Head
     values: tuple[str, ...]
 
 
 def key_listings(summary: Summary) -> tuple[Listing, ...]:
-    """For each group its rows, in the columns that matter most; best first, and of a large sweep
-    these only."""
+    """Each group's rows in the most important columns, best first; a large sweep lists only the
+    best."""
     rows = summary.tidied
     listings = []
     for _, group in rows.groupby(list(GROUP), sort=False):
@@ -98,19 +98,28 @@ def key_listings(summary: Summary) -> tuple[Listing, ...]:
 
 
 def rest_listing(summary: Summary, most_cells: int) -> Listing | None:
-    """Every row in the columns that ``key_listings`` leave out and that are not alike in all; None
-    where that is more cells than a page can have."""
+    """Every row in the columns that ``key_listings`` leave out and that differ between rows; None
+    if these are too many cells for a page."""
     rows = summary.tidied
-    told = {*columns_with("beside"), *columns_with("key"), *_varied(rows), *_results(rows)}
-    told -= set(GROUP)
-    rest = [name for name in COLUMNS if name not in told and rows[name].nunique(dropna=False) > 1]
+    shown_elsewhere = {
+        *columns_with("beside"),
+        *columns_with("key"),
+        *_varied(rows),
+        *_results(rows),
+    }
+    shown_elsewhere -= set(GROUP)
+    rest = [
+        name
+        for name in COLUMNS
+        if name not in shown_elsewhere and rows[name].nunique(dropna=False) > 1
+    ]
     if (len(rest) + len(columns_with("key"))) * len(rows) > most_cells:
         return None
     return _listing("Remaining columns", rows, [*columns_with("key"), *rest], summary)
 
 
 def common_facts(rows: pd.DataFrame) -> tuple[Fact, ...]:
-    """The columns that say the same in every row, but for what has a place of its own."""
+    """The columns with the same value in every row, except those that have a section elsewhere."""
     placed = (name for role in ("key", "provenance", "beside") for name in columns_with(role))
     shown = {*placed, *_varied(rows), *_results(rows)}
     alike = [
@@ -120,7 +129,7 @@ def common_facts(rows: pd.DataFrame) -> tuple[Fact, ...]:
 
 
 def environment_facts(rows: pd.DataFrame) -> tuple[Fact, ...]:
-    """On what the runs were made."""
+    """Where and with what the runs were made."""
     return tuple(fact for name in columns_with("provenance") if (fact := _fact(rows, name)).values)
 
 
@@ -129,7 +138,7 @@ def _varied(rows: pd.DataFrame) -> list[str]:
 
 
 def _results(rows: pd.DataFrame) -> list[str]:
-    """The columns that matter most of what these rows measured."""
+    """The most important columns of what these rows measured."""
     built = rows["status"] == "built"
     results = [POOLED.get(name, name) for name in columns_with("result")]
     return [

@@ -1,4 +1,4 @@
-"""What to do after the answer, as commands for this model and these data."""
+"""What to do after the answer, as commands for this model and this dataset."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from bench.report.wording import plural
 MOST = 6
 
 ENOUGH_SETS = 3
-"""Calibration sets of a recommended row."""
+"""Calibration sets that a recommended row should have."""
 
 FEW_CALIBRATION_IMAGES = 256
 
 _OF_ONE_RUN = ("sweep.out", "sweep.cache", "sweep.locks", "also_build", "tracking")
-"""Keys that a diagnosis or a bundle does without."""
+"""Keys that a diagnosis or a bundle does not take."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,7 @@ class NextStep:
 def next_steps(
     best: Result, results: Sequence[Result], choice: Choice, rows: pd.DataFrame
 ) -> tuple[NextStep, ...]:
-    """What is worth doing next, the most useful first: ``rows`` are the measured ones of a group,
-    tidied."""
+    """The next steps, the most useful first; ``rows`` are the tidy, measured rows of a group."""
     if best.rows[0]["measured_on"]:  # its rows came back from a kit: they are made elsewhere
         return ()
     steps = [
@@ -58,15 +57,15 @@ def _deploy(best: Result, choice: Choice) -> list[NextStep]:
         return []
     return [
         NextStep(
-            "Deploy it: the Q/DQ file, the calibration cache, the commands for TensorRT, and a "
-            "check for the other machine",
+            "Deploy it: this writes the Q/DQ file, the calibration cache, the commands for "
+            "TensorRT, and a check for the target machine",
             shlex.join(["int8bench", "bundle", _folder(best)]),
         )
     ]
 
 
 def _settle(best: Result, results: Sequence[Result], choice: Choice) -> list[NextStep]:
-    """The measurement that would decide most of what is open."""
+    """The measurement that would decide most of the open comparisons."""
     rivals = [one for one in results if choice.standings[one.run_key].kind == "open"]
     if rivals:
         left = f"{plural(len(rivals), 'configuration')} may be as good as the recommended one"
@@ -102,8 +101,8 @@ def _settle(best: Result, results: Sequence[Result], choice: Choice) -> list[Nex
 
 
 def _images_needed(rivals: Sequence[Result], choice: Choice, n_images: int) -> int:
-    """How many images would make the nearest open difference as sure as the margin; the interval's
-    width goes with one over the root of their number. 0 where that cannot be told."""
+    """How many images would narrow the nearest open difference to the margin, as the interval's
+    width is proportional to 1 / sqrt(images). 0 where this cannot be estimated."""
     needed = []
     for rival in rivals:
         more = choice.standings[rival.run_key].more
@@ -115,7 +114,7 @@ def _images_needed(rivals: Sequence[Result], choice: Choice, n_images: int) -> i
 
 
 def _rounded(count: float) -> int:
-    """Two digits: it is an estimate."""
+    """Rounded to two digits, since it is an estimate."""
     scale = 10 ** max(0, math.floor(math.log10(count)) - 1)
     return int(math.ceil(count / scale) * scale)
 
@@ -138,7 +137,7 @@ def _declare(rows: pd.DataFrame) -> list[NextStep]:
 
 
 def _plans(best: Result, choice: Choice, rows: pd.DataFrame) -> list[NextStep]:
-    """Plans that keep layers in float, where what was measured loses and these were not tried."""
+    """Plans with layers in float, if the measured plans lose accuracy and these were not tried."""
     if not (best.loses or choice.fit == "outside") or best.plan_label.startswith("file"):
         return []
     tried = set(rows["plan"])
@@ -168,7 +167,7 @@ def _layers(best: Result, choice: Choice) -> list[NextStep]:
     words = {k: v for k, v in _typed(best).items() if k not in _OF_ONE_RUN and k != "plan"}
     return [
         NextStep(
-            "See which layers make the loss, and why",
+            "See which layers cause the loss, and why",
             shlex.join(["int8bench", "diagnose", *_joined(words)]) if words else "",
         )
     ]
@@ -196,20 +195,20 @@ def _typed(result: Result) -> dict[str, str]:
 
 
 def _words_of(row: Mapping[str, object] | Record) -> dict[str, str]:
-    """Key -> value of what was typed for a row."""
+    """The overrides typed for a row: key -> value."""
     pairs = (word.partition("=") for word in typed_words(str(row["overrides"])))
     return {key: value for key, _, value in pairs}
 
 
 def _covering(results: Sequence[Result]) -> list[dict[str, str]]:
-    """What was typed for the first and for those with the same keys: of others no one command can
-    cover all."""
+    """The overrides of the first run and of all runs with the same keys: one command cannot cover
+    the others."""
     words = [_typed(result) for result in results]
-    return [own for own in words if own.keys() == words[0].keys()]
+    return [typed for typed in words if typed.keys() == words[0].keys()]
 
 
 def _sweep(runs: Sequence[Mapping[str, str]], changes: Mapping[str, str]) -> str:
-    """A sweep over every value of these runs, with changed keys; "" where nothing was typed."""
+    """A sweep over every value of these runs, with ``changed`` keys; "" where nothing was typed."""
     values: dict[str, dict[str, None]] = {}
     for words in runs:
         for key, value in words.items():
@@ -218,8 +217,8 @@ def _sweep(runs: Sequence[Mapping[str, str]], changes: Mapping[str, str]) -> str
         return ""
     joined = {key: ",".join(seen) for key, seen in values.items()}
     dropped = {"plan", "plan.name", "plan.float_selectors"} if "plan" in changes else set()
-    kept = {key: value for key, value in joined.items() if key.lstrip("+") not in dropped}
-    return shlex.join(["int8bench", "sweep", *_joined({**kept, **changes})])
+    unchanged = {key: value for key, value in joined.items() if key.lstrip("+") not in dropped}
+    return shlex.join(["int8bench", "sweep", *_joined({**unchanged, **changes})])
 
 
 def _joined(words: Mapping[str, str]) -> list[str]:

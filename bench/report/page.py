@@ -1,4 +1,4 @@
-"""A table's report: one page that needs nothing else, the same in Markdown, and the figures."""
+"""A table's report: one self-contained page, the same in Markdown, and the figures."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ from bench.results.table import read_table
 WHY = "Why: thresholds on the histograms"
 
 MOST_CELLS = 40_000
-"""The page stays under 5 MB: of a larger table it shows the key columns only."""
+"""Keeps the page under 5 MB: a larger table shows the key columns only."""
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What a report shows: ``reasons`` are the charts that tell why, ``losses`` tell where.
+    """What a report shows: ``reasons`` are charts of the cause, ``losses`` say where INT8 loses.
 
     ``pictures`` are those of the losses' examples, by name.
     """
@@ -64,13 +64,13 @@ class Report:
 
     @property
     def undrawn(self) -> int:
-        """How many groups have no figures here, as the sweep is large."""
+        """How many groups have no figures because the sweep is large."""
         groups, drawn = len(self.summary.answers), drawn_of(self.summary.rows)
         return 0 if drawn is None else max(0, groups - drawn)
 
     @cached_property
     def shared(self) -> Mapping[str, object]:
-        """What page and Markdown both show, as their templates name it."""
+        """The values that both templates, page and Markdown, use."""
         rows = self.summary.tidied
         parts = (("figures", "Figures", self.charts), ("why", WHY, self.reasons))
         return {
@@ -80,7 +80,7 @@ class Report:
             "losses": self.losses,
             "undrawn": self.undrawn,
             "shown_classes": SHOWN_CLASSES,
-            "sections": [(key, title, _by_group(own)) for key, title, own in parts if own],
+            "sections": [(key, title, _by_group(charts)) for key, title, charts in parts if charts],
             "listings": key_listings(self.summary),
             "environment": environment_facts(rows),
             "command": reproduce_command(rows),
@@ -96,21 +96,21 @@ def write_report(folder: Path, summary: Summary, part: str = "") -> Path:
     """Write ``report.html``, ``report.md`` and ``figures/*.png`` of a table's ``summary``; of a
     ``part`` of the table ``report-PART.html`` and ``.md``.
 
-    Where the sweep's histograms are beside it, the report also shows why, where the runs' losses
-    are, where they lose, and where claims.json is (see ``make claims``) what became of published
-    claims; it does without them.
+    With the sweep's histograms the report also shows why INT8 loses, with the runs' loss files
+    where it loses, and with claims.json (see ``make claims``) the verdicts on published claims.
+    All three are optional.
     Returns the page's path; raises DataError for a table without rows.
     """
-    paths, kept = SweepFolder(folder), LossStore(folder)
+    paths, loss_store = SweepFolder(folder), LossStore(folder)
     if not summary.rows:
         raise DataError(f"{paths.table_csv} has no rows", "Run the sweep first")
     drawn = drawn_of(summary.rows)
     groups = groups_in(summary.tidied)[:drawn]
-    losses = find_losses(summary, kept, drawn, listed_of(summary.rows))
+    losses = find_losses(summary, loss_store, drawn, listed_of(summary.rows))
     report = Report(
         summary, (*draw_charts(groups), *draw_searches(groups, RowStore(folder))),
         draw_reasons(groups, HistogramStore(folder)),
-        read_record(folder), losses, encode_pictures(losses, kept),
+        read_record(folder), losses, encode_pictures(losses, loss_store),
     )  # fmt: skip
     page = paths.report_html.with_stem(f"report-{file_name(part)}") if part else paths.report_html
     write_atomically(page, render_html(report).encode())
@@ -135,7 +135,7 @@ def render_html(report: Report) -> str:
 
 
 def render_markdown(report: Report) -> str:
-    """The same report for a repository or a chat: the figures are files beside it."""
+    """The same report as Markdown for a repository or a chat; the figures are separate files."""
     return _render("report.md.j2", report)
 
 
@@ -145,4 +145,4 @@ def _render(template: str, report: Report, **more: object) -> str:
 
 
 def _by_group(charts: tuple[Chart, ...]) -> list[tuple[str, list[Chart]]]:
-    return [(name, list(own)) for name, own in groupby(charts, key=lambda chart: chart.group)]
+    return [(name, list(group)) for name, group in groupby(charts, key=lambda chart: chart.group)]

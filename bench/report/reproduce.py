@@ -1,4 +1,4 @@
-"""The command that makes a table again, from what was typed for each of its rows."""
+"""The command that reproduces a table, from the overrides typed for each row."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pandas as pd
 
 
 def reproduce_command(rows: pd.DataFrame) -> str:
-    """``int8bench sweep ...`` with every value that a row was made with.
+    """``int8bench sweep ...`` with every value that the rows used.
 
-    One line for all rows that were typed with the same keys. Rows that are no full product of their
-    values are covered, not matched: the command may make more. Those that a kit measured on a
+    One line for all rows that were typed with the same keys. If the rows are not a full product of
+    their values, the command also makes the missing combinations. Rows that a kit measured on a
     target are made there.
     """
     lines: dict[tuple[str, ...], list[dict[str, None]]] = {}
@@ -36,8 +36,8 @@ def reproduce_command(rows: pd.DataFrame) -> str:
 
 
 def measure_command(rows: pd.DataFrame, measure: str) -> str:
-    """The sweep that would measure a claim, for the model and the data of these rows and into their
-    folder; for another model where the claim is about that."""
+    """The sweep that would measure a claim, with the model, the data and the folder of these rows;
+    with another model where the claim is about one."""
     first = rows.iloc[0]
     asked = dict.fromkeys(shlex.split(measure))
     models = [word for word in asked if word.startswith("model=")]
@@ -50,15 +50,15 @@ def measure_command(rows: pd.DataFrame, measure: str) -> str:
         if re.match(r"(model|dataset|engine|scheme|sweep\.out|evaluation)\b", word)
         and word.partition("=")[0] not in keys - {"sweep.out"}
     }
-    own = [word for word in asked if word not in models and not word.startswith("sweep.out=")]
-    return shlex.join(["int8bench", "sweep", *base, *own])
+    further = [word for word in asked if word not in models and not word.startswith("sweep.out=")]
+    return shlex.join(["int8bench", "sweep", *base, *further])
 
 
 def typed_words(typed: str) -> list[str]:
-    """What was typed, but for words that no row has: options, and what would set Hydra itself,
-    which can run anything."""
+    """The typed overrides, without options and without keys that configure Hydra itself: those can
+    run any code."""
     try:
         words = shlex.split(typed)
-    except ValueError:  # a quotation that does not end
+    except ValueError:  # unbalanced quotation marks
         return []
     return [word for word in words if not re.match(r"-|[+~]*hydra\b", word)]

@@ -1,6 +1,6 @@
-"""One measured configuration as the report speaks of it: how far from FP32, how sure, how fast.
+"""One measured configuration in a report: its difference to FP32, how certain, how fast.
 
-A configuration is all that was asked but the calibration seed: one run for each calibration set.
+A configuration is every setting except the calibration seed: one run for each calibration set.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bench.results.row import columns_with
 
 @dataclass(frozen=True)
 class Difference:
-    """From FP32, with its 95 % interval, and in words."""
+    """A difference from FP32 with its 95 % interval, and in words."""
 
     difference: Interval
 
@@ -33,7 +33,11 @@ class Difference:
     def change(self) -> str:
         """The difference in words: "loses 0.004"."""
         amount = f"{abs(self.delta):.3f}"
-        return f"{'gains' if self.delta > 0 else 'loses'} {amount}" if float(amount) else "loses no"
+        return (
+            f"{'gains' if self.delta > 0 else 'loses'} {amount}"
+            if float(amount)
+            else "no change in"
+        )
 
     @property
     def interval(self) -> str:
@@ -49,17 +53,18 @@ class Half(Difference):
 
     @property
     def pays(self) -> str:
-        """What INT8 gives beyond it, in words."""
+        """What INT8 gains over FP16, in words."""
         if self.speedup is None:
             return "no latency was measured"
         if self.speedup >= SAME_SPEED:
             return f"INT8 is {self.speedup:.2f}x as fast"
-        return f"INT8 is no faster ({self.speedup:.2f}x)"
+        return f"INT8 is not faster ({self.speedup:.2f}x)"
 
 
 @dataclass(frozen=True)
 class Kernels(Difference):
-    """What the engine's int8 kernels reach on this processor, where the accuracy is not theirs."""
+    """What the engine's int8 kernels reach on this processor, where the accuracy is computed from
+    the Q/DQ file."""
 
     value: float
 
@@ -69,8 +74,8 @@ class Result(Difference):
     """One configuration, as the answer speaks of it.
 
     Its accuracy is the mean of ``sets`` calibration sets, each a row of ``rows``. ``run_key`` and
-    what goes with it is the run of the lowest seed: the choice of a seed by its accuracy would be
-    one more choice that flatters. ``exact`` is the difference with its uncertainty.
+    its files belong to the run with the lowest seed: choosing a seed by its accuracy would bias the
+    result. ``exact`` is the difference with its uncertainty.
     """
 
     run_key: str
@@ -111,7 +116,7 @@ class Result(Difference):
 
     @property
     def command(self) -> str:
-        """What makes this run alone; empty where nothing tells what was typed."""
+        """The command that makes this run alone; "" where the typed overrides are unknown."""
         return f"int8bench {self.overrides}" if self.overrides else ""
 
     @property
@@ -120,11 +125,11 @@ class Result(Difference):
         if self.latency_ms is None:
             return ""
         runs = "" if self.timed_runs == 1 else f" of {self.timed_runs} runs of this plan"
-        return f"{self.latency_ms:.1f} ms an image, median{runs}"
+        return f"{self.latency_ms:.1f} ms per image, median{runs}"
 
     @property
     def verdict(self) -> str:
-        """What the interval allows to say about the loss."""
+        """What the interval proves about the loss."""
         if not self.difference.known:
             return "no interval: the difference may be noise"
         if self.loses:
@@ -140,7 +145,7 @@ class Result(Difference):
 
 
 CONFIGURATION = ("calibrator_label", "plan_label", "calibration_size", *columns_with("condition"))
-"""Rows that agree in these differ in their calibration seed alone."""
+"""Rows that agree in these columns differ only in their calibration seed."""
 
 
 def read_results(rows: pd.DataFrame, judgements: Judgements) -> list[Result]:
@@ -155,7 +160,7 @@ def read_results(rows: pd.DataFrame, judgements: Judgements) -> list[Result]:
 
 
 def _read_result(rows: pd.DataFrame, records: tuple[Record, ...], judgements: Judgements) -> Result:
-    """Of the rows of one configuration, and one record of each calibration set, the lowest seed
+    """The result of the rows of one configuration; one record per calibration set, the lowest seed
     first."""
     row, exact = records[0], judgements.loss(records)
     return Result(
@@ -193,14 +198,14 @@ def _kernels(row: Record) -> Kernels | None:
 
 
 def _difference(row: Record, name: str) -> Interval | None:
-    """From FP32, of the row's columns that begin with ``name``."""
+    """The difference from FP32 in the row's columns that begin with ``name``."""
     if known(row[f"{name}_delta"]) is None:
         return None
     return Interval(*(float(row[f"{name}_{end}"]) for end in ("delta", "ci_low", "ci_high")))
 
 
 def _files(row: Record) -> tuple[str, ...]:
-    """What the sweep's folder keeps of a run; an older one has no ranges, or no layers."""
+    """The files of a run in the sweep's folder; an older sweep has no ranges or no layers."""
     folder, key = SweepFolder(Path()), str(row["run_key"])
     ranges = [folder.ranges(key)] * bool(row["statistics_key"])
     layers = [folder.layers(key)] * (known(row["planned_layers_in_float"]) is not None)

@@ -1,4 +1,4 @@
-"""The other source of variance: other calibration images, drawn with another seed."""
+"""The second source of variance: the calibration images, drawn with different seeds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.report.wording import plural, signed
 
 @dataclass(frozen=True)
 class SeedSpread:
-    """What the same configuration gave with ``count`` calibration sets."""
+    """The results of one configuration with ``count`` calibration sets."""
 
     count: int
     int8_low: float
@@ -38,7 +38,7 @@ class SeedSpread:
 
 
 def seed_spread(rows: pd.DataFrame) -> SeedSpread | None:
-    """Of the rows of one configuration; None where a single seed was run."""
+    """The spread over the rows of one configuration; None for a single seed."""
     count = int(rows["calibration_seed"].nunique())
     if count < 2:
         return None

@@ -1,4 +1,4 @@
-"""How figures look: one colour a calibrator everywhere, ink that follows the page's theme."""
+"""How figures look: one colour per calibrator everywhere, ink that follows the page's theme."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ HOUSE = {
 MARKERS = "osD^vPX*<>"
 STAGES = {
     "collect_s": ("collecting statistics", "#5b7083"),
-    "threshold_s": ("finding thresholds", "#E69F00"),
+    "threshold_s": ("computing thresholds", "#E69F00"),
     "build_s": ("building the engine", "#a9b8c6"),
 }
 
 
 def calibrator_colours(calibrators: Iterable[str]) -> dict[str, str]:
-    """A colour for each calibrator: its own always, and a tint for each of its parameters."""
+    """A fixed colour for each calibrator, with a tint for each of its parameters."""
     ordered = sorted(set(calibrators), key=calibrator_order)
     names = list(dict.fromkeys(calibrator.partition(" ")[0] for calibrator in ordered))
     free = [colour for colour in HOUSE.values() if colour not in {HOUSE.get(n) for n in names}]
@@ -73,10 +73,10 @@ def calibrator_colours(calibrators: Iterable[str]) -> dict[str, str]:
     base = HOUSE | {name: palette[i % len(palette)] for i, name in enumerate(strangers)}
     colours = {}
     for name in names:
-        own = [calibrator for calibrator in ordered if calibrator.partition(" ")[0] == name]
-        for i, calibrator in enumerate(own):
+        variants = [calibrator for calibrator in ordered if calibrator.partition(" ")[0] == name]
+        for i, calibrator in enumerate(variants):
             # From a pale tint to a deeper shade, neither lost on white nor on black paper.
-            shift = 0.0 if len(own) == 1 else 0.55 - 0.75 * i / (len(own) - 1)
+            shift = 0.0 if len(variants) == 1 else 0.55 - 0.75 * i / (len(variants) - 1)
             colours[calibrator] = _mix(base[name], "white" if shift > 0 else "black", abs(shift))
     return colours
 
@@ -90,7 +90,7 @@ def calibrator_markers(calibrators: Iterable[str]) -> dict[str, str]:
 
 
 def ink_on(colour: Sequence[float]) -> str:
-    """Black or white, whichever reads on this colour."""
+    """Black or white, whichever is readable on this colour."""
     red, green, blue = colour[:3]
     return "#ffffff" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.55 else "#111111"
 

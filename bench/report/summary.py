@@ -1,4 +1,4 @@
-"""The answer as data: which configuration loses least, how sure that is, and what to beware of.
+"""The answer as data: which configuration loses least, how certain that is, and the warnings.
 
 ``summarize(table, ...)`` reads the table and, where there are any, the judged predictions beside
 it. Rows are compared only within one (model, dataset, engine). ``bench.report.choice`` says how.
@@ -39,9 +39,9 @@ from bench.results.settings import Settings, read_settings
 
 @dataclass(frozen=True)
 class Answer:
-    """What one (model, dataset, engine) says; ``results``: its configurations, least loss first.
+    """The answer of one (model, dataset, engine); ``results``: configurations, least loss first.
 
-    ``built`` says what was built of the recommended one for other machines.
+    ``built`` says which engines were built of the recommended one for other machines.
     """
 
     model: str
@@ -70,7 +70,7 @@ class Answer:
 
     @property
     def ties(self) -> tuple[Result, ...]:
-        """What is as accurate as the least loss, but for the recommended one."""
+        """The configurations as accurate as the least loss, without the recommended one."""
         return tuple(r for r in self.results if self._tied(r) and r.run_key != self.best.run_key)
 
     def _tied(self, result: Result) -> bool:
@@ -82,7 +82,7 @@ class Answer:
 
     @property
     def fits(self) -> bool:
-        """Whether anything may be recommended: False where all lose more than is allowed."""
+        """Whether a configuration may be recommended: False where all lose more than allowed."""
         return self.choice.fit != "outside"
 
     @property
@@ -93,11 +93,11 @@ class Answer:
     def headline(self) -> str:
         """What to do, and what it costs."""
         change = f"{self.best.name}: {self.best.change} {self.metric}"
-        return change if self.fits else f"Nothing here is fit to deploy. The least bad: {change}"
+        return change if self.fits else f"Nothing here is fit to deploy. Least loss: {change}"
 
     @property
     def budget(self) -> str:
-        """What the limit for the loss says of the recommended one; or nothing."""
+        """How the recommended configuration meets the loss limit; "" without a limit."""
         if self.max_loss is None:
             return ""
         limit = f"{100 * self.max_loss:g} % of FP32"
@@ -110,7 +110,7 @@ class Answer:
 
     @property
     def scope(self) -> str:
-        """What the interval covers, and what it cannot know."""
+        """What the interval covers, and what it does not."""
         candidates, sets = self.choice.candidates, self.best.sets
         images = "" if self.n_images is None else f" {plural(self.n_images, 'image')} and"
         covers = f"Scope: this model,{images} {plural(sets, 'calibration set')}."
@@ -118,17 +118,19 @@ class Answer:
         if candidates > 1:
             parts.append(
                 f"The best of {candidates} configurations looks better than it is, so this "
-                "interval is as wide as to hold for all of them at once."
+                "interval is widened to hold for all of them at once."
             )
         if sets == 1:
             parts.append("What another calibration set would give is not known.")
         else:
-            parts.append("The accuracy is their mean; the interval covers other sets too.")
+            parts.append(
+                "The accuracy is the mean over these sets; the interval also covers other sets."
+            )
         return " ".join([*parts, *([self.few_images] if self.few_images else [])])
 
     @property
     def sentence(self) -> str:
-        """The answer in one breath: what, how much, how sure, how fast."""
+        """The whole answer in one text: what, how much, how certain, how fast."""
         best = self.best
         share = "" if best.relative is None else f", {100 * abs(best.relative):.1f} % of FP32"
         spread = "" if best.spread is None else f"; {best.spread.differences}"
@@ -143,34 +145,34 @@ class Answer:
 
     @property
     def half(self) -> str:
-        """What FP16 on the same engine does instead, as a sentence after others; or nothing."""
+        """What FP16 on the same engine reaches, as a sentence; or ""."""
         fp16 = self.best.fp16
         if fp16 is None:
             return ""
         return (
-            f" FP16 on the same engine {fp16.change} {self.metric} "
+            f" FP16 on the same engine: {fp16.change} {self.metric} "
             f"(95 % interval {fp16.interval}); {fp16.pays}."
         )
 
     @property
     def by_kernels(self) -> str:
-        """What the engine's int8 kernels reach where the accuracy is not theirs; or nothing."""
+        """What the int8 kernels reach where the accuracy is computed from the Q/DQ file; or ""."""
         kernels = self.best.kernels
         if kernels is None:
             return ""
         return (
-            f" The accuracy is the Q/DQ file's, computed exactly; the int8 kernels of this engine "
-            f"reach {kernels.value:.3f} on this processor (95 % interval of the difference "
+            f" The accuracy is computed exactly from the Q/DQ file; the int8 kernels of this "
+            f"engine reach {kernels.value:.3f} on this processor (95 % interval of the difference "
             f"{kernels.interval})."
         )
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The whole table's answers, one a group, and its warnings.
+    """The whole table's answers, one per group, and its warnings.
 
-    ``unanswered`` says of each group without an answer why it has none, and what to check.
-    ``foretold`` says how well this machine foretold what targets measured.
+    ``unanswered`` states for each group without an answer why, and what to check.
+    ``foretold`` says how well this machine predicted what targets measured.
     ``tidied`` is the table itself, for all that shows it.
     """
 
@@ -186,7 +188,7 @@ class Summary:
 
     @cached_property
     def best_keys(self) -> frozenset[str]:
-        """The runs of what is recommended: of nothing where nothing is fit to deploy."""
+        """The runs of the recommended configurations; none where nothing is fit to deploy."""
         return frozenset(answer.best.run_key for answer in self.answers if answer.fits)
 
     @cached_property
@@ -210,7 +212,7 @@ def summarize(
 ) -> Summary:
     """The answers of a table, in the order in which its groups appear.
 
-    Without judged predictions intervals are those of the rows, and pairs are less sure.
+    Without judged predictions the intervals of the rows are used, and pairs are less certain.
     """
     tidied = tidy(table)
     groups = [rows for _, rows in measured(tidied).groupby(list(GROUP), sort=False) if len(rows)]
@@ -222,7 +224,7 @@ def summarize(
     count = tidied["status"].value_counts()
     asked, judged = settings or Settings(), judgements or Judgements(None)
     answers = tuple(_answer(rows, judged, asked) for rows in groups if not finds_nothing(rows))
-    told = {answer.built.refusal for answer in answers}
+    reported = {answer.built.refusal for answer in answers}
     return Summary(
         answers,
         (
@@ -230,7 +232,7 @@ def summarize(
             *(_nothing_faithful(rows) for rows in unfaithful),
         ),
         find_foretold(tidied, judged),
-        find_caveats(tidied, told),
+        find_caveats(tidied, reported),
         rows=len(tidied),
         skipped=int(count.get("skipped", 0)),
         built=int(count.get("built", 0)),
@@ -240,7 +242,7 @@ def summarize(
 
 
 def summarize_folder(table: pd.DataFrame, folder: Path) -> Summary:
-    """The same with what the sweep's folder keeps beside its table."""
+    """The same, with the files that the sweep's folder holds beside its table."""
     return summarize(table, Judgements(folder), read_settings(folder))
 
 
@@ -248,7 +250,7 @@ def _nothing_faithful(rows: pd.DataFrame) -> str:
     first = rows.iloc[0]
     return (
         f"{group_name(first[list(GROUP)])}: no run is recommended, as "
-        "none computes its Q/DQ file faithfully. The warnings say why."
+        "none computes its Q/DQ file correctly. The warnings say why."
     )
 
 
@@ -256,7 +258,7 @@ def _no_answer(rows: pd.DataFrame) -> str:
     first = rows.iloc[0]
     return (
         f"{group_name(first[list(GROUP)])}: no run is recommended, as "
-        f"FP32 itself finds nothing ({first['metric']} {rows['fp32'].max():.3f}). Check the "
+        f"FP32 itself detects nothing ({first['metric']} {rows['fp32'].max():.3f}). Check the "
         "preprocessing (size, colour order, scale, mean) and the weights."
     )
 
@@ -267,7 +269,7 @@ def _answer(rows: pd.DataFrame, judgements: Judgements, settings: Settings) -> A
     choice = choose(results, judgements, settings, known(rows["rounding_sd"].max()), one_machine)
     best = choice.best
     others = sorted((r for r in results if r.run_key != best.run_key), key=lambda r: -r.delta)
-    # Another size of the winner is hardly a rival: the runner-up is another calibrator or plan.
+    # The same configuration with another size is not a rival: take another calibrator or plan.
     rivals = [
         r
         for r in others
@@ -295,11 +297,11 @@ def _answer(rows: pd.DataFrame, judgements: Judgements, settings: Settings) -> A
 
 
 def _few_images(rows: pd.DataFrame) -> str:
-    """Why the interval may be too narrow; or nothing."""
+    """Why the interval may be too narrow; or ""."""
     per_class = known(rows["images_per_class"].min())
     if per_class is None or per_class >= FEWEST_PER_CLASS:
         return ""
     return (
-        f"Too few images for a 95 % interval: {per_class:.1f} a class in the mean, where "
+        f"Too few images for a 95 % interval: {per_class:.1f} per class on average, where "
         f"{FEWEST_PER_CLASS} are needed; the true loss may be larger."
     )

@@ -1,4 +1,4 @@
-// Show the rows that hold every word typed, and say how many they are.
+// Show the rows that contain every typed word, and their number.
 for (const table of document.querySelectorAll("table[data-sortable]")) {
   const rows = [...table.tBodies[0].rows];
   const label = document.createElement("label"), input = document.createElement("input");
@@ -17,7 +17,7 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
     let shown = 0;
     for (const row of rows) {
       const cells = [...row.cells].map(cell => cell.textContent.trim().toLowerCase());
-      // A number is a whole cell, or 8 would find 0.758 too.
+      // A number must match a whole cell, or 8 would also match 0.758.
       row.hidden = !words.every(word => cells.some(cell => isNaN(word) ? cell.includes(word) : cell === word));
       shown += !row.hidden;
     }
@@ -27,8 +27,8 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
   filter();
   table.closest(".scroll").before(box);
 }
-// Sort a table by a column: numbers as numbers, missing values always last. Buttons are made here,
-// so that a page without scripts shows plain heads.
+// Sort a table by a column: numbers as numbers, missing values always last. The buttons are created
+// here, so that a page without scripts shows plain heads.
 for (const table of document.querySelectorAll("table[data-sortable]")) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, index) => {

@@ -1,4 +1,4 @@
-"""The templates of pages and Markdown: what they may call; pages escape whatever they show.
+"""The templates of pages and Markdown, and the filters they may call. Pages escape all text.
 
 The pages share their look (``look.css``) and the script that sorts and filters (``tables.js``).
 """
@@ -37,7 +37,7 @@ def _templates() -> Environment:
 
 
 def escape_markdown(text: object) -> str:
-    """Text that Markdown shows as it is, also inside a table.
+    """Escape text so that Markdown shows it unchanged, also inside a table.
 
     >>> escape_markdown("a|b <script>")
     'a\\\\|b &lt;script&gt;'

@@ -1,7 +1,7 @@
-"""What the calibrators of one group made of one calibration set: the data of the threshold charts.
+"""The thresholds of one group's calibrators on one calibration set: the data of their charts.
 
-One set of images and one plan are enough to see how the calibrators differ: those at the largest
-calibration size, on the plan that quantizes most tensors.
+One set of images and one plan are enough to see how the calibrators differ: the largest calibration
+size, and the plan that quantizes most tensors.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Thresholds:
     """The thresholds of each calibrator on the tensors of one calibration set.
 
     ``tensors`` are in network order, the network's input first if it is quantized at all. ``amax``
-    gives each calibrator's threshold by tensor; what the plan keeps in float has none.
+    gives each calibrator's threshold by tensor; tensors that the plan keeps in float have none.
     """
 
     plan_label: str
@@ -37,16 +37,16 @@ class Thresholds:
     amax: Mapping[str, Mapping[str, float]]
 
     def of(self, tensor: str) -> dict[str, float]:
-        """Calibrator -> threshold, of those that have one for this tensor."""
-        return {label: own[tensor] for label, own in self.amax.items() if tensor in own}
+        """Calibrator -> threshold, for calibrators that have one for this tensor."""
+        return {label: amax[tensor] for label, amax in self.amax.items() if tensor in amax}
 
     def share(self, calibrator: str, tensor: str) -> float:
-        """Threshold / observed maximum; NaN where there is no threshold, or all was zero."""
+        """Threshold / observed maximum; NaN without a threshold, or if all values are zero."""
         seen = self.tensors[tensor].amax
         return self.amax[calibrator].get(tensor, math.nan) / seen if seen else math.nan
 
     def highest_share(self, tensor: str) -> float:
-        """Of any calibrator that has a threshold for this tensor."""
+        """The smallest share of all calibrators that have a threshold for this tensor."""
         return max(self.of(tensor).values()) / self.tensors[tensor].amax
 
     @property
@@ -56,49 +56,50 @@ class Thresholds:
 
     def disagreement(self, tensor: str) -> float:
         """The largest threshold over the smallest."""
-        found = self.of(tensor).values()
-        return max(found) / min(found)
+        amax = self.of(tensor).values()
+        return max(amax) / min(amax)
 
     @property
     def telling(self) -> list[str]:
         """The input, and the tensors on which the calibrators disagree most; in network order."""
         first, rest = self.quantized[:1], self.quantized[1:]
-        # Where tensors share one range, one of them tells it for all.
+        # Of several tensors that share one range, one is enough.
         alike = {tuple(self.of(name).values()): name for name in reversed(rest)}
         chosen = sorted(alike.values(), key=self.disagreement, reverse=True)[: TELLING - 1]
         return first + [name for name in rest if name in chosen]
 
 
 def find_thresholds(rows: pd.DataFrame, store: HistogramStore) -> Thresholds | None:
-    """Those of one group's tidy, measured rows; None where no file tells them.
+    """The thresholds of one group's tidy, measured rows; None where no file has them.
 
-    Of plans that quantize as many tensors, the one that most calibrators ran on is taken, and
-    calibrated rather than declared ranges of the input, whose share says nothing of a calibrator.
+    Among plans that quantize equally many tensors, the plan with most calibrators is taken.
+    Calibrated ranges of the input are preferred to declared ones, which no calibrator set.
     """
     pairs = zip(rows["run_key"], rows["statistics_key"], strict=True)
-    kept = rows[[store.has(run, statistics) for run, statistics in pairs]]
-    if kept.empty:
+    candidates = rows[[store.has(run, statistics) for run, statistics in pairs]]
+    if candidates.empty:
         return None
-    kept = kept[kept["calibration_size"] == kept["calibration_size"].max()]
-    read = {key: _or_told(store.ranges, key) for key in kept["run_key"]}
-    ranges = {key: own for key, own in read.items() if own is not None}
-    kept = kept[kept["run_key"].isin(ranges)]
-    if kept.empty:
+    candidates = candidates[candidates["calibration_size"] == candidates["calibration_size"].max()]
+    read = {key: _or_warn(store.ranges, key) for key in candidates["run_key"]}
+    ranges = {key: group for key, group in read.items() if group is not None}
+    candidates = candidates[candidates["run_key"].isin(ranges)]
+    if candidates.empty:
         return None
 
-    def weight(own: pd.DataFrame) -> tuple[int, int, bool]:
-        tensors = max(len(ranges[key]) for key in own["run_key"])
+    def weight(group: pd.DataFrame) -> tuple[int, int, bool]:
+        tensors = max(len(ranges[key]) for key in group["run_key"])
         return (
             tensors,
-            own["calibrator_label"].nunique(),
-            bool((own["input_range"] == "calibrated").all()),
+            group["calibrator_label"].nunique(),
+            bool((group["input_range"] == "calibrated").all()),
         )
 
     first = max(
-        (own for _, own in kept.groupby(["statistics_key", "plan_label"], sort=False)), key=weight
+        (group for _, group in candidates.groupby(["statistics_key", "plan_label"], sort=False)),
+        key=weight,
     )
     row = first.iloc[0]
-    tensors = _or_told(store.histograms, str(row["statistics_key"]))
+    tensors = _or_warn(store.histograms, str(row["statistics_key"]))
     if tensors is None:
         return None
     return Thresholds(
@@ -112,8 +113,8 @@ def find_thresholds(rows: pd.DataFrame, store: HistogramStore) -> Thresholds | N
     )
 
 
-def _or_told(read: Callable[[str], T], key: str) -> T | None:
-    """What is read; None for a damaged file, which is said."""
+def _or_warn(read: Callable[[str], T], key: str) -> T | None:
+    """The content of the file; None for a damaged file, with a warning."""
     try:
         return read(key)
     except DataError as error:

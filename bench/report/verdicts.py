@@ -1,4 +1,4 @@
-"""The verdicts on published claims, and published cases beside the rows, as a reader wants them."""
+"""The verdicts on published claims, and published cases beside the rows, as text to show."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class VerdictLine:
 
 @dataclass(frozen=True)
 class ClaimsRecord:
-    """What a folder holds about claims; both are empty where none were judged."""
+    """A folder's verdicts and published cases; both are empty where none were judged."""
 
     lines: tuple[VerdictLine, ...] = ()
     references: tuple[Comparison, ...] = ()
@@ -45,7 +45,7 @@ NO_CLAIMS = ClaimsRecord()
 
 
 def read_record(folder: Path) -> ClaimsRecord:
-    """From ``claims.json`` and ``references.json``; DataError for a file of something else."""
+    """Read ``claims.json`` and ``references.json``; DataError for another kind of file."""
     return ClaimsRecord(lines_of(read_verdicts(folder)), read_references(folder))
 
 
@@ -83,16 +83,16 @@ def percent(share: float | None) -> str:
 def _span(verdict: Verdict) -> str:
     if verdict.ci_low is None or verdict.ci_high is None:
         return MISSING
-    return _range(verdict.ci_low, verdict.ci_high, verdict.unit, unit_told=False)
+    return _range(verdict.ci_low, verdict.ci_high, verdict.unit, with_unit=False)
 
 
-def _range(low: float | None, high: float | None, unit: str, unit_told: bool = True) -> str:
+def _range(low: float | None, high: float | None, unit: str, with_unit: bool = True) -> str:
     """One effect, or the range of several: "+1.2 to +3.4 % of FP32"."""
     first, last = amount(low, unit), amount(high, unit)
     ends = (" of FP32", " of the loss")
     bare, plain = first, last
     for end in ends:
         bare, plain = bare.removesuffix(end), plain.removesuffix(end)
-    if unit_told:
+    if with_unit:
         return last if low == high else f"{bare} to {last}"
     return f"{bare} to {plain}"

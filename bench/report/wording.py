@@ -1,4 +1,4 @@
-"""How the report says a row, a number and a column: one place for page, Markdown and terminal."""
+"""How reports name a row, a number and a column: one place for page, Markdown and terminal."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ LABELLED = tuple(
         key=lambda name: COLUMNS[name].label_order,
     )
 )
-"""Axes that a configuration's name tells when they vary, beside calibrator, size and plan."""
+"""Axes that are part of a configuration's name when they vary, beside calibrator, size, plan."""
 
 SAME_SPEED = 1.05
-"""Medians of the same model timed twice differ by about this; less is no reason to choose."""
+"""Medians of the same model timed twice differ by about this; a smaller gap decides nothing."""
 
 MINUS = "\N{MINUS SIGN}"
 MISSING = "\N{EN DASH}"
@@ -34,17 +34,17 @@ TIMED = ("int8", "fp32", "fp16", "baseline")
 
 
 def tidy(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with settled types, whether it came from a CSV file or from rows, and two names.
+    """The table with fixed types, whether read from a CSV file or from rows, and with two names.
 
-    ``calibrator_label`` is the calibrator with its parameters where the table has several (and
-    always with a percentile's), ``plan_label`` the plan with whatever else was swept, so that two
-    rows of a group differ in one of these, size or seed.
+    ``calibrator_label`` is the calibrator with its parameters where the table has several (a
+    percentile always has its value). ``plan_label`` is the plan with every other swept axis. So two
+    rows of a group differ in one of these labels, in size or in seed.
     """
     table = table.reset_index(drop=True)
     tidied = pd.DataFrame({name: _settled(name, table[name]) for name in COLUMNS})
     variants = tidied.groupby("calibrator")["calibrator_params"].transform("nunique")
-    told = (variants > 1) | (tidied["calibrator"] == "percentile")
-    params = tidied["calibrator_params"].where(told, "")
+    named = (variants > 1) | (tidied["calibrator"] == "percentile")
+    params = tidied["calibrator_params"].where(named, "")
     pairs = zip(tidied["calibrator"], params, strict=True)
     tidied["calibrator_label"] = [
         calibrator_label(calibrator, params) for calibrator, params in pairs
@@ -70,18 +70,18 @@ def tidy(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _calibration_images(tidied: pd.DataFrame) -> dict[str, str]:
-    """Fingerprint -> what a reader calls these calibration images: the options of their dataset,
-    nothing where none is set, and their number in the table where that is not enough."""
+    """Fingerprint -> name of these calibration images: the options of their dataset ("" where none
+    is set), and a number where that is not unique."""
     firsts = tidied.drop_duplicates("calibration_fingerprint")
     options = {
         str(row["calibration_fingerprint"]): read_options(str(row["dataset_options"]))
         for row in records_of(firsts[["calibration_fingerprint", "dataset_options"]])
     }
-    keys = dict.fromkeys(key for own in options.values() for key in own)
-    varied = [key for key in keys if len({own.get(key) for own in options.values()}) > 1]
+    keys = dict.fromkeys(key for values in options.values() for key in values)
+    varied = [key for key in keys if len({values.get(key) for values in options.values()}) > 1]
     names = {
-        fingerprint: ", ".join(f"{key}={own[key]}" for key in varied if key in own)
-        for fingerprint, own in options.items()
+        fingerprint: ", ".join(f"{key}={values[key]}" for key in varied if key in values)
+        for fingerprint, values in options.items()
     }
     count = Counter(names.values())
     return {
@@ -97,10 +97,10 @@ def _settled(name: str, values: pd.Series) -> pd.Series:
 
 
 def group_title(rows: pd.DataFrame) -> str:
-    """What stands over the rows of one group: its names, and what is found of it."""
+    """The title of one group's rows: its names, and its metric."""
     first = rows.iloc[0]
-    found = "engines built, not run" if (rows["status"] == "built").any() else first["metric"]
-    return f"{group_name(first[list(GROUP)])}: {found}".rstrip(": ")
+    suffix = "engines built, not run" if (rows["status"] == "built").any() else first["metric"]
+    return f"{group_name(first[list(GROUP)])}: {suffix}".rstrip(": ")
 
 
 def group_name(values: Iterable[object]) -> str:
@@ -121,14 +121,14 @@ def engine_name(engine: str, target: str) -> str:
 
 
 def measured(tidied: pd.DataFrame) -> pd.DataFrame:
-    """The rows that have an accuracy to speak of."""
+    """The rows that have an accuracy."""
     numbers = tidied[["fp32", "int8", "delta"]].notna().all(axis=1)
     ok: pd.DataFrame = tidied[(tidied["status"] == "ok") & numbers]
     return ok
 
 
 def _drift_free(tidied: pd.DataFrame) -> pd.DataFrame:
-    """Add ``int8_ms``, ``fp32_ms``, ``fp16_ms`` and ``baseline_ms``: latency an image, comparable
+    """Add ``int8_ms``, ``fp32_ms``, ``fp16_ms`` and ``baseline_ms``: latency per image, comparable
     between runs; and ``int8_speedup``, ``timed_runs``.
 
     Within a run they were timed in turn, but the machine's speed drifts from run to run. So
@@ -169,7 +169,7 @@ def calibrator_order(label: str) -> tuple[str, float, str]:
 
 
 def plain(value: object) -> str:
-    """A value as its shortest text: a CSV turns a whole number beside a gap into a float."""
+    """A value as its shortest text: a CSV column with a gap turns whole numbers into floats."""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.10g}"
     return str(value)
@@ -181,7 +181,7 @@ def known(value: object) -> float | None:
 
 
 def signed(value: float | None, digits: int = 3) -> str:
-    """A difference with its sign, and a true minus."""
+    """A difference with its sign; minus is the character U+2212."""
     if value is None:
         return MISSING
     text = f"{value:+.{digits}f}"
@@ -202,7 +202,7 @@ def plural(count: int, noun: str, several: str = "") -> str:
 
 
 def cell(name: str, value: object) -> str:
-    """One value of column ``name``, as a reader wants it: rounded to what can matter."""
+    """One value of column ``name`` as text, rounded to the digits that matter."""
     column, number = COLUMNS[name], known(value)
     if column.kind == "text":
         return str(value)
@@ -225,6 +225,6 @@ def cell(name: str, value: object) -> str:
 
 
 def heading(name: str) -> str:
-    """What stands over a column in a table, with its unit."""
+    """The head of a column in a table, with its unit."""
     unit, words = COLUMNS[name].unit, COLUMNS[name].heading
     return f"{words} ({unit})" if unit and unit not in words.split() else words

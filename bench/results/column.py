@@ -1,4 +1,4 @@
-"""A column of the results table as data: what it says, and how all who show it say it."""
+"""A column of the results table as data: its meaning, and how it is shown."""
 
 from __future__ import annotations
 
@@ -11,30 +11,28 @@ Kind = Literal["text", "whole", "number"]
 Format = Literal["plain", "difference", "share"]
 
 Role = Literal[
-    "axis",  # what was asked: runs that differ in an axis are different runs on purpose
-    "effect",  # an axis whose effect on the accuracy the report tells
-    "fingerprint",  # an axis that tells runs apart, but not why
+    "axis",  # a setting: runs that differ in an axis are different runs on purpose
+    "effect",  # an axis whose effect on the accuracy the report shows
+    "fingerprint",  # an axis that distinguishes runs without a readable reason
     "condition",  # rows that differ in one were not measured against the same thing
     "group",  # only rows that agree in these are compared with each other
     "graph",  # rows that agree in these run the same layers: only the scales differ
     "key",  # leads every listing
-    # what a listing shows of runs that measured such a thing
-    "result", "kernels", "fp16", "foretold", "built",
-    "beside",  # has no place in a listing: its title or a neighbouring cell says it
-    "provenance",  # on what and with what a run was made
+    "result", "kernels", "fp16", "foretold", "built",  # in a listing of runs that measured this
+    "beside",  # not in a listing: the title or a neighbouring cell has it
+    "provenance",  # where and with what a run was made
     "bundle",  # goes into a bundle, to say which row it is made of
 ]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Column:
-    """What one column of the table means, and how it is shown.
+    """The meaning of one column of the table, and how it is shown.
 
-    ``kind``, ``required`` and ``default`` are those of the row's field. ``heading`` stands over it
-    in a table, ``phrase`` in a sentence, ``verdict`` in a claim's verdict; each is the column's
-    name with spaces where nothing else is said. ``label`` says a value in a configuration's name,
-    where the table has several, in the order of ``label_order``; ``ordinary`` is the value that
-    goes without saying.
+    ``kind``, ``required`` and ``default`` are those of the row's field. ``heading`` names it in a
+    table, ``phrase`` in a sentence, ``verdict`` in a claim's verdict; each defaults to the column's
+    name with spaces. ``label`` names a value in a configuration's name if the table has several
+    values, in the order of ``label_order``; ``ordinary`` is the value that is not named.
     """
 
     description: str
@@ -54,13 +52,13 @@ class Column:
 
 
 def column(description: str, *roles: Role, default: Any = dataclasses.MISSING, **more: Any) -> Any:
-    """A dataclass field that carries its ``Column``; without a default it must be given."""
+    """A dataclass field that carries its ``Column``; without a default it is required."""
     meta = {"column": Column(description, roles=frozenset(roles), **more)}
     return field(default=default, metadata=meta)
 
 
 def complete(row_field: dataclasses.Field[Any]) -> Column:
-    """The column that a field of the row carries, with what its name and type say."""
+    """The column of a field of the row, completed from the field's name and type."""
     carried: Column = row_field.metadata["column"]
     words = row_field.name.replace("_", " ")
     return dataclasses.replace(

@@ -28,11 +28,11 @@ class Effect:
 
 @dataclass(frozen=True)
 class LayerDiagnosis:
-    """One layer: a product or a residual Add, by its node's name in the ONNX file.
+    """One layer: a product or a residual Add, named as its node in the ONNX file.
 
     ``only``, ``weights_only``, ``activations_only``: this layer alone in INT8, by set of images
-    ("calibration", "other"); ``all_but``: every layer but this one in INT8. ``metric_loss`` is what
-    the metric loses with this layer alone in INT8, as a share of FP32, with its 95 % interval;
+    ("calibration", "other"); ``all_but``: every layer except this one in INT8. ``metric_loss`` is
+    the metric's loss with this layer alone in INT8, as a share of FP32, with its 95 % interval;
     None where it was not measured. ``channel_spread``: of the layer's first input, the largest
     |x| of any channel over the median channel's; None for an input without channels.
     """
@@ -56,7 +56,7 @@ class LayerDiagnosis:
 
 @dataclass(frozen=True)
 class BlockDiagnosis:
-    """Layers whose names begin alike, together alone in INT8."""
+    """Layers with the same name prefix; only they are in INT8."""
 
     name: str
     layers: tuple[str, ...]

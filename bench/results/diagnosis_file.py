@@ -12,7 +12,7 @@ from bench.sealed import DamagedError, from_sealed_json, to_sealed_json
 
 
 def diagnosis_to_bytes(diagnosis: Diagnosis) -> bytes:
-    """Raises ValueError for NaN and infinite values, which JSON has no words for."""
+    """Raises ValueError for NaN and infinite values, which JSON cannot hold."""
     return to_sealed_json(asdict(diagnosis), indent=1, allow_nan=False)
 
 
@@ -22,4 +22,4 @@ def diagnosis_from_bytes(content: bytes, path: Path) -> Diagnosis:
     try:
         return TypeAdapter(Diagnosis).validate_python(members)
     except ValidationError as error:
-        raise DamagedError(path, f"no diagnosis: {error.errors()[0]['msg']}") from error
+        raise DamagedError(path, f"not a diagnosis: {error.errors()[0]['msg']}") from error

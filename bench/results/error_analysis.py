@@ -1,7 +1,7 @@
-"""Where a run loses, kept beside its row: by class, by object size, and on which pictures.
+"""Where a run loses, stored beside its row: by class, by object size, and on which pictures.
 
-One small JSON file a run. The pictures that it shows are files of their own, small ones, shared by
-the runs that show the same.
+One small JSON file per run. Its pictures are separate small files, shared by the runs that show
+the same ones.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from bench.results.store import RowStore
 from bench.sealed import DamagedError, seal, unseal, warn
 
 Kind = Literal["right", "wrong", "missed"]
-"""A detection that is right or wrong, an object that none found."""
+"""A right or wrong detection, or an object that was missed."""
 
 _UNFIT = (DamagedError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 LONGER_SIDE = 320
-"""Pixels at most of a kept picture's longer side, and units of one on the page."""
+"""Most pixels of a stored picture's longer side; also the units of a picture on the page."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Box:
 
 @dataclass(frozen=True)
 class View:
-    """What one system says about a picture: in words, and a detector in boxes too."""
+    """One system's result on a picture: in words, and for a detector also in boxes."""
 
     says: str
     boxes: tuple[Box, ...] = ()
@@ -100,7 +100,7 @@ class Losses:
 
 @dataclass(frozen=True)
 class LossStore:
-    """The files under a sweep's ``folder``: each whole or not there."""
+    """The files under a sweep's ``folder``; each is complete or missing."""
 
     folder: Path
 
@@ -115,7 +115,7 @@ class LossStore:
         return SweepFolder(self.folder).picture(name)
 
     def has(self, run_key: str) -> bool:
-        """Whether a run kept them: those from before this file have none."""
+        """Whether a run stored them; older runs did not."""
         return self._runs.has_file("losses", run_key)
 
     def add(self, run_key: str, losses: Losses) -> None:
@@ -123,19 +123,21 @@ class LossStore:
         write_atomically(self.path(run_key), text.encode())
 
     def add_picture(self, name: str, make: Callable[[], bytes]) -> None:
-        """Keep a picture as JPEG, unless a run before this one has done so."""
+        """Store a picture as JPEG, unless an earlier run has done so."""
         path = self.picture_path(name)
         if not path.is_file():
             write_atomically(path, seal(make(), path))
 
     def picture(self, name: str) -> bytes | None:
-        """A picture's JPEG; None where its file is gone or, which is said, damaged: the words still
-        tell it."""
+        """A picture's JPEG; None where its file is missing or (with a warning) damaged. The words
+        remain."""
         path = self.picture_path(name)
         if not path.is_file():
             return None
         content = path.read_bytes()
-        if content.endswith(b"\xff\xd9"):  # JPEG's own end: from before there were checksums
+        if content.endswith(
+            b"\xff\xd9"
+        ):  # JPEG's end marker: written by a version without checksums
             return content
         try:
             return unseal(content, path)
@@ -144,14 +146,14 @@ class LossStore:
             return None
 
     def load(self, run_key: str) -> Losses:
-        """What ``add`` kept; raises DataError for a file of something else."""
+        """What ``add`` stored; raises DataError for another kind of file."""
         path = self.path(run_key)
         try:
             return _losses(json.loads(self._runs.read_file("losses", run_key) or b""))
         except _UNFIT as error:
             raise DataError(
                 f"{path} does not say where a run loses ({error})",
-                "The report does without",
+                "The report leaves it out",
             ) from error
 
 
@@ -175,11 +177,11 @@ def _view(values: Mapping[str, Any]) -> View:
 
 
 def _rounded(value: Any) -> Any:
-    """Numbers to a millionth, more than anybody reads; None for nan, as JSON has none."""
+    """Numbers rounded to a millionth; None for nan, which JSON cannot hold."""
     if isinstance(value, dict):
-        return {name: _rounded(own) for name, own in value.items()}
+        return {name: _rounded(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_rounded(own) for own in value]
+        return [_rounded(item) for item in value]
     if isinstance(value, float):
         return None if math.isnan(value) else round(value, 6)
     return value

@@ -1,4 +1,4 @@
-"""A sweep's folder: every path under it has its name here, and only here."""
+"""A sweep's folder: the names of all paths under it, defined only here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.errors import DataError
 
 @dataclass(frozen=True)
 class SweepFolder:
-    """Where a sweep's files lie under ``path``; nothing has to be there.
+    """The paths of a sweep's files under ``path``; they need not exist.
 
     Files of a run are named by its key, histograms by that of their statistics, pictures by their
     content.
@@ -37,12 +37,12 @@ class SweepFolder:
 
     @property
     def tracking_lock(self) -> Path:
-        """Held by the process that logs the rows elsewhere."""
+        """The lock of the process that logs the rows to a tracker."""
         return self.path / ".tracking.lock"
 
     @property
     def roundings(self) -> Path:
-        """The folder of what rounding alone does to a run, for some runs."""
+        """The folder with the effect of rounding alone, for some runs."""
         return self.path / "rounding"
 
     def rounding(self, run_key: str) -> Path:
@@ -61,7 +61,7 @@ class SweepFolder:
         return self.path / "ranges" / f"{_plain(run_key)}.json"
 
     def rules(self, run_key: str) -> Path:
-        """The rule that gave each tensor its range, of a run whose calibrator chooses one."""
+        """The rule that set each tensor's range, for a run whose calibrator chooses a rule."""
         return self.ranges(run_key).with_suffix(".rules.json")
 
     def calibration_cache(self, run_key: str) -> Path:
@@ -69,7 +69,7 @@ class SweepFolder:
         return self.ranges(run_key).with_suffix(".cache")
 
     def compared_ranges(self, run_key: str) -> Path:
-        """The ranges of a file of another tool beside those of our best run, tensor by tensor."""
+        """The ranges of another tool's file beside those of our best run, tensor by tensor."""
         return self.path / "compared" / f"{_plain(run_key)}.csv"
 
     def layers(self, run_key: str) -> Path:
@@ -85,12 +85,12 @@ class SweepFolder:
         return self.diagnosis(name).with_suffix(".html")
 
     def plan_search(self, run_key: str) -> Path:
-        """Of a run with ``plan=auto``: what was searched, and the layers that were chosen; while
-        the search goes on by the search's key."""
+        """For a run with ``plan=auto``: the trials, and the chosen layers. While the search runs,
+        the file is named by the search's key."""
         return self.path / "plans" / f"{_plain(run_key)}.json"
 
     def log(self, run_key: str) -> Path:
-        """What a run did, stage by stage; of one that failed also where."""
+        """The log of a run, stage by stage; for a failed run also where it failed."""
         return self.path / "logs" / f"{_plain(run_key)}.log"
 
     def losses(self, run_key: str) -> Path:
@@ -111,7 +111,7 @@ class SweepFolder:
 
     @property
     def settings(self) -> Path:
-        """What the sweep's answer is judged by."""
+        """The settings of the sweep's answer."""
         return self.path / "report.json"
 
     @property
@@ -134,7 +134,7 @@ class SweepFolder:
 
     @property
     def report_stamp(self) -> Path:
-        """Says what the report was made from."""
+        """Records what the report was made from."""
         return self.path / ".report-stamp"
 
     @property
@@ -152,13 +152,13 @@ class SweepFolder:
         return self.path / "kits" / f"{_plain(kit_id)}.json"
 
     def bundle(self, run_key: str) -> Path:
-        """The folder in which a run is to be deployed, unless another is named."""
+        """The default folder of a run's bundle."""
         return self.path / f"bundle-{_plain(run_key)}"
 
 
 def _plain(name: str) -> str:
-    """The name, which a row, a table or a file of the folder may have given; DataError for one that
-    leads elsewhere."""
+    """Check a name that comes from a row, a table or a file of the folder; DataError for one that
+    leads to another folder."""
     if not re.fullmatch(r"[\w -]*", str(name)):
         raise DataError(f"{name!r} cannot name a file of results", "Run the sweep again")
     return str(name)

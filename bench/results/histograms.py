@@ -1,7 +1,7 @@
-"""What explains a sweep's rows, kept beside them: histograms of tensors, and each run's ranges.
+"""What explains a sweep's rows, stored beside them: histograms of tensors, and each run's ranges.
 
-A row tells how much a calibrator loses; why it does shows where its thresholds cut the histograms.
-One file of histograms serves all runs of a calibration set, one file of ranges belongs to each run.
+A row says how much a calibrator loses; its thresholds on the histograms show why. One file of
+histograms serves all runs of a calibration set; one file of ranges belongs to each run.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from bench.results.folder import SweepFolder
 from bench.results.store import RowStore
 from bench.sealed import UNREADABLE_ARRAYS, DamagedError, is_sealed, sealed, unseal
 
-_FIX = "What is drawn from it is left out"
+_FIX = "Figures that need it are left out"
 
 
 @dataclass(frozen=True, eq=False)
 class TensorHistogram:
-    """What one tensor showed: ``count`` values from ``low`` to ``high``.
+    """The statistics of one tensor: ``count`` values from ``low`` to ``high``.
 
     ``counts[i]`` of them have an |x| nearest to ``i * width``; the last bin is that of ``amax``.
     """
@@ -41,18 +41,18 @@ class TensorHistogram:
 
     @property
     def amax(self) -> float:
-        """The largest |x|; 0.0 where all was zero."""
+        """The largest |x|; 0.0 if all values are zero."""
         return max(abs(self.low), abs(self.high))
 
     @property
     def width(self) -> float:
-        """Of one bin, in the tensor's unit."""
+        """The width of one bin, in the tensor's unit."""
         return self.amax / (self.counts.size - 1)
 
 
 @dataclass(frozen=True)
 class HistogramStore:
-    """The files under a sweep's ``folder``: each whole or not there, and never changed."""
+    """The files under a sweep's ``folder``; each is complete or missing, and never changes."""
 
     folder: Path
 
@@ -67,7 +67,7 @@ class HistogramStore:
         return SweepFolder(self.folder).ranges(run_key)
 
     def has(self, run_key: str, statistics_key: str) -> bool:
-        """Whether a run's thresholds can be drawn; an old row names no histograms."""
+        """Whether a run's thresholds can be drawn; an older row names no histograms."""
         return (
             bool(statistics_key)
             and self.histograms_path(statistics_key).is_file()
@@ -77,13 +77,13 @@ class HistogramStore:
     def add_histograms(
         self, statistics_key: str, make: Callable[[], Sequence[TensorHistogram]]
     ) -> None:
-        """Keep the histograms of a calibration set, unless a run before this one has done so."""
+        """Store the histograms of a calibration set, unless an earlier run has done so."""
         path = self.histograms_path(statistics_key)
         if not path.is_file():
             write_with(path, sealed(path, partial(_save, histograms=make())))
 
     def add_ranges(self, run_key: str, ranges: str) -> None:
-        """Keep a run's ranges, as JSON: tensor -> [-amax, amax]."""
+        """Store a run's ranges as JSON: tensor -> [-amax, amax]."""
         write_atomically(self.ranges_path(run_key), ranges.encode())
 
     def add_rules(self, run_key: str, rules: Mapping[str, str]) -> None:
@@ -92,15 +92,15 @@ class HistogramStore:
         write_atomically(SweepFolder(self.folder).rules(run_key), content.encode())
 
     def add_cache(self, run_key: str, cache: bytes) -> None:
-        """Keep the calibration cache that TensorRT wrote for a run, as it wrote it."""
+        """Store the calibration cache that TensorRT wrote for a run, unchanged."""
         write_atomically(SweepFolder(self.folder).calibration_cache(run_key), cache)
 
     def histograms(self, statistics_key: str) -> dict[str, TensorHistogram]:
-        """By tensor, in the order in which they were added; DataError for a file of none."""
+        """By tensor, in the order in which they were added; DataError for another kind of file."""
         path = self.histograms_path(statistics_key)
         try:
             content = path.read_bytes()
-            whole = unseal(content, path) if is_sealed(content) else content  # as it once was
+            whole = unseal(content, path) if is_sealed(content) else content  # the older format
             with np.load(io.BytesIO(whole), allow_pickle=False) as arrays:
                 columns = [arrays[key] for key in ("name", "range", "count", "counts")]
         except (DamagedError, *UNREADABLE_ARRAYS) as error:
@@ -113,7 +113,7 @@ class HistogramStore:
         }
 
     def ranges(self, run_key: str) -> dict[str, float]:
-        """Tensor -> amax of a run; DataError for a file of none."""
+        """Tensor -> amax of a run; DataError for another kind of file."""
         path = self.ranges_path(run_key)
         try:
             content = self._runs.read_file("ranges", run_key)
@@ -124,9 +124,9 @@ class HistogramStore:
             raise DataError(f"{path} holds no ranges ({error})", _FIX) from error
 
     def rules(self, run_key: str) -> dict[str, str]:
-        """Tensor -> the rule that gave it its range; empty if the run's calibrator is one rule.
+        """Tensor -> the rule that set its range; empty if the run's calibrator is a single rule.
 
-        Raises DataError for a file of something else.
+        Raises DataError for another kind of file.
         """
         path = SweepFolder(self.folder).rules(run_key)
         try:

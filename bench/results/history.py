@@ -1,4 +1,4 @@
-"""How rows of older schemas are read: their columns get today's names.
+"""How rows of older schemas are read: their columns get the present names.
 
 A row says by ``schema_version`` which names it has, and only that decides: ``engine_bytes`` was the
 size of the Q/DQ file in version 1, and is that of the engine since version 2. Rows from before a
@@ -16,7 +16,7 @@ from bench.results.options import typed_dataset_options
 
 SCHEMA_VERSION = 2
 FIRST_VERSION = 1
-"""Of rows that do not say theirs."""
+"""The version of rows that do not state one."""
 
 RENAMED: Mapping[int, Mapping[str, str]] = {
     1: {
@@ -32,7 +32,7 @@ RENAMED: Mapping[int, Mapping[str, str]] = {
         "builder_said": "builder_warning_text",
     },
 }
-"""Version -> its names that later versions changed -> those of the next version."""
+"""Version -> its names that later versions changed -> the names in the next version."""
 
 ORDER_IN_VERSION_1 = (
     "run_key", "status", "error", "model", "weights", "model_sha256", "dataset",
@@ -68,13 +68,13 @@ ORDER_IN_VERSION_1 = (
 
 
 def in_table_order(names: list[str]) -> list[str]:
-    """Today's columns as ``table.csv`` has them: those of version 1 first, the others after."""
+    """The present columns in the order of ``table.csv``: those of version 1 first, then others."""
     first = [_renamed(name, FIRST_VERSION) for name in ORDER_IN_VERSION_1]
     return [*first, *(name for name in names if name not in first)]
 
 
 def older_names(name: str) -> set[str]:
-    """What a column was called in any version, and is called today."""
+    """All names of a column in older versions, and its present name."""
     names = {name}
     for version in sorted(RENAMED, reverse=True):
         names |= {old for old, new in RENAMED[version].items() if new in names}
@@ -82,7 +82,7 @@ def older_names(name: str) -> set[str]:
 
 
 def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A row's values under today's names; ValueError for a version that is not known here."""
+    """A row's values under the present names; ValueError for an unknown version."""
     version = _version(values.get("schema_version", FIRST_VERSION))
     upgraded = {_renamed(name, version): value for name, value in values.items()}
     if version == 1 and "overrides" in values:
@@ -93,7 +93,7 @@ def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def upgrade_table(table: pd.DataFrame) -> pd.DataFrame:
-    """A table with today's names, each row by its version; ValueError as ``upgrade``.
+    """A table with the present names, each row by its version; ValueError as in ``upgrade``.
 
     Its versions may be mixed: then a name of one version is empty in rows of another.
     """
@@ -110,7 +110,7 @@ def upgrade_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _upgrade_part(table: pd.DataFrame, version: int) -> pd.DataFrame:
-    """Of one version; a name that only another version has gives way to the one that becomes it."""
+    """Rename the rows of one version; drop a name that belongs to another version only."""
     names = {str(name): _renamed(str(name), version) for name in table.columns}
     foreign = [name for name, new in names.items() if name == new and new in _targets(names)]
     table = table.drop(columns=foreign).rename(columns=names).assign(schema_version=SCHEMA_VERSION)
@@ -124,7 +124,7 @@ def _upgrade_part(table: pd.DataFrame, version: int) -> pd.DataFrame:
 
 
 def _upgrade_overrides(overrides: str) -> str:
-    """What was typed in version 1, as it is typed today: ``also_build`` was an engine's option."""
+    """The overrides of version 1 in the present form: ``also_build`` was an engine's option."""
     if "engine.also_build=" not in overrides:
         return overrides
     capability = ("engine.compute_capability=", "also_build.compute_capability=")

@@ -1,8 +1,8 @@
-"""What the jobs of a sweep are at: a small file each, which says by its ending how far that is.
+"""The state of a sweep's jobs: one small file per job, whose suffix is its state.
 
-Every launcher's workers write them, and whoever can read the folder sees the sweep. A finished
-job's file only counts; the row says the rest. A failed one's has the line and, where the harness
-itself went wrong, the traceback. Those of failed jobs stay when the sweep has ended.
+The workers of every launcher write them, so every reader of the folder can see the progress. The
+file of a finished job is only counted; the row has the rest. That of a failed job has the error
+and, where this program itself failed, the traceback. Files of failed jobs stay after the sweep.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _START = "sweep.json"
 
 @dataclass(frozen=True)
 class JobRecord:
-    """One job: what was typed for it, when and where it began, and what became of it."""
+    """One job: its typed overrides, when and where it started, and its result."""
 
     overrides: str
     started: float
@@ -41,13 +41,13 @@ class JobRecord:
 
     @property
     def lost(self) -> bool:
-        """Whether its process, on this machine, is no more."""
+        """Whether its process, on this machine, has ended."""
         return self.host == socket.gethostname() and not psutil.pid_exists(self.pid)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a sweep is: ``total`` jobs where that is known, begun at ``started``."""
+    """The progress of a sweep: ``total`` jobs if known, started at ``started``."""
 
     started: float
     total: int | None
@@ -57,13 +57,13 @@ class Progress:
 
 
 class JobFolder:
-    """The files of one sweep's jobs; ``since``: older ones are of sweeps before it."""
+    """The files of one sweep's jobs; files older than ``since`` belong to earlier sweeps."""
 
     def __init__(self, path: Path, since: float = 0.0) -> None:
         self.path, self.since = path, since
 
     def begin(self, total: int | None) -> JobFolder:
-        """Note a sweep that begins now; returns its jobs."""
+        """Record the start of a sweep; returns its jobs."""
         started = time.time()
         write_atomically(
             self.path / _START, json.dumps({"started": started, "total": total}).encode()
@@ -71,7 +71,7 @@ class JobFolder:
         return JobFolder(self.path, started)
 
     def write(self, job: str, state: JobState, record: JobRecord) -> None:
-        """Say what a job is at now, whatever was said before."""
+        """Record the present state of a job, replacing the previous one."""
         write_atomically(
             self.path / f"{job}.{state}", json.dumps(asdict(record), indent=1).encode()
         )
@@ -80,7 +80,7 @@ class JobFolder:
                 (self.path / f"{job}.{other}").unlink(missing_ok=True)
 
     def count(self, *states: JobState) -> int:
-        """How many jobs of the sweep are at one of these."""
+        """How many jobs of the sweep are in one of these states."""
         return sum(1 for _ in self._files(states))
 
     def ended(self, seen: Collection[str]) -> list[tuple[str, JobRecord]]:
@@ -93,11 +93,11 @@ class JobFolder:
 
     def records(self, *states: JobState) -> list[JobRecord]:
         """In the order in which they began; a file that was replaced meanwhile is left out."""
-        found = (_read(Path(entry.path)) for entry in self._files(states))
-        return sorted((one for one in found if one), key=lambda record: record.started)
+        records_read = (_read(Path(entry.path)) for entry in self._files(states))
+        return sorted((one for one in records_read if one), key=lambda record: record.started)
 
     def progress(self) -> Progress:
-        """Of the sweep that began last."""
+        """The progress of the latest sweep."""
         try:
             begun = json.loads((self.path / _START).read_text())
             since, total = float(begun["started"]), begun["total"]
@@ -108,7 +108,7 @@ class JobFolder:
         return Progress(since, total, jobs.count("done"), tuple(failed), tuple(running))
 
     def end(self) -> None:
-        """Forget what only counted: the sweep has ended, and rows say what was found."""
+        """Remove the files of finished jobs: the sweep has ended, and the rows have the results."""
         for entry in self._files(("done",)):
             Path(entry.path).unlink(missing_ok=True)
 

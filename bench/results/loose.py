@@ -1,7 +1,7 @@
-"""A run while its files are loose: its row, which lists the checksums of the others, and these.
+"""A run with loose files: its row, which lists the checksums of the others, and these files.
 
-A row is written last and whole. What cannot be read is set aside, so that no file stops a sweep for
-good, and the run is made again.
+A row is written last and atomically. A file that cannot be read is renamed, so that it does not
+block the sweep, and the run is repeated.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ Kind = Literal[
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 UNREADABLE = (DataError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""What reading content of another kind may raise."""
+"""The exceptions of reading another kind of content."""
 
 
 class OtherVersionError(DataError):
-    """A whole file that only another version of this harness can read."""
+    """A complete file that only another version of this program can read."""
 
     def __init__(self, path: Path, what: str, error: Exception) -> None:
         super().__init__(
@@ -43,7 +43,7 @@ class OtherVersionError(DataError):
 
 @dataclass(frozen=True)
 class LooseRun:
-    """What a row's file holds: the row, the raw values behind its medians, and the checksums of the
+    """The content of a row's file: the row, the raw values behind its medians, the checksums of the
     run's other files by their paths in the folder."""
 
     path: Path
@@ -82,8 +82,8 @@ def read_run(path: Path, content: bytes) -> LooseRun:
 
 
 def listed_files(folder: Path, key: str) -> Mapping[str, str] | None:
-    """The checksums that a run's row lists: none if it is from before there were any. None where
-    there is no row that can be read; whoever reads the row says so."""
+    """The checksums that a run's row lists; empty for an older row. None where there is no readable
+    row; the reader of the row reports that."""
     path = SweepFolder(folder).row(key)
     try:
         return dict(from_sealed_json(path.read_bytes(), path).get("files", {}))
@@ -101,13 +101,13 @@ def read_file(folder: Path, kind: Kind, key: str, files: Mapping[str, str]) -> b
         return None
     known = files.get(_name(folder, path))
     if known is not None and hashlib.sha256(content).hexdigest() != known:
-        raise DamagedError(path, f"it is not what {SweepFolder(folder).row(key).name} lists")
+        raise DamagedError(path, f"its checksum is not in {SweepFolder(folder).row(key).name}")
     return content
 
 
 def read_or_set_aside(path: Path, read: Callable[[Path, bytes], T]) -> T | None:
-    """What is in a file; None where there is none, and where it cannot be read: then it is renamed,
-    and that is said in a line."""
+    """The content of a file; None where it is missing or cannot be read. An unreadable file is
+    renamed, with a warning."""
     content = b""
     try:
         content = path.read_bytes()
@@ -118,20 +118,20 @@ def read_or_set_aside(path: Path, read: Callable[[Path, bytes], T]) -> T | None:
         raise
     except (IsADirectoryError, *UNREADABLE) as error:
         reason = error.reason if isinstance(error, DamagedError) else str(error)
-        # else it was made again meanwhile
+        # otherwise it was written again meanwhile
         set_aside(path, reason, lambda: path.is_dir() or path.read_bytes() == content)
         return None
 
 
 def set_aside(path: Path, reason: str, still: Callable[[], bool]) -> None:
-    """Rename what cannot be read, if it is ``still`` so, and say that in a line."""
+    """Rename a file that is ``still`` unreadable, and print a warning."""
     aside = path.with_name(f"{path.name}.unreadable")
     with contextlib.suppress(OSError):
         if still():
             path.replace(aside)
     warn(
         f"{path} cannot be read ({reason}) and is left out"
-        + (f"; it is {aside.name} now" if aside.exists() else "")
+        + (f"; it was renamed to {aside.name}" if aside.exists() else "")
     )
 
 

@@ -1,4 +1,4 @@
-"""How much of the noise each layer of a diagnosis makes."""
+"""The share of the noise that each layer of a diagnosis makes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from bench.results.diagnosis import Effect, LayerDiagnosis
 
 SHOWN_FIRST = ("other", "calibration")
-"""Where a number is of one set of images only: images that calibration has not seen."""
+"""The set for numbers of a single set of images: images that calibration has not seen."""
 
 
 def noise_of(effects: Mapping[str, Effect]) -> float:
@@ -22,7 +22,7 @@ def noise_of(effects: Mapping[str, Effect]) -> float:
 
 
 def noise_shares(layers: Sequence[LayerDiagnosis]) -> dict[str, float]:
-    """What each layer alone adds, as a share of what all of them add one by one."""
+    """The noise of each layer alone, as a share of the sum of these noises."""
     noise = {layer.name: noise_of(layer.only) for layer in layers}
     endless = [name for name, value in noise.items() if math.isinf(value)]
     if endless:
@@ -33,7 +33,7 @@ def noise_shares(layers: Sequence[LayerDiagnosis]) -> dict[str, float]:
 
 def gain_db(layer: LayerDiagnosis, all_int8: Mapping[str, Effect]) -> float | None:
     """What the outputs gain with this layer alone in float, infinite if no noise is left; None
-    where there is no noise before, or no end of it."""
+    where the noise before is zero or infinite."""
     before, after = noise_of(all_int8), noise_of(layer.all_but)
     if not (0 < before < math.inf and after < math.inf):
         return None

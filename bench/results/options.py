@@ -1,6 +1,6 @@
 """Options in one cell of the table: ``calibration_domain=day, calibration_outlier=true``.
 
-Only those that are not as they come are there.
+Only options that differ from the default are listed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Mapping
 
 DATASET = "dataset."
-"""Before the name of a dataset's option, in a claim and on the command line."""
+"""Prefix of a dataset's option, in a claim and on the command line."""
 
 
 def read_options(cell: str) -> dict[str, str]:
@@ -25,7 +25,7 @@ def read_options(cell: str) -> dict[str, str]:
         if equals:
             name = before
             options[name] = value
-        elif name:  # the value itself had a comma
+        elif name:  # the value contains a comma
             options[name] += f", {part}"
     return options
 
@@ -36,11 +36,11 @@ def write_options(options: Mapping[str, str]) -> str:
 
 
 def typed_dataset_options(overrides: str) -> str:
-    """The cell of the dataset's options that were typed; null is as they come, and the name is a
-    column of its own."""
+    """The cell of the dataset's typed options; null is the default, and the name has a separate
+    column."""
     try:
         words = shlex.split(overrides)
-    except ValueError:  # a quote that does not end
+    except ValueError:  # unbalanced quotes
         return ""
     pairs = (word.lstrip("+").partition("=") for word in words)
     return write_options(

@@ -6,8 +6,8 @@ longer than all that is done with them. So where a folder holds FEWEST_LOOSE fin
 they are packed when the sweep ends: 10,000 runs take 78 MB in place of 494 MB.
 
 A pack never changes, and its name is a hash of its content, which is checked when it is opened. A
-damaged one is set aside as a damaged row is, and its runs are made again. A run of which a file is
-damaged is not packed: whoever reads that file says so.
+damaged pack is renamed like a damaged row, and its runs are repeated. A run with a damaged file is
+not packed: the reader of that file reports it.
 
 A pack is whole on the disk, and was read back, before the first loose file is removed: a kill in
 between leaves runs in both places, which are the same; the loose one counts, and the next packing
@@ -60,10 +60,10 @@ FEWEST_LOOSE = 1_000
 MOST_IN_PACK = 10_000
 ROW_GROUP = 500
 HELD = 8
-"""Parts of row groups that are held to read from: those of one model lie together."""
+"""Row groups kept in memory for reading: those of one model are adjacent."""
 
 DIGITS = 20
-"""Of the hash in a pack's name."""
+"""Digits of the hash in a pack's name."""
 
 RAW = "raw"
 """The column of the raw values behind a row's medians, as JSON."""
@@ -74,7 +74,7 @@ ROW_SCHEMA = pa.schema([(name, _ARROW[column.kind]) for name, column in COLUMNS.
 SCHEMA = pa.schema([*ROW_SCHEMA, (RAW, pa.string()), *((kind, pa.binary()) for kind in KINDS)])
 
 UNFIT = (pa.ArrowException, OverflowError, TypeError, ValueError, KeyError)
-"""What is raised for values that a column cannot hold, and for a pack of other columns."""
+"""The exceptions for values that a column cannot hold, and for a pack with other columns."""
 
 Place = tuple[int, int]
 """A row group, and a row in it."""
@@ -93,8 +93,8 @@ class Packs:
 
     def row(self, key: str) -> Row | None:
         """A run's row; None where no pack has it."""
-        found = self._cells("row", key, _read_rows)
-        return None if found is None else rows_of(found)[0]
+        cells = self._cells("row", key, _read_rows)
+        return None if cells is None else rows_of(cells)[0]
 
     def read(self, kind: Kind, key: str) -> bytes | None:
         """A run's file of this kind; None where no pack has one."""
@@ -102,7 +102,7 @@ class Packs:
         return content
 
     def rows(self, without: Collection[str] = ()) -> list[Row]:
-        """The rows of all packs, each once, but for the runs ``without``."""
+        """The rows of all packs, each once, except the runs ``without``."""
         return rows_of(self.table(without))
 
     def table(self, without: Collection[str] = ()) -> pa.Table:
@@ -119,8 +119,8 @@ class Packs:
         return pa.concat_tables(parts)
 
     def restore(self, keys: Collection[str]) -> None:
-        """Write the files of these runs again, as they were before they were packed; a row that is
-        loose and another one stays."""
+        """Write the files of these runs again, as they were before packing; a different loose row
+        stays."""
         for key in sorted(keys):
             row = self.row(key)
             loose = read_or_set_aside(SweepFolder(self.folder).row(key), read_run)
@@ -141,7 +141,7 @@ class Packs:
         return None
 
     def _index(self) -> dict[Path, dict[str, Place]]:
-        """Pack -> its runs and their places; a pack that came since the last call is opened."""
+        """Pack -> its runs and their places; new packs are opened."""
         paths = sorted(SweepFolder(self.folder).packs.glob("*.parquet"))
         fresh = [path for path in paths if path not in self._places]
         if fresh:
@@ -156,17 +156,17 @@ class Packs:
         return {}
 
     def _cell(self, column: str, key: str) -> Any:
-        found = self._cells(column, key, lambda file, group: _read_column(file, column, group))
-        return None if found is None else found[column][0].as_py()
+        cells = self._cells(column, key, lambda file, group: _read_column(file, column, group))
+        return None if cells is None else cells[column][0].as_py()
 
     def _cells(
         self, name: str, key: str, read: Callable[[pq.ParquetFile, int], pa.Table]
     ) -> pa.Table | None:
         """The run's line of what ``read`` finds in its row group; ``name`` says what that is."""
-        found = self._find(key)
-        if found is None:
+        location = self._find(key)
+        if location is None:
             return None
-        path, (group, place) = found
+        path, (group, place) = location
         held = self._held.pop((path, name, group), None)
         if held is None:
             held = self._open(path, lambda file: read(file, group))
@@ -178,8 +178,8 @@ class Packs:
         return held.slice(place, 1)
 
     def _open(self, path: Path, read: Callable[[pq.ParquetFile], T]) -> T | None:
-        """What is read of a pack; None where it has been damaged since it was checked. Raises
-        DataError for a whole one of another version."""
+        """What is read from a pack; None where it has been damaged since it was checked. Raises
+        DataError for an intact pack of another version."""
         try:
             with pq.ParquetFile(path) as file:
                 return read(file)
@@ -193,13 +193,13 @@ class Packs:
 
     def _leave_out(self, path: Path) -> None:
         self._places[path] = {}
-        if path.exists():  # else another process has said so
+        if path.exists():  # otherwise another process has reported it
             reason = "its content is not what its name says"
             set_aside(path, reason, lambda: not _is_whole(path))
 
 
 def pack(folder: Path, loose: Sequence[LooseRun]) -> None:
-    """Move finished runs into packs, if they are many; while another process packs, do nothing."""
+    """Move finished runs into packs, if there are many; do nothing while another process packs."""
     if len(loose) < FEWEST_LOOSE:
         return
     lock = only_one(SweepFolder(folder).packs / ".lock")
@@ -208,7 +208,7 @@ def pack(folder: Path, loose: Sequence[LooseRun]) -> None:
         again = [run for run in loose if run.row.run_key in packs]
         packed = {row.run_key: row for row in packs.rows()} if again else {}
         for run in again:
-            if packed.get(run.row.run_key) == run.row:  # a packing before this one was killed
+            if packed.get(run.row.run_key) == run.row:  # an earlier packing was killed
                 _remove(folder, run)
         fresh = [
             run for run in loose if run.row.status != "skipped" and run.row.run_key not in packs
@@ -256,25 +256,25 @@ def _pack(folder: Path, runs: Sequence[LooseRun]) -> None:
     path = SweepFolder(folder).pack(hashlib.sha256(content).hexdigest()[:DIGITS])
     write_atomically(path, content)
     if not _is_whole(path):
-        raise DataError(f"{path} is not what was written", "Its runs stay as they were")
+        raise DataError(f"{path} differs from what was written", "Its runs stay in their files")
     for run in packed:
         _remove(folder, run)
 
 
 def _write(file: BinaryIO, folder: Path, runs: Sequence[LooseRun]) -> list[LooseRun]:
-    """Write a pack of those that are whole, and return these."""
+    """Write a pack of the intact runs, and return these."""
     packed: list[LooseRun] = []
     whole = ((run, files) for run in runs if (files := _files_of(folder, run)) is not None)
     with pq.ParquetWriter(
         file, SCHEMA, compression="zstd", compression_level=6,
         use_dictionary=ROW_SCHEMA.names, data_page_size=8 << 20,
     ) as writer:  # fmt: skip
-        while own := list(islice(whole, ROW_GROUP)):
-            part = [run for run, _ in own]
+        while chunk := list(islice(whole, ROW_GROUP)):
+            part = [run for run, _ in chunk]
             columns = dict(zip(ROW_SCHEMA.names, table_of([run.row for run in part]), strict=True))
             columns[RAW] = pa.array([json.dumps(run.raw) for run in part])
             for kind in KINDS:
-                columns[kind] = pa.array([files[kind] for _, files in own], pa.binary())
+                columns[kind] = pa.array([files[kind] for _, files in chunk], pa.binary())
             writer.write_table(pa.table(columns, SCHEMA), row_group_size=ROW_GROUP)
             packed += part
     return packed
@@ -296,7 +296,7 @@ def _remove(folder: Path, run: LooseRun) -> None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether it is there, and what was written."""
+    """Whether the file exists with the written content."""
     try:
         return path.name == f"{hash_file(path)[:DIGITS]}.parquet"
     except FileNotFoundError:
@@ -323,7 +323,7 @@ def _read_rows(file: pq.ParquetFile, group: int | None = None) -> pa.Table:
     part = file.read(names) if group is None else file.read_row_group(group, names)
     if set(names) <= set(ROW_SCHEMA.names) and _is_all(part["schema_version"], SCHEMA_VERSION):
         for name in ROW_SCHEMA.names:
-            if name not in names:  # a pack from before the column was added
+            if name not in names:  # a pack that is older than the column
                 default = [COLUMNS[name].default] * len(part)
                 part = part.append_column(name, pa.array(default, ROW_SCHEMA.field(name).type))
         part = part.select(ROW_SCHEMA.names).cast(ROW_SCHEMA)
@@ -340,7 +340,7 @@ def _is_all(column: pa.ChunkedArray, value: int) -> bool:
 
 
 def _read_column(file: pq.ParquetFile, name: str, group: int) -> pa.Table:
-    """Of nulls if the pack is from before there was such a column."""
+    """A column of nulls if the pack is older than the column."""
     if name in file.schema_arrow.names:
         return file.read_row_group(group, [name])
     return pa.table({name: pa.nulls(file.metadata.row_group(group).num_rows, pa.binary())})

@@ -1,4 +1,4 @@
-"""A search for a plan as stored data: what was tried, and what it lost."""
+"""A plan search as stored data: the trials, and their losses."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from bench.sealed import DamagedError, from_sealed_json, to_sealed_json
 
 CHOSEN = "auto, "
-"""What the name of a plan begins with that a search chose; the budget follows."""
+"""Prefix of the name of a plan that a search chose; the budget follows."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a plan is searched for: at most ``max_loss`` of FP32's metric (a share), or at least
+    """The budget of a search: at most ``max_loss`` of FP32's metric (a share), or at least
     ``min_int8_mac_share`` of the multiply-accumulates in INT8; None: no limit."""
 
     max_loss: float | None = None
@@ -52,8 +52,8 @@ class Trial:
         return cls(**{**members, "float_nodes": tuple(members["float_nodes"])})
 
     def meets(self, budget: Budget) -> bool:
-        """Whether it is within the budget; of a loss with a margin of one standard error, or half
-        of the budget where that is less: few images could prove no small loss."""
+        """Whether it is within the budget. A loss must be below it by one standard error or by half
+        of the budget, whichever is less: few images could not prove a small loss."""
         share = budget.min_int8_mac_share
         if share is not None and self.int8_mac_share < share - 1e-9:
             return False
@@ -71,7 +71,7 @@ class Trial:
         return (1.0, self.int8_mac_share, -self.loss)
 
     def line(self) -> str:
-        """What is in float, and what is lost, in words."""
+        """What is in float, and the loss, in words."""
         doubt = "" if self.error is None else f", standard error {self.error:.1%}"
         word = "loses" if self.loss >= 0 else "gains"
         count = len(self.float_nodes)
@@ -84,7 +84,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Trail:
-    """A search so far: what was asked, on what it was measured, and every trial in order."""
+    """A search so far: its budget, its images, and every trial in order."""
 
     budget: Budget
     metric: str
@@ -109,7 +109,7 @@ class Trail:
             budget = Budget(**members["budget"])
             return cls(**{**members, "budget": budget, "trials": trials, "best": best})
         except (TypeError, KeyError) as error:
-            raise DamagedError(path, f"no search: {error}") from error
+            raise DamagedError(path, f"not a search: {error}") from error
 
     def line(self) -> str:
         """The last trial in words."""

@@ -1,6 +1,6 @@
 """The one schema of the results table: a run is one ``Row``, a column is data.
 
-Each field carries its ``Column``: what it says, its unit and which direction is better. Tables,
+Each field carries its ``Column``: its meaning, its unit and which direction is better. Tables,
 plots and the report's page are generated from these; nothing else knows a column's meaning. The
 columns themselves are declared in ``bench.results.columns``, by idea.
 """
@@ -30,15 +30,15 @@ LARGEST = 2**63 - 1
 """The largest whole number that a table holds."""
 
 KEY_PATTERN = r"\w[\w -]*"
-"""What a run's key may be, as it names files."""
+"""The pattern of a run's key, since it names files."""
 
 KEY_VERSION = 1
-"""Of the recipe of run keys, not of the schema: a column's new name changes no result."""
+"""Version of how run keys are made, not of the schema: renaming a column changes no result."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row(Build, Latency, Cost, Fidelity, Accuracy, Provenance, Axes):
-    """One run: what was asked, what was measured, and on what. Unmeasured values are None."""
+    """One run: its settings, its results, and its environment. Unmeasured values are None."""
 
     @classmethod
     def of(
@@ -51,7 +51,7 @@ class Row(Build, Latency, Cost, Fidelity, Accuracy, Provenance, Axes):
         cost: Cost,
         build: Build,
     ) -> Row:
-        """The row of these parts. Nan and infinity become None: JSON knows neither."""
+        """The row of these parts. NaN and infinity become None: JSON cannot hold them."""
         values: dict[str, Any] = {
             column.name: getattr(part, column.name)
             for part in (axes, provenance, accuracy, fidelity, latency, cost, build)
@@ -64,15 +64,15 @@ class Row(Build, Latency, Cost, Fidelity, Accuracy, Provenance, Axes):
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Row:
-        """Also of an older schema; ``TypeError`` or ``ValueError`` for values of no known one."""
+        """Also reads older schemas; ``TypeError`` or ``ValueError`` for an unknown one."""
         row = cls(**upgrade(dict(**values)))
         if not isinstance(row.run_key, str) or not re.fullmatch(KEY_PATTERN, row.run_key):
             raise ValueError(f"run_key {row.run_key!r} cannot name a file")
-        shlex.split(row.overrides)  # ValueError for an open quotation
+        shlex.split(row.overrides)  # ValueError for unbalanced quotes
         return row
 
     def check(self) -> None:
-        """Raise ValueError for a value that is not of its column's kind: no table could hold it."""
+        """Raise ValueError for a value not of its column's kind, which no table could hold."""
         for name, kind, optional in _KINDS:
             value = getattr(self, name)
             if not ((value is None and optional) or _fits(value, kind)):
@@ -115,6 +115,6 @@ def columns_with(role: Role) -> tuple[str, ...]:
 
 
 def run_key(**everything: object) -> str:
-    """A hash of all that can change a result; the version of this recipe is part of it."""
+    """A hash of everything that can change a result, including the version of this function."""
     text = json.dumps({"schema": KEY_VERSION, **everything}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

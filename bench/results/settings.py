@@ -1,4 +1,4 @@
-"""What a sweep's answer is judged by: kept beside its rows, so that all who read agree."""
+"""The settings of a sweep's answer: stored beside its rows, so that all readers agree."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MARGIN_SHARE = 0.01
 
 @dataclass(frozen=True)
 class Settings:
-    """``margin``: configurations whose difference is proven to lie within it tie, in the metric;
-    None: half a point or one per cent of FP32, whichever is larger. ``max_loss``: what may be lost,
-    as a share of FP32; None where no limit is set.
+    """``margin`` (in the metric): configurations whose difference is proven to lie within it tie;
+    None: half a point or one per cent of FP32, whichever is larger. ``max_loss``: the largest
+    allowed loss, as a share of FP32; None for no limit.
 
     Raises ConfigError for values out of range.
     """
@@ -60,8 +60,8 @@ def write_settings(folder: Path, settings: Settings) -> None:
 
 
 def read_settings(folder: Path) -> Settings:
-    """What the folder's sweep was run with, the default where it holds none; DataError for a file
-    of something else."""
+    """The settings of the folder's sweep, or the default if it has none; DataError for another kind
+    of file."""
     path = SweepFolder(folder).settings
     if not path.is_file():
         return Settings()
@@ -70,5 +70,5 @@ def read_settings(folder: Path) -> Settings:
         return Settings(**{name: read_share(name, content[name]) for name in content})
     except (ValueError, TypeError, AttributeError, RecursionError, ConfigError) as error:
         raise DataError(
-            f"{path} does not say how to judge a sweep ({error})", "Delete it"
+            f"{path} does not hold the settings of a sweep's answer ({error})", "Delete it"
         ) from error

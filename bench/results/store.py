@@ -1,7 +1,7 @@
-"""Where finished runs are kept: one JSON file a run, written atomically; many of them in packs.
+"""Where finished runs are stored: one JSON file per run, written atomically; many runs in packs.
 
-Only a skipped one is ever made again, and one whose file cannot be read: see
-``bench.results.loose`` and ``bench.results.packs``.
+Only skipped runs and runs with an unreadable file are repeated: see ``bench.results.loose`` and
+``bench.results.packs``.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from bench.results.table import make_table, read_packed
 from bench.sealed import DamagedError, from_sealed_json, to_sealed_json
 
 ORDER = ("started_at", "run_key")
-"""Of rows, wherever they lie."""
+"""The order of rows, loose or packed."""
 
 
 @dataclass(frozen=True)
 class RowStore:
     """The runs of one sweep under ``folder``: rows, and the files beside them.
 
-    A row's file holds the row, the raw values behind its medians, so that a number can be drawn
-    again or doubted later, and the checksums of the run's other files. Killing a sweep loses at
-    most the run in flight.
+    A row's file holds the row, the raw values behind its medians (so that a number can be drawn or
+    checked again), and the checksums of the run's other files. Killing a sweep loses at most the
+    run in progress.
     """
 
     folder: Path
@@ -49,14 +49,14 @@ class RowStore:
         return SweepFolder(self.folder).row(key)
 
     def finished(self, key: str) -> Row | None:
-        """The row of a run that needs no other try; None where there is none, or where it was
-        skipped, which may go better another time. Nor is there one where a file beside it is
-        damaged: its row is set aside, so that both are made again.
+        """The row of a run that need not be repeated. None if there is none, if it was skipped
+        (skipped runs are retried), and if a file beside it is damaged: its row is then renamed,
+        so that both are made again.
 
         Raises DataError for a row of another version.
         """
         run = read_or_set_aside(self.path(key), self._read_whole)
-        row = self.packs.row(key) if run is None else run.row  # it may be packed just now
+        row = self.packs.row(key) if run is None else run.row  # it may have been packed meanwhile
         return None if row is None or row.status == "skipped" else row
 
     def add(self, row: Row, raw: Mapping[str, Sequence[float]]) -> None:
@@ -65,30 +65,30 @@ class RowStore:
 
     def rows(self) -> list[Row]:
         """Every finished run, in the order of its start; DataError for one of another version."""
-        found = [run.row for run in self._loose()]
+        loose = [run.row for run in self._loose()]
         spreads = self._spreads()
         rows = [
             replace(row, rounding_sd=spreads[row.run_key]) if row.run_key in spreads else row
-            for row in (*found, *self.packs.rows({row.run_key for row in found}))
+            for row in (*loose, *self.packs.rows({row.run_key for row in loose}))
         ]
         return sorted(rows, key=attrgetter(*ORDER))
 
     def table(self) -> pd.DataFrame:
-        """``make_table`` of all rows, without an object for each that is packed."""
-        found = [run.row for run in self._loose()]
-        packed = self.packs.table({row.run_key for row in found})
+        """``make_table`` of all rows, without one object per packed row."""
+        loose = [run.row for run in self._loose()]
+        packed = self.packs.table({row.run_key for row in loose})
         if not len(packed):
-            return self._with_spreads(make_table(sorted(found, key=attrgetter(*ORDER))))
+            return self._with_spreads(make_table(sorted(loose, key=attrgetter(*ORDER))))
         try:
-            together = pa.concat_tables([packed, table_of(found)])
-        except UNFIT:  # a value that no column of a file can hold
-            rows = sorted([*found, *rows_of(packed)], key=attrgetter(*ORDER))
+            together = pa.concat_tables([packed, table_of(loose)])
+        except UNFIT:  # a value that a file's column cannot hold
+            rows = sorted([*loose, *rows_of(packed)], key=attrgetter(*ORDER))
             return self._with_spreads(make_table(rows))
         ordered = together.sort_by([(name, "ascending") for name in ORDER])
         return self._with_spreads(read_packed(ordered))
 
     def pack(self) -> None:
-        """Pack finished runs where they are many; see ``bench.results.packs``."""
+        """Pack finished runs if there are many; see ``bench.results.packs``."""
         if sum(1 for _ in SweepFolder(self.folder).rows.glob("*.json")) >= FEWEST_LOOSE:
             pack(self.folder, list(self._loose()))
 
@@ -100,8 +100,8 @@ class RowStore:
     def read_file(self, kind: Kind, key: str) -> bytes | None:
         """A run's file beside its row, loose or packed; None where it has none.
 
-        Raises DamagedError where it is not what was written: its row lists its checksum, or its
-        pack has one. A row from before there were checksums lists none.
+        Raises DamagedError where its content differs from the checksum in its row or its pack. An
+        older row lists no checksums.
         """
         listed = loose.listed_files(self.folder, key)
         if listed is None and key in self.packs:
@@ -110,7 +110,7 @@ class RowStore:
         return self.packs.read(kind, key) if content is None else content
 
     def _read_whole(self, path: Path, content: bytes) -> LooseRun:
-        """``read_run``, and ValueError where a file beside the row is damaged."""
+        """As ``read_run``, with ValueError where a file beside the row is damaged."""
         run = read_run(path, content)
         try:
             for kind in KINDS:
@@ -134,14 +134,14 @@ class RowStore:
         known = table["run_key"].isin(list(spreads))
         if not known.any():
             return table
-        found = table["run_key"].map(spreads).astype(float)
-        return table.assign(rounding_sd=table["rounding_sd"].astype(float).mask(known, found))
+        measured = table["run_key"].map(spreads).astype(float)
+        return table.assign(rounding_sd=table["rounding_sd"].astype(float).mask(known, measured))
 
     def has_rounding(self, key: str) -> bool:
         return self._rounding_path(key).is_file()
 
     def add_rounding(self, key: str, values: Sequence[float]) -> None:
-        """Keep a run's metric as computed with slightly moved scales, beside its row."""
+        """Store a run's metric, computed with slightly moved scales, beside its row."""
         content = {"key": key, "values": list(values)}
         write_atomically(self._rounding_path(key), to_sealed_json(content))
 
@@ -150,9 +150,9 @@ class RowStore:
 
 
 def _spread(path: Path, content: bytes) -> float | None:
-    """The standard deviation of the kept values."""
-    kept: dict[str, Any] = from_sealed_json(content, path)
-    if kept.get("key", path.stem) != path.stem:
-        raise ValueError(f"it is that of {kept['key']}")
-    values = [float(value) for value in kept["values"]]
+    """The standard deviation of the stored values."""
+    content_read: dict[str, Any] = from_sealed_json(content, path)
+    if content_read.get("key", path.stem) != path.stem:
+        raise ValueError(f"it is that of {content_read['key']}")
+    values = [float(value) for value in content_read["values"]]
     return stdev(values) if len(values) > 1 else None

@@ -20,7 +20,7 @@ from bench.results.row import COLUMNS, Row
 
 
 def make_table(rows: Sequence[Row]) -> pd.DataFrame:
-    """One line a row, one column a field of ``Row``, in the schema's order."""
+    """One line per row, one column per field of ``Row``, in the schema's order."""
     table = pd.DataFrame(
         {name: [getattr(row, name) for row in rows] for name in COLUMNS},
         dtype=None if rows else object,
@@ -29,7 +29,7 @@ def make_table(rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def read_packed(packed: pa.Table) -> pd.DataFrame:
-    """The same of rows in Arrow's form, as packs give them."""
+    """The same for rows as Arrow tables, as packs return them."""
     return _doubt_saturated(packed.to_pandas())
 
 
@@ -56,7 +56,7 @@ def read_table(folder: Path) -> pd.DataFrame:
     path = SweepFolder(folder).table_csv
     if not path.is_file():
         raise DataError(f"{path} does not exist", "Run a sweep first, or name its folder")
-    content = read_listed(path, "Run the sweep again: it writes the table anew, from its rows")
+    content = read_listed(path, "Run the sweep again: it writes the table again from its rows")
     text = [name for name, column in COLUMNS.items() if column.kind == "text"]
     try:
         table = pd.read_csv(
@@ -66,8 +66,8 @@ def read_table(folder: Path) -> pd.DataFrame:
             na_values=[""],
             float_precision="round_trip",
         )
-    except ValueError as error:  # what pandas raises for a file that is no CSV
-        raise DataError(f"{path} is no table ({error})", "Run the sweep again") from error
+    except ValueError as error:  # from pandas, for a file that is not a CSV
+        raise DataError(f"{path} is not a table ({error})", "Run the sweep again") from error
     try:
         table = upgrade_table(table)
     except ValueError as error:
@@ -84,7 +84,7 @@ def read_table(folder: Path) -> pd.DataFrame:
 
 
 def _check_numbers(table: pd.DataFrame, path: Path) -> None:
-    """Raise DataError for a text where a number belongs."""
+    """Raise DataError for text in a column of numbers."""
     for name, column in COLUMNS.items():
         if column.kind == "text" or name not in table or table[name].dtype != object:
             continue
@@ -96,14 +96,14 @@ def _check_numbers(table: pd.DataFrame, path: Path) -> None:
 
 
 def _complete(table: pd.DataFrame) -> pd.DataFrame:
-    """A sweep from before a column was added is read as its rows are: with the column's default."""
+    """Fill missing columns of an older sweep with their defaults, as for its rows."""
     missing = [name for name in COLUMNS if name not in table]
     return table.assign(**{name: COLUMNS[name].default for name in missing})
 
 
 def _doubt_saturated(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with those rows ``unfaithful`` that int8 kernels without VNNI gave their accuracy:
-    from before these were probed, when nothing asked whether they saturate."""
+    """Mark rows as ``unfaithful`` if their accuracy comes from int8 kernels without VNNI. Older
+    versions did not probe whether these kernels saturate."""
     wrong = (
         (table["status"] == "ok")
         & (table["accuracy_by"] == "")

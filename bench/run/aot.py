@@ -1,4 +1,4 @@
-"""Ahead of time: what a builder makes of a run's Q/DQ file, for a machine that is not this one."""
+"""Ahead of time: engines that a builder makes from a run's Q/DQ file for another machine."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class BuiltEngine:
 @dataclass(frozen=True)
 class AheadOfTime:
     """The engine of a Q/DQ file and, to compare with, those of the float network in ``fp32`` and
-    ``fp16``, as far as the builder takes these. ``warnings`` are on the Q/DQ file.
+    ``fp16``, if the builder takes these. ``warnings`` are about the Q/DQ file.
 
-    ``error`` says why there is nothing of it where the builder refused the Q/DQ file.
+    ``error`` says why there is no engine, if the builder refused the Q/DQ file.
     """
 
     int8: BuiltEngine | None = None
@@ -52,8 +52,8 @@ def build_ahead(run: Run, builder: AotCompiler, qdq: onnx.ModelProto) -> AheadOf
 
 
 def build_beside(run: Run, qdq: onnx.ModelProto) -> AheadOfTime | None:
-    """What is built besides, if that was asked for: a refusal is told, as what was measured stands
-    without it."""
+    """The engines that ``also_build`` requests. A refusal is reported in the result, since the
+    measured values are valid without it."""
     if run.also_build is None:
         return None
     try:
@@ -63,7 +63,7 @@ def build_beside(run: Run, qdq: onnx.ModelProto) -> AheadOfTime | None:
 
 
 def _float_engines(builder: AotCompiler, fp32: onnx.ModelProto) -> Mapping[str, BuiltEngine]:
-    """The FP32 and FP16 engines, but for one that the builder refuses."""
+    """The FP32 and FP16 engines, without one that the builder refuses."""
     built: dict[str, BuiltEngine] = {}
     for name, convert in (("fp32", lambda model: model), ("fp16", to_half)):
         with suppress(EngineError):

@@ -31,15 +31,15 @@ def on_calibration_images(run: Run, images: int, feature: str) -> Run:
     """The run with all layers in INT8 on so many calibration images, one at a time: those behind
     the calibration set first. Nothing is timed.
 
-    Raises BenchError for a run that cannot work, a calibrator of TensorRT's own and a model whose
-    batch is not 1; ``feature`` says what asks for this.
+    Raises BenchError for a run that cannot work, a native calibrator of TensorRT and a model whose
+    batch is not 1; ``feature`` names the feature in the message.
     """
     run.check()
     check_batch(run, feature)
     if isinstance(run.calibrator, NativeCalibrator):
         raise ConfigError(
-            f"{feature} runs on the CPU, and {run.calibrator.name} is TensorRT's own calibrator",
-            "Use a calibrator of ours",
+            f"{feature} runs on the CPU, but {run.calibrator.name} is a calibrator of TensorRT",
+            "Use another calibrator",
         )
     order = [int(index) for index in run.calibration_order]
     chosen = (order[run.calibration.size :] + order[: run.calibration.size])[:images]

@@ -1,6 +1,6 @@
 """Which layers INT8 harms, by how much, and why: everything that a diagnosis says of one run.
 
-The run's plan does not count: every layer is in INT8, and each by itself.
+The run's plan is ignored: every layer is in INT8, and each is measured alone.
 """
 
 from __future__ import annotations
@@ -57,18 +57,18 @@ Array = npt.NDArray[np.float32]
 Images = Mapping[str, Sequence[Callable[[], Array]]]
 
 SEARCH_IMAGES = 192
-"""Calibration images on which the metric is measured, if it is asked for."""
+"""Calibration images on which the metric is measured, if ``metric`` is set."""
 
 _LEAST_DB = -300.0
-"""Of outputs that are not finite: JSON has no infinity, and None stands for no noise."""
+"""The noise of outputs that are not finite: JSON has no infinity, and None means no noise."""
 
 _MOST_KL = 1e30
 
 
 @dataclass(frozen=True)
 class DiagnosisSettings:
-    """``images`` in all, half of them from the calibration set; ``rule`` is what the run's
-    calibrator is called, ``rules`` what its thresholds are compared with, by name. With ``metric``
+    """``images`` in all, half of them from the calibration set; ``rule`` is the name of the
+    run's calibrator, ``rules`` the calibrators to compare it with, by name. With ``metric``
     each layer alone is measured by the metric too.
 
     Raises ConfigError for fewer than two images.
@@ -81,13 +81,11 @@ class DiagnosisSettings:
 
     def __post_init__(self) -> None:
         if self.images < 2:
-            raise ConfigError(
-                f"diagnose.images={self.images} is below 2", "Ask for 2 or more images"
-            )
+            raise ConfigError(f"diagnose.images={self.images} is below 2", "Use 2 or more images")
 
 
 def diagnose(run: Run, settings: DiagnosisSettings, report: Report = silent) -> Diagnosis:
-    """Measure everything; raises BenchError for a run that cannot be."""
+    """Measure everything; raises BenchError for a run that is not possible."""
     start = time.perf_counter()
     check_batch(run, "diagnose")
     run = replace(
@@ -156,7 +154,7 @@ def _images(run: Run, count: int) -> tuple[Images, str]:
     in_set = calibration_image(run)
     order, preprocess = run.calibration_order, run.model.preprocess
     samples, numbers = run.dataset.calibration, [int(i) for i in order[run.calibration.size :]]
-    source = "calibration images behind the set"
+    source = "calibration images after the set"
     if behind < half:
         samples, numbers = run.dataset.validation, list(run.validation_indices)
         source = "validation images, without their labels"
@@ -237,7 +235,7 @@ def _with_metric(
     report: Report,
     layers: tuple[LayerDiagnosis, ...],
 ) -> tuple[LayerDiagnosis, ...]:
-    """The layers, with what the metric loses by each alone, if that is asked for."""
+    """The layers, with the metric's loss by each alone if ``metric`` is set."""
     if not settings.metric:
         return layers
     search = on_calibration_images(run, SEARCH_IMAGES, "diagnose")
@@ -248,13 +246,13 @@ def _with_metric(
         for done, layer in enumerate(layers):
             report("metric, layer by layer", done, len(layers))
             model = replace(whole, qdq=models.with_int8([layer.name]))
-            found = measure_on(search, model)
-            change, known = found.difference, found.difference.known
+            accuracy = measure_on(search, model)
+            change, known = accuracy.difference, accuracy.difference.known
             yield replace(
                 layer,
-                metric_loss=-change.estimate / found.fp32,
-                metric_loss_low=-change.high / found.fp32 if known else None,
-                metric_loss_high=-change.low / found.fp32 if known else None,
+                metric_loss=-change.estimate / accuracy.fp32,
+                metric_loss_low=-change.high / accuracy.fp32 if known else None,
+                metric_loss_high=-change.low / accuracy.fp32 if known else None,
             )
         report("metric, layer by layer", len(layers), len(layers))
 
@@ -264,7 +262,7 @@ def _with_metric(
 def _rule_errors(
     run: Run, ranges: RunRanges, settings: DiagnosisSettings, report: Report
 ) -> dict[str, dict[str, RuleError]]:
-    """By tensor and rule; of the run's calibrator with the ranges that are in use."""
+    """By tensor and rule; for the run's calibrator with the ranges in use."""
     wanted = set(ranges.points.tensors)
     snapshots = {one.name: one for one in ranges.calibration.snapshots if one.name in wanted}
     search = ThresholdSearch(run.shared, statistics_key(run, ranges.graph))
@@ -347,7 +345,7 @@ def _setting(run: Run, settings: DiagnosisSettings, sets: Images, source: str) -
         "input range": run.calibration.input_range,
         "images": f"{counts['calibration']} of the calibration set, {counts.get('other', 0)} other "
         f"({source})",
-        "images, other measurements": f"{FEW} of each set at most",
+        "images, other measurements": f"at most {FEW} of each set",
         "harness": harness_version(),
     }
     if settings.metric:

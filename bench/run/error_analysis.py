@@ -1,7 +1,7 @@
 """Where a run loses: which classes and sizes, at which threshold, on which pictures.
 
-The row tells one number. What is kept here beside it shows what that number means for a user, while
-images and labels are still at hand: a report knows the sweep's folder alone.
+The row has one number. The file beside it shows what that number means for a user. It is written
+while images and labels are available: a report has only the sweep's folder.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _detection(
     )
     classes = _classes(run, fp32.score, int8.score)
     threshold = fp32.score.operating_point.best
-    if threshold is None:  # FP32 finds nothing: there is no loss to show
+    if threshold is None:  # FP32 detects nothing: there is no loss to show
         return Losses("object", 0, 0, classes=classes, sizes=sizes), None
     more = mistakes_at(after, threshold) - mistakes_at(before, threshold)
     names = run.dataset.class_names
@@ -106,7 +106,7 @@ def _classification(
         Example(
             *_keep_picture(run, store, image),
             names[int(task.labels[image])],
-            *(View(names[int(np.argmax(own.predictions[image]))]) for own in (fp32, int8)),
+            *(View(names[int(np.argmax(system.predictions[image]))]) for system in (fp32, int8)),
         )
         for image in _worst(np.where(right & ~still, drop, 0))
     ]
@@ -120,19 +120,19 @@ def _classification(
 
 
 def _classes(run: Run, fp32: Score, int8: Score) -> tuple[Part, ...]:
-    """Every class of which there is something, with the interval of its difference."""
+    """Every class that occurs, with the interval of its difference."""
     counts, images = fp32.class_counts, fp32.class_images
     before, after = fp32.class_values, int8.class_values
     parts = []
     for label in np.flatnonzero(counts).tolist():
-        difference, own = float(after[label] - before[label]), int(images[label])
+        difference, n_images = float(after[label] - before[label]), int(images[label])
         halves = int8.class_replicates[:, label] - fp32.class_replicates[:, label]
-        least = 0.0 if fp32.classes is None else rule_of_three(own)
-        interval = over_images(difference, halves, own, least).interval(difference)
+        least = 0.0 if fp32.classes is None else rule_of_three(n_images)
+        interval = over_images(difference, halves, n_images, least).interval(difference)
         low, high = (None if math.isnan(end) else end for end in (interval.low, interval.high))
         name, count = run.dataset.class_names[label], int(counts[label])
         values = float(before[label]), float(after[label])
-        parts.append(Part(name, count, *values, low, high, own))
+        parts.append(Part(name, count, *values, low, high, n_images))
     return tuple(parts)
 
 
@@ -145,7 +145,7 @@ def _worst(more: npt.NDArray[Any]) -> list[int]:
 def _margins(
     labels: npt.NDArray[np.int64], logits: Sequence[npt.NDArray[np.float32]]
 ) -> npt.NDArray[np.float64]:
-    """(n_images,): the right class' logit minus the best other one's."""
+    """(n_images,): the logit of the right class minus the largest other logit."""
     table = np.stack(logits).astype(np.float64)
     rows = np.arange(len(labels))
     right = table[rows, labels]
@@ -155,7 +155,7 @@ def _margins(
 
 
 class _Picture(NamedTuple):
-    """An image's name, the name of its kept picture, and its size in pixels."""
+    """An image's name, the name of its stored picture, and its size in pixels."""
 
     name: str
     key: str
@@ -164,7 +164,7 @@ class _Picture(NamedTuple):
 
 
 def _keep_picture(run: Run, store: LossStore, image: int) -> _Picture:
-    """Of image number ``image`` of those that are evaluated."""
+    """The example of evaluated image number ``image``."""
     samples, index = run.dataset.validation, run.validation_indices[image]
     pixels = samples.image(index)
     key = content_key(run.dataset.name, samples.fingerprint, index, LONGER_SIDE)
@@ -185,11 +185,11 @@ def _view(
     names: Sequence[str],
     picture: _Picture,
     target: BoxTarget,
-    found: Detections,
+    detections: Detections,
     verdicts: npt.NDArray[np.int8],
     threshold: float,
 ) -> View:
-    """The detections of at least ``threshold`` that count, and the objects that none found."""
+    """The detections with a score of at least ``threshold``, and the missed objects."""
     size = np.array([picture.width, picture.height])
 
     def box(corners: npt.NDArray[np.float32], label: int, kind: Kind, score: Any = None) -> Box:
@@ -197,15 +197,18 @@ def _view(
         left, top, width, height = np.round([*low, *(high - low)], 4).tolist()
         return Box((left, top, width, height), names[label], kind, score)
 
-    scores, drawn = found.finite_scores, np.isfinite(found.boxes).all(axis=1)
+    scores, drawn = detections.finite_scores, np.isfinite(detections.boxes).all(axis=1)
     believed = scores >= np.float32(threshold)
     right, wrong = believed & (verdicts == 1), believed & (verdicts == 0)
-    open_ = missed(target, Detections(found.boxes[right], found.scores[right], found.labels[right]))
+    open_ = missed(
+        target,
+        Detections(detections.boxes[right], detections.scores[right], detections.labels[right]),
+    )
     kinds: tuple[tuple[Kind, npt.NDArray[np.bool_]], ...] = (("right", right), ("wrong", wrong))
     boxes = [
-        box(found.boxes[i], int(found.labels[i]), kind, round(float(scores[i]), 3))
-        for kind, own in kinds
-        for i in np.flatnonzero(own & drawn)
+        box(detections.boxes[i], int(detections.labels[i]), kind, round(float(scores[i]), 3))
+        for kind, of_kind in kinds
+        for i in np.flatnonzero(of_kind & drawn)
     ]
     boxes += [box(target.boxes[i], int(target.labels[i]), "missed") for i in open_]
     says = f"{int(right.sum())} right, {int(wrong.sum())} wrong, {len(open_)} missed"
@@ -213,6 +216,9 @@ def _view(
 
 
 def _objects(names: Sequence[str], target: BoxTarget) -> str:
-    """What is there to find, as in "2 circle, 1 star"."""
-    found = [names[label] for label in target.labels[to_find(target)]]
-    return ", ".join(f"{found.count(name)} {name}" for name in dict.fromkeys(found)) or "nothing"
+    """The objects to detect, as in "2 circle, 1 star"."""
+    class_names = [names[label] for label in target.labels[to_find(target)]]
+    return (
+        ", ".join(f"{class_names.count(name)} {name}" for name in dict.fromkeys(class_names))
+        or "nothing"
+    )

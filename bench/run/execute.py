@@ -2,7 +2,7 @@
 
 With an engine that only builds, a run ends there: its row is ``built``.
 
-This module alone knows the whole way. It receives objects, never configuration.
+Only this module knows all steps. It receives objects, never configuration.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from bench.timing import CallTimes, peak_memory, stage, stopwatch
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """How a run ended, what it came to, and the raw values behind that."""
+    """How a run ended, its results, and the raw values behind them."""
 
     status: Status
     accuracy: Accuracy
@@ -77,7 +77,7 @@ def execute_once(run: Run, store: RowStore, overrides: str) -> Row:
 def execute(run: Run, store: RowStore, overrides: str = "") -> Row:
     """Make the run's row and store it; an engine that refuses makes a skipped row.
 
-    ``overrides`` is what was typed, so that the row can say how to make it again.
+    ``overrides`` are the typed ones, so that the row can say how to reproduce it.
 
     Raises BenchError for bad input; nothing is stored then.
     """
@@ -116,7 +116,7 @@ def execute(run: Run, store: RowStore, overrides: str = "") -> Row:
 
 
 def _make(run: Run, store: RowStore) -> Made:
-    _ = run.accuracy_by  # an engine that computes nothing exactly is refused before all work
+    _ = run.accuracy_by  # an engine that cannot compute exactly is refused before any work
     with stage("calibration"):
         ranges = find_run_ranges(run)
     if isinstance(run.engine, AotCompiler):
@@ -184,7 +184,7 @@ def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore) -> Ma
     )
     judged = pack_judgement(int8.judged, int8.replicates, fp32.replicates, int8.least_error)
     write_with(SweepFolder(store.folder).judged(run.key), lambda file: save_judgement(file, judged))
-    # An engine that keeps what it built says itself how long that took.
+    # An engine that stores what it built reports the build time itself.
     seconds = described.facts.build_s if described.facts else build.seconds
     doubt = agreement.doubt
     return Made(
@@ -204,8 +204,8 @@ def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore) -> Ma
 def _evaluate(
     run: Run, engine: Engine, model: Int8Model, kernels: Session, images: PreparedImages
 ) -> tuple[Evidence[Any], Evidence[Any] | None]:
-    """What the run's accuracy rests on; and that of the engine's INT8 kernels, if that is
-    something else."""
+    """The evidence for the run's accuracy, and that of the engine's int8 kernels if it
+    differs."""
     evidence = evaluate(run, kernels, images)
     if run.accuracy_by == "int8 kernels":
         return evidence, None
@@ -216,8 +216,8 @@ def _evaluate(
 def _time(
     run: Run, engine: Engine, session: Session, images: PreparedImages
 ) -> tuple[Mapping[str, CallTimes], Mapping[str, DeviceTimes], Sharing, Description]:
-    """Latencies, those by a GPU's own clock while it is warm from the timing, and what the engine
-    tells of itself."""
+    """Latencies, those by the GPU's clock while it is still warm, and what the engine reports about
+    itself."""
     if not run.measurement.rounds:
         return {}, {}, "alone", session.describe()
     with run.machine.alone() as sharing, stage(f"timing ({sharing})"):

@@ -1,9 +1,9 @@
-"""The agreement gate: is a row's accuracy that of its Q/DQ file?
+"""The faithfulness check: is a row's accuracy that of its Q/DQ file?
 
 The outputs behind the accuracy are compared with an exact computation of the same file by another
-library, on the first validation images. Rounding changes outputs too, in some networks far. So the
-file is computed three more times with slightly different scales: that is the rounding noise of each
-channel.
+library, on the first validation images. Rounding also changes outputs, in some networks strongly.
+So the file is computed three more times with slightly different scales, which gives the rounding
+noise of each channel.
 
 Outputs are compared channel by channel, each against its own rounding noise. A single number for a
 joined output would not do: boxes in pixels are a million times louder than scores below 1.
@@ -30,12 +30,12 @@ from bench.run.measure import evaluate, task_of, validation_images
 from bench.run.spec import Run
 
 NUDGE, HALF_NUDGE = 1e-6, 2.0**-11
-"""Relative: what the order of summation does to a sum in float32, and what FP16 rounds off."""
+"""Relative effect of the order of summation in float32, and of rounding to FP16."""
 
 NUDGES = 3
 
 QUIETEST_DB = 40.0
-"""A channel may always differ by so little: quantization itself leaves 20 to 35 dB."""
+"""A channel may always differ by this: quantization itself leaves 20 to 35 dB."""
 
 MEAN_MARGIN_DB, DECILE_MARGIN_DB = 5.0, 7.0
 """How much louder than rounding a difference may be: in the mean of all channels, and in the tenth
@@ -44,10 +44,11 @@ louder, FP32 outputs 5.5 to 31 and 8 to 34 dB. Of 312 runs of three classifiers 
 kernels none is more than 1.4 dB louder in the mean."""
 
 LEAST_DIFFERENCE = 0.05
-"""Of the metric: on so few images rounding alone makes up to 0.03 (YOLOX-nano)."""
+"""Allowed difference of the metric: on so few images rounding alone causes up to 0.03
+(YOLOX-nano)."""
 
 LOUDEST_DB = 100.0
-"""What stands for no difference at all."""
+"""The value for no difference at all."""
 
 Energies = npt.NDArray[np.float64]
 """(n_channels,) sums of squares over the first images."""
@@ -57,8 +58,8 @@ Energies = npt.NDArray[np.float64]
 class Agreement:
     """How close a row's INT8 is to the exact computation of its Q/DQ file.
 
-    ``decibels`` is the SQNR, the mean over the outputs' channels, and ``limit_db`` what it has to
-    reach (None with implicit quantization); ``difference`` is that of the metric on the first
+    ``decibels`` is the SQNR, the mean over the outputs' channels, and ``limit_db`` its lower
+    limit (None with implicit quantization); ``difference`` is that of the metric on the first
     images. All are None where nothing could be compared. ``doubt`` says why the row is not
     faithful, and is empty where it is.
     """
@@ -72,7 +73,7 @@ class Agreement:
 def check_agreement(
     run: Run, engine: Engine, qdq: onnx.ModelProto, evidence: Evidence[Any], fp32: Evidence[Any]
 ) -> Agreement:
-    """Compare what the row's accuracy rests on, ``evidence``, with another library's exact form.
+    """Compare ``evidence``, the source of the row's accuracy, with another library's exact result.
 
     ``fp32`` is the FP32 baseline's. An engine with implicit quantization read the FP32 file and the
     same ranges, and may leave layers in float: it must only not be further from FP32 than the file.
@@ -84,7 +85,7 @@ def check_agreement(
         exact, *nudged = _compute(
             run, engine, [qdq, *(nudge_scales(qdq, seed, nudge) for seed in seeds)], count
         )
-    except EngineError:  # the row says that nothing was compared, and so does the report
+    except EngineError:  # the row and the report say that nothing was compared
         return Agreement()
     task = task_of(run, fp32.predictions[:count], count)
     ours, expected = (task.score(one.predictions[:count]) for one in (evidence, exact))
@@ -94,13 +95,18 @@ def check_agreement(
     if calibrates(engine):
         limit, wrong = None, difference.high < 0
         doubts = _doubt_louder(
-            signal, _noise(fp32, exact), _noise(fp32, evidence), "further from FP32 than the file's"
+            signal,
+            _noise(fp32, exact),
+            _noise(fp32, evidence),
+            "further from FP32 than those of the file",
         )
     else:
         allowed = np.mean([_noise(exact, other) for other in nudged], axis=0)
         limit = _mean(_decibels(signal, _loud_enough(signal, allowed))[signal > 0]) - MEAN_MARGIN_DB
         wrong = difference.high < 0 or difference.low > 0
-        doubts = _doubt_louder(signal, allowed, noise, "further from the file's than rounding goes")
+        doubts = _doubt_louder(
+            signal, allowed, noise, "further from those of the file than rounding explains"
+        )
     if wrong and abs(difference.estimate) > LEAST_DIFFERENCE:
         doubts.append(
             f"{task.metric} on the first {count} images is {ours.value:.3f}, and "
@@ -130,9 +136,9 @@ def _loud_enough(signal: Energies, allowed: Energies) -> Energies:
 def _compute(
     run: Run, engine: Engine, files: Sequence[onnx.ModelProto], count: int
 ) -> tuple[Evidence[Any], ...]:
-    """What another library than the engine computes of the files, on the first ``count`` of the
-    run's images; the engine's own if that library refuses them. Raises EngineError if nothing
-    computes them exactly."""
+    """The files computed by another library than the engine, on the first ``count`` of the run's
+    images; by the engine if that library refuses them. Raises EngineError if nothing computes
+    them exactly."""
     other, *more = reference_engines(engine)
     images = validation_images(run).first(count)
 
@@ -149,7 +155,7 @@ def _compute(
 
 
 def reference_engines(engine: Engine) -> tuple[Emulating, ...]:
-    """What computes a file exactly on a CPU, another library than the engine's first."""
+    """The engines that compute a file exactly on a CPU, another library than the engine first."""
     libraries = (OnnxRuntime(engine.threads), OpenVino(engine.threads))
     return libraries[::-1] if engine.name == "onnxruntime" else libraries
 
@@ -176,13 +182,13 @@ def _channels(output: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return values.reshape(values.shape[0], -1)
 
 
-def _noise(expected: Evidence[Any], found: Evidence[Any]) -> Energies:
-    """Energies of the difference, infinite for what is no number."""
+def _noise(expected: Evidence[Any], actual: Evidence[Any]) -> Energies:
+    """Energies of the difference, infinite for values that are not numbers."""
     with np.errstate(invalid="ignore", over="ignore"):
         noise = channel_energies(
             [
                 [np.subtract(f, e, dtype=np.float64) for e, f in zip(*pair, strict=True)]
-                for pair in zip(expected.outputs, found.outputs, strict=True)
+                for pair in zip(expected.outputs, actual.outputs, strict=True)
             ]
         )
     return np.where(np.isnan(noise), np.inf, noise)

@@ -1,4 +1,4 @@
-"""What files of other tools decide about a run: ranges, or a whole quantized model."""
+"""What files of other tools set for a run: ranges, or a whole quantized model."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def given_points(run: Run, file: QuantizedFile) -> GivenPoints:
 
 
 def stored_ranges(run: Run, file: RangesFile) -> Mapping[str, Range]:
-    """The file's ranges of the tensors that the run's plan quantizes; DataError if there is none.
+    """The file's ranges of the tensors that the run's plan quantizes; DataError if it has none.
 
-    The network's input takes the declared range where the run asks for that.
+    The network's input takes the declared range where the run is set to that.
     """
     everything = place(run.plan, run.placement, run.graph).sources
     stored: dict[str, Range] = {
@@ -48,7 +48,7 @@ def stored_ranges(run: Run, file: RangesFile) -> Mapping[str, Range]:
     }
     if not stored:
         raise DataError(
-            f"{file.path} has ranges of {len(file.ranges)} tensors, and none is one that the plan "
+            f"{file.path} has ranges of {len(file.ranges)} tensors, but of none that the plan "
             f"quantizes ({', '.join(list(everything)[:2])} ...)",
             "Give the file that was computed from this ONNX file",
         )

@@ -19,8 +19,8 @@ def inputs_key(run: Run) -> str:
 
 
 def calibration_image(run: Run) -> Callable[[int], npt.NDArray[np.float32]]:
-    """What gives image number i of the calibration set, (1, 3, height, width), as the network
-    takes it."""
+    """A function that returns image number i of the calibration set, (1, 3, height, width), as the
+    network takes it."""
     order, preprocess = run.calibration_order, run.calibration_preprocess
 
     def image(index: int) -> npt.NDArray[np.float32]:
@@ -30,11 +30,11 @@ def calibration_image(run: Run) -> Callable[[int], npt.NDArray[np.float32]]:
 
 
 def check_batch(run: Run, feature: str) -> None:
-    """Raise ConfigError for a model whose batch is not 1; ``feature`` says what asks for this."""
+    """Raise ConfigError for a model whose batch is not 1; ``feature`` is named in the message."""
     batch = run.model.network.input_shape[0]
     if batch not in (None, 1):
         raise ConfigError(
-            f"model {run.model.name} has a fixed batch of {batch}, and {feature} looks at one "
+            f"model {run.model.name} has a fixed batch of {batch}, but {feature} needs one "
             "image at a time",
             "Export the model with an open batch, or a batch of 1",
         )

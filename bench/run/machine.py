@@ -1,9 +1,9 @@
-"""One machine for several runs: which cores a run has, and who may time while nobody computes.
+"""Several runs on one machine: which cores a run has, and when it can be timed alone.
 
-Whoever computes holds a lock that many can share, whoever times one that nobody shares. So no
-latency is taken while another run of this user's sweeps works on the machine. The locks end with
-their process. They are files of filelock's ``ReadWriteLock``, in a folder that must be of this
-machine alone. Where they cannot be had, runs go on, and their latencies are marked as shared.
+A run that computes holds a shared lock, a run that is timed an exclusive one. So no latency is
+measured while another run of this user works on the machine. The locks end with their process. They
+are files of filelock's ``ReadWriteLock``, in a folder that only this machine may use. Without
+locks, runs continue and their latencies are marked as shared.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from filelock import FileLock, ReadWriteLock, Timeout
 Sharing = Literal["alone", "shared"]
 
 PATIENCE_S = 600.0
-"""How long a run waits for the others before it is timed beside them."""
+"""How long a run waits for the others before it is timed while they run."""
 
 _TURN_S = 1.0  # of waiting, between looks at an interrupt
 
@@ -29,10 +29,10 @@ _UNAVAILABLE = (OSError, sqlite3.Error, RuntimeError, ValueError)
 
 
 class Machine:
-    """What this user's runs share on this machine, by locks in ``folder``; None: there are no
-    others.
+    """What this user's runs share on this machine, by locks in ``folder``; None: there are no other
+    runs.
 
-    A context manager: at its end the process has the cores again that it had.
+    A context manager: at its end the process gets its previous cores back.
     """
 
     def __init__(self, folder: Path | None = None, patience_s: float = PATIENCE_S) -> None:
@@ -52,7 +52,7 @@ class Machine:
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        """Compute, beside others, but not while one of them is timed."""
+        """Compute in parallel with others, but not while one of them is timed."""
         self._share()
         try:
             yield
@@ -61,7 +61,7 @@ class Machine:
 
     @contextmanager
     def alone(self) -> Iterator[Sharing]:
-        """Inside ``busy``: be timed while nobody computes; "shared" where that cannot be had."""
+        """Inside ``busy``: be timed while nobody computes; "shared" where that is not possible."""
         if self._folder is None:
             yield "alone"
             return
@@ -76,8 +76,8 @@ class Machine:
     def keep_to_cores(self, count: int, patience_s: float = 0.0) -> None:
         """Keep this process to ``count`` cores that no other run has.
 
-        It keeps all that it has where none get free in time, or the system pins no processes. What
-        threads libraries started before stay where they are.
+        It keeps all its cores if none become free in time, or if the system does not pin processes.
+        Threads that libraries started before stay on their cores.
         """
         process = psutil.Process()
         if self._folder is None or self._cores or not hasattr(process, "cpu_affinity"):
@@ -119,7 +119,7 @@ class Machine:
 
     @contextmanager
     def _or_give_up(self) -> Iterator[None]:
-        """A lock that fails once is not asked again: from then on everything is shared."""
+        """A lock that fails once is not tried again: from then on everything is shared."""
         try:
             yield
         except Timeout:

@@ -1,6 +1,6 @@
-"""What a session gives on a run's validation images: predictions, scores and latencies.
+"""Results of a session on a run's validation images: predictions, scores and latencies.
 
-Beside it stand the FP32 baseline, and the same engine in FP32 and FP16.
+Also the FP32 baseline, and the same engine in FP32 and FP16.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from bench.sealed import sealed
 from bench.timing import LEAST_ROUNDS, CallTimes, measure_in_turn
 
 FIRST_IMAGES = 16
-"""The raw outputs of the first 16 images are stored, for the SQNR and for the agreement gate."""
+"""The raw outputs of the first 16 images are stored, for SQNR and the faithfulness check."""
 
 _CODE = source_key(__name__, "bench.evaluation", "bench.engine", "bench.model")
 
@@ -61,9 +61,9 @@ def validation_images(run: Run) -> PreparedImages:
 
 
 def task_of(run: Run, fp32: Sequence[Any] = (), count: int | None = None) -> Task[Any]:
-    """How outputs are read and judged; without labels by the predictions of FP32, once known.
+    """How outputs are decoded and judged; without labels by FP32's predictions, when available.
 
-    ``count``: the first so many of the run's images are judged; None for all.
+    ``count``: only the first images of the run are judged; None for all.
     """
     head, n_classes = run.model.head, len(run.dataset.class_names)
     chosen = run.validation_indices[:count]
@@ -79,11 +79,13 @@ def task_of(run: Run, fp32: Sequence[Any] = (), count: int | None = None) -> Tas
 
 
 def classes_evaluated(run: Run) -> int | None:
-    """How many classes the run's images show (of a detector: with an object to find); None without
-    labels."""
+    """How many classes occur in the run's images (for a detector: with an object to detect); None
+    without labels."""
     task = task_of(run)
     if isinstance(task, DetectionTask) and run.dataset.boxes is not None:
-        return len({label for own in task.targets for label in own.labels[to_find(own)].tolist()})
+        return len(
+            {label for target in task.targets for label in target.labels[to_find(target)].tolist()}
+        )
     if isinstance(task, ClassificationTask) and run.dataset.labels is not None:
         return len(set(task.labels.tolist()))
     return None
@@ -93,19 +95,19 @@ def evaluate(run: Run, session: Session, images: PreparedImages) -> Evidence[Any
     """Predictions on all images, and the first images' raw outputs."""
     task, size = task_of(run), run.measurement.batch_size
     predictions: list[Any] = []
-    kept: list[list[npt.NDArray[np.float32]]] = []
+    first_outputs: list[list[npt.NDArray[np.float32]]] = []
     for start, batch in _read_ahead(images, size):
         outputs = session.run(batch)
         for offset in range(min(size, len(images) - start)):
-            own = [output[offset] for output in outputs]
-            predictions.append(task.predict(own, images.fittings[start + offset]))
-            if len(kept) < FIRST_IMAGES:
-                kept.append([np.array(output) for output in own])
-    return Evidence(predictions, kept)
+            outputs_of_image = [output[offset] for output in outputs]
+            predictions.append(task.predict(outputs_of_image, images.fittings[start + offset]))
+            if len(first_outputs) < FIRST_IMAGES:
+                first_outputs.append([np.array(output) for output in outputs_of_image])
+    return Evidence(predictions, first_outputs)
 
 
 def _read_ahead(images: PreparedImages, size: int) -> Iterator[tuple[int, Array]]:
-    """Where each batch starts, and the batch; the next is made ready while one is looked at."""
+    """The start of each batch, and the batch; the next is prepared while one is processed."""
     starts = range(0, len(images), size)
     with ThreadPoolExecutor(1) as pool:
         ready = pool.submit(images.batch, 0, size)
@@ -117,7 +119,7 @@ def _read_ahead(images: PreparedImages, size: int) -> Iterator[tuple[int, Array]
 
 
 def baseline_of(run: Run, images: PreparedImages) -> tuple[Evidence[Any], Score]:
-    """The FP32 ONNX file in ONNX Runtime, on the same images: once a sweep, kept on disk."""
+    """The FP32 ONNX file in ONNX Runtime on the same images: once per sweep, stored on disk."""
     evidence, path = _reference_evidence(run, run.baseline_engine, "fp32", images)
     return evidence, _judge(run, evidence, path, evidence.predictions)
 
@@ -125,7 +127,7 @@ def baseline_of(run: Run, images: PreparedImages) -> tuple[Evidence[Any], Score]
 def fp16_of(
     run: Run, engine: Engine, baseline: Evidence[Any], images: PreparedImages
 ) -> Score | None:
-    """The engine in FP16 on the same images, kept alike; None where it has no FP16."""
+    """The engine in FP16 on the same images, stored likewise; None where it has no FP16."""
     if "fp16" not in float_sessions(run, engine):
         return None
     evidence, path = _reference_evidence(run, engine, "fp16", images)
@@ -135,7 +137,7 @@ def fp16_of(
 def _reference_evidence(
     run: Run, engine: Engine, precision: str, images: PreparedImages
 ) -> tuple[Evidence[Any], Path]:
-    """What a float engine finds, and the file that stores it."""
+    """The predictions of a float engine, and the file that stores them."""
     key = content_key(
         run.model.network.sha256, run.model.head, run.model.preprocess, images.key, engine.name,
         engine.version, engine.options, precision, run.measurement.batch_size,
@@ -162,7 +164,7 @@ def _judge(run: Run, evidence: Evidence[Any], path: Path, fp32: Sequence[Any]) -
 
 
 def measure_accuracy(run: Run, engine: Engine, model: Int8Model) -> tuple[Score, Score]:
-    """FP32's and INT8's score of a model made before, on the run's images: nothing is timed."""
+    """The scores of FP32 and of an existing INT8 model on the run's images, without timing."""
     images = validation_images(run)
     baseline, baseline_score = baseline_of(run, images)
     with build_for_accuracy(run, engine, model) as session:
@@ -171,7 +173,7 @@ def measure_accuracy(run: Run, engine: Engine, model: Int8Model) -> tuple[Score,
 
 
 def build_for_accuracy(run: Run, engine: Engine, model: Int8Model) -> Session:
-    """The session that the run's accuracy comes from: of the engine's INT8 kernels, or exact."""
+    """The session for the run's accuracy: the engine's int8 kernels, or the exact emulation."""
     if run.accuracy_by == "exact emulation":
         assert isinstance(engine, Emulating)
         return engine.build_exact(model.qdq)
@@ -186,13 +188,13 @@ def first_batches(run: Run, count: int) -> list[Array]:
 
 
 def fp32_model(run: Run) -> onnx.ModelProto:
-    """The network as it came, with the run's batch."""
+    """The unchanged network, with the run's batch."""
     network = run.model.network
     return with_batch(network.proto, network.input_name, run.measurement.batch_size)
 
 
 def int8_model(run: Run, ranges: RunRanges, qdq: onnx.ModelProto) -> Int8Model:
-    """What the engine gets to build: the Q/DQ file, and the same for implicit quantization."""
+    """The input of the engine's builder: the Q/DQ file, and the same for implicit quantization."""
     in_float = run.plan.float_nodes(ranges.graph)
     algorithm = ranges.native.cache.algorithm if ranges.native else None
     return Int8Model(qdq, fp32_model(run), ranges.given_amax, in_float, algorithm)
@@ -204,8 +206,8 @@ def time_session(
     """Latencies of ``int8``, of the same engine's ``fp32`` and, if it has that, ``fp16``, and of
     the ``baseline``, taken in turn.
 
-    What runs on the processor is not timed between the rounds of a GPU but after them: a GPU that
-    idles so long lowers its clock.
+    Work on the processor is timed after the rounds of a GPU, not between them: an idle GPU lowers
+    its clock.
     """
     batch = images.batch(0, run.measurement.batch_size)
     sessions = {
@@ -224,8 +226,8 @@ def time_session(
 
 
 def _rounds(run: Run) -> int:
-    """Of the first run of a plan all that was asked for, of those after it in a sweep a third, ten
-    at least: they run the same layers with other scales, and a report pools their latencies."""
+    """All rounds for the first run of a plan; a third of them, at least ten, for its later runs in
+    a sweep: they run the same layers with other scales, and a report pools their latencies."""
     network, batch = run.model.network.sha256, run.measurement.batch_size
     layers = (network, batch, str(run.plan), run.placement, run.scheme, run.weights, run.engine)
     first = run.shared.once("first run of its layers", layers, lambda: run.key, most=64)
@@ -234,11 +236,11 @@ def _rounds(run: Run) -> int:
 
 
 def device_times(run: Run, engine: Engine, session: Session) -> dict[str, DeviceTimes]:
-    """What the GPU's own clock says of ``int8``, ``fp32`` and ``fp16``, once they were timed; empty
-    where there is no such clock."""
+    """Times by the GPU's clock of ``int8``, ``fp32`` and ``fp16``, after they were timed; empty
+    without a GPU."""
     sessions = {"int8": session, **float_sessions(run, engine)}
-    times = {name: own.device_times() for name, own in sessions.items()}
-    return {name: own for name, own in times.items() if own is not None}
+    times = {name: of_session.device_times() for name, of_session in sessions.items()}
+    return {name: of_session for name, of_session in times.items() if of_session is not None}
 
 
 def float_sessions(run: Run, engine: Engine) -> Mapping[str, Session]:
@@ -251,11 +253,13 @@ def float_sessions(run: Run, engine: Engine) -> Mapping[str, Session]:
 
     fp32 = shared("fp32", lambda: engine.build(fp32_model(run)))
     fp16 = shared("fp16", lambda: _half_session(run, engine))
-    return {name: own for name, own in (("fp32", fp32), ("fp16", fp16)) if own is not None}
+    return {
+        name: session for name, session in (("fp32", fp32), ("fp16", fp16)) if session is not None
+    }
 
 
 def _half_session(run: Run, engine: Engine) -> Session | None:
-    """None where the engine has no FP16, or refuses the network: the row stands without it."""
+    """None where the engine has no FP16, or refuses the network: the row is valid without it."""
     if not isinstance(engine, HalfPrecision):
         return None
     network, batch = run.model.network, run.measurement.batch_size
@@ -276,8 +280,8 @@ def decibels_of_parts(
     several maps has the SQNR of its worst.
     """
     parts: dict[str, Sqnr] = {}
-    for expected, found in zip(reference, actual, strict=True):
-        of_expected, of_found = head.parts(expected), head.parts(found)
+    for expected, actual_output in zip(reference, actual, strict=True):
+        of_expected, of_actual = head.parts(expected), head.parts(actual_output)
         for name, values in of_expected.items():
-            parts.setdefault(name, Sqnr()).update(values, of_found[name])
+            parts.setdefault(name, Sqnr()).update(values, of_actual[name])
     return {name: float(sqnr.per_output().min()) for name, sqnr in parts.items()}

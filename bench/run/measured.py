@@ -1,4 +1,4 @@
-"""What was measured of a run, and the parts of its row that this makes."""
+"""The measurements of a run, and the parts of its row made from them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from bench.timing import CallTimes
 LOW_INT8_SHARE = 0.5
 
 MOST_ENQUEUE = 0.8
-"""Of the GPU's time: what launching may take before trtexec warns."""
+"""Share of the GPU's time that launching may take before trtexec warns."""
 
-SHARED = "other runs computed on the machine while this one was timed"
+SHARED = "other runs used the machine while this one was timed"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class Measured:
 
 
 def accuracy_of(run: Run, measured: Measured | None) -> Accuracy:
-    """Of a run that was not measured it has the metric's names alone."""
+    """For a run that was not measured it has only the names of the metrics."""
     task = task_of(run)
     names: dict[str, Any] = {"metric": task.metric, "secondary_metric": task.secondary_metric}
     if not measured:
@@ -77,7 +77,7 @@ def accuracy_of(run: Run, measured: Measured | None) -> Accuracy:
 
 
 def _published(run: Run, fp32: Score) -> dict[str, Any]:
-    """What is published of the model, where it is about this metric and these classes."""
+    """The published FP32 value of the model, if it has this metric and these classes."""
     published = run.model.published
     if not published or not published.applies(task_of(run).metric, len(run.dataset.class_names)):
         return {}
@@ -112,7 +112,7 @@ def _of_thresholds(shift: ThresholdShift) -> dict[str, Any]:
 
 
 def fidelity_of(run: Run, ranges: RunRanges, measured: Measured | None) -> Fidelity:
-    """Of a run that was not measured it has what its ranges say."""
+    """For a run that was not measured it has only the values of its ranges."""
     known: dict[str, Any] = {
         "input_amax": ranges.amax.get(run.model.network.input_name),
         "input_true_amax": run.model.preprocess.input_amax(),
@@ -138,7 +138,7 @@ def fidelity_of(run: Run, ranges: RunRanges, measured: Measured | None) -> Fidel
 
 
 def latency_of(run: Run, ranges: RunRanges, measured: Measured | None, folder: Path) -> Latency:
-    """The layers' names go to ``folder``."""
+    """The layers' names are written to ``folder``."""
     planned = ranges.points.mac_share(ranges.graph)
     if not measured:
         return Latency(planned_mac_share=planned)
@@ -152,8 +152,8 @@ def latency_of(run: Run, ranges: RunRanges, measured: Measured | None, folder: P
         for name, latency in latencies.items()
         for percent in (50, 90, 99)
     }
-    # A GPU's own clock says what its kernels take: whole calls are mostly the same transfers.
-    on_device = {name: own.latency_p50_ms for name, own in measured.device_times.items()}
+    # The GPU's clock measures the kernels alone: whole calls are mostly the same transfers.
+    on_device = {name: times.latency_p50_ms for name, times in measured.device_times.items()}
     compared = medians | on_device
     return Latency(
         planned_mac_share=planned,
@@ -173,7 +173,7 @@ def latency_of(run: Run, ranges: RunRanges, measured: Measured | None, folder: P
 def _int8_share(
     run: Run, ranges: RunRanges, described: Description, folder: Path
 ) -> dict[str, Any]:
-    """What really ran in INT8; empty where the engine does not tell."""
+    """What really ran in INT8; empty where the engine does not report it."""
     graph, ran = ranges.graph, described.int8_nodes
     if ran is None:
         return {}
@@ -192,21 +192,21 @@ def _latency_note(run: Run, measured: Measured, share: float | None) -> str:
     if measured.sharing == "shared":
         return SHARED
     if share is None:
-        return f"{run.engine.name} does not tell which layers ran in INT8"
+        return f"{run.engine.name} does not report which layers ran in INT8"
     if share < LOW_INT8_SHARE:
         return f"{run.engine.name} ran only {share:.0%} of the multiply-accumulates in INT8"
     return _bound_by_host(measured.device_times.get("int8"))
 
 
 def _bound_by_host(times: DeviceTimes | None) -> str:
-    """As trtexec warns: then the times are those of the host that launches."""
+    """A warning like that of trtexec: the times are then those of the host that launches."""
     if times is None or times.enqueue_p50_ms <= MOST_ENQUEUE * times.latency_p50_ms:
         return ""
-    # Without figures, as rows with the same note are told of together: columns have them.
+    # Without numbers, since rows with the same note share one warning; columns have the numbers.
     fix = "a larger evaluation.batch_size" if times.graph else "engine.cuda_graphs=true"
     return (
-        f"the GPU waits for the host, which launches for more than {MOST_ENQUEUE:.0%} of its time: "
-        f"{fix} may help"
+        f"the GPU waits for the host, which needs more than {MOST_ENQUEUE:.0%} of its time to "
+        f"launch: {fix} may help"
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether TensorRT's own calibrators can be had as asked, before anything is computed."""
+"""Whether TensorRT's native calibrators can run as configured, before anything is computed."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ if TYPE_CHECKING:
 
 
 def check_native(run: Run) -> None:
-    """Raise ConfigError for ranges of TensorRT's own calibrators that cannot be had or used."""
-    own, calibrator = calibrates(run.engine), run.calibrator
-    if own and run.placement not in IMPLICIT:
+    """Raise ConfigError for ranges of native calibrators that cannot be computed or used."""
+    is_native, calibrator = calibrates(run.engine), run.calibrator
+    if is_native and run.placement not in IMPLICIT:
         raise ConfigError(
-            f"engine.mode=implicit wants every tensor's range, not placement={run.placement}",
+            f"engine.mode=implicit needs every tensor's range, not placement={run.placement}",
             "Add placement=implicit",
         )
     batch = run.model.network.input_shape[0]
     if not isinstance(calibrator, NativeCalibrator):
         if others_natively(run.engine):
             size = calibrator_of_others(batch, run.calibration.size).batch_size
-            _check_size(run, size, f"the batch of {size} that model {run.model.name} has")
+            _check_size(run, size, f"the batch of {size} of model {run.model.name}")
         return
-    if not own:
+    if not is_native:
         raise ConfigError(
-            f"calibrator {calibrator.name} is TensorRT's own, and engine {run.engine.name} "
+            f"calibrator {calibrator.name} runs inside TensorRT, but engine {run.engine.name} "
             "does not calibrate",
             "Use engine=tensorrt engine.mode=implicit placement=implicit",
         )
     size = calibrator.for_batch(batch).batch_size
     if batch is not None and batch != size:
         raise ConfigError(
-            f"model {run.model.name} has a fixed batch of {batch}: of "
-            f"calibrator.batch_size={size} TensorRT would read no more",
+            f"model {run.model.name} has a fixed batch of {batch}, not "
+            f"calibrator.batch_size={size}: TensorRT reads exactly {batch} images per batch",
             f"Use calibrator.batch_size={batch}, or export the model with an open batch",
         )
     _check_size(run, size, f"calibrator.batch_size={size}")
@@ -46,6 +46,6 @@ def check_native(run: Run) -> None:
 def _check_size(run: Run, batch: int | None, what: str) -> None:
     if batch and run.calibration.size % batch:
         raise ConfigError(
-            f"calibration.size={run.calibration.size} is no multiple of {what}",
+            f"calibration.size={run.calibration.size} is not a multiple of {what}",
             "Change one of them",
         )

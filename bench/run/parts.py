@@ -1,4 +1,4 @@
-"""The parts of a run's row that say what was asked, on what it was made, and what was built."""
+"""The parts of a run's row with its settings, its environment, and what was built."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def build_of(
     ahead: AheadOfTime | None,
     described: Description | None = None,
 ) -> Build:
-    """``build_s``: inserting Q/DQ and building the engine that runs, or what stands for it."""
+    """``build_s``: seconds to insert Q/DQ and to build the engine that runs, or a stand-in."""
     facts = described.facts if described else None
     built: dict[str, Any] = {}
     if facts:

@@ -1,4 +1,4 @@
-"""A run's dynamic ranges: from its calibration images to what every tensor is clipped to."""
+"""A run's dynamic ranges: from its calibration images to the range of every tensor."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ _NATIVE_CODE = source_key(__name__, "bench.calibration", "bench.engine", "bench.
 
 @dataclass(frozen=True, eq=False)
 class RunRanges:
-    """Where Q/DQ goes, with which ranges, and the statistics they were found on.
+    """Where Q/DQ is placed, with which ranges, and the statistics behind them.
 
-    ``seconds`` were spent on finding every threshold. ``native`` is what TensorRT's own calibrator
-    gave, where it found the ranges. ``rules`` names the rule that gave a tensor its range, if the
-    calibrator chooses one for each. ``given`` is what an engine with implicit quantization gets, if
-    that is more than ``ranges``: also tensors that only layers in float read. Without a range there
-    the layer in front would be left out of INT8 too.
+    ``seconds`` is the time to compute every threshold. ``native`` is the result of TensorRT's
+    native calibrator, if it computed the ranges. ``rules`` names the rule behind each tensor's
+    range, if the calibrator chooses one per tensor. ``given`` are the ranges for an engine with
+    implicit quantization, if these are more than ``ranges``: also of tensors that only layers in
+    float read. Without a range there, the layer before it would not run in INT8 either.
     """
 
     graph: Graph
@@ -67,22 +67,22 @@ class RunRanges:
 
     @property
     def given_amax(self) -> dict[str, float]:
-        """The largest magnitudes that an engine with implicit quantization is told."""
-        return {name: amax_of(own) for name, own in (self.given or self.ranges).items()}
+        """The largest magnitudes that an engine with implicit quantization gets."""
+        return {name: amax_of(range_) for name, range_ in (self.given or self.ranges).items()}
 
     @property
     def amax(self) -> dict[str, float]:
         """The largest magnitude that each range keeps."""
-        return {name: amax_of(own) for name, own in self.ranges.items()}
+        return {name: amax_of(range_) for name, range_ in self.ranges.items()}
 
     @property
     def collect_seconds(self) -> float:
-        """What whoever found the ranges spent on running the calibration images."""
+        """Seconds that were spent on running the calibration images."""
         return self.native.collect_s if self.native else self.calibration.seconds
 
     @property
     def output_share(self) -> float | None:
-        """Smallest amax over the largest |x| observed, of the outputs that have a range.
+        """Smallest amax / largest observed |x|, over the outputs that have a range.
 
         Only the implicit placements give outputs one, as TensorRT's caches do; None without.
         """
@@ -121,7 +121,7 @@ def find_run_ranges(run: Run) -> RunRanges:
         batch = run.model.network.input_shape[0]
         others = calibrator_of_others(batch, run.calibration.size)
         native = _ranges_in(_calibrate_natively(run, others))
-        given = {name: ranges.get(name, own) for name, own in native.items()}
+        given = {name: ranges.get(name, range_) for name, range_ in native.items()}
     elif calibrates(run.engine):
         given = {**everywhere.widest(clipped), **ranges}
     return RunRanges(
@@ -132,7 +132,7 @@ def find_run_ranges(run: Run) -> RunRanges:
 def _chosen_by_output(
     run: Run, graph: Graph, calibration: Calibration, search: ThresholdSearch
 ) -> Mapping[str, str]:
-    """The rule of each tensor, where the network's output is to choose it."""
+    """The rule of each tensor, where the network's output chooses it."""
     calibrator = run.calibrator
     if not isinstance(calibrator, PerTensor) or calibrator.criterion == "local":
         return {}
@@ -147,8 +147,8 @@ def _chosen_by_output(
 def _rules_of(
     run: Run, rules: Mapping[str, str], points: QuantizationPoints, clipped: Mapping[str, Range]
 ) -> dict[str, str]:
-    """The rule behind each tensor's range: of several sources, that of the widest one's; none where
-    the range is declared."""
+    """The rule behind each tensor's range; with several sources, that of the widest range; none
+    where the range is declared."""
     known = dict(rules)
     if run.calibration.input_range == "declared":
         known.pop(run.model.network.input_name, None)
@@ -169,40 +169,40 @@ def quantize(run: Run, ranges: RunRanges) -> onnx.ModelProto:
 
 
 def points_with(run: Run, graph: Graph, ranges: Mapping[str, Range]) -> QuantizationPoints:
-    """Where Q/DQ goes, of ranges found before: without a range, none.
+    """Where Q/DQ is placed with existing ranges: a tensor without a range gets none.
 
-    Rules that look after fusion find none inside fused layers, TensorRT's own calibrators leave out
-    tensors of their choice.
+    Rules that work after fusion give no ranges inside fused layers, and TensorRT's native
+    calibrators leave out some tensors.
     """
     without = frozenset((graph.input_name, *graph.producer)) - ranges.keys()
     return place(run.plan, run.sharing, graph, without)
 
 
 def _find_native_ranges(run: Run, calibrator: NativeCalibrator) -> RunRanges:
-    """The ranges that TensorRT's calibrator gives, whatever tensors those are.
+    """The ranges of TensorRT's calibrator, for the tensors that it chooses.
 
-    Of these, the ones that the plan quantizes carry Q/DQ. Our statistics of the same images stand
-    beside them, to be drawn.
+    Those that the plan quantizes carry Q/DQ. Our statistics of the same images are stored beside
+    them for figures.
     """
     graph = run.graph
     native = _calibrate_natively(run, calibrator)
-    found = _ranges_in(native)
+    ranges = _ranges_in(native)
     name = run.model.network.input_name
-    if run.calibration.input_range == "declared" and name in found:
-        found[name] = run.model.preprocess.input_amax()
-    points = points_with(run, graph, found)
-    return RunRanges(graph, points, calibrate(run, graph), found, native.threshold_s, native)
+    if run.calibration.input_range == "declared" and name in ranges:
+        ranges[name] = run.model.preprocess.input_amax()
+    points = points_with(run, graph, ranges)
+    return RunRanges(graph, points, calibrate(run, graph), ranges, native.threshold_s, native)
 
 
 def _stored_ranges(run: Run, file: RangesFile) -> RunRanges:
-    """The ranges of a file, at the places of the run's plan; our statistics stand beside them."""
+    """The ranges of a file, at the places of the run's plan, with our statistics."""
     stored = stored_ranges(run, file)
     points = points_with(run, run.graph, stored)
     return RunRanges(run.graph, points, calibrate(run, run.graph), stored, 0.0)
 
 
 def _given_ranges(run: Run, file: QuantizedFile) -> RunRanges:
-    """What a file that another tool quantized does to the model; our statistics stand beside it."""
+    """The quantization in another tool's file, with our statistics."""
     given, name = given_points(run, file), quantized_model(run, file).input_name
     proto = with_batch(given.proto, name, run.measurement.batch_size)
     calibration = calibrate(run, run.graph)
@@ -210,12 +210,12 @@ def _given_ranges(run: Run, file: QuantizedFile) -> RunRanges:
 
 
 def _ranges_in(native: NativeCalibration) -> dict[str, Range]:
-    """Of every tensor in the cache; of one that showed nothing but zeros, a plain one."""
+    """The range of every tensor in the cache; a default range for one with only zeros."""
     return {name: amax or SILENT_AMAX for name, amax in native.cache.amax.items()}
 
 
 def _calibrate_natively(run: Run, calibrator: NativeCalibrator) -> NativeCalibration:
-    """Once for everything that can change it, whatever the plan: then it is kept on disk."""
+    """Computed once for all plans, and then stored on disk."""
     engine, how = cast(Calibrating, run.engine), run.calibration
     network = run.model.network
     size = calibrator.for_batch(network.input_shape[0]).batch_size
@@ -249,7 +249,7 @@ def calibrate(run: Run, graph: Graph) -> Calibration:
 
 
 def statistics_key(run: Run, graph: Graph) -> str:
-    """Of the histograms of a calibration set."""
+    """The key of the histograms of a calibration set."""
     return content_key(_collector(run, graph).key, run.calibration.size)
 
 
@@ -276,7 +276,7 @@ def _make_collector(run: Run, graph: Graph, images_key: str) -> Collector:
 def _clipped_to(
     run: Run, amax: Mapping[str, float], snapshots: Mapping[str, Snapshot]
 ) -> dict[str, Range]:
-    """What the measured tensors are clipped to; of the input, what is declared if so asked."""
+    """The ranges of the measured tensors; the declared one for the input if so configured."""
     ranges = ranges_of(run.scheme, amax, snapshots)
     name, preprocess = run.model.network.input_name, run.model.preprocess
     if run.calibration.input_range == "declared" and name in ranges:
@@ -287,7 +287,7 @@ def _clipped_to(
 
 def store_reasons(run: Run, folder: Path, ranges: RunRanges) -> str:
     """Store what explains the row: its ranges, the rules that they were chosen from, the histograms
-    that they were computed from, and the cache that TensorRT's own calibrator wrote.
+    that they were computed from, and the cache that TensorRT's calibrator wrote.
 
     Returns the histograms' key: they are the same for all runs of a calibration set.
     """

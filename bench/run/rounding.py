@@ -1,7 +1,7 @@
 """How far rounding alone moves a run's accuracy: the metric of its Q/DQ file, and of copies whose
 activation scales are moved by a millionth.
 
-Two libraries or processors differ by about as much. A smaller difference of two accuracies says
+Two libraries or processors differ by about as much. A smaller difference of two accuracies means
 nothing.
 """
 

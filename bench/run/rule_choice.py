@@ -1,8 +1,8 @@
-"""The rule that each tensor takes where the network's output is to judge: ``criterion=output``.
+"""The rule of each tensor, chosen by the network's output: ``criterion=output``.
 
-Every layer is put into INT8 by itself with the thresholds of every rule (``rank_layers``). A tensor
-takes the rule with which the layers that read it add the least noise to the outputs. What layers do
-to each other is left out, and all else is as it would be in INT8: clipping, rounding, and weights.
+Every layer alone is put into INT8 with the thresholds of every rule (``rank_layers``). A tensor
+takes the rule with which the layers that read it add the least noise to the outputs. Interactions
+between layers are ignored; clipping, rounding and weights are as in INT8.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def choose_rules(
     search: ThresholdSearch,
     snapshots: Mapping[str, Snapshot],
 ) -> dict[str, str]:
-    """The name of each tensor's rule, whatever the plan; none for tensors that no layer reads in
-    INT8. Computed once for a model, calibration set and placement, then stored."""
+    """The name of each tensor's rule, for all plans; none for tensors that no layer reads in INT8.
+    Computed once per model, calibration set and placement, then stored."""
     key = content_key(
         run.model.network.sha256, run.model.head, search.key, calibrator.params, run.sharing,
         run.scheme, run.weights, run.calibration, _CODE,
@@ -52,7 +52,7 @@ def choose_rules(
     def load(path: Path) -> dict[str, str]:
         members = from_sealed_json(path.read_bytes(), path)
         if not set(members.values()) <= set(calibrator.rules):
-            raise DamagedError(path, "no choice of rules")
+            raise DamagedError(path, "not a choice of rules")
         return members
 
     path = run.cache / f"rules-{key}.json"

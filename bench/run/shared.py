@@ -1,4 +1,4 @@
-"""What the runs of a sweep share: each thing made once, by the first run that asks for it."""
+"""Objects that the runs of a sweep share: each is made once, by the first run that needs it."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Any, TypeVar, cast
 T = TypeVar("T")
 
 MOST = 4
-"""Things of one kind that are held at a time, unless said otherwise: a sweep over models goes
-through one after the other."""
+"""Default number of objects of one kind that are held: a sweep processes its models one after the
+other."""
 
 
 class Shared:
-    """Things by kind and key. What was not asked for longest makes room, and is closed.
+    """Objects by kind and key. The least recently used one is removed and closed to make room.
 
-    A context manager: what is still held is closed at the end. Only what is a context manager
-    itself is closed, such as a session.
+    A context manager that closes the remaining objects at the end. Only context managers, such as
+    sessions, are closed.
     """
 
     def __init__(self) -> None:
         self._held: dict[str, OrderedDict[Hashable, object]] = {}
 
     def once(self, kind: str, key: Hashable, make: Callable[[], T], most: int = MOST) -> T:
-        """The thing that ``make`` made for this key, made now if none is held."""
+        """The object for this key, made by ``make`` if none is held."""
         held = self._held.setdefault(kind, OrderedDict())
         if key not in held:
             held[key] = make()
@@ -35,7 +35,7 @@ class Shared:
         return cast(T, held[key])
 
     def close(self) -> None:
-        """Close and forget everything; what is asked for later is made anew."""
+        """Close and forget everything; later requests make new objects."""
         for held in self._held.values():
             while held:
                 _close(held.popitem()[1])

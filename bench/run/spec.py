@@ -1,4 +1,4 @@
-"""What one run is: every object that its row depends on, their key, and what cannot work."""
+"""The definition of a run: every object that its row depends on, their key, and checks."""
 
 from __future__ import annotations
 
@@ -39,13 +39,12 @@ from bench.run.native_check import check_native
 from bench.run.shared import Shared
 
 RESULT_VERSION = 4
-"""To be raised with every change to what a run computes: finished rows are then made anew."""
+"""Increase it with every change to what a run computes: finished rows are then made again."""
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A network with what belongs to it: where it came from, its head, its preprocessing, and what
-    is published of it."""
+    """A network with its source, its head, its preprocessing, and its published metric."""
 
     name: str
     weights: str
@@ -64,10 +63,10 @@ def _check_seed(option: str, seed: int) -> None:
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """Which calibration images, how fitted, and whose word counts for the network's input.
+    """Which calibration images, how they are fitted, and the source of the input's range.
 
-    ``strategy`` and ``seed`` order the images unless they are ``listed``. ``pad`` is what a
-    letterbox pads them with; None: what it pads every image with.
+    ``strategy`` and ``seed`` order the images unless they are ``listed``. ``pad`` is the padding of
+    their letterbox; None: the same as for all images.
     """
 
     size: int
@@ -80,20 +79,18 @@ class CalibrationSet:
 
     def __post_init__(self) -> None:
         if self.size < 1:
-            raise ConfigError(
-                f"calibration.size={self.size} is below 1", "Ask for one image at least"
-            )
+            raise ConfigError(f"calibration.size={self.size} is below 1", "Use 1 or more")
         _check_seed("calibration.seed", self.seed)
         if self.listed is not None and self.strategy != "random":
             raise ConfigError(
-                f"calibration.list={self.listed.file} settles the order, and so would "
+                f"calibration.list={self.listed.file} sets the order, and so would "
                 f"calibration.strategy={self.strategy}",
                 "Drop one of them",
             )
 
     @property
     def how(self) -> str:
-        """What settled the order, in a word or two."""
+        """What set the order, in a word or two."""
         return f"list {Path(self.listed.file).name}" if self.listed else self.strategy
 
 
@@ -133,7 +130,7 @@ class MeasurementSettings:
             )
         if not 0 <= self.agreement_score < 1:
             raise ConfigError(
-                f"evaluation.agreement_score={self.agreement_score} is no score",
+                f"evaluation.agreement_score={self.agreement_score} is not a score",
                 "Use 0 or more, below 1",
             )
 
@@ -154,14 +151,14 @@ class Run:
     measurement: MeasurementSettings
     cache: Path
     also_build: AotCompiler | None = None
-    """What else is built from the Q/DQ file that the engine is measured with."""
+    """A builder of further engines from the measured Q/DQ file."""
     baseline_provider: Provider = "cpu"
     dataset_options: str = ""
-    """Options of the dataset that are not as they come: "calibration_domain=day"."""
+    """Options of the dataset that differ from the default: "calibration_domain=day"."""
     machine: Machine = field(default_factory=Machine)
-    """What it shares with the runs of other processes here."""
+    """What it shares with the runs of other processes on this machine."""
     shared: Shared = field(default_factory=Shared)
-    """What it has in common with other runs of its sweep; of a single run its own."""
+    """What it shares with other runs of its sweep; a single run has an object alone."""
 
     @property
     def graph(self) -> Graph:
@@ -170,7 +167,7 @@ class Run:
 
     @property
     def sharing(self) -> Placement:
-        """The placement whose sharing of ranges counts.
+        """The placement whose sharing of ranges applies.
 
         TensorRT's implicit mode, 8.5 to 10, no longer passes a Concat's range on to its inputs as
         7.1 did (caches of 8.5.1 and 10): there ``implicit`` is ``implicit_tensorrt10``.
@@ -185,14 +182,14 @@ class Run:
 
     @property
     def builder(self) -> AotCompiler | None:
-        """What builds ahead of time, if anything does: the engine itself, or another beside it."""
+        """The builder ahead of time, if any: the engine itself, or ``also_build``."""
         return self.engine if isinstance(self.engine, AotCompiler) else self.also_build
 
     @cached_property
     def accuracy_by(self) -> AccuracyBy | None:
-        """What its accuracy is computed with on this processor; None where nothing is run.
+        """How its accuracy is computed on this processor; None where nothing is run.
 
-        Raises EngineError where the engine offers nothing that is exact.
+        Raises EngineError where the engine cannot compute exactly.
         """
         if isinstance(self.engine, AotCompiler):
             return None
@@ -209,7 +206,7 @@ class Run:
         """The validation images that are evaluated, in the dataset's order: a sample without
         replacement.
 
-        The first images would not do: those of class folders are all of one class.
+        The first images alone would not work: in class folders they all have one class.
         """
         rng = np.random.default_rng(self.measurement.seed)
         drawn = rng.permutation(len(self.dataset.validation))[: self.n_images]
@@ -235,13 +232,13 @@ class Run:
 
     @cached_property
     def calibration_images(self) -> str:
-        """A key of the calibration images in their order, whatever settled it."""
+        """A key of the calibration images in their order, however that was set."""
         order = ",".join(map(str, self.calibration_order.tolist()))
         return content_key(self.dataset.calibration.fingerprint, order)
 
     @cached_property
     def calibration_overlap(self) -> int | None:
-        """How many calibration images are evaluated too; None where they are not files."""
+        """How many calibration images are also evaluated; None where they are not files."""
         used = self.calibration_order[: self.calibration.size].tolist()
         return count_shared(
             self.dataset.calibration, used, self.dataset.validation, self.validation_indices
@@ -251,10 +248,10 @@ class Run:
     def key(self) -> str:
         """The run's key: equal for runs that must give the same result.
 
-        The processor is not in it, on purpose: a row's accuracy is that of its Q/DQ file computed
-        exactly, which is the same everywhere but for rounding, and rows say on which hardware their
-        latencies were measured. So rows that another machine made are not made again. Intermediate
-        results, of which rounding is all that differs, do have the processor in their keys.
+        The processor is not part of it, on purpose: a row's accuracy is that of its Q/DQ file
+        computed exactly, which is the same everywhere except for rounding, and rows state the
+        hardware of their latencies. So rows from another machine are not made again. The keys of
+        intermediate results do contain the processor, since these differ by rounding.
         """
         engines = [one for one in (self.engine, self.also_build) if one is not None]
         return run_key(
@@ -278,9 +275,9 @@ class Run:
 
     @property
     def _timing_key(self) -> str:
-        """The measurement's part of the key, as it was first written: so old rows keep theirs.
+        """The measurement's part of the key, in its first format, so that old rows keep their keys.
 
-        Which images are evaluated the dataset's part says.
+        The dataset's part contains the evaluated images.
         """
         how = self.measurement
         return (
@@ -300,7 +297,7 @@ class Run:
             raise ConfigError(
                 f"calibration.size={self.calibration.size} is more than the {available} "
                 f"calibration images of {self._source}",
-                "Ask for fewer, or give more images",
+                "Use a smaller size, or give more images",
             )
         batch = self.model.network.input_shape[0]
         if batch is not None and batch != self.measurement.batch_size:
@@ -316,7 +313,7 @@ class Run:
             )
         if self.also_build is not None and self.engine.name.startswith("tensorrt"):
             raise ConfigError(
-                f"engine {self.engine.name} builds engines of NVIDIA's itself", "Drop also_build"
+                f"engine {self.engine.name} already builds NVIDIA engines", "Drop also_build"
             )
         _ = self.calibration_preprocess
         check_native(self)

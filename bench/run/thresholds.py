@@ -1,4 +1,4 @@
-"""The threshold of each tensor, searched once for all runs of a sweep."""
+"""The threshold of each tensor, computed once for all runs of a sweep."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from bench.run.spec import Run
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """``overrides`` make ``run`` of what was typed, such as calibrator=mse."""
+    """``overrides`` (such as calibrator=mse) added to the typed ones give ``run``."""
 
     overrides: tuple[str, ...]
     run: Run

@@ -1,11 +1,11 @@
 """The search for a plan: rank the layers by their noise, then measure by the metric.
 
-Every way to calibrate has its own order in which layers go to float. How many of them must is
-found by trials on calibration images that have labels (by how far INT8 agrees with FP32 where they
-have none): one more at a time, then two, four, and so on until the budget is met, then by
-halving; then each chosen layer is tried in INT8 once more. Within a share of INT8 the most that
-may be in float is tried, and half of that. The row that follows is measured on
-validation images, which the search has not seen.
+Every candidate calibration has an order in which layers go to float. Trials decide how many of them
+must. Trials use calibration images with labels, or the agreement of INT8 with FP32 if there are no
+labels. They add one layer, then two, four, and so on until the budget is met, and then halve the
+step; then each chosen layer is tried in INT8 again. With a required share of INT8, the most layers
+that may be in float are tried, and half of them. The row that follows is measured on validation
+images, which the search has not seen.
 
 PPQ's ``graphwise_error_analyse`` ranks layers by the same signal, noise at the outputs.
 """
@@ -41,8 +41,7 @@ _CODE = source_key("bench.search", "bench.diagnosis", "bench.run.calibration_acc
 class PlanSearch:
     """A search among ``candidates``; ``report`` is called with the trail after every trial.
 
-    Raises ConfigError for a model whose batch is not 1, and where there are no images to search
-    on.
+    Raises ConfigError for a model whose batch is not 1, and if there are no images for the search.
     """
 
     candidates: Sequence[Candidate]
@@ -60,13 +59,13 @@ class PlanSearch:
 
     @property
     def key(self) -> str:
-        """Changes with whatever can change the search."""
+        """A key that changes with everything that can change the search."""
         runs = (self._with(number, ()).key for number in range(len(self._runs)))
         return content_key(self.request, *runs, _CODE)
 
     @property
     def overlap(self) -> int | None:
-        """How many of the search images are evaluated in the row too; None where they are not
+        """How many of the search images are also evaluated in the row; None where they are not
         files."""
         run, images = self.candidates[0].run, self._runs[0].dataset
         assert isinstance(images, SearchImages)
@@ -107,8 +106,8 @@ class PlanSearch:
         )
 
     def _fewest(self, number: int, sets: Sequence[tuple[str, ...]]) -> None:
-        """The fewest layers of the order within the budget; none if another candidate needs
-        less."""
+        """The shortest prefix of the order that meets the budget; none if another candidate needs
+        fewer layers."""
         best = self._best
         last = len(sets) - 1
         if best is not None and best.meets(self.request.budget):
@@ -129,8 +128,8 @@ class PlanSearch:
             low, high = (low, middle) if self._meets(number, sets[middle]) else (middle, high)
 
     def _most_accurate(self, number: int, sets: Sequence[tuple[str, ...]]) -> None:
-        """With all that may be in float, then with half of that, as long as that loses no more;
-        once only, if another candidate is better by far."""
+        """Try the most layers that may be in float, then half of them, while the loss does not
+        grow; only once if another candidate is much better."""
         best, size = self._best, len(sets) - 1
         loss = math.inf
         while not self._late:
@@ -141,7 +140,7 @@ class PlanSearch:
             size, loss = size // 2, trial.loss
 
     def _take_back(self, rankings: Sequence[Ranking]) -> None:
-        """Each chosen layer in INT8 once more, the one that computes most first."""
+        """Try each chosen layer in INT8 again, the one with the most computation first."""
         best = self._best
         if best is None:
             return
@@ -225,10 +224,10 @@ def _measure(run: Run, label: str, in_float: tuple[str, ...]) -> Trial:
 
 
 def _sets(ranking: Ranking, largest_share: float) -> list[tuple[str, ...]]:
-    """The ranking's sets, but for that of all layers: a plan must leave something in INT8."""
+    """The ranking's sets without that of all layers: a plan must leave something in INT8."""
     return [one for one in ranking.nested(largest_share) if len(one) < len(ranking.noise)]
 
 
 def _promise(ranking: Ranking, sets: Sequence[tuple[str, ...]]) -> float:
-    """The noise that is left once the few worst layers are in float."""
+    """The noise that is left when the few worst layers are in float."""
     return ranking.noise_with(sets[min(5, len(sets) - 1)])

@@ -1,4 +1,4 @@
-"""Trials and finished searches in the cache: a search that was stopped goes on where it was."""
+"""Trials and finished searches in the cache: an interrupted search continues."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from bench.sealed import DamagedError, from_sealed_json, to_sealed_json
 
 
 def stored_trial(path: Path, measure: Callable[[], Trial]) -> Trial:
-    """The trial that is stored there, measured first if there is none."""
+    """The stored trial; measured and stored first if there is none."""
     return cached(path, _read_trial, lambda: _writer(to_sealed_json(asdict(measure()))))
 
 
 def stored_trail(path: Path, search: Callable[[], Trail]) -> Trail:
-    """The finished search that is stored there, made first if there is none."""
+    """The stored search; made and stored first if there is none."""
     return cached(
         path,
         lambda path: Trail.from_bytes(path.read_bytes(), path),
@@ -35,4 +35,4 @@ def _read_trial(path: Path) -> Trial:
     try:
         return Trial.of(members)
     except (TypeError, KeyError) as error:
-        raise DamagedError(path, f"no trial: {error}") from error
+        raise DamagedError(path, f"not a trial: {error}") from error

@@ -142,14 +142,14 @@ def test_its_rules_do_not_change_with_what_they_were_made_of() -> None:
 @pytest.mark.parametrize(
     ("rules", "message"),
     [
-        ({}, "calibrator.rules has no rule to choose from. Keep one at least"),
+        ({}, "calibrator.rules has no rule to choose from. Keep at least one"),
         (
             {"mse": Mse(), "later": Entropy()},
-            "calibrator.rules.later: entropy looks after layer fusion, per_tensor before it. "
-            "Drop it: ~calibrator.rules.later",
+            "calibrator.rules.later: entropy works after layer fusion, but per_tensor works before "
+            "it. Drop it: ~calibrator.rules.later",
         ),
-        ({"legacy": Legacy()}, "legacy looks after layer fusion"),
-        ({"trt": NativeCalibrator("minmax")}, "tensorrt_minmax is a calibrator of TensorRT itself"),
+        ({"legacy": Legacy()}, "legacy works after layer fusion"),
+        ({"trt": NativeCalibrator("minmax")}, "tensorrt_minmax runs inside TensorRT"),
         ({"again": PerTensor({"mse": Mse()})}, "per_tensor chooses among rules itself"),
     ],
 )

@@ -180,7 +180,7 @@ def test_a_power_of_two_scales_the_error_exactly(power: int) -> None:
 
 @pytest.mark.parametrize("amax", [0.0, -1.0, math.inf, math.nan])
 def test_what_is_no_threshold_is_refused(amax: float) -> None:
-    with pytest.raises(ValueError, match="is no threshold"):
+    with pytest.raises(ValueError, match="is not a threshold"):
         error_of(normal(10), amax)
 
 

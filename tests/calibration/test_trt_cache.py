@@ -279,7 +279,7 @@ def test_dynamic_ranges_survive_json(ranges: dict[str, float]) -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"{", "x is no JSON"),
+        (b"{", "x is not JSON"),
         (b"{}", "x has no dynamic ranges"),
         (b"[1]", "x has no dynamic ranges"),
         (b'{"a": 1}', r"the range of 'a' is '1', not \[-amax, amax\]"),

@@ -199,7 +199,7 @@ def test_stored_predictions_give_a_tighter_interval_than_the_rows_own(tmp_path):
     paired = verdict(rows, judgements=Judgements(tmp_path))
     assert (bounded.verdict, paired.verdict) == ("undecided", "supported on this model")
     assert bounded.groups[0].basis == BASIS_BOUNDED
-    assert "own intervals" in bounded.text
+    assert "intervals of single rows" in bounded.text
     assert paired.effect == pytest.approx(lead)
     assert paired.ci_high - paired.ci_low < bounded.ci_high - bounded.ci_low
     difference = halves_of(better) - halves_of(worse)
@@ -258,8 +258,8 @@ def test_calibration_sets_are_one_group_whose_interval_covers_others(tmp_path):
     assert found.ci_low < -0.5 and found.ci_high > 0.5  # two degrees of freedom
     assert "3 calibration sets each" in found.text
     assert "It varies with the calibration set" in found.text
-    assert "on both sides of 0, at most from -0.300 to +0.500" in found.text
-    assert "what another calibration set would give is not known" in alone[0].text
+    assert "on both sides of 0; the widest range is -0.300 to +0.500" in found.text
+    assert "the effect of another calibration set is not known" in alone[0].text
 
 
 @pytest.mark.parametrize("judged", [detections(7), np.arange(9) > 2])

@@ -68,7 +68,7 @@ def test_the_report_shows_claims_where_they_were_judged(folder):
 
 def test_a_record_of_something_else_is_one_clear_line(folder):
     (folder / "claims.json").write_text('[{"id": 1}]')
-    with pytest.raises(DataError, match=r"claims\.json is no record of claims"):
+    with pytest.raises(DataError, match=r"claims\.json is not a record of claims"):
         redraw_report(folder)
 
 

@@ -126,7 +126,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         folder("folder", calibration_root="FILES/nowhere"), ["nowhere", "dataset.calibration_root"]
     ),
     "empty root": (folder("folder", root="FILES/empty"), ["contains no image", "dataset.root"]),
-    "no classes": (folder("folder", root="FILES/coco/val"), ["0.png lies in", "after its class"]),
+    "no classes": (folder("folder", root="FILES/coco/val"), ["0.png is in", "after its class"]),
     "missing images": (coco(images="FILES/nowhere"), ["nowhere does not exist", "dataset.images"]),
     "missing annotations": (coco(annotations="nothing"), ["nothing.json does not exist"]),
     "missing calibration images": (
@@ -171,7 +171,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         [*folder("folder"), "dataset.labels=fp32"], ["dataset=images dataset.classes=NUMBER"]
     ),
     "the FP32 model as labels of boxes": (
-        [*coco(), "dataset.labels=fp32"], ["dataset=images agreement with the FP32 model"]
+        [*coco(), "dataset.labels=fp32"], ["dataset=images measures agreement with the FP32 model"]
     ),
     "preprocessing for other data alone": (
         [
@@ -195,7 +195,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         [*CUSTOM, "calibration.list=FILES/coco/cut.json"], ["1 of the 1 images", "belong together"]
     ),
     "no score": (
-        [*CUSTOM, "evaluation.agreement_score=1"], ["agreement_score=1.0 is no score", "below 1"]
+        [*CUSTOM, "evaluation.agreement_score=1"], ["agreement_score=1.0 is not a score", "below 1"]
     ),
     "unknown calibrator": (
         [*CUSTOM, "calibrator=kl"], ["calibrator=kl is unknown", "legacy, minmax, moving_average"]
@@ -331,7 +331,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         ["model=yolov5n", *coco()[len(COCO) - 1 :],
          "model.weights.coco.download.url='http://example.org/y'",
          "model.weights.coco.download.sha256=" + "a" * 64],
-        ["http://example.org/y is no https address", "https://"],
+        ["http://example.org/y is not an https address", "https://"],
     ),
     "a checkpoint as model": (
         [*CLASSIFIER, *SHAPES, "model.path=FILES/checkpoint.pt"],

@@ -78,7 +78,9 @@ def test_a_known_failure_does_not_fail_until_it_is_fixed(check, rows):
     )  # fmt: skip
     status, lines = check([case("a", known_to_fail="it clips")])
     assert status == 1
-    assert lines[0].startswith("FIXED         a: as expected, though known to fail (it clips). Rem")
+    assert lines[0].startswith(
+        "FIXED         a: as expected, although marked as known to fail (it clips). Rem"
+    )
 
 
 def test_a_part_is_chosen_by_name_and_texts_are_compared(check, rows, tmp_path):
@@ -115,7 +117,7 @@ def test_a_verdict_that_moves_is_a_regression(check, rows, verdict, status, line
         ([{"name": "a"}], [], "cases.0.overrides: Field required"),
         ([case(expect={"int9": {"value": 1}})], [], "int9 is not a column of the table"),
         ([case(expect={"int8": {"value": "x", "tolerence": 1}})], [], "Extra inputs"),
-        ([case("a"), case("a")], [], "names a twice"),
+        ([case("a"), case("a")], [], "uses the name a twice"),
         ([case(overrides="model='x")], [], "No closing quotation"),
         ([], [{"name": "v", "claim": "no", "cases": [], "verdict": "x"}], "no is not a claim"),
         (
@@ -128,15 +130,15 @@ def test_a_verdict_that_moves_is_a_regression(check, rows, verdict, status, line
                     "verdict": "x",
                 }
             ],
-            "verdict v is about case z",
+            "verdict v names case z",
         ),
         ([case(overrides="calibrator=nonsense")], [], "case a: calibrator=nonsense is unknown"),
         ([case(overrides="calibration.size=none")], [], "case a: calibration.size=none is not a"),
-        ([case("a")], [], "fits no case"),
+        ([case("a")], [], "matches no case"),
     ],
 )
 def test_bad_input_is_one_line(check, cases, verdicts, words):
-    only = ("--only=z",) if words == "fits no case" else ()
+    only = ("--only=z",) if words == "matches no case" else ()
     status, lines = check(cases, verdicts, *only)
     assert status == 2
     (line,) = lines

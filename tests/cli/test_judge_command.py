@@ -113,14 +113,14 @@ def test_ranges_of_a_cache_take_our_placement(ask, folder) -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        (["ours=[minmax]"], "no file to look at"),
+        (["ours=[minmax]"], "judge needs a file"),
         (["missing.onnx"], "is not a file"),
         (["fp32.onnx"], "nothing in it is INT8"),
         (["empty.onnx"], "not a valid ONNX model"),
         (["broken.cache"], "line 1"),
         (["other.cache"], "none is one that the plan quantizes"),
         (["engine.plan"], "is a TensorRT engine"),
-        (["theirs.onnx", "calibration.size=4,8"], "takes one of each"),
+        (["theirs.onnx", "calibration.size=4,8"], "takes one per key"),
         (["theirs.onnx", "calibrator=mse"], "ours="),
         (["theirs.onnx", "ours=[nothing]"], "nothing"),
         (["theirs.onnx", "model.path=none.onnx"], "none.onnx"),

@@ -32,7 +32,7 @@ def test_a_running_sweep_shows_what_runs_failed_and_is_left(
     assert main([str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "5 of 10 runs ended; 1 running" in out
-    assert "left; 2 failed: the same command runs only these again" in out
+    assert "left; 2 failed: run the same command to repeat only these" in out
     assert "calibrator=mse" in out
     assert str(os.getpid()) in out
     assert "failed: no such images (2 runs)" in out

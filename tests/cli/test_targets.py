@@ -68,18 +68,18 @@ PAYLOADS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "a rule elsewhere": (
         ["calibrator=per_tensor", "+calibrator@calibrator.rules.evil=ELSEWHERE"],
-        ["evil names a file outside of conf/calibrator"],
+        ["evil names a file outside conf/calibrator"],
     ),
     "a head elsewhere": (
         ["model.head=ELSEWHERE"], ["model.head=../", "evil is unknown", "yolov8"]
     ),
-    "a model elsewhere": (["model=ELSEWHERE"], ["outside of conf/model", "Use model="]),
+    "a model elsewhere": (["model=ELSEWHERE"], ["outside conf/model", "Use model="]),
     "a calibrator elsewhere": (
-        ["calibrator=ELSEWHERE"], ["evil names a file outside of conf/calibrator"]
+        ["calibrator=ELSEWHERE"], ["evil names a file outside conf/calibrator"]
     ),
-    "a calibrator at an absolute path": (["calibrator=EVIL"], ["outside of conf/calibrator"]),
-    "a group elsewhere": (["+evil/deep=../../evil"], ["outside of conf/evil/deep"]),
-    "a choice by interpolation": (["plan=${model.name}"], ["outside of conf/plan"]),
+    "a calibrator at an absolute path": (["calibrator=EVIL"], ["outside conf/calibrator"]),
+    "a group elsewhere": (["+evil/deep=../../evil"], ["outside conf/evil/deep"]),
+    "a choice by interpolation": (["plan=${model.name}"], ["outside conf/plan"]),
     "a search path": (["hydra.searchpath=[file://FOLDER]"], ["cannot set hydra.searchpath"]),
     "a launcher": (["hydra/launcher=joblib"], ["cannot set hydra/launcher"]),
     "a callback": (

@@ -79,8 +79,8 @@ def test_names_with_blanks_in_them():
 @pytest.mark.parametrize(
     ("entries", "told"),
     [
-        (("2.png",), "may be a/2.png or b/2.png"),
-        (("a/1.png", "1.png"), "names a/1.png twice"),
+        (("2.png",), "matches a/2.png and b/2.png"),
+        (("a/1.png", "1.png"), "lists a/1.png twice"),
         (
             ("a/1.png", "lost.png"),
             r"1 of the 2 images in list\.txt are not .* \(first: lost\.png\)",

@@ -76,7 +76,7 @@ def test_folders_that_are_not_there(folder):
 
 def test_images_outside_the_class_folders(folder, write_picture):
     write_picture(folder / "val" / "loose.png")
-    with pytest.raises(DataError, match=r"loose\.png lies in .*/val itself, in no class folder"):
+    with pytest.raises(DataError, match=r"loose\.png is in .*/val itself, not in a class folder"):
         open_dataset(folder)
 
 
@@ -86,7 +86,7 @@ def test_classification_has_no_boxes(folder):
 
 
 def test_calibration_classes_are_folders(folder, write_picture):
-    with pytest.raises(ConfigError, match=r"anywhere\.png lies in .*calib itself"):
+    with pytest.raises(ConfigError, match=r"anywhere\.png is in .*calib itself"):
         open_dataset(folder).calibration_classes()
     data = open_dataset(folder, calibration_root=str(folder / "val"))
     assert data.calibration_classes() == [{0}, {1}, {1}, {2}]

@@ -75,8 +75,8 @@ def test_fingerprint(folder):
 @pytest.mark.parametrize(
     ("text", "changes", "told"),
     [
-        ("a.png 1\nb c.png dog", {}, "line 2: 'dog' is no class index"),
-        ("a.png 1\nb", {}, "line 2: 'b' is no image with its class"),
+        ("a.png 1\nb c.png dog", {}, "line 2: 'dog' is not a class index"),
+        ("a.png 1\nb", {}, "line 2: 'b' is not an image with its class"),
         ("a.png 1\na.png 2", {}, "line 2: a.png is labelled twice"),
         ("a.png 1\nlost.png 2", {}, "1 of the 2 images"),
         ("a.png 5", {}, "a.png is of class 5, which is not in 0 to 4"),
@@ -85,7 +85,7 @@ def test_fingerprint(folder):
         ("a.png 1", {"labels": "/nowhere.csv"}, "label file /nowhere.csv does not exist"),
         ("a.png 1", {"root": "/nowhere"}, "Check dataset.root"),
         ("a.png 1", {"classes": None}, "Add dataset.classes=1000"),
-        ("a.png 1", {"labels": None}, "dataset.classes=5 goes with dataset.labels"),
+        ("a.png 1", {"labels": None}, "dataset.classes=5 needs dataset.labels"),
     ],
 )
 def test_what_is_wrong_in_one_line(folder, text, changes, told):

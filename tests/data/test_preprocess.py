@@ -241,7 +241,9 @@ def test_a_padding_where_nothing_is_padded_is_refused(fit):
 
 @pytest.mark.parametrize("pad", [-1, 256, "grey", "0"])
 def test_no_other_padding_of_calibration_images(pad):
-    with pytest.raises(ConfigError, match=f"calibration.pad={pad} is no pixel. Use 0 to 255 or no"):
+    with pytest.raises(
+        ConfigError, match=f"calibration.pad={pad} is not a pixel value. Use 0 to 255 or no"
+    ):
         Preprocess((24, 24)).for_calibration("same", pad)
 
 
@@ -251,8 +253,8 @@ def test_no_other_padding_of_calibration_images(pad):
         ({"mean": (0.5,)}, "three numbers"),
         ({"std": (1.0, 1.0)}, "three numbers"),
         ({"std": (1.0, 0.0, 1.0)}, "std above 0"),
-        ({"pad": 256}, "pad=256 is no pixel"),
-        ({"pad": -1}, "pad=-1 is no pixel"),
+        ({"pad": 256}, "pad=256 is not a pixel value"),
+        ({"pad": -1}, "pad=-1 is not a pixel value"),
         ({"fit": "resize_crop", "resize": 31}, "resize=31 is below the input's 32x24"),
     ],
 )

@@ -149,7 +149,7 @@ def test_another_archive_put_there_is_refused_and_kept(server, root, refused):
 def test_a_lost_connection_is_gone_on_with(trick, server, root, get, refused):
     server.always = trick
     line = refused(a_set(server))
-    assert "the same command goes on from there" in line
+    assert "run the same command to continue" in line
     assert f"Put set.zip at {root}/downloads/set.zip, or use dataset=shapes" in line
     assert not (root / "mine" / "coco128").exists()
     server.always = ""
@@ -169,7 +169,7 @@ def test_a_file_that_is_not_the_pinned_one(pins, told, server, root, refused):
 def test_a_corrupt_archive_leaves_nothing_unpacked(server, root, refused):
     server.always = "corrupt"
     line = refused(a_set(server), DataError)
-    assert "set.zip is no whole zip archive" in line
+    assert "set.zip is not a complete zip archive" in line
     assert line.endswith("Delete it and fetch it again")
     assert not (root / "mine" / "coco128").exists()
 
@@ -231,7 +231,7 @@ def test_an_image_that_is_lost_is_one_line(server, root, refused):
 @pytest.mark.parametrize("name", ["../a.png", "/etc/a.png", "x/a.png"])
 def test_a_list_cannot_lead_out_of_its_folder(name, server, root, refused):
     line = refused(images_of(server, f"{name}\n"), DataError)
-    assert "is no plain file name" in line
+    assert "is not a plain file name" in line
     assert server.asked == ["list.txt"]
 
 
@@ -260,7 +260,7 @@ def test_one_file_of_an_archive(tmp_path):
     (tmp_path / "a.zip").write_bytes(ZIP)
     take_out(tmp_path / "a.zip", "other/c.txt", tmp_path / "x" / "c.txt")
     assert files(tmp_path) == {"a.zip", "x/c.txt"}
-    with pytest.raises(DataError, match="has no labels in it"):
+    with pytest.raises(DataError, match="does not contain labels"):
         take_out(tmp_path / "a.zip", "labels", tmp_path / "labels")
 
 
@@ -268,7 +268,7 @@ def test_an_archive_for_which_there_is_no_room(tmp_path, monkeypatch):
     (tmp_path / "a.zip").write_bytes(ZIP)
     full = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
-    with pytest.raises(DataError, match="Make room, or set BENCH_DATA"):
+    with pytest.raises(DataError, match="Free space, or set BENCH_DATA"):
         take_out(tmp_path / "a.zip", "coco128", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -287,7 +287,7 @@ def test_every_set_reads_and_says_its_licence(name):
 def test_a_set_that_there_is_not_and_a_misspelt_field_are_one_line(tmp_path, capsys):
     assert script.main(["shapes"]) == 2
     assert (
-        "no data set 'shapes' to fetch. Use coco-calib, coco-val2017, coco128; dataset=shapes"
+        "no dataset 'shapes' to fetch. Use coco-calib, coco-val2017, coco128; dataset=shapes"
         in (capsys.readouterr().err)
     )
     (tmp_path / "mine.yaml").write_text("licence: x\nuse: y\narchive: []\n")

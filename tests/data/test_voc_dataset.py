@@ -148,4 +148,4 @@ def test_what_is_not_there(place):
     assert "lists no images" in place.refusal()
     (place.root / "Annotations" / "1.xml").write_text("<html></html>")
     place.split("val", "1")
-    assert "no VOC annotation but <html>" in place.refusal()
+    assert "not a VOC annotation but <html>" in place.refusal()

@@ -145,12 +145,12 @@ def test_aliases_that_multiply_are_refused(tmp_path: Path, write_picture: Any) -
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("a.png,O\nb.png,1\n", "line 1: 'O' is no class index"),
-        ("a.png 1x\nb.png 1\n", "line 1: '1x' is no class index"),
-        ("a.png,1_0\n", "line 1: '1_0' is no class index"),
-        (f"a.png,{'9' * 5000}\n", "is no class index"),
+        ("a.png,O\nb.png,1\n", "line 1: 'O' is not a class index"),
+        ("a.png 1x\nb.png 1\n", "line 1: '1x' is not a class index"),
+        ("a.png,1_0\n", "line 1: '1_0' is not a class index"),
+        (f"a.png,{'9' * 5000}\n", "is not a class index"),
         ("a.png,1\n./a.png,1\n", r"line 2: \./a\.png is labelled twice"),
-        ("inner/a.png,1\na.png,1\n", "lists nothing|labels .* twice|are not there"),
+        ("inner/a.png,1\na.png,1\n", "lists nothing|labels .* twice|do not exist"),
     ],
 )
 def test_a_label_file_has_no_silent_lines(
@@ -168,7 +168,7 @@ def test_a_label_file_has_no_silent_lines(
 def test_an_image_by_two_names_is_counted_once(tmp_path: Path, write_picture: Any) -> None:
     write_picture(tmp_path / "deep" / "a.png")
     (tmp_path / "labels.csv").write_text("file,label\ndeep/a.png,1\na.png,1\n")
-    with pytest.raises(DataError, match=r"labels deep/a\.png twice, by two names"):
+    with pytest.raises(DataError, match=r"labels deep/a\.png twice, under two names"):
         ImageFolderDataset(
             "classification", str(tmp_path), str(tmp_path), str(tmp_path / "labels.csv"), 5
         )

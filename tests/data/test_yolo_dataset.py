@@ -155,7 +155,7 @@ def test_a_bad_label(place, line, told):
     ("text", "told"),
     [
         ("[1, 2]", "no dataset file of Ultralytics"),
-        ("a: [", "is no YAML file"),
+        ("a: [", "is not a YAML file"),
         ("val: images/val\ntrain: images/train\n", "has no names"),
         ("names: [a]\nnc: 2\nval: images/val\n", "1 names but nc: 2"),
         ("names: {1: a, 2: b}\nval: images/val\n", "do not count from 0 to 1"),

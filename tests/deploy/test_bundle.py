@@ -198,7 +198,7 @@ def test_the_page_of_a_row_of_tensorrt_s_implicit_mode_says_whose_figure_it_is(
     page = (tmp_path / "b" / "README.md").read_text()
     for words in (
         "measured in tensorrt 8.5.1.7 on NVIDIA Test GPU, driver 550.54:",
-        "The row is TensorRT's own: implicit quantization in 8.5.1.7",
+        "The row was measured in TensorRT: implicit quantization in 8.5.1.7",
         "Implicit quantization computes what was measured",
         "It runs implicit quantization, as the row did",
     ):
@@ -284,7 +284,7 @@ def test_several_answers_ask_for_a_choice(rows, sweep_with, deploy):
 
 def test_where_fp32_finds_nothing_no_run_is_chosen(rows, sweep_with, deploy):
     blind = replace(rows["all"], fp32=0.0, int8=0.0, delta=0.0)
-    refused(deploy(sweep_with(blind)), "FP32 itself finds nothing (Top-1 0.000)", "--run KEY")
+    refused(deploy(sweep_with(blind)), "FP32 itself detects nothing (Top-1 0.000)", "--run KEY")
 
 
 @pytest.mark.parametrize(

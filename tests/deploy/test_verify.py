@@ -70,7 +70,7 @@ def test_a_bundle_checks_itself_without_the_package(bundles, tmp_path):
         assert ended.returncode == 0, ended.stdout + ended.stderr
         sums, outputs, kernels = ended.stdout.splitlines()
         assert sums == "ok      17 files have their checksums"
-        assert outputs == "ok      model.qdq.onnx: outputs are exactly those kept"
+        assert outputs == "ok      model.qdq.onnx: outputs are exactly the expected ones"
         assert kernels.startswith("note    ONNX Runtime's int8 kernels")
 
 
@@ -148,7 +148,9 @@ def test_kernels_that_saturate_are_a_note_and_no_failure(copied, monkeypatch):
     off = [{name: values * 0.5 for name, values in one.items()} for one in outputs]
     monkeypatch.setattr(verify_script, "run_onnx", lambda bundle, exact: outputs if exact else off)
     said = verify_script.look_at_kernels(copied)
-    assert said.startswith("ONNX Runtime's int8 kernels: outputs agree with those kept by 6.0 dB;")
+    assert said.startswith(
+        "ONNX Runtime's int8 kernels: outputs agree with the expected ones by 6.0 dB;"
+    )
     assert "session.disable_quant_qdq=1" in said
 
 
@@ -175,10 +177,10 @@ def engine_outputs(bundle: Path, folder: Path, change: float) -> list[Path]:
 def test_an_engine_is_checked_by_its_outputs_alone(bundles, tmp_path):
     close = verify(bundles["all"], "--outputs", *engine_outputs(bundles["all"], tmp_path, 0.001))
     assert close.returncode == 0, close.stdout
-    assert "ok      the engine: outputs agree with those kept by 60.0 dB" in close.stdout
+    assert "ok      the engine: outputs agree with the expected ones by 60.0 dB" in close.stdout
     far = verify(bundles["all"], "--outputs", *engine_outputs(bundles["all"], tmp_path, 0.1))
     assert far.returncode == 1
-    assert "FAILED  the engine: outputs agree with those kept by 20.0 dB;" in far.stdout
+    assert "FAILED  the engine: outputs agree with the expected ones by 20.0 dB;" in far.stdout
 
 
 def test_outputs_of_something_else_are_refused(bundles, tmp_path):

@@ -64,7 +64,7 @@ def test_clipping_and_another_rule_are_called_by_their_names():
     text = said([*QUIET, bad], [tensor("bad_in", minmax=CLIPPED, mse=GOOD)])
     assert "one layer makes 99%" in text
     assert "loses by its activations; bad_in is clipped at 1 of 4 (20.00% of its energy)" in text
-    assert "calibrator=mse makes less than half of the error of minmax on bad_in." in text
+    assert "calibrator=mse has less than half the error of minmax on bad_in." in text
     assert "In float, it takes 10.00% of the MACs out of INT8; bad alone" in text
     assert "gains 3.0 dB" in text
 
@@ -73,27 +73,29 @@ def test_coarse_steps_and_wide_channels():
     bad = layer("bad", 0.9, depthwise=True, channel_spread=40.0)
     text = said([*QUIET, bad], [tensor("bad_in", minmax=COARSE)])
     assert "bad (depthwise Conv" in text
-    assert "makes steps too coarse" in text
-    assert "40 times the median channel's" in text
+    assert "gives steps too coarse" in text
+    assert "40 times that of the median channel" in text
     assert "calibrator=" not in text
 
 
 def test_depthwise_layers_that_make_most_of_it():
     layers = [*QUIET, *(layer(f"dw{i}", 0.1, depthwise=True, mac_share=0.01) for i in range(20))]
     text = said(layers)
-    assert "the worst 10 of 29 make 50% of" in text
-    assert "The 20 depthwise layers make 100% of the noise with 20.00% of the MACs: plan=" in text
-    assert "depthwise layers make" not in said(QUIET)
+    assert "the worst 10 of 29 cause 50% of" in text
+    assert "The 20 depthwise layers cause 100% of the noise with 20.00% of the MACs: plan=" in text
+    assert "depthwise layers cause" not in said(QUIET)
 
 
 def test_weights_are_called_by_their_name():
     bad = layer("bad", 0.9, weights_only=effects(0.8), activations_only=effects(0.01))
-    assert "bad (Conv, 10.00% of the MACs) loses by its weights." in said([*QUIET, bad])
+    assert "bad (Conv, 10.00% of the MACs): the noise comes from its weights." in said(
+        [*QUIET, bad]
+    )
 
 
 def test_a_clipped_input():
     text = said([layer("bad", 0.9)], [tensor("images", amax=0.4)], declared=1.0)
-    assert "input is clipped at 0.4 of 1 (10.0% of its values lie beyond): add inp" in text
+    assert "input is clipped at 0.4 of 1 (10.0% of its values are larger): add inp" in text
     assert "input" not in said([layer("a", 0.9)], [tensor("images", amax=0.99)], declared=1.0)
     assert "input" not in said([layer("a", 0.9)], [tensor("images", amax=0.4)])
 

@@ -66,20 +66,20 @@ def test_a_sound_tensorrt_passes_in_every_mode_that_it_has(on_gpu, version):
 
 
 @pytest.mark.parametrize(
-    ("name", "mend"),
+    ("name", "fix"),
     [
         ("TensorRT FP32", "TENSORRT=10"),
         ("TensorRT explicit", "TENSORRT=10"),
         *[(name, "engine.mode=explicit") for name in IMPLICIT],
     ],
 )
-def test_a_wrong_output_is_a_failure_with_its_mend(on_gpu, computing_wrongly, name, mend):
+def test_a_wrong_output_is_a_failure_with_its_mend(on_gpu, computing_wrongly, name, fix):
     on_gpu("8.5.1.7")
     computing_wrongly()
     outcome = look(name)
     assert outcome.status == "fail"
     assert "dB against ONNX Runtime" in outcome.found
-    assert mend in outcome.mend
+    assert fix in outcome.mend
 
 
 def test_8_5_without_cudnn_and_cublas_passes_as_sweeps_do(on_gpu, monkeypatch):

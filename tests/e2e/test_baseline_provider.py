@@ -51,5 +51,5 @@ def test_a_baseline_that_cannot_start_is_told_before_anything_is_computed(
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
     ended = bench(*CUSTOM, "baseline.provider=cuda")
     assert ended.status == 2
-    assert "is here without its CUDA provider. pip install" in ended.one_line
+    assert "is installed without its CUDA provider. pip install" in ended.one_line
     assert bench.left_nothing

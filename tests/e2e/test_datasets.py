@@ -64,10 +64,10 @@ def test_calibration_images_that_are_evaluated_are_told_of(bench: Bench) -> None
     chosen = [*CLASSIFIER, *FOLDER, same, "dataset.name=again", "calibration.size=2,4"]
     ended = bench("--multirun", *chosen, report=True)
     assert ended.status == 0, ended.err
-    assert ended.err.count("calibration images are evaluated too (2 of 2)") == 1
+    assert ended.err.count("calibration images are also evaluated (2 of 2)") == 1
     assert ended.err.count("warning:") == 1
     assert sorted(bench.table["calibration_overlap"]) == [2, 4]
-    told = "was calibrated on images that are evaluated too"
+    told = "was calibrated on images that are also evaluated"
     assert told in (bench.out / "report.html").read_text()
 
 

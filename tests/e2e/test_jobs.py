@@ -46,7 +46,7 @@ def test_a_run_that_goes_wrong_costs_itself_alone_and_is_tried_again(
     assert "Traceback" in record["traceback"]
     assert "calibrator=minmax" in record["overrides"]
     assert status([str(bench.out)]) == 0
-    assert "1 failed: the same command runs only these again" in capsys.readouterr().out
+    assert "1 failed: run the same command to repeat only these" in capsys.readouterr().out
 
     kept = bench.rows[0].stat().st_mtime_ns
     assert bench("--multirun", *PAIR).status == 0

@@ -86,8 +86,12 @@ def test_explicit_yields_a_full_row(run: Bench, fake_tensorrt: Callable[..., Any
 @pytest.mark.parametrize(
     ("version", "asked", "why"),
     [
-        ("10.16.1.11", ["engine=tensorrt"], "further from the file's than rounding goes"),
-        ("8.5.1.7", NATIVELY + [NATIVE], "further from FP32 than the file's"),
+        (
+            "10.16.1.11",
+            ["engine=tensorrt"],
+            "further from those of the file than rounding explains",
+        ),
+        ("8.5.1.7", NATIVELY + [NATIVE], "further from FP32 than those of the file"),
     ],
     ids=["explicit", "implicit"],
 )
@@ -223,7 +227,7 @@ def test_an_engine_that_does_not_tell_its_layers_is_no_claim(
         None,
         None,
     )
-    assert row["latency_note"] == "tensorrt does not tell which layers ran in INT8"
+    assert row["latency_note"] == "tensorrt does not report which layers ran in INT8"
     assert not (run.out / "layers").exists()
 
 
@@ -353,7 +357,7 @@ def test_a_broken_calibration_image_is_told_and_leaves_no_calibration(
     [
         (
             ["engine=openvino", "calibrator=tensorrt_entropy2"],
-            "calibrator tensorrt_entropy2 is TensorRT's own, and engine openvino does not "
+            "calibrator tensorrt_entropy2 runs inside TensorRT, but engine openvino does not "
             "calibrate. Use engine=tensorrt engine.mode=implicit placement=implicit",
         ),
         (
@@ -363,13 +367,14 @@ def test_a_broken_calibration_image_is_told_and_leaves_no_calibration(
         (["engine=tensorrt", "engine.mode=implicit"], "not placement=explicit. Add placement="),
         (
             [*NATIVELY, "calibrator.batch_size=3"],
-            "calibration.size=4 is no multiple of calibrator.batch_size=3",
+            "calibration.size=4 is not a multiple of calibrator.batch_size=3",
         ),
         (
             [*IMPLICIT, "calibrator=tensorrt_minmax", NATIVE, "model=custom",
              "model.head=classifier", "model.path=FILES/fixed_batch.onnx",
              "evaluation.batch_size=4"],
-            "has a fixed batch of 4: of calibrator.batch_size=2 TensorRT would read no more. Use "
+            "has a fixed batch of 4, not calibrator.batch_size=2: TensorRT reads exactly 4 images "
+            "per batch. Use "
             "calibrator.batch_size=4",
         ),
         ([*NATIVELY, "calibrator.algorithm=best"], "calibrator.algorithm=best is not 'minmax',"),
@@ -394,7 +399,7 @@ def test_without_a_driver_a_sweep_ends_in_one_line(
     fake_tensorrt("8.5.1.7", driver=False)
     ended = bench(*FEW, "engine=tensorrt")
     assert ended.status == 2
-    assert "engine tensorrt finds no NVIDIA driver" in ended.one_line
+    assert "engine tensorrt: there is no NVIDIA driver" in ended.one_line
     assert bench.left_nothing
 
 

@@ -87,7 +87,7 @@ def test_the_cpu_is_what_it_was(cuda):
 def test_a_package_without_cuda_is_told(monkeypatch, ask):
     onnxrt._start_cuda.cache_clear()
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(EngineError, match="is here without its CUDA provider") as told:
+    with pytest.raises(EngineError, match="is installed without its CUDA provider") as told:
         ask(OnnxRuntime(provider="cuda"))
     assert f"onnxruntime-gpu=={ort.__version__}" in str(told.value)
     assert "onnxruntime's own folder" in str(told.value)

@@ -199,6 +199,6 @@ def test_without_a_driver_the_command_ends_in_one_line(more: list[str], tmp_path
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     errors = [line for line in ended.stderr.splitlines() if line.startswith("error:")]
     assert ended.returncode == 2
-    assert len(errors) == 1 and "engine tensorrt finds no NVIDIA driver" in errors[0]
+    assert len(errors) == 1 and "engine tensorrt: there is no NVIDIA driver" in errors[0]
     assert "Traceback" not in ended.stderr
     assert not list(tmp_path.rglob("*.json"))

@@ -26,7 +26,7 @@ def test_without_tensorrt_one_line_tells_how_to_get_it(engine, monkeypatch):
 def test_without_a_driver_one_line_tells_so(fake_tensorrt, engine, version):
     fake_tensorrt(version, driver=False)
     assert engine().version == version
-    with pytest.raises(ConfigError, match="finds no NVIDIA driver") as error:
+    with pytest.raises(ConfigError, match="there is no NVIDIA driver") as error:
         _ = engine().options
     assert "engine=tensorrt_rtx" in one_line(error)
 
@@ -68,7 +68,7 @@ def test_an_engine_without_room_is_refused_and_kept(
     monkeypatch.setattr(trt.ICudaEngine, "create_execution_context", lambda self: None)
     (path,) = tmp_path.rglob("*.engine")
     before = path.stat().st_mtime_ns
-    with pytest.raises(EngineError, match="cannot make room") as error:
+    with pytest.raises(EngineError, match="too little memory") as error:
         engine().build(model)
     one_line(error)
     assert path.stat().st_mtime_ns == before
@@ -191,7 +191,7 @@ def test_a_range_that_is_not_taken_is_told(fake_tensorrt, engine, tiny, quantize
     trt = fake_tensorrt()
     monkeypatch.setattr(trt.ITensor, "set_dynamic_range", lambda self, min, max: False)
     model = int8_model(quantize(tiny("residual"), placement="implicit"))
-    with pytest.raises(EngineError, match=r"takes no range of .* for tensor images") as error:
+    with pytest.raises(EngineError, match=r"does not take the range .* for tensor images") as error:
         engine(mode="implicit", ranges="dynamic").build_int8(model)
     one_line(error)
 

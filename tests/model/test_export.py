@@ -54,7 +54,7 @@ def test_the_licence_is_told_before_anything_is_fetched(package, tmp_path, capsy
         ("class YOLO:\n def __init__(s, w):\n  raise ConnectionError('not\\nonline.')",
          "ultralytics could not export yolov8n.pt (ConnectionError: not online)"),
         ("raise SystemExit(3)", "(it ended with status 3)"),
-        ("raise SystemExit(0)", "(it left no file)"),
+        ("raise SystemExit(0)", "(it wrote no file)"),
         ("import nothing_of_this_name", "No module named 'nothing_of_this_name'"),
     ],
 )  # fmt: skip

@@ -30,7 +30,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     done: list[str] = []
 
     def make(how: str):
-        def fetch(wanted: object, target: Path, mend: str) -> None:
+        def fetch(wanted: object, target: Path, fix: str) -> None:
             done.append(f"{how} {target.name}")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.touch()
@@ -133,7 +133,7 @@ def test_a_model_without_carried_weights_names_one_that_has_them(folders):
 
 def test_a_failed_download_says_where_to_put_the_file(folders, monkeypatch, find):
     told: list[str] = []
-    monkeypatch.setattr(zoo, "fetch", lambda wanted, target, mend: told.append(mend))
+    monkeypatch.setattr(zoo, "fetch", lambda wanted, target, fix: told.append(fix))
     find(download=DOWNLOAD)
     assert told[0].startswith(f"Put the file at {folders}/models/net_coco.onnx, give model.path=")
     assert told[0].endswith("or use dataset=shapes, whose weights are carried")

@@ -64,7 +64,7 @@ def test_unknown_selectors(graph, selector):
 
 
 def test_a_pattern_that_is_none(graph):
-    with pytest.raises(ConfigError, match=r"plan 'mine': 'conv\(' is no regular expression"):
+    with pytest.raises(ConfigError, match=r"plan 'mine': 'conv\(' is not a regular expression"):
         plan("name:conv(").float_nodes(graph("classifier"))
 
 

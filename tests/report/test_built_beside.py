@@ -22,7 +22,7 @@ BUILT = {
 SENTENCE = (
     "tensorrt_rtx 1.7.1.116 also built an engine of this configuration in 1.5 s, for GPUs of "
     "compute capability 8.9 (SM89): 4.2 MB, against 6.8 MB in FP32 and 3.5 MB in FP16; it was not "
-    "run, so accuracy and latency are those of openvino."
+    "run: accuracy and latency come from openvino."
 )
 
 
@@ -62,7 +62,7 @@ def test_sizes_that_are_not_known_are_left_out(row):
 def test_an_accuracy_that_no_engine_gave_is_not_put_down_to_one(row):
     emulated = row(**BUILT, accuracy_by="exact emulation", kernels_int8=0.5)
     assert said(make_table([emulated])).endswith(
-        "so the accuracy is that of the Q/DQ file and the latency that of openvino."
+        ": the accuracy comes from the Q/DQ file, the latency from openvino."
     )
 
 

@@ -79,8 +79,8 @@ def test_shares_are_drawn_in_network_order(thresholds):
         np.testing.assert_allclose(lines[rule].get_ydata(), shares)
         assert to_hex(lines[rule].get_color()).lower() == LOOK.colours[rule].lower()
     assert drawing.title == (
-        "entropy2 cuts deepest: at 0.10 of the observed maximum on /model.8/Conv (output); "
-        "0.47 in the median tensor"
+        "entropy2 clips most: at 0.10 of the observed maximum on /model.8/Conv (output); "
+        "at 0.47 on the median tensor"
     )
 
 
@@ -153,7 +153,7 @@ def test_thresholds_of_no_kind_are_left_out_and_far_ones_told(thresholds):
     odd = Thresholds("all", 16, tensors, amax)
     assert odd.quantized == NAMES
     drawing = threshold_shares(odd, LOOK)
-    assert "up to 225 times" in drawing.reading
+    assert "The widest is 225 times" in drawing.reading
     assert "↑ 225" in [text.get_text() for text in drawing.figure.axes[0].texts]
     for name in ("zero", "float"):
         assert name in threshold_histograms(odd, [name], LOOK).title
@@ -161,8 +161,11 @@ def test_thresholds_of_no_kind_are_left_out_and_far_ones_told(thresholds):
 
 def test_one_calibrator_is_enough():
     alone = Thresholds("all", 1, TENSORS, {"minmax": AMAX["minmax"]})
-    assert threshold_shares(alone, LOOK).title.startswith("No calibrator cuts anything off")
-    assert threshold_histograms(alone, ["images"], LOOK).title == "1 calibrator cut images at 1"
+    assert threshold_shares(alone, LOOK).title.startswith("No calibrator clips")
+    assert (
+        threshold_histograms(alone, ["images"], LOOK).title
+        == "Threshold of images with 1 calibrator: 1"
+    )
 
 
 def test_the_largest_size_and_the_plan_with_most_tensors_are_taken(swept):
@@ -178,7 +181,7 @@ def test_the_report_shows_why(swept):
     assert '<h2 id="why-title">Why: thresholds on the histograms</h2>' in page
     assert '<a href="#why">Why</a>' in page
     assert page.count("<figure>") == 6
-    assert "entropy2 cuts deepest" in page
+    assert "entropy2 clips most" in page
     assert "the histograms beside it" in page
     assert len(page) < 1_000_000
     markdown = (swept / "report.md").read_text()
@@ -249,7 +252,7 @@ def test_a_folder_without_histograms_is_one_line(tmp_path, row, capsys):
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == (
-        f"error: {tmp_path} has no histograms. Run the sweep again, into a new folder: it keeps "
+        f"error: {tmp_path} has no histograms. Run the sweep again into a new folder: it stores "
         "them\n"
     )
 

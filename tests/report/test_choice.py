@@ -28,7 +28,7 @@ def test_tie_goes_to_the_faster(row):
     assert answer.least.run_key == slow.run_key
     assert [tie.run_key for tie in answer.ties] == [slow.run_key]
     assert (
-        "1 other configuration is as accurate within the margin of 0.006; speed decided"
+        "1 other configuration is as accurate within the margin of 0.006. Decided by: speed"
         in answer.reason
     )
 
@@ -39,7 +39,7 @@ def test_what_is_only_not_proven_worse_is_no_tie(row):
     fast = row(plan="float_head", delta=-0.011, noise=0.01, int8_latency_p50_ms=20.0)
     answer = only(make_table([slow, fast]))
     assert answer.best.run_key == slow.run_key
-    assert "These images do not tell whether 1 other configuration loses more" in answer.reason
+    assert "These images cannot decide whether 1 other configuration loses more" in answer.reason
     wide = summarize(make_table([slow, fast]), settings=Settings(margin=0.02)).answers[0]
     assert wide.best.run_key == fast.run_key
 
@@ -50,7 +50,10 @@ def test_a_difference_within_rounding_decides_nothing(row):
     table = make_table([slow, replace(fast, rounding_sd=0.0005)])
     answer = only(table)
     assert answer.best.run_key == fast.run_key
-    assert "1 other configuration differs by no more than rounding (0.002); speed" in answer.reason
+    assert (
+        "1 other configuration differs by no more than rounding (0.002). Decided by: speed"
+        in answer.reason
+    )
 
 
 def test_shuffled_latencies_of_one_plan_recommend_the_same(row):
@@ -81,7 +84,7 @@ def test_tie_of_equal_speed_goes_to_fewer_images(row):
     few = row(delta=-0.011, noise=0.002, calibration_size=8, int8_latency_p50_ms=20.4)
     answer = only(make_table([many, few]))
     assert answer.best.run_key == few.run_key
-    assert "fewer calibration images decided" in answer.reason
+    assert "Decided by: fewer calibration images" in answer.reason
 
 
 def test_tie_in_all_goes_to_the_least_loss(row):
@@ -89,7 +92,7 @@ def test_tie_in_all_goes_to_the_least_loss(row):
     better = row(calibrator="mse", delta=-0.010, noise=0.002)
     answer = only(make_table([worse, better]))
     assert answer.best.run_key == better.run_key
-    assert "the least loss decided" in answer.reason
+    assert "Decided by: the least loss" in answer.reason
 
 
 def test_a_single_set_must_be_proven_better_than_several(row):
@@ -130,7 +133,7 @@ def test_where_nothing_keeps_the_limit_nothing_is_fit_to_deploy(row):
     rows = [row(delta=-0.05, noise=0.002), row(calibrator="mse", delta=-0.1, noise=0.002)]
     summary = summarize(make_table(rows), settings=LIMIT)
     (answer,) = summary.answers
-    assert answer.headline.startswith("Nothing here is fit to deploy. The least bad: minmax, 64")
+    assert answer.headline.startswith("Nothing here is fit to deploy. Least loss: minmax, 64")
     assert summary.best_keys == frozenset()
     assert "plan=float_head" in answer.advice[0]
     assert (
@@ -150,7 +153,7 @@ def test_a_wide_interval_neither_keeps_a_limit_nor_breaks_it(row):
 
 def test_too_few_images_of_a_class_are_told(row):
     few = only(make_table([row(images_per_class=3.5)]))
-    assert "Too few images for a 95 % interval: 3.5 a class in the mean" in few.scope
+    assert "Too few images for a 95 % interval: 3.5 per class on average" in few.scope
     assert "Too few" not in only(make_table([row(images_per_class=20.0)])).scope
 
 

@@ -36,13 +36,13 @@ def test_fp16_has_a_column_where_it_was_timed(row):
 
 def test_says_when_nothing_was_measured(skip):
     text = printed(make_table([skip()]))
-    assert "No answer: of 1 run, none was measured." in text
+    assert "No answer: none of 1 run was measured." in text
     assert "1 run of 1 skipped: no depthwise layers." in text
 
 
 def test_where_fp32_finds_nothing_no_row_is_marked(row):
     text = printed(make_table([row(fp32=0.002, int8=0.002, delta=0.0)]))
-    assert "no run is recommended, as FP32 itself finds nothing (mAP50-95 0.002)" in text
+    assert "no run is recommended, as FP32 itself detects nothing (mAP50-95 0.002)" in text
     assert "No answer" not in text
     assert not [line for line in text.splitlines() if line.strip().startswith("★ m")]
 
@@ -53,7 +53,7 @@ def test_a_built_row_shows_its_engine(built):
     (line,) = [line for line in text.splitlines() if "minmax" in line]
     assert line.split() == ["minmax", "64", "all", "SM89", "built", "4.2", "6.8", "3.5", "1.5", "2"]
     assert "recommended" not in text
-    assert "No answer: of 1 run, none was measured." in text
+    assert "No answer: none of 1 run was measured." in text
 
 
 def test_built_and_measured_rows_are_tables_of_their_own(row, built, skip):

@@ -84,14 +84,14 @@ def test_a_class_of_few_objects_is_last_and_says_nothing(folder):
     assert [name for _, name, _ in lines[:3]] == ["cat&lt;1&gt;", "dog", "zebra"]
     assert len(lines) == 6
     assert all((few != "") == (int(count) < FEW) for few, _, count in lines)
-    assert html.count("too few to tell") == 2
+    assert html.count("too few images") == 2
 
 
 def test_a_clear_loss_on_few_images_is_told():
     """-0.669 (-0.806 to -0.514) is no matter of too few images; of five nothing can be said."""
     lost = Part("cat", 200, 0.8, 0.131, -0.806, -0.514, images=FEW - 1)
     assert PartLine(lost).verdict == f"a loss, on {FEW - 1} images only"
-    assert PartLine(replace(lost, images=5)).verdict == "too few to tell"
+    assert PartLine(replace(lost, images=5)).verdict == "too few images"
     assert PartLine(replace(lost, images=FEW)).verdict == "a loss"
     assert PartLine(replace(lost, images=None)).verdict == "a loss"  # a file from before
     assert PartLine(replace(lost, high=0.1)).verdict == f"not proven, on {FEW - 1} images only"
@@ -101,11 +101,11 @@ def test_the_old_threshold_is_told_where_keeping_it_loses(folder):
     _, page = page_of(folder)
     text = " ".join(page.text.split())
     assert (
-        "At the confidence threshold that is best for FP32 (0.43), F1 is 0.850 in FP32 and "
-        "0.550 in INT8 (−0.300)" in text
+        "At FP32's best confidence threshold (0.43), F1 is 0.850 in FP32 and 0.550 in INT8 "
+        "(−0.300)" in text
     )
-    assert "INT8's best threshold is 0.21 (F1 0.800); to change to it really helps" in text
-    assert "in 1 of 1 run: at most 0.800 falls to 0.550" in text  # and in Beware
+    assert "INT8's best threshold is 0.21 (F1 0.800); changing to it is proven to help" in text
+    assert "in 1 of 1 run. In the worst of them F1 falls from 0.800 to 0.550" in text  # a warning
 
 
 def test_pictures_say_in_words_what_differs(folder):

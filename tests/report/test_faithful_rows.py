@@ -54,8 +54,8 @@ def test_it_is_marked_wherever_rows_are_listed(mixed):
     report = Report(summarize(mixed))
     page, text, said = render_html(report), render_markdown(report), printed(mixed)
     assert '<tr class="unfaithful">' in page
-    assert "✗ does not compute the Q/DQ file, see Beware" in page
-    assert "✗ does not compute the Q/DQ file, see Beware" in text
+    assert "✗ does not compute the Q/DQ file, see Warnings" in page
+    assert "✗ does not compute the Q/DQ file, see Warnings" in text
     assert "1 of them unfaithful" in page
     assert "1 of them unfaithful" in text
     assert "✗ entropy2" in said
@@ -74,7 +74,7 @@ def test_where_nothing_is_faithful_nothing_is_recommended(row):
     summary = summarize(table)
     assert summary.answers == ()
     (sentence,) = summary.unanswered
-    assert "no run is recommended, as none computes its Q/DQ file faithfully" in sentence
+    assert "no run is recommended, as none computes its Q/DQ file correctly" in sentence
     assert sentence in " ".join(render_markdown(Report(summary)).split())
 
 
@@ -96,7 +96,7 @@ def test_an_emulation_says_what_the_kernels_reach_here(row):
 def test_an_emulation_that_was_asked_for_says_so(row):
     asked = row(**EMULATED, engine_options="accuracy_by=emulation")
     (warning,) = summarize(make_table([asked])).warnings
-    assert "as engine.accuracy_by asks (yolov8n on shapes, 1 run)" in warning
+    assert "as engine.accuracy_by requests (yolov8n on shapes, 1 run)" in warning
     assert "its int8 kernels, which reach 0.310 mAP50-95 where the Q/DQ file has 0.590" in warning
 
 

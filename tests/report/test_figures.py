@@ -17,7 +17,7 @@ def test_titles_say_what_to_see(sweep):
         "At 64 calibration images, mse with plan float_head loses least (\N{MINUS SIGN}0.005)"
     )
     assert titles[2].startswith("6 of 6 INT8 runs")
-    assert titles[3] == "Collecting statistics takes 67 % of the time that calibration costs"
+    assert titles[3] == "Collecting statistics takes 67 % of the calibration time"
 
 
 def test_fp16_stands_beside_fp32_where_it_was_timed(row):

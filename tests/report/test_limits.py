@@ -26,8 +26,8 @@ def folder(tmp_path, row, monkeypatch):
 def test_a_large_sweep_lists_the_best_runs_and_draws_the_first_groups(folder):
     assert main([str(folder)]) == 0
     page = (folder / "report.html").read_text()
-    assert page.count("2 of 3 runs: what is recommended, then the least lossy.") == 2
-    assert "Of the first 1 of 2 groups, as the sweep is large" in page
+    assert page.count("2 of 3 runs: the recommended ones, then those that lose least.") == 2
+    assert "The sweep is large: the first 1 of 2 groups are shown." in page
     assert {path.name.partition("-")[0] for path in (folder / "figures").iterdir()} == {"1"}
     assert "2 of 3 runs" in (folder / "report.md").read_text()
 
@@ -39,7 +39,7 @@ def test_another_model_is_drawn_on_a_page_of_its_own(folder, capsys):
     assert "yolov8n on shapes" not in page
     assert not (folder / "report.html").exists()
     assert main([str(folder), "--only=vgg"]) == 2
-    assert "--only=vgg is no model of this sweep. It has yolov8n, resnet18" in (
+    assert "--only=vgg matches no model of this sweep. It has yolov8n, resnet18" in (
         capsys.readouterr().err
     )
 

@@ -153,8 +153,8 @@ def test_where_fp32_finds_nothing_page_and_markdown_recommend_nothing(row):
     )
     page, text = Page(html(table)), render_markdown(Report(summarize(table), ()))
     for said in (page.text, text):
-        assert "FP32 itself finds nothing (mAP50-95 0.000). Check the preprocessing" in said
-        assert "loses no" not in said
+        assert "FP32 itself detects nothing (mAP50-95 0.000). Check the preprocessing" in said
+        assert "no change" not in said
         assert "nothing was measured" not in said
     assert not [row for row in page.all("tr") if row.get("class") == "best"]
     assert len(page.all("article")) == 1
@@ -220,10 +220,10 @@ def test_report_is_a_pure_function_of_the_table(row, tmp_path):
     ("content", "complaint"),
     [
         (None, "does not exist"),
-        (b"", "is no table"),
+        (b"", "is not a table"),
         (b"a,b\n1,2\n", "lacks the columns"),
-        (b"\xff\xfe\x00\x81,\x00", "is no table"),
-        (b'a,b\n1,2,3,4\n"', "is no table"),
+        (b"\xff\xfe\x00\x81,\x00", "is not a table"),
+        (b'a,b\n1,2,3,4\n"', "is not a table"),
         (",".join(COLUMNS).encode() + b"\n", "has no rows"),
     ],
 )

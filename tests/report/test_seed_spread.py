@@ -14,7 +14,7 @@ from bench.results.table import make_table
 
 @pytest.fixture
 def seeded(row):
-    """Two rules, three seeds; entropy2 hangs on the calibration set."""
+    """Two rules, three seeds; entropy2 depends on the calibration set."""
     deltas = {"minmax": (-0.010, -0.012, -0.008), "entropy2": (-0.20, -0.02, -0.21)}
     return make_table([
         row(calibrator=rule, calibration_seed=seed, calibration_size=size, delta=delta)
@@ -55,7 +55,7 @@ def test_the_figure_draws_the_sets_apart_from_the_images(seeded, size):
     alone = table[table["calibration_seed"] == 0]
     with_seeds, without = draw_charts(groups_of(table))[0], draw_charts(groups_of(alone))[0]
     assert "means over 3 seeds" in with_seeds.reading
-    assert "the calibration sets of the seeds" in with_seeds.reading
+    assert "the calibration sets of these seeds" in with_seeds.reading
     assert "seeds" not in without.reading
     drawn = [
         svg.count("<path") + svg.count("<use") for svg in (to_svg(with_seeds), to_svg(without))

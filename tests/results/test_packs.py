@@ -224,7 +224,7 @@ def test_a_damaged_pack_is_set_aside_and_its_runs_are_made_again(
     assert [row.run_key for row in found.rows()] == ["k1"]
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"warning: {path} cannot be read (its content is not what its name says")
-    assert line.endswith(f"; it is {path.name}.unreadable now")
+    assert line.endswith(f"; it was renamed to {path.name}.unreadable")
     assert found.table()["run_key"].tolist() == ["k1"]
     for row in rows:
         if not found.finished(row.run_key) and row.status != "skipped":

@@ -39,5 +39,5 @@ def test_settings_stay_with_the_folder(tmp_path):
         read_settings(tmp_path)
     (tmp_path / "checksums.json").unlink()
     (tmp_path / "report.json").write_text('{"margin": "wide"}')
-    with pytest.raises(DataError, match="does not say how to judge a sweep"):
+    with pytest.raises(DataError, match="does not hold the settings of a sweep's answer"):
         read_settings(tmp_path)

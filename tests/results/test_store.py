@@ -91,7 +91,7 @@ def test_a_file_that_is_no_row_is_set_aside_and_told_in_one_line(
     assert [row.run_key for row in store.rows()] == ["good"]
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"warning: {path} cannot be read (")
-    assert line.endswith("it is k.json.unreadable now")
+    assert line.endswith("it was renamed to k.json.unreadable")
     assert path.with_name("k.json.unreadable").read_bytes() == content
     assert not store.finished("k")
     store.add(full_row(run_key="k"), {})
@@ -183,7 +183,7 @@ def test_a_run_s_files_are_compared_with_what_its_row_lists(tmp_path, full_row):
     assert store.read_file("ranges", "k") == b"{}"
     assert store.read_file("losses", "k") is None
     path.write_text("[]")
-    with pytest.raises(DamagedError, match=r"k\.json is damaged \(it is not what k\.json lists"):
+    with pytest.raises(DamagedError, match=r"k\.json is damaged \(its checksum is not in k\.json"):
         store.read_file("ranges", "k")
 
 
@@ -197,7 +197,7 @@ def test_a_run_with_a_damaged_file_beside_its_row_is_made_again(tmp_path, full_r
     assert store.finished("k") is None
     [line] = capsys.readouterr().err.splitlines()
     assert f"{path} is damaged" in line
-    assert "it is k.json.unreadable now" in line
+    assert "it was renamed to k.json.unreadable" in line
 
 
 def test_what_rounding_does_is_read_with_the_row(tmp_path, full_row, capsys):

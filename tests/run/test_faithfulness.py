@@ -89,7 +89,7 @@ def test_what_saturates_is_not_and_the_fix_is_told(detector):
     evidence = measured(run, change_constants(qdq, clip_at(63)))
     found = check(run, qdq, evidence)
     assert found.decibels < found.limit_db
-    assert "dB further from the file's than rounding goes" in found.doubt
+    assert "dB further from those of the file than rounding explains" in found.doubt
     assert "mAP50-95 on the first 8 images is 0." in found.doubt
     by_kernels = replace(run, engine=OpenVino(threads=1, accuracy_by="kernels"))
     assert "Add engine.accuracy_by=emulation" in check(by_kernels, qdq, evidence).doubt
@@ -102,14 +102,14 @@ def test_an_engine_that_ignores_every_quantization_is_not(detector):
     run, qdq = detector
     with OpenVino(threads=1).build(fp32_model(run)) as session:
         fp32 = evaluate(run, session, validation_images(run))
-    assert "further from the file's than rounding goes" in check(run, qdq, fp32).doubt
+    assert "further from those of the file than rounding explains" in check(run, qdq, fp32).doubt
 
 
 def test_scores_that_boxes_drown_are_seen(detector):
     """Of one joined output they are a millionth of the energy."""
     run, qdq = detector
     found = check(run, qdq, measured(run, change_constants(qdq, clip_at(40), "cv3")))
-    assert "further from the file's than rounding goes" in found.doubt
+    assert "further from those of the file than rounding explains" in found.doubt
     right = measured(run, qdq)
     outputs = [[np.concatenate([o[:4], o[4:] * 0]) for o in row] for row in right.outputs]
     task, fittings = task_of(run), validation_images(run).fittings
@@ -153,7 +153,7 @@ def test_implicit_quantization_is_doubted_only_where_it_is_further_from_fp32(det
     monkeypatch.setattr(faithfulness, "calibrates", lambda engine: True)
     worse = check(run, qdq, measured(run, change_constants(qdq, clip_at(63))))
     assert worse.limit_db is None
-    assert "further from FP32 than the file's" in worse.doubt
+    assert "further from FP32 than those of the file" in worse.doubt
     with OpenVino(threads=1).build(fp32_model(run)) as session:
         fp32 = evaluate(run, session, validation_images(run))
     assert check(run, qdq, fp32).doubt == ""

@@ -65,7 +65,7 @@ def test_an_engine_that_calibrates_takes_every_implicit_placement(
 def test_an_engine_that_calibrates_refuses_explicit_placements(
     run: Run, placement: Placement
 ) -> None:
-    told = f"wants every tensor's range, not placement={placement}. Add placement=implicit"
+    told = f"needs every tensor's range, not placement={placement}. Add placement=implicit"
     with pytest.raises(ConfigError, match=told):
         replace(run, engine=Calibrates(), placement=placement).check()
 

@@ -180,5 +180,5 @@ def test_a_trail_comes_back_from_disk(tmp_path: Path):
     assert Trail.from_bytes(trail.to_bytes(), tmp_path / "t.json") == trail
     with pytest.raises(DamagedError):
         Trail.from_bytes(trail.to_bytes().replace(b"0.9", b"0.8"), tmp_path / "t.json")
-    with pytest.raises(DamagedError, match="no search"):
+    with pytest.raises(DamagedError, match="not a search"):
         Trail.from_bytes(b'{"trials": 3}', tmp_path / "t.json")

@@ -1,4 +1,4 @@
-"""What TensorRT, and TensorRT for RTX, have to say, kept instead of printed."""
+"""Messages of TensorRT and TensorRT for RTX, stored instead of printed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MISSING_SCALE = re.compile(r"Missing scale and zero-point for tensor (.+?), exp
 
 
 class Log(ILogger):
-    """Our part of a logger; TensorRT's own class, known when it is imported, joins it."""
+    """Our part of a logger; TensorRT's class is added as a base when TensorRT is imported."""
 
     def __init__(self, trt: TensorRT) -> None:
         self._trt = trt
@@ -37,9 +37,8 @@ class Log(ILogger):
 def open_log(trt: TensorRT) -> Log:
     """The logger, emptied; its ``warnings`` and ``errors`` are lists of lines.
 
-    A process has one for each library: as long as a builder or runtime lives, TensorRT tells the
-    first one's logger what it has to say to any other's (NVIDIA/TensorRT issue 1475), and that
-    logger must not be gone by then.
+    A process has one for each library: while a builder or runtime exists, TensorRT sends all
+    messages to the first logger (NVIDIA/TensorRT issue 1475), and that logger must still exist.
     """
     log = _only_log(trt)
     log.warnings.clear()
@@ -58,8 +57,8 @@ def _only_log(trt: TensorRT) -> Log:
 
 
 def missing_scales(log: Log) -> int:
-    """How many tensors the builder misses a range of: it leaves the layers beside them in float."""
-    return len({found[1] for line in log.warnings if (found := _MISSING_SCALE.search(line))})
+    """How many tensors have no range: the builder leaves the layers beside them in float."""
+    return len({match[1] for line in log.warnings if (match := _MISSING_SCALE.search(line))})
 
 
 def reason(log: Log) -> str:
@@ -69,5 +68,5 @@ def reason(log: Log) -> str:
 
 
 def short(text: str) -> str:
-    """On one line, and of a line's length."""
+    """The text on one line, cut to a line's length."""
     return " ".join(text.split())[:300]

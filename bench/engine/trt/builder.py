@@ -42,7 +42,7 @@ _STRONG = "NetworkDefinitionCreationFlag.STRONGLY_TYPED"
 
 @dataclass(frozen=True)
 class Settings:
-    """What the builder is told in every mode, and where it keeps timings; see ``TensorRt``."""
+    """The builder's settings in every mode, and where it stores timings; see ``TensorRt``."""
 
     half: bool
     workspace_gb: float
@@ -53,13 +53,13 @@ class Settings:
 
 
 def check_settings(trt: TensorRT, settings: Settings) -> None:
-    """Raise ConfigError for what this version of TensorRT has not."""
+    """Raise ConfigError for options that this version of TensorRT does not have."""
     if settings.optimization_level is not None and not has(
         trt, "IBuilderConfig.builder_optimization_level"
     ):
         raise ConfigError(
             f"TensorRT {trt.__version__} has no builder optimization level",
-            "Drop engine.optimization_level, or take 8.6 or newer",
+            "Drop engine.optimization_level, or use 8.6 or newer",
         )
     known = trt.TacticSource.__members__
     for name in settings.tactic_sources or ():
@@ -79,7 +79,7 @@ def build_float(trt: TensorRT, model: onnx.ModelProto, settings: Settings) -> Pl
 def build_half(trt: TensorRT, model: onnx.ModelProto, settings: Settings) -> Plan:
     """An engine in FP16, whose builder may leave a layer in FP32; raises EngineError.
 
-    From 11 on there is no such flag: give ``build_float`` a file in FP16.
+    From 11 on there is no such flag: pass a file in FP16 to ``build_float``.
     """
     job = Job(trt, settings)
     job.config.set_flag(trt.BuilderFlag.FP16)
@@ -89,7 +89,7 @@ def build_half(trt: TensorRT, model: onnx.ModelProto, settings: Settings) -> Pla
 def build_explicit(trt: TensorRT, model: onnx.ModelProto, settings: Settings) -> Plan:
     """An engine from a file with Q/DQ; raises EngineError.
 
-    From 11 on ``half`` is no flag: give it a file in FP16.
+    From 11 on ``half`` has no flag: pass a file in FP16.
     """
     job = Job(trt, settings)
     by_flags = settings.half and has(trt, "BuilderFlag.FP16")
@@ -110,10 +110,10 @@ def build_implicit(
 ) -> Plan:
     """An engine from an FP32 file and the tensors' ranges.
 
-    Tensors of TensorRT's network that the file does not name get theirs from those (see
-    ``with_unnamed``). They are given as a calibration cache of the algorithm ``header``, or, if
-    that is None, as dynamic ranges. Raises ConfigError for TensorRT 11, EngineError for what is
-    refused.
+    Tensors of TensorRT's network that the file does not name get derived ranges (see
+    ``with_unnamed``). The ranges are passed as a calibration cache of the algorithm ``header``, or,
+    if that is None, as dynamic ranges. Raises ConfigError for TensorRT 11, EngineError if TensorRT
+    refuses.
     """
     check_implicit(trt)
     job = Job(trt, settings)
@@ -164,7 +164,7 @@ class Job:
                 raise ConfigError(
                     f"TensorRT {trt.__version__} does not take engine.tactic_sources="
                     f"{','.join(settings.tactic_sources)}",
-                    "Name others, or none",
+                    "Use others, or none",
                 )
         known = b""
         try:

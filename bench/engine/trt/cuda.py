@@ -33,7 +33,7 @@ def load_cudart() -> Any:
 
 
 def call(result: tuple[Any, ...]) -> Any:
-    """What a CUDA function gave besides its status: one value, or None.
+    """The result of a CUDA function besides its status: one value, or None.
 
     Raises EngineError for every status but success.
     """
@@ -48,7 +48,7 @@ def call(result: tuple[Any, ...]) -> Any:
 
 @dataclass(frozen=True)
 class Gpu:
-    """The GPU that runs the engine, and the driver: with another of either, another engine.
+    """The GPU that runs the engine, and the driver: another of either needs another engine.
 
     ``capability`` is its compute capability as TensorRT writes it: SM89 for 8.9.
     """
@@ -62,11 +62,11 @@ class Gpu:
         return f"{self.name}, driver {self.driver}"
 
     def clock_mhz(self) -> int | None:
-        """The clock of its multiprocessors now; None where it does not tell (a virtual GPU)."""
+        """The present clock of its multiprocessors; None where it is not reported (virtual GPU)."""
         return self._told(lambda nvml, gpu: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM))
 
     def temperature_c(self) -> int | None:
-        """Its temperature now, in degrees Celsius; None where it does not tell."""
+        """Its present temperature in degrees Celsius; None where it is not reported."""
         return self._told(
             lambda nvml, gpu: nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU)
         )
@@ -84,10 +84,10 @@ def find_gpu() -> Gpu:
     try:
         status, count = cudart.cudaGetDeviceCount()
     except RuntimeError as error:  # cuda-python 11 and 12, without libcuda
-        raise ConfigError(f"engine tensorrt finds no NVIDIA driver ({error})", _MEND) from error
+        raise ConfigError(f"engine tensorrt: there is no NVIDIA driver ({error})", _MEND) from error
     if int(status) != 0 or not count:
         name = getattr(status, "name", str(status))
-        raise ConfigError(f"engine tensorrt finds no NVIDIA GPU or driver ({name})", _MEND)
+        raise ConfigError(f"engine tensorrt: there is no NVIDIA GPU or driver ({name})", _MEND)
     bus = _text(call(cudart.cudaDeviceGetPCIBusId(64, 0)))
     with _Nvml() as nvml:
         name = _text(nvml.nvmlDeviceGetName(nvml.nvmlDeviceGetHandleByPciBusId(bus)))
@@ -134,19 +134,19 @@ def _silent(error: BaseException) -> ConfigError:
 
 
 def _text(value: Any) -> str:
-    """Up to the null that ends it in C; some versions of the bindings give bytes."""
+    """The text up to C's terminating null; some versions of the bindings return bytes."""
     return (value.decode() if isinstance(value, bytes) else str(value)).partition("\0")[0]
 
 
 def synchronize() -> None:
-    """Wait until the device has done everything that it was given."""
+    """Wait until the device has finished all its work."""
     call(load_cudart().cudaDeviceSynchronize())
 
 
 class Buffer:
     """One tensor in page-locked host memory, ``host``, and on the device, at ``pointer``.
 
-    Both memories go back when it is closed, or with the object itself.
+    Both are freed by ``close``, or with the object.
     """
 
     def __init__(self, shape: Sequence[int], dtype: npt.DTypeLike) -> None:
@@ -172,7 +172,7 @@ class Buffer:
         call(self._cudart.cudaMemcpyAsync(target, source, self.nbytes, way, stream))
 
     def close(self) -> None:
-        """Give both memories back; ``host`` must not be used afterwards."""
+        """Free both memories; ``host`` must not be used afterwards."""
         for give_back in self._give_back:
             if (ended := give_back()) is not None:
                 call(ended)

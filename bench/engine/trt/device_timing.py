@@ -1,6 +1,6 @@
-"""Times by CUDA's own clock, measured as ``trtexec`` measures them.
+"""Times by CUDA's clock, measured as ``trtexec`` does.
 
-That warms up for 200 ms, then times for 3 s at least (defaults of ``--warmUp`` and
+trtexec warms up for 200 ms, then times for at least 3 s (defaults of ``--warmUp`` and
 ``--duration``). It reports the GPU's compute time without the transfers, and how long the host
 takes to enqueue an execution. Where that is above 0.8 of the compute time it warns: the GPU then
 waits for the host.
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from bench.engine.trt.runtime import Lane
 
 WARM_UP_S, TIMED_S = 0.2, 3.0
-"""As of trtexec."""
+"""The default of trtexec."""
 
 LEAST_TIMED = 10
-"""Executions, however long one takes; trtexec's ``--iterations``."""
+"""Least number of executions; trtexec's ``--iterations``."""
 
 ENOUGH_FOR_P99 = 100
-"""Executions: of fewer none lies above."""
+"""Least number of executions for a 99th percentile: with fewer, none lies above it."""
 
 IN_FLIGHT = 32
-"""Executions that the GPU has been given at most: it never waits for the next, as one that is
-launched on an idle GPU is timed with its launching."""
+"""Most executions queued on the GPU, so that it never waits for the next: on an idle GPU the launch
+would be timed, too."""
 
 _TRANSFERS, _LAUNCHES = 50, 200
 
@@ -45,8 +45,8 @@ class LaneTimes:
 
 
 def time_lane(lane: Lane, clock: Callable[[], float] = time.perf_counter) -> LaneTimes:
-    """Execute on what lies in the lane's memory: ``WARM_UP_S`` untimed, then ``TIMED_S``."""
-    found, pending = LaneTimes(), deque[tuple[Any, Any, float | None]]()
+    """Execute on the data in the lane's memory: ``WARM_UP_S`` untimed, then ``TIMED_S``."""
+    times, pending = LaneTimes(), deque[tuple[Any, Any, float | None]]()
     with _Events(2 * IN_FLIGHT) as events:
         free = deque(zip(events.all[::2], events.all[1::2], strict=True))
 
@@ -55,8 +55,8 @@ def time_lane(lane: Lane, clock: Callable[[], float] = time.perf_counter) -> Lan
             milliseconds = events.between(start, end)
             free.append((start, end))
             if enqueue is not None:
-                found.gpu_ms.append(milliseconds)
-                found.enqueue_ms.append(enqueue)
+                times.gpu_ms.append(milliseconds)
+                times.enqueue_ms.append(enqueue)
 
         begin, timed = clock(), 0
         while (past := clock() - begin) < WARM_UP_S + TIMED_S or timed < LEAST_TIMED:
@@ -73,11 +73,11 @@ def time_lane(lane: Lane, clock: Callable[[], float] = time.perf_counter) -> Lan
             pending.append((start, end, enqueue if warm else None))
         while pending:
             finish_oldest()
-    return found
+    return times
 
 
 def time_transfers(lane: Lane) -> tuple[float, float]:
-    """Median milliseconds of the input's way to the GPU, and of the outputs' way back."""
+    """Median milliseconds to copy the input to the GPU, and the outputs back."""
     upload = _median_ms(lane.stream, [lane.source], Buffer.push)
     return upload, _median_ms(lane.stream, lane.results, Buffer.pull)
 
@@ -98,7 +98,7 @@ def _median_ms(
 
 
 def executions_per_second(lanes: Sequence[Lane]) -> float:
-    """With every lane kept busy; each must be ready."""
+    """Images per second with every lane busy; each lane must be ready."""
     synchronize()
     start = time.perf_counter()
     for _ in range(_LAUNCHES):
@@ -109,7 +109,7 @@ def executions_per_second(lanes: Sequence[Lane]) -> float:
 
 
 class _Events:
-    """CUDA events, given back at the end of a ``with`` block."""
+    """CUDA events, freed at the end of a ``with`` block."""
 
     def __init__(self, count: int) -> None:
         self._cudart = load_cudart()
@@ -126,6 +126,6 @@ class _Events:
         call(self._cudart.cudaEventRecord(event, stream))
 
     def between(self, start: Any, end: Any) -> float:
-        """Milliseconds, once the second has come to pass."""
+        """Milliseconds between two events, after waiting for the second."""
         call(self._cudart.cudaEventSynchronize(end))
         return float(call(self._cudart.cudaEventElapsedTime(start, end)))

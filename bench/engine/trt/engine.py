@@ -43,10 +43,10 @@ Ranges = Literal["cache", "dynamic"]
 Others = Literal["derived", "native"]
 
 BUILD_VERSION = 3
-"""Part of every engine's key on disk: raise it when what the builder is told changes."""
+"""Part of every engine's key on disk: increase it when the builder's settings change."""
 
 _OWN_RANGES = "EntropyCalibration2"
-"""The algorithm under whose name ranges of our own rules go into a cache."""
+"""The algorithm named in caches with ranges of our rules."""
 
 
 @dataclass(frozen=True)
@@ -55,20 +55,20 @@ class TensorRt:
 
     ``half`` lets layers that are not INT8 run in FP16, and those that a plan keeps in float, as
     NVIDIA's and Ultralytics' recipes for INT8 do; False keeps them in FP32.
-    ``ranges``: how implicit mode hands them over, as a calibration cache or as dynamic ranges.
-    ``others``: what tensors have for which a rule of ours gives no range. derived: what follows
-    from the tensors beside them; native: what TensorRT's own ``entropy2`` calibrates on the same
-    images, and no tensor has a range that it leaves out: to compare rules with native calibrators.
-    ``workspace_gb``: most scratch memory of a layer (GiB). ``optimization_level``: 0 to 5, None as
-    the version has it. ``tactic_sources``: libraries to take kernels from, None as the version has
-    it, but of 8.5 without cuDNN or cuBLAS EDGE_MASK_CONVOLUTIONS and JIT_CONVOLUTIONS.
-    ``profile``: least, best and largest batch of an engine whose batch stays open; None fixes it.
-    ``cuda_graphs``: launch an inference as one recorded graph; None: at batch 1, where launching
-    kernel by kernel may take longer than they run, if the engine can be recorded. ``streams``:
-    inferences in flight where throughput is measured. ``cache``: folder for engines.
+    ``ranges``: how implicit mode passes ranges, as a calibration cache or as dynamic ranges.
+    ``others``: the ranges of tensors for which our rule gives none. derived: they follow from the
+    tensors beside them. native: TensorRT's ``entropy2`` calibrates them on the same images, and
+    tensors without a native range get none; use it to compare rules with native calibrators.
+    ``workspace_gb``: most scratch memory of a layer (GiB). ``optimization_level``: 0 to 5; None:
+    the default of the version. ``tactic_sources``: libraries with kernels; None: the default of the
+    version, but EDGE_MASK_CONVOLUTIONS and JIT_CONVOLUTIONS for 8.5 without cuDNN or cuBLAS.
+    ``profile``: least, best and largest batch of an engine with an open batch; None fixes it.
+    ``cuda_graphs``: launch an inference as one recorded graph; None: at batch 1 if the engine can
+    be recorded, since launching the kernels one by one may take longer than running them.
+    ``streams``: inferences in flight for the throughput. ``cache``: folder for engines.
 
-    Raises ConfigError for a value that is none; where it is asked for its version, for a TensorRT
-    that is absent or lacks the mode, and for its options, where there is no GPU.
+    Raises ConfigError for an invalid value; its version raises it for a TensorRT that is absent or
+    lacks the mode, and its options raise it where there is no GPU.
     """
 
     mode: Mode = "explicit"
@@ -98,13 +98,13 @@ class TensorRt:
             raise ConfigError(f"engine.others={self.others} is unknown", "Use derived or native")
         if not 0 < self.workspace_gb < math.inf:
             raise ConfigError(
-                f"engine.workspace_gb={self.workspace_gb} is no size", "Use 1 or more"
+                f"engine.workspace_gb={self.workspace_gb} is too small", "Use 1 or more"
             )
         if self.streams < 1:
             raise ConfigError(f"engine.streams={self.streams} is below 1", "Use 1 or more")
         if self.optimization_level not in (None, 0, 1, 2, 3, 4, 5):
             raise ConfigError(
-                f"engine.optimization_level={self.optimization_level} is no level", "Use 0 to 5"
+                f"engine.optimization_level={self.optimization_level} is unknown", "Use 0 to 5"
             )
         if self.profile is not None and not (
             len(self.profile) == 3
@@ -112,13 +112,13 @@ class TensorRt:
             and 1 <= self.profile[0] <= self.profile[1] <= self.profile[2]
         ):
             raise ConfigError(
-                f"engine.profile={list(self.profile)} is no profile",
+                f"engine.profile={list(self.profile)} is not a profile",
                 "Give the least, the best and the largest batch, such as [1,8,32]",
             )
 
     @property
     def version(self) -> str:
-        """TensorRT's, of one that has the mode and the options."""
+        """TensorRT's version, after checking that it has the mode and the options."""
         trt = load_tensorrt()
         if self.calibrates:
             check_implicit(trt)
@@ -127,14 +127,16 @@ class TensorRt:
             # Its contexts cannot share a profile (IExecutionContext::setOptimizationProfileAsync).
             raise ConfigError(
                 f"TensorRT {trt.__version__} runs an engine with a profile in one stream only",
-                "Drop engine.streams or engine.profile, or take TensorRT 10 or newer",
+                "Drop engine.streams or engine.profile, or use TensorRT 10 or newer",
             )
         return str(trt.__version__)
 
     @property
     def options(self) -> str:
-        own = ", ".join(f"{key}={value}" for key, value in vars(self).items() if key != "cache")
-        return f"{own}, {find_gpu()}"
+        options_text = ", ".join(
+            f"{key}={value}" for key, value in vars(self).items() if key != "cache"
+        )
+        return f"{options_text}, {find_gpu()}"
 
     @property
     def calibrates(self) -> bool:
@@ -178,7 +180,7 @@ class TensorRt:
 
     @property
     def settings(self) -> Settings:
-        """What the builder is told in every mode."""
+        """The builder's settings in every mode."""
         sources = usual_sources(load_tensorrt(), self.tactic_sources)
         return Settings(
             self.half, self.workspace_gb, self.optimization_level, sources, self.profile,
@@ -194,14 +196,14 @@ class TensorRt:
     def _session(
         self, trt: TensorRT, model: onnx.ModelProto, what: str, build: Callable[..., Plan]
     ) -> TensorRtSession:
-        """The engine from disk, or built now; one that TensorRT cannot load is built anew."""
+        """The engine from disk, or built now; one that TensorRT cannot load is built again."""
         settings = self.settings
         if what in ("fp32", "fp16"):  # one engine for both values of half
             settings = replace(settings, half=False)
         content = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-        # How an engine is run (streams, graphs) makes it no other, nor where it is kept.
-        told = replace(settings, folder=Path())
-        key = content_key(BUILD_VERSION, trt.__version__, told, find_gpu(), content, what)
+        # Streams, graphs and the folder do not change the engine.
+        keyed = replace(settings, folder=Path())
+        key = content_key(BUILD_VERSION, trt.__version__, keyed, find_gpu(), content, what)
         path = settings.folder / f"{key}.engine"
         make = partial(build_once, path, partial(build, settings=settings))
         try:

@@ -1,6 +1,6 @@
-"""Built engines on disk: under a key of everything that made them, and how long that took.
+"""Built engines on disk, with their build times, under a key of everything that made them.
 
-An engine of another TensorRT, GPU or driver has another key, so it is never even looked at.
+An engine of another TensorRT, GPU or driver has another key, so it is never read.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from bench.sealed import read_sealed, sealed
 class Plan:
     """A serialized engine, as TensorRT calls it.
 
-    ``missing_scales``: tensors without a range that the builder warned of, beside which it leaves
-    layers out of INT8; None where nobody counted.
+    ``missing_scales``: tensors without a range that the builder warned of; layers beside them are
+    not in INT8. None where they were not counted.
     """
 
     content: bytes
@@ -31,32 +31,32 @@ class Plan:
 
 @dataclass(frozen=True)
 class Built:
-    """A plan, and the seconds that its builder took."""
+    """A plan, and its build time in seconds."""
 
     plan: Plan
     seconds: float
 
 
 def build_once(path: Path, build: Callable[[], Plan]) -> Built:
-    """The engine at ``path``, built first if nobody has."""
+    """The engine at ``path``, built first if it does not exist."""
 
     return cached(path, _read, lambda: sealed(path, partial(_write, built=build_now(build))))
 
 
 def build_now(build: Callable[[], Plan]) -> Built:
-    """The engine, kept nowhere."""
+    """The engine, not stored."""
     start = time.perf_counter()
     plan = build()
     return Built(plan, time.perf_counter() - start)
 
 
 def _write(file: BinaryIO, built: Built) -> None:
-    told = {"seconds": built.seconds, "missing_scales": built.plan.missing_scales}
-    file.write(json.dumps(told).encode() + b"\n")
+    head_fields = {"seconds": built.seconds, "missing_scales": built.plan.missing_scales}
+    file.write(json.dumps(head_fields).encode() + b"\n")
     file.write(built.plan.content)
 
 
 def _read(path: Path) -> Built:
     head, _, content = read_sealed(path).partition(b"\n")
-    told = json.loads(head)
-    return Built(Plan(content, told["missing_scales"]), float(told["seconds"]))
+    head_fields = json.loads(head)
+    return Built(Plan(content, head_fields["missing_scales"]), float(head_fields["seconds"]))

@@ -13,8 +13,8 @@ def with_float_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy whose INT8 weights are FP32 values on the same grid, quantized in the graph.
 
     TensorRT 8 has no constants of INT8 ("invalid weights type of Int8", NVIDIA/TensorRT issue 2163
-    and microsoft/onnxruntime issue 11535), and wants the weights of a product behind one
-    QuantizeLinear and one DequantizeLinear (its library's own words). Quantizing what lies on the
+    and microsoft/onnxruntime issue 11535), and expects the weights of a product behind one
+    QuantizeLinear and one DequantizeLinear (a message of its library). Quantizing values on the
     grid gives the same integers again, so nothing else changes.
     """
     copy = copy_of(model)
@@ -39,7 +39,7 @@ def with_float_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _axis(node: NodeProto) -> int:
-    return next((own.i for own in node.attribute if own.name == "axis"), 1)
+    return next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
 
 
 def _in_float(weights: onnx.TensorProto, scale: onnx.TensorProto, axis: int) -> onnx.TensorProto:

@@ -1,14 +1,14 @@
 """Which layers an engine really runs in INT8, from TensorRT's engine inspector.
 
-Built with detailed profiling verbosity, an engine tells its layers as JSON: name, type, and the
+Built with detailed profiling verbosity, an engine lists its layers as JSON: name, type, and the
 format of every input and output, such as "Thirty-two wide channel vectorized row major Int8 format"
 or "Row major linear FP32" (NVIDIA/TensorRT issues 2418, 3737 and 4020 show some). TensorRT 11 has
 other keys: "I/O Tensors" for "Bindings", and "Format" and "DataType" for "Format/Datatype". So keys
-are compared without regard to case, and both are looked at for the type. A layer's name is
-made of the ONNX nodes that were fused into it, as in "conv1 + relu1 || conv2 + relu2"; TensorRT 10
-also lists them as "[ONNX Layer: conv1]" in its metadata. Nothing tells what runs inside a region
-that Myelin compiled ("ForeignNode[first...last]"): as a whole it counts by its inputs, and where
-the name alone tells its nodes, only the first and the last are known.
+are compared without regard to case, and both are searched for the type. A layer's name is made of
+the ONNX nodes that were fused into it, as in "conv1 + relu1 || conv2 + relu2"; TensorRT 10 also
+lists them as "[ONNX Layer: conv1]" in its metadata. What runs inside a region that Myelin compiled
+("ForeignNode[first...last]") is not reported: it counts as a whole, by its inputs. Where only the
+name lists its nodes, only the first and the last are known.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _JOINTS = re.compile(r" \+ | \|\| |, |PWN\(|\.\.\.|[(){}\[\]]")
 
 
 def read_layers(information: str, products: Iterable[str]) -> Description:
-    """What the inspector says of the convolutions and matrix products among the ONNX nodes.
+    """What the inspector reports on the convolutions and matrix products among the ONNX nodes.
 
     ``products`` are their names. A layer runs in INT8 if an input of it is INT8; layers that only
-    change a format are left out. Where none of the nodes is told of, what ran is unknown.
+    change a format are left out. Where no node is listed, what ran is unknown.
     """
     try:
         layers = _lower(json.loads(information, strict=False))["layers"]  # separators in metadata
@@ -40,27 +40,27 @@ def read_layers(information: str, products: Iterable[str]) -> Description:
     for one in layers:
         if not isinstance(one, dict):
             continue
-        told = _lower(one)
-        if str(told.get("layertype", "")).lower() == "reformat":
+        layer = _lower(one)
+        if str(layer.get("layertype", "")).lower() == "reformat":
             continue
-        own = known & _nodes(told)
-        if not own:
+        of_layer = known & _nodes(layer)
+        if not of_layer:
             continue
         count += 1
-        if any(_is_int8(source) for source in told.get("inputs", [])):
+        if any(_is_int8(source) for source in layer.get("inputs", [])):
             int8 += 1
-            int8_nodes |= own
+            int8_nodes |= of_layer
     return Description(frozenset(int8_nodes) if count else None, int8, count)
 
 
-def _lower(told: Mapping[str, Any]) -> dict[str, Any]:
-    return {key.lower(): value for key, value in told.items()}
+def _lower(layer: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.lower(): value for key, value in layer.items()}
 
 
-def _nodes(told: Mapping[str, Any]) -> set[str]:
-    """The ONNX nodes that a layer stands for, with a few words that are none."""
-    listed = _METADATA.findall(str(told.get("metadata", "")))
-    return set(listed) or {part.strip() for part in _JOINTS.split(str(told.get("name", "")))}
+def _nodes(layer: Mapping[str, Any]) -> set[str]:
+    """The ONNX nodes of a layer, with a few words that are not nodes."""
+    listed = _METADATA.findall(str(layer.get("metadata", "")))
+    return set(listed) or {part.strip() for part in _JOINTS.split(str(layer.get("name", "")))}
 
 
 def _is_int8(source: Mapping[str, Any]) -> bool:

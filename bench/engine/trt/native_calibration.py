@@ -1,10 +1,10 @@
-"""Native calibration: TensorRT's own calibrators on our images, in a process of its own.
+"""Native calibration: TensorRT's calibrators on our images, in a separate process.
 
-TensorRT calibrates only where it builds, and writes its cache before it chooses kernels. What
-comes after that is of no use here, and may fail: a tensor that was zero throughout has scale 0,
-which the builder then refuses (NVIDIA/TensorRT issue 4446), and after Entropy and Legacy it may
-find no implementation (ultralytics issue 19518). So the process ends as soon as the cache is
-written: nothing is built, and no failure behind it costs the thresholds.
+TensorRT calibrates only while it builds, and writes its cache before it chooses kernels. The rest
+of the build is not needed here, and may fail: a tensor with only zeros has scale 0, which the
+builder then refuses (NVIDIA/TensorRT issue 4446), and after Entropy and Legacy there may be no
+implementation (ultralytics issue 19518). So the process ends as soon as the cache is written:
+nothing is built, and a later failure does not lose the thresholds.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tensorrt_api import TensorRT
 
 _NEXT = "next"
-"""The child's word for: give me a batch, or None."""
+"""The child's message that requests a batch, or None."""
 
 Answer = NativeCalibration | BenchError
 Written = Callable[[Answer], object]
@@ -51,7 +51,7 @@ def calibrate_apart(
     Raises EngineError if that process ends otherwise.
     """
     ours, theirs = multiprocessing.Pipe()
-    # No child of multiprocessing's: workers of some launchers may not have any.
+    # Not a multiprocessing child: workers of some launchers may not have children.
     child = subprocess.Popen(
         [sys.executable, "-c", f"from {__name__} import serve; serve({theirs.fileno()})"],
         pass_fds=[theirs.fileno()],
@@ -61,7 +61,7 @@ def calibrate_apart(
     theirs.close()
     try:
         ours.send((model.SerializeToString(), asked, count, settings))
-        while (told := ours.recv()) == _NEXT:
+        while (message := ours.recv()) == _NEXT:
             ours.send(next(batches, None))
     except (EOFError, ConnectionError) as error:
         raise EngineError(
@@ -72,21 +72,21 @@ def calibrate_apart(
         ours.close()
         child.kill()
         child.wait()
-    if isinstance(told, NativeCalibration):
-        return told
-    assert isinstance(told, BenchError)
-    raise told
+    if isinstance(message, NativeCalibration):
+        return message
+    assert isinstance(message, BenchError)
+    raise message
 
 
 def serve(descriptor: int) -> None:
-    """What the process does, with a pipe to whoever started it."""
+    """The main function of the process, with a pipe to its parent."""
     pipe: Connection[Any, Any] = Connection(descriptor)
 
     def answer(outcome: Answer) -> None:
         pipe.send(outcome)
-        os._exit(0)  # not through what TensorRT is in the middle of
+        os._exit(0)  # without returning into TensorRT's unfinished build
 
-    with suppress(BrokenPipeError, EOFError):  # nobody waits any more
+    with suppress(BrokenPipeError, EOFError):  # the parent has gone
         model, asked, count, settings = pipe.recv()
         try:
             batches = _ask_for_batches(pipe)
@@ -118,9 +118,9 @@ def calibrate_network(
 ) -> NativeCalibration:
     """Let TensorRT calibrate ``model``, whose batch is fixed, on ``count`` batches.
 
-    It goes on to build an engine, which is dropped; whether that succeeds does not matter. With the
-    cache ``written`` is called at once. Raises ConfigError for TensorRT 11, EngineError for what is
-    refused before there is a cache, and whatever ``batches`` raises.
+    TensorRT then builds an engine, which is dropped; whether that succeeds does not matter.
+    ``written`` is called with the cache at once. Raises ConfigError for TensorRT 11, EngineError if
+    TensorRT refuses before there is a cache, and any exception of ``batches``.
     """
     check_implicit(trt)
     job = Job(trt, settings)
@@ -131,7 +131,7 @@ def calibrate_network(
     def upload(batch: Array) -> int:
         buffer.host[...] = batch
         buffer.push(0)
-        synchronize()  # TensorRT reads it on a stream of its own
+        synchronize()  # TensorRT reads it on another stream
         return buffer.pointer
 
     def tell() -> None:

@@ -1,15 +1,15 @@
-"""Calibrators for TensorRT's builder: one that feeds images, one that hands over known ranges.
+"""Calibrators for TensorRT's builder: one that feeds images, one that passes known ranges.
 
-They subclass TensorRT's classes when it is there. Three of its habits make quiet mistakes of loud
-ones, and are undone here:
+They subclass TensorRT's classes when it is installed. Three behaviours of TensorRT hide errors, and
+are corrected here:
 
-* It swallows an exception raised in ``get_batch`` and goes on with the images it has. So the
-  exception is kept, and ``check`` raises it after the build.
-* It takes a cache only if the header names its own version and algorithm; otherwise it calibrates
-  again, with whatever ``get_batch`` gives. So the reading calibrator writes the header itself,
-  gives no batch, and ``check`` tells if one was asked for.
-* Of a batch larger than the network's own it reads only the beginning. So batches of another shape
-  than the network's input are refused.
+* It swallows an exception raised in ``get_batch`` and continues with the images it has. So the
+  exception is stored, and ``check`` raises it after the build.
+* It takes a cache only if the header has its version and algorithm; otherwise it calibrates again,
+  with the batches of ``get_batch``. So the reading calibrator writes the header itself, gives no
+  batch, and ``check`` raises an error if one was requested.
+* From a batch larger than the network's it reads only the beginning. So batches whose shape is not
+  that of the network's input are refused.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def base_class(trt: TensorRT, header: str) -> type[IInt8Calibrator]:
 
 
 class _LegacyParameters:
-    """What ``IInt8LegacyCalibrator`` asks for besides; the others never do."""
+    """Further methods that only ``IInt8LegacyCalibrator`` calls."""
 
     quantile = 0.9999
     regression_cutoff = 1.0
@@ -95,7 +95,7 @@ class Feeding(_LegacyParameters, IInt8Calibrator):
                 return None
             if batch.shape != self._shape:
                 raise EngineError(
-                    f"a calibration batch is {batch.shape}, the network takes {self._shape}",
+                    f"a calibration batch has shape {batch.shape}, the network takes {self._shape}",
                     "Use a calibration.size that is a multiple of calibrator.batch_size",
                 )
             pointer = self._upload(batch)
@@ -106,7 +106,7 @@ class Feeding(_LegacyParameters, IInt8Calibrator):
         return [pointer]
 
     def read_calibration_cache(self) -> bytes | None:
-        return None  # what was calibrated before is asked for elsewhere, under a key of ours
+        return None  # earlier results are cached elsewhere, under a key of ours
 
     def write_calibration_cache(self, cache: Buffer) -> None:
         self.written, self._wrote = bytes(cache), self._clock()
@@ -126,7 +126,9 @@ class Feeding(_LegacyParameters, IInt8Calibrator):
             raise EngineError("TensorRT calibrated, but wrote no ranges")
         cache = parse(self.written, "TensorRT's calibration cache")
         if (cache.version, cache.algorithm) != (version_digits(self._version), self._header):
-            raise EngineError(f"TensorRT {self._version} wrote a cache that says {cache.header}")
+            raise EngineError(
+                f"TensorRT {self._version} wrote a cache with the header {cache.header}"
+            )
         collect_s, threshold_s = self._ended - self._began, self._wrote - self._ended
         return NativeCalibration(cache, self.consumed, collect_s, threshold_s)
 
@@ -142,9 +144,8 @@ def make_feeding(
 ) -> Feeding:
     """A native calibrator over ``batches``; ``shape`` is that of the network's input.
 
-    ``upload`` takes a batch to the device and gives its address. Once TensorRT has written its
-    cache, ``result`` gives what was calibrated, whatever becomes of the build, and ``tell`` is
-    called.
+    ``upload`` copies a batch to the device and returns its address. When TensorRT has written its
+    cache, ``tell`` is called, and ``result`` returns the ranges even if the build fails later.
     """
     base = base_class(trt, asked.header)
 
@@ -185,7 +186,7 @@ class Reading(_LegacyParameters, IInt8Calibrator):
 
 
 def make_reading(trt: TensorRT, amax: Mapping[str, float], header: str) -> Reading:
-    """A calibrator that gives TensorRT known ranges as a cache, and no batch."""
+    """A calibrator that passes known ranges to TensorRT as a cache, and no batches."""
     base = base_class(trt, header)
     content = from_ranges(amax, trt.__version__, header).to_bytes()
 

@@ -28,12 +28,12 @@ FLOATS = frozenset({"FLOAT", "HALF"})
 MOVING = frozenset({
     "CONCATENATION", "GATHER", "IDENTITY", "SHAPE", "SHUFFLE", "SLICE", "SQUEEZE", "UNSQUEEZE",
 })  # fmt: skip
-"""Kinds of layers that move values and compute none: what ONNX calls Concat, Reshape, Split and so
-on. By name, as not every version has all."""
+"""Kinds of layers that move values without computing: ONNX's Concat, Reshape, Split and so on. By
+name, since not every version has all of them."""
 
 
 def make_builder(trt: TensorRT, log: Log) -> Builder:
-    """ConfigError where TensorRT finds no driver: it then raises a bare TypeError."""
+    """ConfigError where there is no driver: TensorRT then raises a bare TypeError."""
     try:
         return trt.Builder(log)
     except TypeError as error:
@@ -46,9 +46,9 @@ def make_builder(trt: TensorRT, log: Log) -> Builder:
 def parse_network(
     trt: TensorRT, log: Log, builder: Builder, model: onnx.ModelProto, strong: bool
 ) -> INetworkDefinition:
-    """The network; ``strong``: the types are those of the ONNX file, and no flag moves them.
+    """The network; ``strong``: the types are those of the ONNX file, and no flag changes them.
 
-    Raises EngineError with the parser's first complaint.
+    Raises EngineError with the parser's first error.
     """
     flags = 0
     if has(trt, "NetworkDefinitionCreationFlag.EXPLICIT_BATCH"):
@@ -67,7 +67,7 @@ def parse_network(
 
 
 def input_shape(network: INetworkDefinition) -> tuple[int, ...]:
-    """Of the network's one input; -1 where it is open."""
+    """The batch of the network's input; -1 where it is open."""
     return tuple(network.get_input(0).shape)
 
 
@@ -86,7 +86,7 @@ def add_profile(
         return None
     if -1 in rest:
         raise EngineError(
-            f"input '{tensor.name}' leaves its size open", "Export the model with a fixed size"
+            f"input '{tensor.name}' has an open size", "Export the model with a fixed size"
         )
     profile = builder.create_optimization_profile()
     profile.set_shape(tensor.name, *((number, *rest) for number in batches))
@@ -97,15 +97,15 @@ def add_profile(
 def set_ranges(network: INetworkDefinition, amax: Mapping[str, float]) -> None:
     """Give every tensor of ``amax`` its dynamic range.
 
-    Raises EngineError if the network has none of them, or takes a range not.
+    Raises EngineError if the network has none of them, or does not take a range.
     """
     known = {tensor.name: tensor for tensor in tensors_of(network)}
     ours = [name for name in amax if name in known]
     if not ours:
-        raise EngineError("TensorRT's network has no tensor of those that were calibrated")
+        raise EngineError("TensorRT's network has none of the calibrated tensors")
     for name in ours:
         if not known[name].set_dynamic_range(-amax[name], amax[name]):
-            raise EngineError(f"TensorRT takes no range of {amax[name]} for tensor {name}")
+            raise EngineError(f"TensorRT does not take the range {amax[name]} for tensor {name}")
 
 
 def tensors_of(network: INetworkDefinition) -> Iterator[ITensor]:
@@ -141,19 +141,19 @@ def keep_in_float(
     """
     kind = trt.float16 if half else trt.float32
     makers = {name: node.name for node in model.graph.node for name in node.output}
-    found: set[str] = set()
+    matched: set[str] = set()
     for layer in layers_of(network):
         outputs = outputs_of(layer)
-        own = {layer.name} | {makers.get(tensor.name, "") for tensor in outputs}
+        names = {layer.name} | {makers.get(tensor.name, "") for tensor in outputs}
         floats = all(tensor.dtype.name in FLOATS for tensor in outputs)
-        if not own & nodes or not floats or layer.type.name in {"CONSTANT", *MOVING}:
+        if not names & nodes or not floats or layer.type.name in {"CONSTANT", *MOVING}:
             continue
-        found |= own & nodes
+        matched |= names & nodes
         layer.precision = kind
         for index in range(len(outputs)):
             layer.set_output_type(index, kind)
     products = {node.name for node in model.graph.node if node.op_type in COMPUTE_OPS}
-    if lost := sorted(products & nodes - found):
+    if lost := sorted(products & nodes - matched):
         raise EngineError(
             f"TensorRT's network has no layer for {lost[0]}, which the plan keeps in float",
             "Use engine.mode=explicit",

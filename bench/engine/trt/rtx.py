@@ -1,9 +1,9 @@
 """TensorRT for RTX: NVIDIA's builder, ahead of time, also on a machine without a GPU.
 
 It takes explicit Q/DQ only, for one compute capability at a time (TensorRT for RTX developer guide,
-"Ahead-of-time compilation"; tried: 1.7.1.116 on a CPU). What it builds runs on a GPU of that
-capability alone: elsewhere a run ends with the engine, how long it took, how large it is, and what
-parser and builder had to say.
+"Ahead-of-time compilation"; tested: 1.7.1.116 on a CPU). The engine runs only on GPUs of that
+capability: elsewhere a run ends with the engine, its build time, its size, and the messages of
+parser and builder.
 """
 
 from __future__ import annotations
@@ -48,8 +48,7 @@ class TensorRtRtx(AotCompiler):
     def __post_init__(self) -> None:
         if self.compute_capability not in CAPABILITIES:
             raise ConfigError(
-                f"compute capability {self.compute_capability} is none that TensorRT for RTX "
-                "builds for",
+                f"TensorRT for RTX does not build for compute capability {self.compute_capability}",
                 f"Use one of {', '.join(CAPABILITIES)}",
             )
 
@@ -64,7 +63,7 @@ class TensorRtRtx(AotCompiler):
     def compile(self, model: onnx.ModelProto) -> Compiled:
         """Parse and build; the batch is fixed.
 
-        Raises EngineError with the first complaint of parser or builder.
+        Raises EngineError with the first error of parser or builder.
         """
         trt = _tensorrt()
         log = open_log(trt)
@@ -79,7 +78,7 @@ class TensorRtRtx(AotCompiler):
             raise EngineError(f"TensorRT for RTX cannot parse the model ({said})")
         config = builder.create_builder_config()
         config.num_compute_capabilities = 1
-        config.clear_flag(trt.BuilderFlag.TF32)  # FP32 proper, as of engine=tensorrt
+        config.clear_flag(trt.BuilderFlag.TF32)  # true FP32, as with engine=tensorrt
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # for the inspector; no larger
         config.set_compute_capability(trt.ComputeCapability.__members__[self.compute_capability], 0)
         plan = builder.build_serialized_network(network, config)
@@ -100,7 +99,7 @@ class TensorRtRtx(AotCompiler):
 
 @dataclass(frozen=True)
 class RtxEngine:
-    """Runs what ``ahead`` builds, on a GPU of its compute capability."""
+    """Runs the engines of ``ahead`` on a GPU of its compute capability."""
 
     ahead: TensorRtRtx
     name: ClassVar[str] = TensorRtRtx.name
@@ -113,7 +112,7 @@ class RtxEngine:
 
     @property
     def half(self) -> bool:
-        """Whether what is not INT8 runs in FP16, which an accuracy's check allows for."""
+        """Whether layers not in INT8 run in FP16, which the check of accuracies allows for."""
         return self.ahead.half
 
     @property
@@ -136,12 +135,12 @@ class RtxEngine:
 
 
 def _tensorrt() -> TensorRT:
-    """The bindings, imported when they are needed: nothing else here depends on them."""
+    """The bindings, imported when needed: nothing else here depends on them."""
     try:
-        importlib.import_module("tensorrt_rtx_libs")  # what the bindings link against
+        importlib.import_module("tensorrt_rtx_libs")  # the libraries of the bindings
         return cast("TensorRT", importlib.import_module("tensorrt_rtx_bindings"))
     except ImportError as error:
         raise ConfigError(
-            f"engine tensorrt_rtx needs TensorRT for RTX, which is not here ({error})",
+            f"engine tensorrt_rtx needs TensorRT for RTX, which is not installed ({error})",
             "Install it: pip install -e '.[rtx]'",
         ) from error

@@ -33,7 +33,7 @@ _DTYPES = {
     "INT64": "int64",
     "BOOL": "bool",
 }
-"""TensorRT's types in numpy's words (``trt.nptype`` of 8.5 fails with numpy from 1.24 on)."""
+"""TensorRT's types as numpy types (``trt.nptype`` of 8.5 fails with numpy from 1.24 on)."""
 
 
 class LoadError(EngineError):
@@ -41,10 +41,10 @@ class LoadError(EngineError):
 
 
 class Lane:
-    """One inference in flight: an execution context with memory and a stream of its own.
+    """One inference in flight: an execution context with separate memory and stream.
 
-    With ``graphs`` the work of an inference is recorded once and launched as one CUDA graph; None:
-    of batches of one image, where the engine can be recorded.
+    With ``graphs`` an inference is recorded once and launched as one CUDA graph; None: for batches
+    of one image, if the engine can be recorded.
     """
 
     def __init__(
@@ -58,8 +58,8 @@ class Lane:
         self._cudart, self._log = load_cudart(), log
         self._engine, self._context = engine, engine.create_execution_context()
         if self._context is None:
-            raise EngineError(f"TensorRT cannot make room to run the engine ({reason(log)})")
-        # Engines are built to be inspected in detail; telling profilers as much would cost time.
+            raise EngineError(f"TensorRT has too little memory to run the engine ({reason(log)})")
+        # Engines are built with details for the inspector. Profilers do not need them.
         self._context.nvtx_verbosity = trt.ProfilingVerbosity.NONE
         self._outputs, self._graphs = tuple(outputs), graphs
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
@@ -68,10 +68,10 @@ class Lane:
         self._buffers: dict[str, Buffer] = {}
         self._graph: Any = None
         self.shape: tuple[int, ...] | None = None
-        """Of the batches that it is ready for; None before the first."""
+        """The shape of the batches that it is ready for; None before the first."""
 
     def run(self, batch: Array) -> Sequence[Array]:
-        """Host memory to host memory; the outputs are the caller's own."""
+        """Host memory to host memory; the outputs are copies for the caller."""
         if self.shape != batch.shape:
             self.prepare(batch.shape)
         source = self._buffers[self._input]
@@ -89,20 +89,20 @@ class Lane:
         context, engine = self._context, self._engine
         if not context.set_input_shape(self._input, shape):
             raise EngineError(
-                f"the engine takes no input of {shape} ({reason(self._log)})",
+                f"the engine does not take an input of shape {shape} ({reason(self._log)})",
                 "Use an evaluation.batch_size that it was built for",
             )
         for name in (self._input, *self._outputs):
             extent = tuple(context.get_tensor_shape(name))
             if -1 in extent:
                 raise EngineError(
-                    f"how large output '{name}' is depends on the image, which is not supported",
+                    f"the size of output '{name}' depends on the image, which is not supported",
                     "Export the model without suppression inside, or with a fixed number of boxes",
                 )
             dtype = _DTYPES[engine.get_tensor_dtype(name).name]
             self._buffers[name] = Buffer(extent, dtype)
             context.set_tensor_address(name, self._buffers[name].pointer)
-        self._enqueue()  # what is set up at the first inference cannot be recorded
+        self._enqueue()  # the set-up of the first inference cannot be recorded
         call(self._cudart.cudaStreamSynchronize(self.stream))
         if self._graphs or (self._graphs is None and shape[0] == 1):
             self._graph = self._record_if_possible()
@@ -124,7 +124,7 @@ class Lane:
         return [self._buffers[name] for name in self._outputs]
 
     def _record_if_possible(self) -> Any:
-        """The graph; None where nobody insisted on one and the engine cannot be recorded."""
+        """The graph; None where none is required and the engine cannot be recorded."""
         try:
             return self._record()
         except EngineError as error:
@@ -168,17 +168,17 @@ class Lane:
         self._buffers.clear()
 
     def close(self) -> None:
-        """Give memory and stream back."""
+        """Free memory and stream."""
         self._release()
         call(self._cudart.cudaStreamDestroy(self.stream))
         del self._context, self._engine
 
 
 class TensorRtSession(Session):
-    """An engine on the GPU behind the harness's seam.
+    """An engine on the GPU as a session of this program.
 
-    ``outputs`` are the names in the ONNX file's order; ``streams`` inferences are in flight where
-    throughput is measured, one everywhere else.
+    ``outputs`` are the names in the ONNX file's order. ``streams`` inferences are in flight when
+    the throughput is measured, otherwise one.
     """
 
     on_gpu = True
@@ -205,7 +205,7 @@ class TensorRtSession(Session):
         return self._lanes[0].run(batch)
 
     def device_ms(self) -> list[float]:
-        """Milliseconds of an execution by the GPU's own clock; see ``time_lane``."""
+        """Milliseconds of an execution by the GPU's clock; see ``time_lane``."""
         self._shape()
         return time_lane(self._lanes[0]).gpu_ms
 

@@ -1,4 +1,4 @@
-"""From a built engine to a session that tells its INT8 layers, its size and its memory."""
+"""From a built engine to a session that reports its INT8 layers, its size and its memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def open_session(
     graphs: bool | None = None,
     streams: int = 1,
 ) -> TensorRtSession:
-    """Load the engine that was built of ``model``; LoadError if TensorRT cannot."""
+    """Load the engine that was built from ``model``; LoadError if TensorRT cannot."""
     outputs = [value.name for value in model.graph.output]
     products = frozenset(n.name for n in model.graph.node if n.op_type in COMPUTE_OPS)
 
@@ -37,7 +37,7 @@ def open_session(
 def _describe(
     trt: TensorRT, session: TensorRtSession, built: Built, products: frozenset[str]
 ) -> Description:
-    """What of ``products`` runs in INT8, and what is known of the engine."""
+    """Which of ``products`` run in INT8, and what is known about the engine."""
     engine = session.engine
     inspector = engine.create_engine_inspector()
     layers = read_layers(

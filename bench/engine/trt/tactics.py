@@ -1,7 +1,7 @@
-"""Where TensorRT takes kernels from, on a machine that lacks cuBLAS or cuDNN.
+"""The sources of TensorRT's kernels on a machine without cuBLAS or cuDNN.
 
-TensorRT 8.5 takes some from both and cannot build where they cannot be loaded. It has kernels of
-its own for what they would do; from 8.6 on it asks neither unless told to.
+TensorRT 8.5 takes some kernels from both, and cannot build where they cannot be loaded. It has
+other kernels for the same work; from 8.6 on it uses neither library by default.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _WITHOUT = ("EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS")
 
 
 def usual_sources(trt: TensorRT, asked: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """What is ``asked`` for, or else what this machine can do without; None: as the version has it.
+    """The sources ``asked`` for, or those that work on this machine; None: the version's default.
 
-    ``trt`` has been imported, and with it the libraries that come in packages.
+    ``trt`` has been imported, and with it the libraries in packages.
     """
     if asked is not None or number(trt) != (8, 5) or all(map(can_load, _LIBRARIES)):
         return asked

@@ -1,7 +1,7 @@
-"""TensorRT, imported when it is needed, and what each of its versions has.
+"""TensorRT, imported when it is needed, and the features of its versions.
 
 Sources: NVIDIA's migration guide from 10 to 11, and the names of the bindings of 8.5.1.7, 8.6.0,
-10.16.1.11 and 11.4.0.106, which stand in ``tests/engine/tensorrt_api``.
+10.16.1.11 and 11.4.0.106, which are in ``tests/engine/tensorrt_api``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Number = tuple[int, int]
 FIRST, LAST = (8, 5), (11, 99)
-"""The versions that this engine is written for."""
+"""The supported versions."""
 
 _UNTIL_10 = (FIRST, (10, 99))
 GATED: dict[str, tuple[Number, Number]] = {
@@ -39,11 +39,11 @@ GATED: dict[str, tuple[Number, Number]] = {
     "NetworkDefinitionCreationFlag.EXPLICIT_BATCH": (FIRST, (9, 99)),
     "NetworkDefinitionCreationFlag.STRONGLY_TYPED": ((10, 0), LAST),
 }
-"""Names that not every version has, with the first and the last that we use them in."""
+"""Names that not every version has, with the first and the last version in which we use them."""
 
 
 def load_tensorrt() -> TensorRT:
-    """The module; ConfigError where it is absent, cannot be loaded, or is of another age."""
+    """The module; ConfigError where it is absent, cannot be loaded, or is not supported."""
     try:
         trt = cast("TensorRT", importlib.import_module("tensorrt"))
     except (ImportError, OSError) as error:
@@ -53,7 +53,7 @@ def load_tensorrt() -> TensorRT:
         ) from error
     if not FIRST <= number(trt) <= LAST:
         raise ConfigError(
-            f"TensorRT {trt.__version__} is none that engine tensorrt knows", "Install 8.5 to 11"
+            f"engine tensorrt does not support TensorRT {trt.__version__}", "Install 8.5 to 11"
         )
     return trt
 

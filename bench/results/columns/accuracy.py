@@ -1,4 +1,4 @@
-"""How far INT8 is from FP32, and how sure that is."""
+"""The difference of INT8 from FP32, and its uncertainty."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.results.column import column
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """How far INT8 is from FP32, and how sure that is."""
+    """The difference of INT8 from FP32, and its uncertainty."""
 
     metric: str = column(
         "name of the headline metric: mAP50-95 or Top-1, or agreement with FP32 by one of them",
@@ -59,21 +59,23 @@ class Accuracy:
     published_fp32: float | None = column(
         "what the model's authors publish for FP32, on all images of that dataset", default=None
     )
-    published_note: str = column("why FP32 cannot be right, if it is far from that", default="")
+    published_note: str = column(
+        "why the FP32 metric must be wrong, if it is far from the published one", default=""
+    )
     secondary_metric: str = column("name of the second metric: mAP50 or Top-5", default="")
     secondary_fp32: float | None = column("second metric, FP32", better="higher", default=None)
     secondary_int8: float | None = column("second metric, INT8", better="higher", default=None)
     images_per_class: float | None = column(
-        "validation images of a class, mean over the classes that there are (detection only)",
+        "validation images per class, mean over the classes that occur (detection only)",
         default=None,
     )
     classes_evaluated: int | None = column(
-        "classes that the evaluated images show; of a detector, with an object to find",
+        "classes in the evaluated images; for a detector, classes with an object to detect",
         default=None,
     )
     n_classes: int | None = column("classes of the dataset", default=None)
     fp16: float | None = column(
-        "the same engine in FP16, where it has that",
+        "metric of the same engine in FP16, if it supports FP16",
         "fp16",
         better="higher",
         heading="FP16",
@@ -89,14 +91,16 @@ class Accuracy:
         "upper end of its 95 % interval", format="difference", default=None
     )
     f1_threshold_fp32: float | None = column(
-        "score from which on believing FP32's detections gives the best F1 (IoU 0.5, all classes)",
+        "FP32's confidence threshold with the best F1 (IoU 0.5, all classes)",
         default=None,
     )
-    f1_threshold_int8: float | None = column("the same of INT8", default=None)
+    f1_threshold_int8: float | None = column(
+        "INT8's confidence threshold with the best F1", default=None
+    )
     f1_fp32: float | None = column("FP32's best F1", better="higher", default=None)
     f1_int8: float | None = column("INT8's best F1", better="higher", default=None)
     f1_int8_at_fp32_threshold: float | None = column(
-        "INT8's F1 where FP32's threshold is kept", better="higher", default=None
+        "INT8's F1 at FP32's threshold", better="higher", default=None
     )
     f1_loss_ci_low: float | None = column(
         "95 % interval, low end: INT8's F1 at FP32's threshold minus FP32's F1, the threshold "
@@ -106,8 +110,8 @@ class Accuracy:
     )
     f1_loss_ci_high: float | None = column("its high end", format="difference", default=None)
     f1_threshold_loss_ci_low: float | None = column(
-        "95 % interval, low end: INT8's F1 at FP32's threshold minus that at its own, each "
-        "threshold chosen on the other half of the images",
+        "95 % interval, low end: INT8's F1 at FP32's threshold minus INT8's F1 at INT8's "
+        "threshold, each threshold chosen on the other half of the images",
         format="difference",
         default=None,
     )

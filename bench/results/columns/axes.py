@@ -1,4 +1,4 @@
-"""What was asked: a run is one value on each axis."""
+"""The axes: a run has one value on each axis."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from bench.results.column import column
 
 @dataclass(frozen=True, kw_only=True)
 class Axes:
-    """What was asked: a run is one value on each axis."""
+    """The axes: a run has one value on each axis."""
 
     model: str = column("model name", "axis", "group", "beside", "bundle")
     dataset: str = column("dataset name", "axis", "group", "beside", "bundle")
     dataset_options: str = column(
-        "options of the dataset that are not as they come, such as calibration_domain=day",
+        "options of the dataset that differ from the default, such as calibration_domain=day",
         default="",
     )
     calibrator: str = column(
-        "rule that turns statistics into amax, or the file that has the ranges",
+        "rule that turns statistics into amax, or the file with the ranges",
         "axis",
         "effect",
         "key",
@@ -101,7 +101,7 @@ class Axes:
         ordinary="calibrated",
     )
     plan: str = column(
-        "precision plan: what stays in float; file: what a quantized file decides",
+        "precision plan: which layers stay in float; file: as the quantized file has it",
         "axis",
         "effect",
         "graph",
@@ -152,7 +152,7 @@ class Axes:
         default="",
     )
     engine_options: str = column(
-        "options of the engine that are not as they come, such as streams=4",
+        "options of the engine that differ from the default, such as streams=4",
         "axis",
         "effect",
         "graph",

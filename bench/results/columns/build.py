@@ -1,4 +1,4 @@
-"""What is built, how large it is, and how long that takes."""
+"""What is built, its size, and the time to build it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.results.column import column
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
-    """What is built, how large it is, and how long that takes."""
+    """What is built, its size, and the time to build it."""
 
     build_s: float | None = column(
         "inserting Q/DQ and building the engine", unit="s", better="lower", default=None
@@ -59,9 +59,7 @@ class Build:
         "warnings of parser and builder on the Q/DQ file", "built", default=None
     )
     builder_warning_text: str = column("the first of these warnings", default="")
-    builder_error: str = column(
-        "why the builder refused, where the row stands without its engine", default=""
-    )
+    builder_error: str = column("why the builder refused, if the row has no engine", default="")
     missing_scales: int | None = column(
         "tensors without a range that TensorRT warned of: layers beside them stay in float",
         better="lower",

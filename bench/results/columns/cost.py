@@ -1,4 +1,4 @@
-"""What calibration takes."""
+"""The cost of calibration."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.results.column import column
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What calibration takes."""
+    """The cost of calibration."""
 
     collect_s: float | None = column(
         "FP32 pass with statistics over this calibration set",
@@ -18,8 +18,8 @@ class Cost:
         default=None,
     )
     threshold_s: float | None = column(
-        "finding every amax from the statistics", unit="s", better="lower", default=None
+        "computing every amax from the statistics", unit="s", better="lower", default=None
     )
     calibration_batches: int | None = column(
-        "batches that TensorRT's own calibrator really consumed", default=None
+        "batches that TensorRT's native calibrator really consumed", default=None
     )

@@ -1,4 +1,4 @@
-"""Whether INT8 is what the Q/DQ file says, and what quantization does to ranges and outputs."""
+"""Whether INT8 computes the Q/DQ file, and what quantization does to ranges and outputs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from bench.results.column import column
 
 @dataclass(frozen=True, kw_only=True)
 class Fidelity:
-    """Whether INT8 is what the Q/DQ file says, and what quantization does to ranges and outputs."""
+    """Whether INT8 computes the Q/DQ file, and what quantization does to ranges and outputs."""
 
     sqnr_db: float | None = column(
-        "signal to quantization noise of the raw outputs, against FP32, on the first images: the "
-        "lowest of their parts (a detector's boxes and scores, a classifier's logits; of several "
-        "maps the worst), so that none can hide the noise of another",
+        "signal to quantization noise of the raw outputs against FP32, on the first images: the "
+        "lowest of their parts (a detector's boxes and scores, a classifier's logits; the worst of "
+        "several maps), so that no part can hide the noise of another",
         "bundle",
         unit="dB",
         better="higher",
@@ -22,7 +22,7 @@ class Fidelity:
         default=None,
     )
     sqnr_boxes_db: float | None = column(
-        "SQNR of a detector's raw boxes; of networks that sort their boxes by score, rank by rank",
+        "SQNR of a detector's raw boxes; rank by rank for networks that sort boxes by score",
         unit="dB",
         better="higher",
         heading="SQNR of boxes",
@@ -36,8 +36,8 @@ class Fidelity:
         default=None,
     )
     accuracy_by: str = column(
-        "what int8 was measured with: the engine's int8 kernels or, where these are not exact on "
-        "this processor, an exact emulation of the Q/DQ file; latency is that of the kernels",
+        "how int8 was measured: with the engine's int8 kernels or, where these are not exact on "
+        "this processor, with an exact emulation of the Q/DQ file; latency is always the kernels'",
         "bundle",
         default="",
     )
@@ -50,7 +50,7 @@ class Fidelity:
         default=None,
     )
     exact_sqnr_limit_db: float | None = column(
-        "what exact_sqnr_db has to reach: the file's own rounding noise, with a margin",
+        "least exact_sqnr_db for a faithful run: the rounding noise of the file, with a margin",
         unit="dB",
         default=None,
     )
@@ -60,7 +60,7 @@ class Fidelity:
         default=None,
     )
     kernels_int8: float | None = column(
-        "the metric of the engine's int8 kernels on this processor, where int8 is an emulation's",
+        "the metric of the engine's int8 kernels on this processor, where int8 is emulated",
         "kernels",
         "bundle",
         better="higher",
@@ -77,16 +77,16 @@ class Fidelity:
         "upper end of its 95 % interval", format="difference", default=None
     )
     rounding_sd: float | None = column(
-        "standard deviation of int8 when every activation scale moves by a millionth: what "
-        "rounding alone does",
+        "standard deviation of int8 when every activation scale moves by a millionth: the effect "
+        "of rounding alone",
         default=None,
     )
     input_amax: float | None = column("amax of the network's input", default=None)
     input_true_amax: float | None = column(
-        "largest input that preprocessing can make", default=None
+        "largest input value that preprocessing can produce", default=None
     )
     output_amax_share: float | None = column(
-        "smallest amax over the largest |x| observed, of the network's outputs that have a range",
+        "smallest amax / largest observed |x| over the network's outputs that have a range",
         format="share",
         default=None,
     )

@@ -49,7 +49,7 @@ class Latency:
     )
     latency_rounds: int | None = column("alternating rounds timed", default=None)
     speedup: float | None = column(
-        "FP32 over INT8 on the same engine, medians; on a GPU by its own clock, without transfers",
+        "FP32 over INT8 on the same engine, medians; on a GPU by its clock, without transfers",
         "result",
         unit="x",
         better="higher",
@@ -63,7 +63,7 @@ class Latency:
         default=None,
     )
     throughput: float | None = column(
-        "INT8 images a second at this batch size", unit="1/s", better="higher", default=None
+        "INT8 images per second at this batch size", unit="1/s", better="higher", default=None
     )
     int8_mac_share: float | None = column(
         "share of multiply-accumulates the engine really ran in INT8",
@@ -80,7 +80,7 @@ class Latency:
         format="share",
         default=None,
     )
-    latency_note: str = column("why the latency says little, if it does", "graph", default="")
+    latency_note: str = column("why the latency is not reliable, if so", "graph", default="")
     timing: str = column(
         "alone: no other run computed on the machine while this one was timed; shared: some did; "
         "empty: not timed",
@@ -100,7 +100,7 @@ class Latency:
         "FP16 on the same engine", unit="ms", better="lower", default=None
     )
     speedup_fp16: float | None = column(
-        "FP16 over INT8 on the same engine, medians; on a GPU by its own clock, without transfers",
+        "FP16 over INT8 on the same engine, medians; on a GPU by its clock, without transfers",
         "fp16",
         unit="x",
         better="higher",
@@ -118,37 +118,37 @@ class Latency:
         default=None,
     )
     device_latency_p50_ms: float | None = column(
-        "INT8 by the GPU's own clock, device memory to device memory, median",
+        "INT8 by the GPU's clock, device memory to device memory, median",
         unit="ms",
         better="lower",
         default=None,
     )
     device_latency_p90_ms: float | None = column(
-        "INT8 by the GPU's own clock", unit="ms", better="lower", default=None
+        "INT8 by the GPU's clock", unit="ms", better="lower", default=None
     )
     device_latency_p99_ms: float | None = column(
-        "INT8 by the GPU's own clock", unit="ms", better="lower", default=None
+        "INT8 by the GPU's clock", unit="ms", better="lower", default=None
     )
     fp32_device_latency_p50_ms: float | None = column(
-        "FP32 on the same engine by the GPU's own clock, median",
+        "FP32 on the same engine by the GPU's clock, median",
         unit="ms",
         better="lower",
         default=None,
     )
     fp16_device_latency_p50_ms: float | None = column(
-        "FP16 on the same engine by the GPU's own clock, median",
+        "FP16 on the same engine by the GPU's clock, median",
         unit="ms",
         better="lower",
         default=None,
     )
     device_throughput: float | None = column(
-        "INT8 images a second, device memory to device memory, engine.streams in flight",
+        "INT8 images per second, device memory to device memory, engine.streams in flight",
         unit="1/s",
         better="higher",
         default=None,
     )
     device_memory_mb: float | None = column(
-        "GPU memory that an execution of the engine needs besides its weights",
+        "GPU memory that one execution needs besides the weights",
         unit="MB",
         better="lower",
         default=None,
@@ -160,24 +160,24 @@ class Latency:
         "temperature of the GPU right after the timing", unit="°C", default=None
     )
     device_launch: str = column(
-        "how the GPU got its work when INT8 was timed: CUDA graph, or kernels one by one",
+        "how INT8 was launched on the GPU when timed: CUDA graph, or kernels one by one",
         default="",
     )
     device_enqueue_p50_ms: float | None = column(
-        "what the host takes to launch one INT8 execution, median; above 0.8 of the execution the "
+        "time the host needs to launch one INT8 execution, median; above 0.8 of the execution the "
         "GPU waits for the host",
         unit="ms",
         better="lower",
         default=None,
     )
     device_upload_p50_ms: float | None = column(
-        "the batch's way to the GPU, from page-locked memory, median",
+        "copy of the batch to the GPU from page-locked memory, median",
         unit="ms",
         better="lower",
         default=None,
     )
     device_download_p50_ms: float | None = column(
-        "the outputs' way back, to page-locked memory, median",
+        "copy of the outputs back to page-locked memory, median",
         unit="ms",
         better="lower",
         default=None,

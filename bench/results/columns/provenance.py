@@ -1,4 +1,4 @@
-"""Which run this is, of what, by what and on what."""
+"""Which run this is, of which files, with which versions and hardware."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from bench.results.history import SCHEMA_VERSION
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Which run this is, of what, by what and on what."""
+    """Which run this is, of which files, with which versions and hardware."""
 
     run_key: str = column("hash of everything that can change the result", "bundle")
     status: Literal["ok", "built", "skipped", "unfaithful"] = column(
         "ok; built: an engine for another machine, not run here; skipped: the engine refused; "
-        "unfaithful: what was run does not compute the Q/DQ file, so its accuracy says nothing",
+        "unfaithful: the run does not compute the Q/DQ file, so its accuracy is not usable",
         "beside",
     )
     error: str = column("why a run was skipped, or is unfaithful", "beside")
@@ -30,7 +30,7 @@ class Provenance:
         "version of the engine", "condition", "graph", "provenance", "bundle"
     )
     builder: str = column(
-        "what built an engine of the Q/DQ file ahead of time, for another machine",
+        "builder of an engine of the Q/DQ file ahead of time, for another machine",
         "provenance",
         default="",
     )
@@ -39,7 +39,7 @@ class Provenance:
         "what ran the FP32 ONNX baseline, on the CPU or on CUDA", "provenance", default=""
     )
     threads: int = column(
-        "threads per inference; 0 is the engine's own choice", "condition", "graph", "provenance"
+        "threads per inference; 0: the engine chooses", "condition", "graph", "provenance"
     )
     n_images: int | None = column(
         "validation images",
@@ -65,18 +65,18 @@ class Provenance:
         "of a row measured on a target: the run whose files were measured there",
         default="",
     )
-    overrides: str = column("what was typed for this run: Hydra overrides", "bundle", default="")
+    overrides: str = column("the Hydra overrides typed for this run", "bundle", default="")
     statistics_key: str = column(
-        "names the file of histograms of this calibration set, beside the rows", default=""
+        "key of the histogram file of this calibration set, beside the rows", default=""
     )
     calibration_overlap: int | None = column(
-        "calibration images that are also evaluated, by file or content; none where they are drawn",
+        "calibration images that are also evaluated, by file or content; empty for drawn images",
         unit="images",
         better="lower",
         default=None,
     )
     run_s: float | None = column(
-        "the whole run, and its wait until it could be timed alone", unit="s", default=None
+        "the whole run, including its wait until it could be timed alone", unit="s", default=None
     )
     peak_memory_mb: float | None = column(
         "peak resident memory of the process during the run",
