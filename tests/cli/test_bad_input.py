@@ -50,7 +50,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "half a model": (model("cut"), ["cut.onnx is not a valid ONNX model", "Export it again"]),
     "empty model": (model("empty"), ["empty.onnx is not a valid ONNX model", "Export it again"]),
     "quantized model": (model("quantized"), ["already quantized", "Give the FP32 model"]),
-    "open shape": (model("open"), ["shape open", "height x width", "export with a fixed"]),
+    "open shape": (model("open"), ["open shape", "height x width", "export with a fixed"]),
     "two inputs": (model("two_inputs"), ["has 2 inputs (images, more)", "one image input"]),
     "grey input": (model("grey"), ["?x1x64x64, not float32 Nx3xHxW", "Export"]),
     "no layers": (model("without_layers"), ["no Conv, Gemm or MatMul", "nothing to quantize"]),
@@ -201,7 +201,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         [*CUSTOM, "calibrator=kl"], ["calibrator=kl is unknown", "legacy, minmax, moving_average"]
     ),
     "size above the set": (
-        [*CUSTOM, "calibration.size=7"], ["calibration.size=7", "the 6 calibration images", "fewer"]
+        [*CUSTOM, "calibration.size=7"], ["calibration.size=7", "the 6 calibration images", "smaller size"]
     ),
     "size zero": ([*CUSTOM, "calibration.size=0"], ["calibration.size=0 is below 1"]),
     "negative seed": ([*CUSTOM, "calibration.seed=-1"], ["calibration.seed=-1 is below 0"]),

@@ -118,7 +118,7 @@ def test_ranges_of_a_cache_take_our_placement(ask, folder) -> None:
         (["fp32.onnx"], "nothing in it is INT8"),
         (["empty.onnx"], "not a valid ONNX model"),
         (["broken.cache"], "line 1"),
-        (["other.cache"], "none is one that the plan quantizes"),
+        (["other.cache"], "of none that the plan quantizes"),
         (["engine.plan"], "is a TensorRT engine"),
         (["theirs.onnx", "calibration.size=4,8"], "takes one per key"),
         (["theirs.onnx", "calibrator=mse"], "ours="),

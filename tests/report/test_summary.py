@@ -25,7 +25,7 @@ def test_names_the_row_that_loses_least(sweep):
     assert answer.n_images == 400
     assert [tie.name for tie in answer.ties] == ["minmax, 64 calibration images, plan float_head"]
     assert "A tie: 1 other configuration is as accurate within the margin of 0.006" in answer.reason
-    assert "the least loss decided" in answer.reason
+    assert "Decided by: the least loss" in answer.reason
     assert "10 other configurations are proven to lose more" in answer.reason
     assert answer.runner_up is not None
     assert answer.runner_up.name == "minmax, 64 calibration images, plan float_head"

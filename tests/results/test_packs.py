@@ -253,7 +253,7 @@ def test_a_run_of_which_anything_is_damaged_is_not_packed(filled, tmp_path, caps
     filled.path("k2").write_text("{}")
     filled.pack()
     assert loose(tmp_path) == {"k1", "k0"}
-    assert "k2.json.unreadable now" in capsys.readouterr().err
+    assert "renamed to k2.json.unreadable" in capsys.readouterr().err
     assert [row.run_key for row in filled.rows()] == ["k4", "k3", "k1", "k0"]
     with pytest.raises(DataError, match=r"ranges/k0\.json is damaged"):
         HistogramStore(tmp_path).ranges("k0")

@@ -212,5 +212,5 @@ def test_what_rounding_does_is_read_with_the_row(tmp_path, full_row, capsys):
     assert store.rows()[0].rounding_sd is None
     (tmp_path / "rounding" / f"{row.run_key}.json").write_text("[1")
     assert store.rows()[0].rounding_sd is None
-    assert "a.json.unreadable now" in capsys.readouterr().err
+    assert "renamed to a.json.unreadable" in capsys.readouterr().err
     assert not store.has_rounding(row.run_key)
