@@ -168,7 +168,7 @@ def test_no_other_kind_of_address_and_no_other_kind_of_hash() -> None:
     with pytest.raises(ConfigError, match=r"download\.url=ftp://x is not an https address"):
         Download("ftp://x", SHA256)
     for url in ("http://example.org/x", "http://127.0.0.1.example.org/x", "https", "http://[x"):
-        with pytest.raises(ConfigError, match="no https address"):
+        with pytest.raises(ConfigError, match="not an https address"):
             Download(url, SHA256)
     with pytest.raises(ConfigError, match=r"download\.sha256=123 is not a SHA-256"):
         Download("https://x", "123")

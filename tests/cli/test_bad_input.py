@@ -201,7 +201,8 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         [*CUSTOM, "calibrator=kl"], ["calibrator=kl is unknown", "legacy, minmax, moving_average"]
     ),
     "size above the set": (
-        [*CUSTOM, "calibration.size=7"], ["calibration.size=7", "the 6 calibration images", "smaller size"]
+        [*CUSTOM, "calibration.size=7"],
+        ["calibration.size=7", "the 6 calibration images", "smaller size"],
     ),
     "size zero": ([*CUSTOM, "calibration.size=0"], ["calibration.size=0 is below 1"]),
     "negative seed": ([*CUSTOM, "calibration.seed=-1"], ["calibration.seed=-1 is below 0"]),

@@ -58,5 +58,5 @@ def test_what_is_wrong_in_one_line(folder, changes, told):
 
 
 def test_nothing_to_balance_over(folder):
-    with pytest.raises(BenchError, match="needs labels, and dataset images has none"):
+    with pytest.raises(BenchError, match="needs labels, but dataset images has none"):
         open_images(folder).calibration_classes()

@@ -154,7 +154,7 @@ def test_a_bad_label(place, line, told):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("[1, 2]", "no dataset file of Ultralytics"),
+        ("[1, 2]", "not an Ultralytics dataset file"),
         ("a: [", "is not a YAML file"),
         ("val: images/val\ntrain: images/train\n", "has no names"),
         ("names: [a]\nnc: 2\nval: images/val\n", "1 names but nc: 2"),

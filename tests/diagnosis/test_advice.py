@@ -63,7 +63,10 @@ def test_clipping_and_another_rule_are_called_by_their_names():
     bad = layer("bad", 0.9)
     text = said([*QUIET, bad], [tensor("bad_in", minmax=CLIPPED, mse=GOOD)])
     assert "one layer causes 99%" in text
-    assert "loses by its activations; bad_in is clipped at 1 of 4 (20.00% of its energy)" in text
+    assert (
+        ": the noise comes from its activations; bad_in is clipped at 1 of 4 (20.00% of its energy)"
+        in text
+    )
     assert "calibrator=mse has less than half the error of minmax on bad_in." in text
     assert "In float, it takes 10.00% of the MACs out of INT8; bad alone" in text
     assert "gains 3.0 dB" in text

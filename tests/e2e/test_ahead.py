@@ -167,7 +167,10 @@ def test_a_model_that_the_builder_refuses_is_a_skipped_row_until_it_does_not(
         (["also_build=openvino"], ["also_build=openvino", "Use one of tensorrt_rtx"]),
         (["also_build.compute_capability=SM86"], ["also_build", "Add also_build=tensorrt_rtx"]),
         (["engine=tensorrt_rtx", "scheme=asymmetric"], ["no asymmetric", "scheme=symmetric"]),
-        (["engine=tensorrt_rtx", "also_build=tensorrt_rtx"], ["builds engines", "Drop also_build"]),
+        (
+            ["engine=tensorrt_rtx", "also_build=tensorrt_rtx"],
+            ["builds NVIDIA engines", "Drop also_build"],
+        ),
     ],
 )
 def test_what_cannot_be_built_is_told_in_one_line(

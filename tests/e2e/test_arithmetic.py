@@ -69,7 +69,7 @@ def test_kernels_that_saturate_are_unfaithful_where_they_were_asked_for(bench: B
     assert row["exact_sqnr_db"] < row["exact_sqnr_limit_db"]
     assert "Add engine.accuracy_by=emulation" in row["error"]
     said = " ".join(printed.split())
-    assert "no run is recommended, as none computes its Q/DQ file faithfully" in said
+    assert "no run is recommended, as none computes its Q/DQ file correctly" in said
     assert "does not compute the Q/DQ file in 1 run" in said
     verdicts = json.loads((bench.out / "claims.json").read_text())
     assert not any(verdict["rows"] for verdict in verdicts)

@@ -166,8 +166,8 @@ def test_nor_does_fp16_that_is_built_and_does_not_run(
     ("enqueue_ms", "graph", "told"),
     [
         (0.79, True, ""),
-        (0.81, True, "more than 80% of its time: a larger evaluation.batch_size may help"),
-        (0.81, False, "more than 80% of its time: engine.cuda_graphs=true may help"),
+        (0.81, True, "of its time to launch: a larger evaluation.batch_size may help"),
+        (0.81, False, "of its time to launch: engine.cuda_graphs=true may help"),
     ],
 )
 def test_a_gpu_that_waits_for_the_host_is_told_of(

@@ -59,7 +59,7 @@ def test_an_exception_in_the_data_is_raised_after_the_build(fake_tensorrt, engin
 
 def test_a_batch_larger_than_the_network_s_is_refused(fake_tensorrt, engine, tiny):
     fake_tensorrt()
-    with pytest.raises(EngineError, match=r"batch is \(4, 3, 16, 16\), the network takes \(2,"):
+    with pytest.raises(EngineError, match=r"shape \(4, 3, 16, 16\), the network takes \(2,"):
         calibrate(engine(mode="implicit"), tiny("residual"), batches(2, size=4))
 
 
