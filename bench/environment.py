@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -76,6 +77,11 @@ def of_child(package_folder: Path, **more: str) -> dict[str, str]:
     """The environment of a process that imports from ``package_folder`` first, and ``more``."""
     path = os.pathsep.join([str(package_folder), os.environ.get("PYTHONPATH", "")])
     return {**os.environ, "PYTHONPATH": path.rstrip(os.pathsep), **more}
+
+
+def of_twin() -> dict[str, str]:
+    """The environment of a process that imports what this one does."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def versions(*modules: str) -> str:

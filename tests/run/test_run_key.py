@@ -64,7 +64,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, build: Callable[..., onnx.M
     folder = tmp_path_factory.mktemp("key")
     onnx.save(build("classifier"), folder / "model.onnx")
     onnx.save(build("residual"), folder / "other.onnx")
-    shutil.copy(folder / "model.onnx", folder / "copy.onnx")
+    (folder / "copy").mkdir()
+    shutil.copy(folder / "model.onnx", folder / "copy" / "model.onnx")
     return folder
 
 
@@ -113,7 +114,7 @@ def test_what_pads_calibration_images_changes_the_key_and_their_input() -> None:
 
 def test_another_model_changes_the_key_and_a_copy_does_not(folder: Path, key: Key) -> None:
     assert key(f"model.path={folder}/other.onnx") != key()
-    assert key(f"model.path={folder}/copy.onnx") == key()
+    assert key(f"model.path={folder}/copy/model.onnx") == key()
 
 
 def test_a_model_overwritten_in_place_is_another_one(folder: Path, key: Key) -> None:

@@ -27,6 +27,7 @@ from bench.engine.trt.cuda import Buffer, synchronize
 from bench.engine.trt.native_calibrator import make_feeding
 from bench.engine.trt.network import input_shape
 from bench.engine.trt.version import check_implicit, load_tensorrt
+from bench.environment import of_twin
 from bench.errors import BenchError, EngineError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def calibrate_apart(
         [sys.executable, "-c", f"from {__name__} import serve; serve({theirs.fileno()})"],
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=of_twin(),
     )
     theirs.close()
     try:
