@@ -187,7 +187,7 @@ merge: $(VENV)/.installed ## Add what targets measured of a kit to its sweep's t
 doctor: $(VENV)/.installed ## Check this machine for sweeps and TensorRT (FLAGS=--json=FILE)
 	$(BIN)/int8bench doctor $(FLAGS)
 
-test: $(VENV)/.installed-dev ## Run the tests but the slow ones, on every core (5 minutes on two)
+test: $(VENV)/.installed-dev ## Run the tests but the slow ones, on every core (6.5 minutes on two)
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 test-all: $(VENV)/.installed-dev ## Run all tests, and measure what share of bench/ they reach (15 minutes)

@@ -97,9 +97,10 @@ def test_an_exception_in_the_data_is_raised_whatever_process_calibrates(
         yield batches(1)[0]
         raise BenchError("image 17 is broken", "Delete it")
 
+    before = psutil.Process().children()  # tests before this one may have left some
     with pytest.raises(BenchError, match="image 17 is broken"):
         calibrate_apart(engine, tiny("residual"), broken())
-    assert not psutil.Process().children()
+    assert set(psutil.Process().children()) <= set(before)
 
 
 @pytest.mark.parametrize(
