@@ -12,6 +12,7 @@ import numpy as np
 from bench.engine.base import Description, DeviceTimes
 from bench.evaluation.operating_point import ThresholdShift
 from bench.evaluation.task import Evidence, Score, compare
+from bench.model.graph import Graph
 from bench.results.columns.accuracy import Accuracy
 from bench.results.columns.fidelity import Fidelity
 from bench.results.columns.latency import Latency
@@ -56,24 +57,31 @@ def accuracy_of(run: Run, measured: Measured | None) -> Accuracy:
     names: dict[str, Any] = {"metric": task.metric, "secondary_metric": task.secondary_metric}
     if not measured:
         return Accuracy(**names)
-    fp32, int8 = measured.fp32, measured.int8
-    interval = compare(fp32, int8)
+    fp32 = measured.fp32
     return Accuracy(
         **names,
-        fp32=fp32.value,
-        int8=int8.value,
-        delta=interval.estimate,
-        ci_low=interval.low,
-        ci_high=interval.high,
+        **score_columns(fp32, measured.int8),
         **_published(run, fp32),
-        secondary_fp32=fp32.secondary,
-        secondary_int8=int8.secondary,
-        images_per_class=fp32.images_per_class,
         classes_evaluated=classes_evaluated(run),
         n_classes=len(run.dataset.class_names),
-        **_against(fp32, "fp16", "fp16", measured.fp16),
+        **difference_columns(fp32, "fp16", "fp16", measured.fp16),
         **(_of_thresholds(measured.shift) if measured.shift else {}),
     )
+
+
+def score_columns(fp32: Score, int8: Score) -> dict[str, Any]:
+    """INT8 beside FP32, with the interval of the difference."""
+    interval = compare(fp32, int8)
+    return {
+        "fp32": fp32.value,
+        "int8": int8.value,
+        "delta": interval.estimate,
+        "ci_low": interval.low,
+        "ci_high": interval.high,
+        "secondary_fp32": fp32.secondary,
+        "secondary_int8": int8.secondary,
+        "images_per_class": fp32.images_per_class,
+    }
 
 
 def _published(run: Run, fp32: Score) -> dict[str, Any]:
@@ -85,7 +93,9 @@ def _published(run: Run, fp32: Score) -> dict[str, Any]:
     return {"published_fp32": published.value, "published_note": doubt}
 
 
-def _against(fp32: Score, name: str, column: str, other: Score | None) -> dict[str, Any]:
+def difference_columns(fp32: Score, name: str, column: str, other: Score | None) -> dict[str, Any]:
+    """``other`` in ``column``, and its difference from FP32 in columns that begin with ``name``;
+    empty where it was not measured."""
     if other is None:
         return {}
     interval = compare(fp32, other)
@@ -133,7 +143,7 @@ def fidelity_of(run: Run, ranges: RunRanges, measured: Measured | None) -> Fidel
         exact_sqnr_db=agreement.decibels,
         exact_sqnr_limit_db=agreement.limit_db,
         exact_delta=agreement.difference,
-        **_against(measured.fp32, "kernels", "kernels_int8", measured.kernels),
+        **difference_columns(measured.fp32, "kernels", "kernels_int8", measured.kernels),
     )
 
 
@@ -179,13 +189,26 @@ def _int8_share(
         return {}
     planned = ranges.points.products(graph)
     store_layers(folder, run.key, graph, planned, ran)
-    share = sum(map(graph.macs, ran & set(graph.compute))) / sum(map(graph.macs, graph.compute))
+    return layer_columns(graph, planned, described)
+
+
+def layer_columns(graph: Graph, planned: frozenset[str], described: Description) -> dict[str, Any]:
+    """What really ran in INT8, of the ``planned`` products; empty where the engine does not report
+    it."""
+    ran = described.int8_nodes
+    if ran is None:
+        return {}
     return {
-        "int8_mac_share": share,
+        "int8_mac_share": mac_share(graph, ran),
         "int8_layers": described.int8_layers,
         "product_layers": described.layers,
         "planned_layers_in_float": len(planned - ran),
     }
+
+
+def mac_share(graph: Graph, nodes: frozenset[str]) -> float:
+    """The share of the multiply-accumulates that these nodes make."""
+    return sum(map(graph.macs, nodes & set(graph.compute))) / sum(map(graph.macs, graph.compute))
 
 
 def _latency_note(run: Run, measured: Measured, share: float | None) -> str:

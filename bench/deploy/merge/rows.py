@@ -11,8 +11,7 @@ import numpy as np
 from bench.cache import content_key
 from bench.deploy.merge.returned import JobResult, Machine, TimesTaken
 from bench.engine.base import Description
-from bench.evaluation.estimate import Interval
-from bench.evaluation.task import Score, compare
+from bench.evaluation.task import Score
 from bench.model.graph import Graph
 from bench.results.columns.accuracy import Accuracy
 from bench.results.columns.build import Build
@@ -20,6 +19,7 @@ from bench.results.columns.cost import Cost
 from bench.results.columns.fidelity import Fidelity
 from bench.results.columns.latency import Latency
 from bench.results.row import Row
+from bench.run.measured import difference_columns, layer_columns, mac_share, score_columns
 
 PERCENTILES = (50, 90, 99)
 
@@ -63,7 +63,7 @@ def make_row(
     ``fp32`` is the baseline, as everywhere the FP32 ONNX file as it was computed here.
     """
     result = measured.result
-    kept = {name: getattr(source, name) for name in _KEPT}
+    unchanged = {name: getattr(source, name) for name in _UNCHANGED}
     parts = (
         _accuracy(source, measured, floats, fp32),
         _latency(source, result, measured, floats, graph),
@@ -71,11 +71,11 @@ def make_row(
         _build(result, floats),
         _fidelity(source, measured),
     )
-    values = {name: own for part in parts for name, own in vars(part).items()}
+    values = {name: value for part in parts for name, value in vars(part).items()}
     status = {"ok": "ok", "failed": "skipped", "skipped": "skipped"}[result.status]
     row = Row(
         **{
-            **kept,
+            **unchanged,
             **values,
             "run_key": row_key(source.run_key, result.job, machine),
             "source_key": source.run_key,
@@ -96,7 +96,7 @@ def make_row(
     return Row.from_json({name: _finite(value) for name, value in row.to_json().items()})
 
 
-_KEPT = (
+_UNCHANGED = (
     "model", "dataset", "dataset_options", "calibrator", "calibrator_params", "calibration_size",
     "calibration_seed", "calibration_fingerprint", "calibration_preprocess", "calibration_pad",
     "calibration_strategy", "input_range", "plan", "placement", "scheme", "weight_scales",
@@ -107,14 +107,14 @@ _KEPT = (
 
 
 def _options(result: JobResult) -> str:
-    told = []
+    unusual = []
     if result.mode == "implicit":
-        told.append("mode=implicit")
+        unusual.append("mode=implicit")
     if result.options.half:
-        told.append("half=True")
+        unusual.append("half=True")
     if result.options.dla is not None:
-        told.append(f"dla={result.options.dla}")
-    return ", ".join(told)
+        unusual.append(f"dla={result.options.dla}")
+    return ", ".join(unusual)
 
 
 def _device(machine: Machine) -> str:
@@ -129,34 +129,18 @@ def _accuracy(source: Row, measured: Measured, floats: Floats, fp32: Score) -> A
     names: dict[str, Any] = {"metric": source.metric, "secondary_metric": source.secondary_metric}
     if measured.int8 is None:
         return Accuracy(**names, predicted_int8=measured.predicted)
-    int8, interval = measured.int8, compare(fp32, measured.int8)
-    half = compare(fp32, floats.fp16[1]) if floats.fp16 else None
+    half = floats.fp16[1] if floats.fp16 else None
     return Accuracy(
         **names,
-        fp32=fp32.value,
-        int8=int8.value,
-        delta=interval.estimate,
-        ci_low=interval.low,
-        ci_high=interval.high,
+        **score_columns(fp32, measured.int8),
+        **difference_columns(fp32, "fp16", "fp16", half),
         predicted_int8=measured.predicted,
         engine_fp32=floats.fp32[1].value if floats.fp32 else None,
-        secondary_fp32=fp32.secondary,
-        secondary_int8=int8.secondary,
-        images_per_class=fp32.images_per_class,
         classes_evaluated=source.classes_evaluated,
         n_classes=source.n_classes,
         published_fp32=source.published_fp32,
         published_note=source.published_note,
-        fp16=floats.fp16[1].value if floats.fp16 else None,
-        **_ends("fp16", half),
     )
-
-
-def _ends(name: str, interval: Interval | None) -> dict[str, Any]:
-    if interval is None:
-        return {}
-    values = (interval.estimate, interval.low, interval.high)
-    return dict(zip((f"{name}_delta", f"{name}_ci_low", f"{name}_ci_high"), values, strict=True))
 
 
 def _fidelity(source: Row, measured: Measured) -> Fidelity:
@@ -175,42 +159,40 @@ def _fidelity(source: Row, measured: Measured) -> Fidelity:
 def _latency(
     source: Row, result: JobResult, measured: Measured, floats: Floats, graph: Graph
 ) -> Latency:
-    planned = _share(graph, measured.planned)
-    own = _percentiles("int8", result.latency.host_ms)
-    fp32 = _times(floats.fp32)
-    fp16 = _times(floats.fp16)
-    if not own:
-        return Latency(planned_mac_share=planned, **_ran(measured, graph))
-    host = result.latency.host_ms
+    planned = mac_share(graph, measured.planned)
+    ran = layer_columns(graph, measured.planned, measured.layers) if measured.layers else {}
+    int8, fp32, fp16 = result.latency, _times(floats.fp32), _times(floats.fp16)
+    if not int8.host_ms:
+        return Latency(planned_mac_share=planned, **ran)
     return Latency(
         planned_mac_share=planned,
-        **own,
-        **_percentiles("fp32", fp32.host_ms if fp32 else []),
-        **_percentiles("fp16", fp16.host_ms if fp16 else []),
-        latency_rounds=len(host),
-        speedup=_ratio(fp32.host_ms if fp32 else [], host),
-        speedup_fp16=_ratio(fp16.host_ms if fp16 else [], host),
-        throughput=1000 * source.batch_size / max(float(np.mean(host)), 1e-9),
-        **_ran(measured, graph),
+        **_percentiles("int8_latency", int8.host_ms),
+        **_percentiles("fp32_latency", fp32.host_ms),
+        **_percentiles("fp16_latency", fp16.host_ms),
+        latency_rounds=len(int8.host_ms),
+        speedup=_speedup(fp32, int8),
+        speedup_fp16=_speedup(fp16, int8),
+        throughput=1000 * source.batch_size / max(float(np.mean(int8.host_ms)), 1e-9),
+        **ran,
         timing="alone",
         latency_note=""
         if measured.layers
-        else f"{result.engine} does not tell which layers ran in INT8",
-        **_percentiles("device", result.latency.device_ms, "device_latency"),
-        fp32_device_latency_p50_ms=_median(fp32.device_ms if fp32 else []),
-        fp16_device_latency_p50_ms=_median(fp16.device_ms if fp16 else []),
+        else f"{result.engine} does not report which layers ran in INT8",
+        **_percentiles("device_latency", int8.device_ms),
+        fp32_device_latency_p50_ms=_median(fp32.device_ms),
+        fp16_device_latency_p50_ms=_median(fp16.device_ms),
+        device_launch=("CUDA graph" if int8.graph else "kernels") if int8.device_ms else "",
+        device_enqueue_p50_ms=int8.enqueue_p50_ms,
     )
 
 
-def _times(float_job: tuple[JobResult, Score] | None) -> TimesTaken | None:
-    return float_job[0].latency if float_job else None
+def _times(float_job: tuple[JobResult, Score] | None) -> TimesTaken:
+    return float_job[0].latency if float_job else TimesTaken()
 
 
-def _percentiles(name: str, times: Sequence[float], stem: str = "") -> dict[str, Any]:
-    """Columns of a precision's host latency, or of the device's."""
+def _percentiles(stem: str, times: Sequence[float]) -> dict[str, Any]:
     if not times:
         return {}
-    stem = stem or f"{name}_latency"
     values = np.percentile(times, PERCENTILES).tolist()
     return {f"{stem}_p{p}_ms": value for p, value in zip(PERCENTILES, values, strict=True)}
 
@@ -219,32 +201,22 @@ def _median(times: Sequence[float]) -> float | None:
     return float(np.median(times)) if times else None
 
 
-def _ratio(slower: Sequence[float], faster: Sequence[float]) -> float | None:
-    above, below = _median(slower), _median(faster)
-    return above / below if above and below else None
-
-
-def _ran(measured: Measured, graph: Graph) -> dict[str, Any]:
-    layers = measured.layers
-    if layers is None or layers.int8_nodes is None:
-        return {}
-    return {
-        "int8_mac_share": _share(graph, layers.int8_nodes),
-        "int8_layers": layers.int8_layers,
-        "product_layers": layers.layers,
-        "planned_layers_in_float": len(measured.planned - layers.int8_nodes),
-    }
-
-
-def _share(graph: Graph, nodes: frozenset[str]) -> float:
-    return sum(map(graph.macs, nodes & set(graph.compute))) / sum(map(graph.macs, graph.compute))
+def _speedup(slower: TimesTaken, faster: TimesTaken) -> float | None:
+    """By the device's clock where it measured both, as in rows of a sweep; else by the host's."""
+    for above, below in (
+        (_median(slower.device_ms), _median(faster.device_ms)),
+        (_median(slower.host_ms), _median(faster.host_ms)),
+    ):
+        if above and below:
+            return above / below
+    return None
 
 
 def _build(result: JobResult, floats: Floats) -> Build:
     known: dict[str, Any] = {
-        f"{name}_engine_bytes": own[0].engine_bytes
-        for name, own in (("fp32", floats.fp32), ("fp16", floats.fp16))
-        if own is not None
+        f"{name}_engine_bytes": float_job[0].engine_bytes
+        for name, float_job in (("fp32", floats.fp32), ("fp16", floats.fp16))
+        if float_job is not None
     }
     return Build(
         build_s=result.build_s,
