@@ -22,6 +22,7 @@ installed.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -138,10 +139,6 @@ PEERS: dict[str, Callable[[Path, Path, np.ndarray[Any, Any]], None]] = {
 }
 
 
-OUTPUTS = ("output0", "output", "outputs", "logits")
-"""What exporters call a network's outputs."""
-
-
 def input_name(fp32: Path) -> str:
     import onnx
 
@@ -175,6 +172,7 @@ def write_table(folders: Sequence[Path]) -> None:
     import csv
 
     from bench.claims.judgements import records_of
+    from bench.cli.compose import build_typed
     from bench.report.judged import judge_files
     from bench.results.store import RowStore
 
@@ -188,8 +186,9 @@ def write_table(folders: Sequence[Path]) -> None:
         rows = {str(row["run_key"]): row for row in records_of(RowStore(folder).table())}
         theirs = [key for key, row in rows.items() if row["plan"] == "file"]
         ours = [key for key, row in rows.items() if row["plan"] != "file"]
-        found = judge_files(folder, theirs, ours, OUTPUTS)
-        for key, file in zip(theirs, found.files, strict=True):
+        run = build_typed(shlex.split(str(rows[ours[0]]["overrides"])))
+        comparison = judge_files(folder, theirs, ours, run.model.network.output_names)
+        for key, file in zip(theirs, comparison.files, strict=True):
             row = rows[key]
             if file.loss is None or file.behind is None or file.best_int8 is None:
                 continue
@@ -199,8 +198,8 @@ def write_table(folders: Sequence[Path]) -> None:
             delta, low, high, share, best, *minus = [f"{n:.4f}" for n in numbers]
             writer.writerow(
                 [row["model"], row["dataset"], row["n_images"], row["calibration_size"],
-                 file.label, found.metric, f"{row['fp32']:.4f}", f"{file.int8:.4f}", delta, low,
-                 high, share, file.best, best, *minus, file.note]
+                 file.label, comparison.metric, f"{row['fp32']:.4f}", f"{file.int8:.4f}",
+                 delta, low, high, share, file.best, best, *minus, file.note]
             )  # fmt: skip
 
 

@@ -11,19 +11,18 @@ Four formats, recognised by their content:
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from bench.calibration.calibrator import DynamicRanges
-from bench.calibration.label import label_of
 from bench.calibration.statistics import Snapshot
+from bench.calibration.tool_file import ToolFile
 from bench.calibration.trt_cache import from_json, parse
-from bench.errors import ConfigError, DataError
+from bench.errors import DataError
 
 _FIX = "Give a TensorRT calibration cache, or the JSON or cache that a quantizer wrote"
 
@@ -31,37 +30,20 @@ MOST_BYTES = 100 * 2**20
 
 
 @dataclass(frozen=True)
-class RangesFile:
-    """The ranges in the file at ``path``, called ``label`` in tables (the file's name if empty).
+class RangesFile(ToolFile):
+    """A file of ranges. Tensors of the model without a range in the file stay in float.
 
-    Tensors of the model without a range in the file stay in float. Raises ConfigError for a file
-    that is not there, DataError for one that has no ranges.
+    Raises DataError for a file that has no ranges.
     """
 
-    path: str
-    label: str = ""
     ranges: DynamicRanges = field(init=False, repr=False, compare=False)
-    sha256: str = field(init=False, default="")
-    from_file: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         file = Path(self.path)
-        if not file.is_file():
-            raise ConfigError(f"calibrator.path={self.path} is not a file", "Check the path")
-        label_of(self.label, self.path)
         if file.stat().st_size > MOST_BYTES:
             raise DataError(f"{file} is too large for a file of ranges", _FIX)
-        content = file.read_bytes()
-        object.__setattr__(self, "ranges", read_ranges(content, self.path))
-        object.__setattr__(self, "sha256", hashlib.sha256(content).hexdigest())
-
-    @property
-    def name(self) -> str:
-        return label_of(self.label, self.path)
-
-    @property
-    def params(self) -> str:
-        return f"file={self.sha256[:12]}"
+        object.__setattr__(self, "ranges", read_ranges(file.read_bytes(), self.path))
 
     def amax(self, snapshot: Snapshot) -> float:
         """The file's range of this tensor; DataError where it has none."""

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.cache import content_key
-from bench.data.dataset import BoxTarget, Dataset, Image, Samples, TaskName
+from bench.data.dataset import BoxTarget, Image, Samples
+from bench.data.derived import Derived
 from bench.errors import ConfigError, DataError
 
 
@@ -58,25 +59,12 @@ class GivenPictures:
 
 
 @dataclass(frozen=True, eq=False)
-class CalibratedOn:
+class CalibratedOn(Derived):
     """A dataset whose calibration images are others, without labels."""
 
-    dataset: Dataset
     calibration: Samples
     calibration_boxes: None = None
     calibration_labels: None = None
-
-    @property
-    def name(self) -> str:
-        return self.dataset.name
-
-    @property
-    def task(self) -> TaskName:
-        return self.dataset.task
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return self.dataset.class_names
 
     @property
     def validation(self) -> Samples:

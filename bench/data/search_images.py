@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.cache import content_key
-from bench.data.dataset import BoxTarget, Dataset, Image, Samples, TaskName
+from bench.data.dataset import BoxTarget, Image, Samples
+from bench.data.derived import Derived
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Subset:
 
 
 @dataclass(frozen=True)
-class SearchImages:
+class SearchImages(Derived):
     """The calibration images ``indices`` of ``dataset``, in that order, as validation images.
 
     Calibration images are the dataset's. Their labels are read when ``boxes``, ``labels`` or
@@ -46,20 +47,11 @@ class SearchImages:
     here says whether the dataset evaluates the same images: ``bench.data.overlap`` counts that.
     """
 
-    dataset: Dataset
     indices: tuple[int, ...]
 
     @property
     def name(self) -> str:
         return f"{self.dataset.name} calibration images"
-
-    @property
-    def task(self) -> TaskName:
-        return self.dataset.task
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return self.dataset.class_names
 
     @property
     def calibration(self) -> Samples:

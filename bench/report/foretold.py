@@ -32,12 +32,12 @@ class ForetoldRow:
     run_key: str
     name: str
     predicted: float
-    found: float
+    measured: float
     interval: str
 
     @property
     def difference(self) -> float:
-        return self.found - self.predicted
+        return self.measured - self.predicted
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ class Foretold:
         if self.order is not None:
             parts.append(f"Spearman's rank correlation of the two orders is {self.order:.2f}.")
         chosen = max(self.rows, key=lambda row: row.predicted)
-        best = max(self.rows, key=lambda row: row.found)
-        if chosen.found == best.found:
+        best = max(self.rows, key=lambda row: row.measured)
+        if chosen.measured == best.measured:
             parts.append(f"What looks best here is best there: {best.name}.")
         else:
-            behind = best.found - chosen.found
+            behind = best.measured - chosen.measured
             parts.append(
                 f"What looks best here ({chosen.name}) is {behind:.4f} behind the best there "
                 f"({best.name})."
@@ -102,8 +102,8 @@ def find_foretold(tidied: pd.DataFrame, judgements: Judgements) -> tuple[Foretol
     rows = rows[(rows["measured_on"] != "") & rows["predicted_int8"].notna()]
     by_ranges = rows["engine_options"].str.contains("mode=implicit", regex=False)
     return tuple(
-        _foretold(f"{group_name(names)}, {FROM[bool(ranges)]}", records_of(own), judgements)
-        for (*names, ranges), own in rows.groupby([*GROUP, by_ranges], sort=False)
+        _foretold(f"{group_name(names)}, {FROM[bool(ranges)]}", records_of(group), judgements)
+        for (*names, ranges), group in rows.groupby([*GROUP, by_ranges], sort=False)
     )
 
 
@@ -139,14 +139,14 @@ def _row(row: Record, change: Difference | None) -> ForetoldRow:
         f"{row['calibrator_label']}, {int(row['calibration_size'])} images, "
         f"{row['plan_label']}{f', seed {seed}' if seed else ''}"
     )
-    predicted, found = float(row["predicted_int8"]), float(row["int8"])
-    return ForetoldRow(str(row["run_key"]), name, predicted, found, interval(*known_ends))
+    predicted, measured = float(row["predicted_int8"]), float(row["int8"])
+    return ForetoldRow(str(row["run_key"]), name, predicted, measured, interval(*known_ends))
 
 
 def _order(rows: list[ForetoldRow]) -> float | None:
     if len(rows) < FEWEST_FOR_ORDER:
         return None
-    order = spearmanr([row.predicted for row in rows], [row.found for row in rows]).statistic
+    order = spearmanr([row.predicted for row in rows], [row.measured for row in rows]).statistic
     return known(order)
 
 

@@ -6,29 +6,21 @@ import contextlib
 import io
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from bench.deploy.__main__ import main
+from bench.deploy.kit.__main__ import main as kit_main
 from bench.results.row import Row
 from bench.results.store import RowStore
+from tests.deploy.kit_commands import Said, said_by
 from tests.e2e.command import Bench, probed_once
 
 CLASSIFIER = [
     "model=resnet18", "dataset.validation_images=48", "dataset.calibration_images=8",
     "calibration.size=4", "calibrator=minmax", "plan=all,float_first", "engine=onnxruntime",
 ]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Said:
-    """What the command line left: its exit status, and what it printed."""
-
-    status: int
-    out: str
-    err: str
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -100,3 +92,24 @@ def sweep_with(swept: Bench, tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="module")
+def sweep(swept: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the sweep, to which this module's merges may add."""
+    return Path(shutil.copytree(swept.out, tmp_path_factory.mktemp("kits") / "sweep"))
+
+
+@pytest.fixture(scope="module")
+def packed(sweep: Path) -> Path:
+    kit = sweep.parent / "kit"
+    said = said_by(kit_main, sweep, "--to", kit)
+    assert said.status == 0, said.err
+    assert "2 rows" in said.out
+    return kit
+
+
+@pytest.fixture
+def kit(packed: Path, tmp_path: Path) -> Path:
+    """The kit as it arrives on a target."""
+    return Path(shutil.copytree(packed, tmp_path / "kit"))

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -22,62 +18,11 @@ import pytest
 from bench.deploy.kit.__main__ import main as kit_main
 from bench.deploy.merge.__main__ import main as merge_main
 from bench.results.row import Row
-from bench.results.store import RowStore
 from bench.results.table import read_table
-from tests.deploy.conftest import Said
+from tests.deploy.kit_commands import QUICK, facts, keys_of, of_target, run_there, said_by
 from tests.deploy.refusal import refused
-from tests.e2e.command import Bench
 
 pytestmark = pytest.mark.e2e
-
-FAKES = Path(__file__).parents[1] / "fakes"
-QUICK = ["--seconds", "0.02"]
-
-
-def said_by(main: Callable[..., int], *words: object) -> Said:
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = main([str(word) for word in words])
-    return Said(status, out.getvalue(), err.getvalue())
-
-
-def run_there(kit: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """run.py as on a target: from elsewhere, in a process that knows nothing of this checkout."""
-    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return subprocess.run(
-        [sys.executable, str(kit / "run.py"), *words],
-        cwd=kit.parent,
-        env=environment | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-
-
-def on_stand_in(version: str) -> dict[str, str]:
-    return {"PYTHONPATH": str(FAKES), "FAKE_TENSORRT": version}
-
-
-@pytest.fixture(scope="module")
-def sweep(swept: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the sweep, to which this module's merges may add."""
-    return Path(shutil.copytree(swept.out, tmp_path_factory.mktemp("kits") / "sweep"))
-
-
-@pytest.fixture(scope="module")
-def packed(sweep: Path) -> Path:
-    kit = sweep.parent / "kit"
-    said = said_by(kit_main, sweep, "--to", kit)
-    assert said.status == 0, said.err
-    assert "2 rows" in said.out
-    return kit
-
-
-@pytest.fixture
-def kit(packed: Path, tmp_path: Path) -> Path:
-    """The kit as it arrives on a target."""
-    return Path(shutil.copytree(packed, tmp_path / "kit"))
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +45,6 @@ def back(trial: Path, sweep: Path, tmp_path: Path) -> tuple[Path, Path]:
     """That kit and its sweep, both of one's own."""
     own = Path(shutil.copytree(trial, tmp_path / "kit"))
     return own, Path(shutil.copytree(sweep, tmp_path / "sweep"))
-
-
-def of_target(sweep: Path) -> dict[str, Row]:
-    rows = [row for row in RowStore(sweep).rows() if row.measured_on]
-    return {row.source_key: row for row in rows}
 
 
 def test_what_a_cpu_measures_is_what_was_foretold(
@@ -139,15 +79,11 @@ def test_nothing_is_done_twice(trial: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (trial / "results/trial").iterdir()}
     ended = run_there(trial, "--engine", "onnxruntime", "--name", "trial", *QUICK)
     assert ended.returncode == 0
-    assert ended.stdout.count("done before") == len(json.loads(_facts(trial))["jobs"])
+    assert ended.stdout.count("done before") == len(json.loads(facts(trial))["jobs"])
     after = {path: path.stat().st_mtime_ns for path in (trial / "results/trial").iterdir()}
     assert {p: t for p, t in after.items() if p.name != "machine.json"} == {
         p: t for p, t in before.items() if p.name != "machine.json"
     }
-
-
-def _facts(kit: Path) -> str:
-    return (kit / "kit.json").read_text()
 
 
 def test_killed_it_goes_on(kit: Path) -> None:
@@ -165,7 +101,7 @@ def test_killed_it_goes_on(kit: Path) -> None:
     ended = run_there(kit, *words[2:], *QUICK)
 
     assert ended.returncode == 0
-    assert len(done) < len(list(results.glob("*.json"))) == len(json.loads(_facts(kit))["jobs"]) + 1
+    assert len(done) < len(list(results.glob("*.json"))) == len(json.loads(facts(kit))["jobs"]) + 1
     assert not list(results.glob(".*.tmp"))
 
 
@@ -179,90 +115,14 @@ def test_time_is_up(kit: Path) -> None:
 
 
 @pytest.mark.slow
-def test_native_caches_and_every_engine_of_tensorrt_8(
-    kit: Path, sweep: Path, tmp_path: Path, rows: dict[str, Row]
-) -> None:
-    ended = run_there(kit, "--name", "orin", *QUICK, **on_stand_in("8.5.1.7"))
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    results = kit / "results" / "orin"
-    assert (results / "native-minmax.cache").read_bytes().startswith(b"TRT-8501-MinMaxCalibration")
-    assert json.loads((results / "native-entropy2.json").read_text())["batches"] == 4
-    order = [
-        line.split()[1] for line in ended.stdout.splitlines() if "]" in line and ": ok" in line
-    ]
-    assert order[:2] == ["native-minmax:", "native-entropy2:"]
-
-    own = Path(shutil.copytree(sweep, tmp_path / "sweep"))
-    said = said_by(merge_main, kit, "--sweep", own)
-
-    assert said.status == 0, said.err
-    merged = {row.calibrator: row for row in RowStore(own).rows() if row.measured_on == "orin"}
-    assert set(merged) == {"minmax", "tensorrt_minmax", "tensorrt_entropy2"}
-    native = merged["tensorrt_minmax"]
-    assert (native.engine, native.engine_version) == ("tensorrt", "8.5.1.7")
-    assert (native.placement, native.plan) == ("implicit", "all")
-    assert native.engine_options == "mode=implicit"
-    assert native.predicted_int8 is not None
-    of_plan = {row.plan: row for row in RowStore(own).rows() if row.calibrator == "minmax"}
-    explicit = of_target(own)[rows["float_first"].run_key]
-    assert explicit.int8 == explicit.predicted_int8
-    assert explicit.fp16 is not None and explicit.device_latency_p50_ms is not None
-    assert explicit.planned_layers_in_float == 0
-    assert 0 < (explicit.int8_mac_share or 0) < 1
-    assert explicit.device.startswith("NVIDIA Test GPU")
-    assert set(of_plan) == {"all", "float_first"}
-    assert (own / "ranges" / f"{native.run_key}.cache").is_file()
-    assert "Q/DQ files" in (own / "report.html").read_text()
-
-
-@pytest.mark.slow
-def test_ranges_are_built_from_caches_if_asked_for(kit: Path) -> None:
-    words = ["--name", "orin", "--implicit", "--half", "--jobs", "int8-[!n]*", *QUICK]
-    ended = run_there(kit, *words, **on_stand_in("10.16.1.11"))
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    found = [
-        json.loads((kit / "results" / "orin" / f"int8-{key}.json").read_text())
-        for key in _keys(kit)
-    ]
-    assert [own["mode"] for own in found] == ["implicit", "implicit"]
-    assert [own["options"]["half"] for own in found] == [True, True]
-
-
-@pytest.mark.slow
-def test_tensorrt_11_has_neither_calibrators_nor_the_flag_of_fp16(kit: Path) -> None:
-    ended = run_there(kit, "--name", "thor", *QUICK, **on_stand_in("11.4.0.106"))
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    found = {
-        path.stem: json.loads(path.read_text())
-        for path in (kit / "results/thor").glob("*.json")
-        if path.stem != "machine" and not path.stem.endswith(".layers")
-    }
-    status = {name: own["status"] for name, own in found.items()}
-    assert status["native-minmax"] == status["int8-native-minmax"] == status["fp16"] == "skipped"
-    explicit = [own for name, own in found.items() if name.startswith("int8-") and "mode" in own]
-    assert [own["mode"] for own in explicit] == ["explicit", "explicit"]
-    assert {own["status"] for own in explicit} == {"ok"}
-
-
-def test_no_driver_is_told_before_anything_is_done(kit: Path) -> None:
-    ended = run_there(kit, **on_stand_in("8.5.1.7"), FAKE_NO_DRIVER="1")
-    assert ended.returncode == 2
-    assert "cannot start a builder" in ended.stdout
-    assert not (kit / "results").exists()
-
-
 def test_a_damaged_kit_is_told_before_anything_is_done(kit: Path) -> None:
-    (values,) = [p for p in (kit / "rows").glob("*.values") if p.stem == _keys(kit)[0]]
+    (values,) = [p for p in (kit / "rows").glob("*.values") if p.stem == keys_of(kit)[0]]
     ended = run_there(kit, "--engine", "onnxruntime", "--name", "trial", "--doctor")
     assert ended.returncode == 0
     values.write_bytes(b"x")
     ended = run_there(kit, "--engine", "onnxruntime", "--name", "trial", *QUICK)
     assert ended.returncode == 2  # the doctor sees it
     assert f"{values.name} is not the file that was packed" in ended.stdout
-
-
-def _keys(kit: Path) -> list[str]:
-    return sorted(json.loads(_facts(kit))["rows"])
 
 
 def test_results_of_one_name_are_of_one_set_up(trial: Path) -> None:
@@ -402,6 +262,6 @@ def test_calibration_images_stay_here_without_native_calibrators(
     key = rows["all"].run_key
     said = said_by(kit_main, sweep, "--to", tmp_path / "kit", "--native", "none", "--run", key)
     assert said.status == 0, said.err
-    facts = json.loads(_facts(tmp_path / "kit"))
-    assert list(facts["images"]) == ["evaluation"]
-    assert [job["id"] for job in facts["jobs"]] == [f"int8-{key}", "fp32", "fp16"]
+    packed = json.loads(facts(tmp_path / "kit"))
+    assert list(packed["images"]) == ["evaluation"]
+    assert [job["id"] for job in packed["jobs"]] == [f"int8-{key}", "fp32", "fp16"]
