@@ -12,8 +12,8 @@ The tools need an environment of their own, so there are steps::
 per tool and method, with the tool's defaults but for the method's name, and says which failed.
 ``table`` writes what ``judge`` measured in several folders as one CSV.
 
-``NAME@16`` quantizes with the first 16 images: ONNX Runtime's Entropy and Percentile hold every
-activation of every image in memory (128 images of 640x640 take more than 20 GB).
+``NAME@16`` quantizes with the first 16 images: ONNX Runtime's Entropy and Percentile need memory
+for every image (24 GB were not enough for 128 images of 640x640).
 
 Tools: ``onnxruntime`` (``quantize_static``), ``nvidia-modelopt[onnx]`` and ``nncf``, each if it is
 installed.
