@@ -123,14 +123,23 @@ class QuantizedModel:
     """
 
     proto: onnx.ModelProto = field(repr=False)
-    ranges: Mapping[str, Range] = field(repr=False)
-    rules: Mapping[str, str] = field(repr=False)
     calibrator: str
     plan: str
-    seconds: float
     calibration: Calibration = field(repr=False)
     words: tuple[str, ...] = field(repr=False)
-    found: RunRanges = field(repr=False)
+    run_ranges: RunRanges = field(repr=False)
+
+    @property
+    def ranges(self) -> Mapping[str, Range]:
+        return self.run_ranges.ranges
+
+    @property
+    def rules(self) -> Mapping[str, str]:
+        return self.run_ranges.rules
+
+    @property
+    def seconds(self) -> float:
+        return self.run_ranges.seconds
 
     def save(self, path: str | Path) -> Path:
         """Write the ONNX file, whole or not at all; returns its path. Raises OSError."""
@@ -208,19 +217,9 @@ def quantize(
                 f"calibrator={calibrator} plan={plan} needs more than statistics",
                 "Use run_once or sweep for it",
             )
-        found = find_run_ranges(run)
-        proto = insert(run, found)
-    return QuantizedModel(
-        proto,
-        found.ranges,
-        found.rules,
-        calibrator,
-        plan,
-        found.seconds,
-        calibration,
-        words,
-        found,
-    )
+        run_ranges = find_run_ranges(run)
+        proto = insert(run, run_ranges)
+    return QuantizedModel(proto, calibrator, plan, calibration, words, run_ranges)
 
 
 def evaluate(quantized: QuantizedModel, *keys: Keys) -> Evaluation:
@@ -246,7 +245,7 @@ def evaluate(quantized: QuantizedModel, *keys: Keys) -> Evaluation:
             )
         network = run.model.network
         proto = with_batch(quantized.proto, network.input_name, run.measurement.batch_size)
-        fp32, int8 = measure_accuracy(run, run.engine, int8_model(run, quantized.found, proto))
+        fp32, int8 = measure_accuracy(run, run.engine, int8_model(run, quantized.run_ranges, proto))
         metric = task_of(run).metric
     return Evaluation(metric, fp32.n_images, _alone(fp32), _alone(int8), compare(fp32, int8))
 

@@ -53,15 +53,15 @@ def main(argv: Sequence[str] | None = None) -> int:
                       f"head: {_shown_options(chosen.convention)}")  # fmt: skip
         console.print(f"\nNext:\n  int8bench inspect {shlex.quote(str(asked.model))} IMAGES")
         return 0
-    found = recognise(
+    recognised = recognise(
         asked.images, chosen.head.task, fit.n_classes,
         asked.annotations, asked.labels, asked.calibration,
     )  # fmt: skip
     model_keys = {"model": "custom", "model.path": asked.model, "model.head": fit.name}
-    ranking = _search(model_keys, found, chosen, asked)
-    _print_ranking(console, ranking, found)
+    ranking = _search(model_keys, recognised, chosen, asked)
+    _print_ranking(console, ranking, recognised)
     _print_command(
-        console, model_keys, ranking.best.preprocess, chosen, found, network.input_shape[0]
+        console, model_keys, ranking.best.preprocess, chosen, recognised, network.input_shape[0]
     )
     return 0
 
@@ -139,7 +139,7 @@ def _shown_classes(fit: Fit, facts: ModelFacts, task: str) -> str:
 
 
 def _search(
-    model_keys: Mapping[str, object], found: Recognised, chosen: ChosenHead, asked: Namespace
+    model_keys: Mapping[str, object], recognised: Recognised, chosen: ChosenHead, asked: Namespace
 ) -> Ranking:
     usual = DETECTOR_IMAGES if chosen.head.task == "detection" else CLASSIFIER_IMAGES
     if asked.count is not None and asked.count < 1:
@@ -147,7 +147,7 @@ def _search(
     batch = load_model(asked.model).input_shape[0] or 1
     words = words_of(
         [
-            {**model_keys, **found.keys},
+            {**model_keys, **recognised.keys},
             {"evaluation.images": asked.count or usual, "evaluation.batch_size": batch},
         ]
     )
@@ -159,26 +159,27 @@ def _search(
             return search_preprocessing(run, lambda name: status.update(f"trying {name}"))
 
 
-def _print_ranking(console: Console, ranking: Ranking, found: Recognised) -> None:
+def _print_ranking(console: Console, ranking: Ranking, recognised: Recognised) -> None:
     best = ranking.best
     console.print(
-        f"\nPreprocessing, tried on {best.n_images} images with {found.what}; by {ranking.metric}:"
+        f"\nPreprocessing, tried on {best.n_images} images with {recognised.what}; "
+        f"by {ranking.metric}:"
     )
-    for own in ranking.leading:
-        mark = "★" if own is best else "≈" if own in ranking.as_good else " "
-        console.print(f"  {mark} {own.value:6.3f}  {own.scaling}, {own.fit}")
+    for attempt in ranking.leading:
+        mark = "★" if attempt is best else "≈" if attempt in ranking.as_good else " "
+        console.print(f"  {mark} {attempt.value:6.3f}  {attempt.scaling}, {attempt.fit}")
     console.print(f"  on the first {ranking.first[0].n_images} alone:")
-    shown_already = {own.scaling for own in ranking.leading}
-    for own in ranking.first:
-        if own.scaling not in shown_already:
-            console.print(f"    {own.value:6.3f}  {own.scaling}, {own.fit}")
+    shown_already = {attempt.scaling for attempt in ranking.leading}
+    for attempt in ranking.first:
+        if attempt.scaling not in shown_already:
+            console.print(f"    {attempt.value:6.3f}  {attempt.scaling}, {attempt.fit}")
     console.print(f"Scale and colours: {_sureness(ranking)}.")
     if not ranking.labelled:
-        console.print("Without labels the fit cannot be told: it is the usual one of the head.")
+        console.print("Without labels the fit cannot be decided: it is the usual one of the head.")
     if ranking.as_good:
-        console.print("≈: these images do not tell it from the one that is taken.")
-    if found.remark:
-        console.print(f"! {found.remark}")
+        console.print("≈: these images cannot separate it from the one that is used.")
+    if recognised.remark:
+        console.print(f"! {recognised.remark}")
 
 
 def _sureness(ranking: Ranking) -> str:
@@ -192,13 +193,13 @@ def _print_command(
     model_keys: Mapping[str, object],
     preprocess: Preprocess,
     chosen: ChosenHead,
-    found: Recognised,
+    recognised: Recognised,
     batch: int | None,
 ) -> None:
     keys: dict[str, Any] = {
         **model_keys,
         **_changed(preprocess, chosen.convention),
-        **found.keys,
+        **recognised.keys,
     }
     words = [*words_of([keys]), "calibrator=minmax,entropy2,percentile,mse"]
     words += ["calibration.size=8,64", "plan=all,float_head"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.data.dataset import TaskName
@@ -47,18 +47,20 @@ def recognise(
         return _yolo(images)
     if not images.is_dir():
         raise DataError(f"{images} does not exist", "Give a folder of images, or a data.yaml")
-    own, note = calibration or _beside(images), ""
-    if own is None:
-        own, note = images, "calibration images: the same ones, which flatters INT8; give others"
-    if task == "detection":
-        found = _detection(images, own, annotations)
-    else:
-        found = _classification(images, own, labels, n_classes)
-    if found.keys.get("dataset") != "yolo" and note:
-        found = Recognised(
-            found.keys, found.what, found.labelled, "; ".join(filter(None, (found.remark, note)))
+    calibration_folder, note = calibration or _beside(images), ""
+    if calibration_folder is None:
+        calibration_folder, note = (
+            images,
+            "calibration images: the same ones, which flatters INT8; give others",
         )
-    return found
+    if task == "detection":
+        recognised = _detection(images, calibration_folder, annotations)
+    else:
+        recognised = _classification(images, calibration_folder, labels, n_classes)
+    if recognised.keys.get("dataset") != "yolo" and note:
+        remark = "; ".join(filter(None, (recognised.remark, note)))
+        return replace(recognised, remark=remark)
+    return recognised
 
 
 def _detection(images: Path, calibration: Path, annotations: Path | None) -> Recognised:
@@ -70,9 +72,9 @@ def _detection(images: Path, calibration: Path, annotations: Path | None) -> Rec
         }  # fmt: skip
         return Recognised(keys, f"COCO annotations ({file.name})", True)
     for folder in (images, *list(images.parents)[:2]):
-        for found in sorted(folder.glob("*.yaml")):
-            if _is_yolo(found):
-                return _yolo(found)
+        for file_of_yolo in sorted(folder.glob("*.yaml")):
+            if _is_yolo(file_of_yolo):
+                return _yolo(file_of_yolo)
     return _unlabelled(images, calibration, "")
 
 

@@ -48,7 +48,7 @@ class Product:
 
 
 @dataclass(frozen=True)
-class QuantizedModel:
+class QuantizedOnnx:
     """An already quantized file, in Q/DQ form.
 
     ``edges`` has the range (low, high), in the tensor's unit, of every node's quantized input:
@@ -72,7 +72,7 @@ class QuantizedModel:
     weighted: frozenset[str] = frozenset()
 
 
-def load_quantized(path: Path) -> QuantizedModel:
+def load_quantized(path: Path) -> QuantizedOnnx:
     """Read and check a quantized ONNX file.
 
     Raises ModelError for a file that is broken, in float, quantized dynamically, or with other
@@ -97,7 +97,7 @@ def load_quantized(path: Path) -> QuantizedModel:
             f"{path} has no QuantizeLinear with 8-bit integers: nothing in it is INT8",
             "Give the file that the quantizer wrote",
         )
-    return QuantizedModel(
+    return QuantizedOnnx(
         path=path,
         sha256=sha256,
         proto=proto,

@@ -15,7 +15,7 @@ from bench.errors import ModelError
 from bench.model.edit import copy_of
 from bench.model.graph import Graph
 from bench.model.onnx_model import OnnxModel
-from bench.model.quantized import Product, QuantizedModel
+from bench.model.quantized import Product, QuantizedOnnx
 from bench.quantization.grid import Range
 from bench.quantization.plan import Edge, QuantizationPoints
 
@@ -33,7 +33,7 @@ class GivenPoints:
     proto: onnx.ModelProto
 
 
-def check_same_input(quantized: QuantizedModel, network: OnnxModel) -> None:
+def check_same_input(quantized: QuantizedOnnx, network: OnnxModel) -> None:
     """Raise ModelError if a file has another input shape or other outputs than the model."""
     theirs, ours = quantized.input_shape, network.input_shape
     if theirs[1:] != ours[1:]:
@@ -50,7 +50,7 @@ def check_same_input(quantized: QuantizedModel, network: OnnxModel) -> None:
         )
 
 
-def match_given(quantized: QuantizedModel, graph: Graph) -> GivenPoints:
+def match_given(quantized: QuantizedOnnx, graph: Graph) -> GivenPoints:
     """A file's quantization in terms of the FP32 model; ModelError if it was not made from it."""
     names = _names(quantized, graph)
     known = {name: name for name in graph.nodes.keys() - set(graph.compute)} | names
@@ -82,7 +82,7 @@ def match_given(quantized: QuantizedModel, graph: Graph) -> GivenPoints:
     return GivenPoints(points, ranges, _renamed(quantized, names))
 
 
-def _ours(tensor: str, quantized: QuantizedModel, known: dict[str, str], graph: Graph) -> str:
+def _ours(tensor: str, quantized: QuantizedOnnx, known: dict[str, str], graph: Graph) -> str:
     """What the FP32 model calls a tensor of the file: that of its name, or what the same node makes
     (ONNX Runtime renames an output of the network that it quantizes)."""
     if graph.is_activation(tensor) or tensor not in quantized.makers:
@@ -92,7 +92,7 @@ def _ours(tensor: str, quantized: QuantizedModel, known: dict[str, str], graph: 
     return node.output[index] if node is not None and index < len(node.output) else tensor
 
 
-def _is_int8(edge: Edge, quantized: QuantizedModel, names: dict[str, str], graph: Graph) -> bool:
+def _is_int8(edge: Edge, quantized: QuantizedOnnx, names: dict[str, str], graph: Graph) -> bool:
     """A product whose weights stay in float is not in INT8, whatever its input is."""
     if edge.node not in graph.compute or graph.nodes[edge.node].input[1] not in graph.weights:
         return True
@@ -105,7 +105,7 @@ def _range(ends: tuple[float, float]) -> Range:
     return high if abs(low + high * 128 / 127) <= 1e-6 * high else (low, high)
 
 
-def _names(quantized: QuantizedModel, graph: Graph) -> dict[str, str]:
+def _names(quantized: QuantizedOnnx, graph: Graph) -> dict[str, str]:
     """The file's names of its products, and the FP32 graph's of the same."""
     theirs = quantized.products
     ours = [_product(name, graph) for name in graph.compute]
@@ -134,7 +134,7 @@ def _alike(a: Product, b: Product) -> bool:
     return same_kind and sorted(a.weights) == sorted(b.weights)
 
 
-def _renamed(quantized: QuantizedModel, names: dict[str, str]) -> onnx.ModelProto:
+def _renamed(quantized: QuantizedOnnx, names: dict[str, str]) -> onnx.ModelProto:
     if all(theirs == ours for theirs, ours in names.items()):
         return quantized.proto
     renamed = copy_of(quantized.proto)

@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.calibration.quantized_file import QuantizedFile
 from bench.calibration.ranges_file import RangesFile
 from bench.errors import DataError
-from bench.model.quantized import QuantizedModel, load_quantized
+from bench.model.quantized import QuantizedOnnx, load_quantized
 from bench.quantization.given_points import GivenPoints, check_same_input, match_given
 from bench.quantization.grid import Range
 from bench.quantization.plan import place
@@ -24,7 +24,7 @@ def check_given(run: Run) -> None:
         given_points(run, run.calibrator)
 
 
-def quantized_model(run: Run, file: QuantizedFile) -> QuantizedModel:
+def quantized_model(run: Run, file: QuantizedFile) -> QuantizedOnnx:
     """The file, read once for the runs of a sweep; ModelError for what is not a quantized model."""
     return run.shared.once("quantized file", file, lambda: load_quantized(Path(file.path)))
 

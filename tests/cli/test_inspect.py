@@ -71,7 +71,7 @@ def test_finds_the_preprocessing(capsys, pictures, labelled):
     # It was trained with a mean of 0.5 and a std of 0.25, on shapes whose colours mean nothing.
     assert "ImageNet mean and std" in best or "-1 to 1" in best
     assert ("by Top-1:" in text) is labelled
-    assert ("fit cannot be told" in text) is not labelled
+    assert ("fit cannot be decided" in text) is not labelled
     assert "0 to 255, BGR" not in text
 
 

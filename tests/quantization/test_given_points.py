@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from bench.errors import ModelError
 from bench.model.graph import Graph
 from bench.model.onnx_model import OnnxModel
-from bench.model.quantized import QuantizedModel, load_quantized
+from bench.model.quantized import QuantizedOnnx, load_quantized
 from bench.quantization.given_points import check_same_input, match_given
 from bench.quantization.grid import amax_of
 from bench.quantization.qdq import insert_qdq
@@ -35,8 +35,8 @@ class Reader(ort_quantization.CalibrationDataReader):
 
 
 @pytest.fixture
-def read(tmp_path: Path) -> Callable[[onnx.ModelProto], QuantizedModel]:
-    def save_and_read(proto: onnx.ModelProto) -> QuantizedModel:
+def read(tmp_path: Path) -> Callable[[onnx.ModelProto], QuantizedOnnx]:
+    def save_and_read(proto: onnx.ModelProto) -> QuantizedOnnx:
         onnx.save(proto, tmp_path / "quantized.onnx")
         return load_quantized(tmp_path / "quantized.onnx")
 
