@@ -35,8 +35,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
-from bench.evaluation.estimate import Replicates
 from bench.evaluation.interval import FEWEST_PER_CLASS, half_samples, over_images
+from bench.evaluation.judgement import truth_of
+from bench.evaluation.looks import Seen
 from bench.evaluation.task import Score
 
 ALPHA = 0.05
@@ -76,34 +77,28 @@ class Prefixes:
         return 1 - ALPHA / (max(len(self.looks), 1) * max(candidates, 1))
 
 
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """A system's headline metric on a prefix of ``units`` units, and on half-samples of them.
-
-    ``per_class`` are the images of a class, the mean over the classes, None for a classifier;
-    ``least_error`` is the least standard error of a difference.
-    """
-
-    value: float
-    halves: Replicates
-    units: int
-    per_class: float | None
-    least_error: float
-
-
 def seen(score: Score, unit_of: npt.NDArray[np.int64]) -> Seen:
     """What ``score`` says of a prefix; ``unit_of`` (n_images,) is the unit of each of its images,
     counted from 0."""
     units = int(unit_of.max()) + 1
     halves = score.replicates_on(half_samples(units)[:, unit_of])
-    return Seen(score.value, halves, units, score.images_per_class, score.least_error)
+    return Seen(
+        score.value,
+        halves,
+        units,
+        score.images_per_class,
+        score.least_error,
+        truth_of(score.judged),
+    )
 
 
 def most_ahead(candidate: Seen, leader: Seen, total: int, level: float) -> float:
     """The upper end of the candidate's metric minus the leader's on all ``total`` units.
 
-    One-sided, at ``level``. Infinite where nothing is known.
+    One-sided, at ``level``. Infinite where nothing is known, or the two saw other images.
     """
+    if (candidate.units, candidate.truth) != (leader.units, leader.truth):
+        return math.inf
     difference = candidate.value - leader.value
     known = over_images(
         difference, candidate.halves - leader.halves, candidate.units, candidate.least_error
