@@ -11,11 +11,11 @@ nothing else is random:
   (W. G. Cochran, Sampling Techniques, 1977, section 2.6);
 - a leader that only looks good on these images is as good as any: its value on them is what the
   candidate has to reach;
-- whoever looks often errs often. The ``ALPHA`` of a whole race is divided by the number of looks and
-  of candidates (Bonferroni), so that all its drops hold at once with 95 %, whichever rows lead.
-  Races of models are due to O. Maron and A. W. Moore, Hoeffding races, Advances in Neural
-  Information Processing Systems 6, 1994; their bounds, which assume nothing, need some ten times the
-  images.
+- whoever looks often errs often. The ``ALPHA`` of a whole race is divided by the numbers of looks
+  and of candidates (Bonferroni), so that all its drops hold at once with 95 %, whichever rows lead.
+
+Races of models are due to O. Maron and A. W. Moore, Hoeffding races, Advances in Neural Information
+Processing Systems 6, 1994. Their bounds assume no distribution, and need many more images.
 
 Half-samples tell too little of the error of mAP where a class has few images. Below
 ``FEWEST_PER_CLASS`` the interval is widened by the root of the shortage, and below ``FEWEST_UNITS``

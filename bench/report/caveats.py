@@ -32,7 +32,8 @@ def find_caveats(tidied: pd.DataFrame, reported: Collection[str] = ()) -> tuple[
     """All that weakens the answer, most serious first. Refusals of builders whose reasons are in
     ``reported`` are left out: the answers state them."""
     rules: tuple[Callable[[pd.DataFrame], Iterator[str]], ...] = (
-        _unfaithful, _unchecked, _emulated, _trial, _skipped, _built, _unmeasured, _finds_nothing,
+        _unfaithful, _unchecked, _emulated, _trial, _skipped, _raced, _built, _unmeasured,
+        _finds_nothing,
         partial(_builder_refused, reported=reported), _no_fp32_engine, _unlike_published,
         _strangers, _agreement, _overlap, _clipped,
         _clipped_outputs, _thresholds, _few_images, _few_per_class, _classes_left_out,
@@ -106,6 +107,18 @@ def _skipped(rows: pd.DataFrame) -> Iterator[str]:
     for reason, same in skipped.groupby("error", sort=False):
         reason = str(reason).strip().rstrip(".") or "no reason was recorded"
         yield f"{plural(len(same), 'run')} of {len(rows)} skipped: {reason}."
+
+
+def _raced(rows: pd.DataFrame) -> Iterator[str]:
+    raced = rows[rows["status"] == "raced"]
+    for name, same in raced.groupby(list(GROUP), sort=False):
+        fewest, most = int(same["n_images"].min()), int(same["n_images"].max())
+        seen = plural(most, "image") if fewest == most else f"{fewest} to {most} images"
+        yield (
+            f"{_name(name)} lost a race in {plural(len(same), 'run')} after {seen}: these are proven "
+            "to be better than a complete run by no more than a tie, and were ended. They are in "
+            "no figure, effect or verdict. The same sweep without sweep.race=true completes them."
+        )
 
 
 def _built(rows: pd.DataFrame) -> Iterator[str]:
@@ -264,7 +277,7 @@ def _thresholds(rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _few_images(rows: pd.DataFrame) -> Iterator[str]:
-    few = rows[rows["n_images"] < FEW_IMAGES]
+    few = rows[(rows["n_images"] < FEW_IMAGES) & (rows["status"] != "raced")]
     for name, same in few.groupby(list(GROUP), sort=False):
         yield (
             f"{_name(name)} was validated on {plural(int(same['n_images'].min()), 'image')} only: "
@@ -285,6 +298,7 @@ def _few_per_class(rows: pd.DataFrame) -> Iterator[str]:
 
 def _classes_left_out(rows: pd.DataFrame) -> Iterator[str]:
     left = rows[2 * rows["classes_evaluated"] <= rows["n_classes"]]
+    left = left[left["status"] != "raced"]
     for name, same in left.groupby(list(GROUP), sort=False):
         yield (
             f"{_name(name)} was validated on images of {int(same['classes_evaluated'].min())} of "

@@ -16,7 +16,7 @@ from bench.engine.ov import OpenVino
 from bench.errors import EngineError
 from bench.evaluation.task import Evidence
 from bench.results.store import RowStore
-from bench.run import faithfulness, measure
+from bench.run import faithfulness, gather
 from bench.run.execute import execute
 from bench.run.faithfulness import (
     Agreement,

@@ -81,8 +81,8 @@ class Provenance:
     )
     raced_against: str = column("of a raced row: the run that it lost against, or FP32", default="")
     raced_ahead: float | None = column(
-        "of a raced row: the most by which its INT8 may be above that run's on all images (upper end "
-        "of an interval that allows for all looks and runs)",
+        "of a raced row: the most by which its INT8 may be above that run's on all images (upper "
+        "end of an interval that allows for all looks and runs)",
         format="difference",
         default=None,
     )
