@@ -115,8 +115,8 @@ def _raced(rows: pd.DataFrame) -> Iterator[str]:
         fewest, most = int(same["n_images"].min()), int(same["n_images"].max())
         seen = plural(most, "image") if fewest == most else f"{fewest} to {most} images"
         yield (
-            f"{_name(name)} lost a race in {plural(len(same), 'run')} after {seen}: these are proven "
-            "to be better than a complete run by no more than a tie, and were ended. They are in "
+            f"{_name(name)} lost a race in {plural(len(same), 'run')} after {seen}: these are "
+            "proven to be better than a complete run by no more than a tie, and ended. They are in "
             "no figure, effect or verdict. The same sweep without sweep.race=true completes them."
         )
 

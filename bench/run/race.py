@@ -116,7 +116,7 @@ class Racer:
         settings, fp32 = self._race.settings, self._fp32.score.value
         for leader, same_plan in self._race.leaders.of(self._traits, key):
             if abs((leader.row.fp32 or 0.0) - fp32) <= FP32_CHANGED:
-                yield *_named(leader, key), _limit(settings, fp32, same_plan)
+                yield *_named(leader, key), limit_of(settings, fp32, same_plan)
         if settings.max_loss is not None:
             yield FP32, FP32, seen(self._fp32_on(part), part.unit_of), -settings.max_loss * fp32
 
@@ -182,10 +182,10 @@ def still_lost(row: Row, race: Race) -> bool:
     leader = race.leaders.complete(row.raced_against)
     if leader is None or leader.fp32 is None:
         return False
-    return ahead < _limit(settings, leader.fp32, alike(row.to_json(), leader.to_json(), PLAN))
+    return ahead < limit_of(settings, leader.fp32, alike(row.to_json(), leader.to_json(), PLAN))
 
 
-def _limit(settings: Settings, fp32: float, same_plan: bool) -> float:
+def limit_of(settings: Settings, fp32: float, same_plan: bool) -> float:
     """A run has lost against a row if it is ahead of it by less than this."""
     if settings.max_loss is not None:
         return 0.0 if same_plan else -math.inf

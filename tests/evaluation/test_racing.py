@@ -50,9 +50,7 @@ def test_more_images_and_a_lower_level_prove_more():
     rng = np.random.default_rng(0)
     leader = rng.random(400) < 0.9
     other = leader & (rng.random(400) < 0.9)
-    ends = [
-        most_ahead(look_at(other[:n]), look_at(leader[:n]), 400, 0.999) for n in (50, 100, 200)
-    ]
+    ends = [most_ahead(look_at(other[:n]), look_at(leader[:n]), 400, 0.999) for n in (50, 100, 200)]
     assert ends == sorted(ends, reverse=True)
     half = look_at(other[:200]), look_at(leader[:200])
     assert most_ahead(*half, 400, 0.95) < most_ahead(*half, 400, 0.999)
