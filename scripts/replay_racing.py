@@ -57,8 +57,8 @@ from bench.run.shared import Shared
 class Replay:
     """One race: how many image evaluations it took, and its answer beside that of all rows.
 
-    ``standing`` is that of the race's answer among all rows; ``behind`` is by how much it loses more
-    than the whole sweep's answer, in the metric on all images.
+    ``standing`` is that of the race's answer among all rows; ``behind`` is by how much it loses
+    more than the whole sweep's answer, in the metric on all images.
     """
 
     sweep: str
@@ -98,7 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(
             f"{name}: {of_one['share'].mean():.1%} of the image evaluations "
             f"({of_one['share'].min():.1%} to {of_one['share'].max():.1%}); of {len(of_one)} "
-            f"answers {same} are the same and {tied} tie, at most {of_one['behind'].max():.4f} behind"
+            f"answers {same} are the same and {tied} tie, at most "
+            f"{of_one['behind'].max():.4f} behind"
         )
     return 0
 
@@ -206,18 +207,31 @@ def _rivals(
 def _seen(judged: Judgement, prefixes: Prefixes, count: int) -> Seen:
     """As ``bench.evaluation.racing.seen`` gives it for the images of the prefix alone."""
     part = np.sort(np.array(prefixes.order[:count]))
-    halves = half_samples(count)
-    weights: npt.NDArray[np.int32] = np.zeros((len(halves) + 1, prefixes.total), np.int32)
-    weights[0, part] = 1
-    weights[1:, part] = halves
+    weights = np.concatenate([np.ones((1, count), np.int32), half_samples(count)])
     if isinstance(judged, MatchTable):
-        values = map_replicates(judged, weights)
+        values = map_replicates(_part_of(judged, part), weights)
         of_class = (judged.positives[part] > 0).sum(axis=0)
         per_class, least = float(of_class[of_class > 0].mean()), 0.0
     else:
-        values = mean_replicates(judged, weights)
+        values = mean_replicates(judged[part], weights)
         per_class, least = None, rule_of_three(count)
     return Seen(float(values[0]), values[1:], count, per_class, least, "")
+
+
+def _part_of(matches: MatchTable, images: npt.NDArray[np.int64]) -> MatchTable:
+    """The same for some of its images, in their order."""
+    place = np.full(matches.n_images, -1, np.int32)
+    place[images] = np.arange(len(images))
+    of_part = place[matches.image] >= 0
+    before = np.concatenate([[0], np.cumsum(of_part)])
+    return MatchTable(
+        place[matches.image[of_part]],
+        matches.score[of_part],
+        matches.hit[of_part],
+        matches.ignored[of_part],
+        before[matches.class_start].astype(np.int64),
+        matches.positives[images],
+    )
 
 
 def _answer(table: pd.DataFrame, folder: Path, settings: Settings) -> Answer:

@@ -136,7 +136,7 @@ class Sweep:
         row = finished(run, store, race)
         if row is None:
             begin(run)
-            self._say_how_long(run)
+            self._say_how_long(run, race is not None)
             if trail is not None:
                 write_atomically(SweepFolder(folder).plan_search(run.key), trail.to_bytes())
             row = execute_once(run, store, shlex.join(typed), race)
@@ -150,13 +150,14 @@ class Sweep:
         leaders = self.shared.once("leaders", folder, lambda: Leaders(store))
         return Race(leaders, settings_of(config), JobFolder(SweepFolder(folder).jobs).total())
 
-    def _say_how_long(self, run: Run) -> None:
+    def _say_how_long(self, run: Run, racing: bool) -> None:
         """Once, before the first run that is made in this process."""
         if self._total > 1 and not self._said_how_long:
             self._said_how_long = True
             asked = self._asked[-1][0]
             again = LEADERS * asked.confirm_seeds + asked.confirm_roundings
-            self.say(estimate_line(run, self._total, again))
+            sooner = ". In a race many of them end earlier" if racing else ""
+            self.say(estimate_line(run, self._total, again) + sooner)
 
     def _keep_to_cores(self, launcher: DictConfig, locks: str) -> None:
         if cores := cores_of_job(launcher):

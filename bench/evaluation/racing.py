@@ -43,7 +43,7 @@ from bench.evaluation.task import Score
 ALPHA = 0.05
 """The chance that a race drops anything wrongly."""
 
-SHARES = (1 / 8, 1 / 4, 1 / 2)
+SHARES = (1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2)
 """Of the images: the prefixes after which a candidate may be dropped."""
 
 FEWEST_UNITS = 20
@@ -103,7 +103,8 @@ def most_ahead(candidate: Seen, leader: Seen, total: int, level: float) -> float
     known = over_images(
         difference, candidate.halves - leader.halves, candidate.units, candidate.least_error
     )
-    shortage = FEWEST_PER_CLASS / max(candidate.per_class or FEWEST_PER_CLASS, 1.0)
+    per_class = FEWEST_PER_CLASS if candidate.per_class is None else candidate.per_class
+    shortage = FEWEST_PER_CLASS / max(per_class, 1.0)
     unseen = math.sqrt(1 - candidate.units / total)
     error = known.error * unseen * math.sqrt(max(shortage, 1.0))
     reach = float(stdtrit(known.freedom, level)) * error
