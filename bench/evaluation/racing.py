@@ -19,7 +19,7 @@ Processing Systems 6, 1994. Their bounds assume no distribution, and need many m
 
 Half-samples tell too little of the error of mAP where a class has few images. Below
 ``FEWEST_PER_CLASS`` the interval is widened by the root of the shortage, and below ``FEWEST_UNITS``
-nothing is decided. ``tests/benchmarks/racing.py`` simulates how often a drop is wrong.
+nothing is decided. ``tests/benchmarks/racing.py`` simulates how often an interval is wrong.
 
 A search for something else, such as a precision plan, uses the same three steps: ``looks`` says how
 much to judge next, ``seen`` what was seen, ``most_ahead`` how far the candidate may still be ahead.
