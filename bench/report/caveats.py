@@ -10,6 +10,7 @@ import pandas as pd
 from bench.claims.judgements import records_of
 from bench.evaluation.interval import FEWEST_PER_CLASS
 from bench.report.confidence import shift_of
+from bench.report.raced import raced_in
 from bench.report.wording import (
     GROUP,
     SAME_SPEED,
@@ -32,7 +33,7 @@ def find_caveats(tidied: pd.DataFrame, reported: Collection[str] = ()) -> tuple[
     """All that weakens the answer, most serious first. Refusals of builders whose reasons are in
     ``reported`` are left out: the answers state them."""
     rules: tuple[Callable[[pd.DataFrame], Iterator[str]], ...] = (
-        _unfaithful, _unchecked, _emulated, _trial, _skipped, _raced, _built, _unmeasured,
+        _unfaithful, _unchecked, _emulated, _trial, _skipped, raced_in, _built, _unmeasured,
         _finds_nothing,
         partial(_builder_refused, reported=reported), _no_fp32_engine, _unlike_published,
         _strangers, _agreement, _overlap, _clipped,
@@ -107,18 +108,6 @@ def _skipped(rows: pd.DataFrame) -> Iterator[str]:
     for reason, same in skipped.groupby("error", sort=False):
         reason = str(reason).strip().rstrip(".") or "no reason was recorded"
         yield f"{plural(len(same), 'run')} of {len(rows)} skipped: {reason}."
-
-
-def _raced(rows: pd.DataFrame) -> Iterator[str]:
-    raced = rows[rows["status"] == "raced"]
-    for name, same in raced.groupby(list(GROUP), sort=False):
-        fewest, most = int(same["n_images"].min()), int(same["n_images"].max())
-        seen = plural(most, "image") if fewest == most else f"{fewest} to {most} images"
-        yield (
-            f"{_name(name)} lost a race in {plural(len(same), 'run')} after {seen}: these are "
-            "proven to be better than a complete run by no more than a tie, and ended. They are in "
-            "no figure, effect or verdict. The same sweep without sweep.race=true completes them."
-        )
 
 
 def _built(rows: pd.DataFrame) -> Iterator[str]:
