@@ -31,7 +31,7 @@ from bench.engine.base import Session, unusual_options
 from bench.evaluation.looks import Seen
 from bench.evaluation.racing import Prefixes, most_ahead, seen
 from bench.evaluation.task import Evidence, Score, Task
-from bench.report.wording import plural
+from bench.report.wording import calibrator_label, plural
 from bench.results.row import Row
 from bench.results.settings import Settings
 from bench.run.error_analysis import Judged
@@ -167,7 +167,7 @@ def traits_of(run: Run, ranges: RunRanges, qdq: onnx.ModelProto, metric: str) ->
 def _named(leader: Leader, key: str) -> tuple[str, str, Seen]:
     row = leader.row
     images = plural(row.calibration_size, "image")
-    name = f"{row.calibrator} {row.calibrator_params}".strip()
+    name = calibrator_label(row.calibrator, row.calibrator_params)
     return row.run_key, f"{name}, {images}, plan {row.plan}", leader.looks[key]
 
 

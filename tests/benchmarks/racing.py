@@ -93,12 +93,12 @@ def simulate(setting: Setting, trials: int) -> Iterator[Line]:
                 ends.setdefault(count, []).append(above)
     for count, found in ends.items():
         above_truth = np.array(found)
-        wrong = (above_truth < 0).mean(axis=0).tolist()
+        five, one_percent, race = (above_truth < 0).mean(axis=0).tolist()
         reach = float(above_truth[:, -1].mean())
         metric = "mAP50-95" if setting.classes else "Top-1"
         yield Line(
-            metric, setting.classes or None, setting.images, count, per_class[count], *wrong, reach,
-            len(found),
+            metric, setting.classes or None, setting.images, count, per_class[count], five,
+            one_percent, race, reach, len(found),
         )  # fmt: skip
 
 
