@@ -58,7 +58,8 @@ class Replay:
     """One race: how many image evaluations it took, and its answer beside that of all rows.
 
     ``standing`` is that of the race's answer among all rows; ``behind`` is by how much it loses
-    more than the whole sweep's answer, in the metric on all images.
+    more than the whole sweep's answer, in the metric on all images, and ``margin`` what counts as
+    a tie.
     """
 
     sweep: str
@@ -73,6 +74,7 @@ class Replay:
     answer_of_race: str
     standing: str
     behind: float
+    margin: float
 
 
 @command
@@ -94,11 +96,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found.to_csv(given.csv, index=False, float_format="%.4f")
     for name, of_one in found.groupby("sweep", sort=False):
         same = (of_one["answer"] == of_one["answer_of_race"]).sum()
-        tied = of_one["standing"].isin(("least", "equal", "rounding")).sum()
+        tied = (of_one["behind"] <= of_one["margin"]).sum()
         print(
             f"{name}: {of_one['share'].mean():.1%} of the image evaluations "
             f"({of_one['share'].min():.1%} to {of_one['share'].max():.1%}); of {len(of_one)} "
-            f"answers {same} are the same and {tied} tie, at most "
+            f"answers {same} are the same and {tied} within the margin of it, at most "
             f"{of_one['behind'].max():.4f} behind"
         )
     return 0
@@ -173,6 +175,7 @@ def replay(folder: Path, judged: Mapping[str, Judgement], order: int) -> Replay:
         race.best.name,
         whole.choice.standings[race.best.run_key].kind,
         whole.best.delta - race.best.delta,
+        whole.choice.margin,
     )
 
 
