@@ -11,8 +11,9 @@ nothing else is random:
   (W. G. Cochran, Sampling Techniques, 1977, section 2.6);
 - a leader that only looks good on these images is as good as any: its value on them is what the
   candidate has to reach;
-- whoever looks often errs often. The ``ALPHA`` of a whole race is divided by the numbers of looks
-  and of candidates (Bonferroni), so that all its drops hold at once with 95 %, whichever rows lead.
+- whoever looks often errs often. The candidate that is best on all images is compared, at each
+  look, with at most every other one. So ``ALPHA`` is divided by the numbers of looks and of
+  candidates (Bonferroni): it is dropped wrongly in at most 5 % of all orders, whichever rows lead.
 
 Races of models are due to O. Maron and A. W. Moore, Hoeffding races, Advances in Neural Information
 Processing Systems 6, 1994. Their bounds assume no distribution, and need many more images.
@@ -41,7 +42,7 @@ from bench.evaluation.looks import Seen
 from bench.evaluation.task import Score
 
 ALPHA = 0.05
-"""The chance that a race drops anything wrongly."""
+"""The chance that a race drops the best candidate wrongly."""
 
 SHARES = (1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2)
 """Of the images: the prefixes after which a candidate may be dropped."""

@@ -124,7 +124,7 @@ def compared(*runs: PeerRun) -> Comparison:
 
 
 def test_races_are_simulated_at_every_look() -> None:
-    lines = list(racing.simulate(racing.Setting(0, 200), trials=10))
+    lines = list(racing.simulate(racing.Setting(0, 200, trials=10)))
     assert [line.seen for line in lines] == [25, 38, 50, 75, 100]
     assert all(line.trials == 20 for line in lines)
     assert all(line.wrong_in_a_race_of_24 == 0.0 for line in lines)
