@@ -111,6 +111,8 @@ def choose(
         allowed = [r for r in tied if standings[r.run_key].fit != "outside"]
         best, reasons = _prefer(allowed or tied, comparable_speed, noise)
         reason = _explain(standings, margin, noise, reasons)
+    if raced:
+        reason += f" {_others(raced)} lost a race: see Warnings."
     if len(results) == 1 and not raced:
         reason = "It is the only configuration measured."
     return Choice(
@@ -151,9 +153,12 @@ def _widened(results: Sequence[Result], raced: int) -> dict[str, Interval]:
 
 
 def _factor(differences: Sequence[Difference], raced: int = 0) -> float:
-    """``raced`` others have no values on the half-samples of all images."""
+    """``raced`` others have no values on the half-samples of all images: they count as if they had
+    nothing in common."""
     halves = [one.halves for one in differences if one.halves is not None]
-    if not raced and len(halves) == len(differences) and len({one.size for one in halves}) == 1:
+    if len(halves) == len(differences) and len({one.size for one in halves}) == 1:
+        if raced:
+            return bonferroni(len(differences) + raced, math.inf)
         return widening(np.stack(halves))
     freedom = min((one.uncertainty.freedom for one in differences), default=math.inf)
     return bonferroni(len(differences) + raced, freedom)
