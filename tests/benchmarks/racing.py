@@ -45,7 +45,6 @@ SETTINGS = (
     Setting(8, 85, 100),
     Setting(8, 400, 60),
     Setting(80, 225, 40, 1.0),
-    Setting(80, 640, 30, 1.0),
 )
 
 
