@@ -49,6 +49,8 @@ CAPABILITY ?=
 LAUNCHER ?= basic
 # What may be lost of FP32 (1%): rows that lose more are marked
 MAX_LOSS ?=
+# true: a run ends once it is proven that it cannot be the answer, or only by a tie
+RACE ?=
 # The folder of results: results/MODEL-DATASET where nothing is given
 OUT ?=
 # The tensor that make histograms draws
@@ -99,13 +101,15 @@ DATA = $(call given,model.path,$(MODEL_PATH)) \
 	$(call given,dataset.images,$(IMAGES)) $(call given,dataset.annotations,$(ANNOTATIONS)) \
 	$(call given,dataset.calibration_images,$(CALIBRATION_IMAGES)))
 WORDS = $(if $(EXPERIMENT),$(PRESET),$(AXES))
-PRESET = +experiment=$(EXPERIMENT) $(DATA) $(call given,max_loss,$(MAX_LOSS)) $(call given,sweep.out,$(OUT)) $(OVERRIDES)
+PRESET = +experiment=$(EXPERIMENT) $(DATA) $(call given,max_loss,$(MAX_LOSS)) $(call given,sweep.race,$(RACE)) $(call given,sweep.out,$(OUT)) \
+	$(OVERRIDES)
 AXES = model=$(MODEL) dataset=$(DATASET) calibrator=$(CALIBRATORS) calibration.size=$(SIZES) \
 	calibration.seed=$(SEEDS) plan=$(PLANS) engine=$(ENGINE) hydra/launcher=$(LAUNCHER:submitit=submitit_slurm) \
 	$(call given,also_build,$(strip $(ALSO_BUILD))) \
 	$(call given,$(if $(strip $(ALSO_BUILD)),also_build,engine).compute_capability,$(CAPABILITY)) \
 	$(DATA) \
-	$(call given,max_loss,$(MAX_LOSS)) $(call given,sweep.out,$(OUT)) $(OVERRIDES)
+	$(call given,max_loss,$(MAX_LOSS)) $(call given,sweep.race,$(RACE)) $(call given,sweep.out,$(OUT)) \
+	$(OVERRIDES)
 first = $(firstword $(subst $(COMMA), ,$(1)))
 DIAGNOSE = model=$(MODEL) dataset=$(DATASET) calibrator=$(call first,$(CALIBRATORS)) \
 	calibration.size=$(lastword $(subst $(COMMA), ,$(SIZES))) \

@@ -255,7 +255,8 @@ def run_once(*keys: Keys) -> Row:
     accuracy, latency and cost (``docs/reference/columns.md``).
 
     A run that was made before is not made again. An engine that refuses makes a row with
-    ``status="skipped"`` and the reason in ``error``.
+    ``status="skipped"`` and the reason in ``error``. ``sweep.race`` is for sweeps: a single run is
+    evaluated to its end.
     """
     with _as_bench_errors(), Shared() as shared:
         words = words_of(keys)

@@ -141,13 +141,15 @@ class SweepConfig:
     """Where rows, table and report are written, and where intermediate results are cached.
 
     ``strict``: see ``bench.data.contents.ContentHashes``; ``locks``: ``bench.run.machine``.
-    ``objective``: the columns that a sweeper optimizes, such as Optuna's.
+    ``objective``: the columns that a sweeper optimizes, such as Optuna's. ``race``: see
+    ``bench.run.race``.
     """
 
     out: str = MISSING
     cache: str = MISSING
     locks: str = MISSING
     strict: bool = False
+    race: bool = False
     models: str = "models"
     objective: list[str] = field(default_factory=lambda: ["int8"])
 

@@ -73,10 +73,11 @@ def _result(values: Sequence[float]) -> float | tuple[float, ...]:
 
 
 def _value(row: Row, column: str) -> float:
-    """nan where the row has none; ConfigError for a column without numbers."""
+    """nan where the row has none, or lost its race: on some of the images it is another number.
+    ConfigError for a column without numbers."""
     if column not in COLUMNS or COLUMNS[column].kind == "text":
         raise ConfigError(
             f"sweep.objective={column} is not a column of numbers", "Use for instance int8"
         )
     value = getattr(row, column)
-    return math.nan if value is None else float(value)
+    return math.nan if value is None or row.status == "raced" else float(value)

@@ -51,6 +51,8 @@ def _result(row: Row) -> str:
         return f"skipped ({_cut(row.error)})"
     if row.int8 is None or row.delta is None:
         return row.status
+    if row.status == "raced":
+        return f"raced: {_cut(row.error)}"
     said = f"{row.metric} {row.int8:.3f} ({row.delta:+.3f} against FP32)"
     said += f", {row.speedup:.2f}x as fast" if row.speedup is not None else ""
     return said if row.status == "ok" else f"{said}, {row.status}"

@@ -46,8 +46,10 @@ from bench.results.jobs import JobFolder
 from bench.results.row import Row
 from bench.results.settings import Settings
 from bench.results.store import RowStore
-from bench.run.execute import execute_once
+from bench.run.execute import execute_once, finished
+from bench.run.leaders import Leaders
 from bench.run.measure import classes_evaluated
+from bench.run.race import Race
 from bench.run.shared import Shared
 from bench.run.spec import Run
 
@@ -130,24 +132,32 @@ class Sweep:
         self._warn_of_classes_left_out(run)
         folder = Path(config.sweep.out)
         store = self.shared.once("store", folder, lambda: RowStore(folder))
-        row = store.finished(run.key)
+        race = self._race(config, folder, store)
+        row = finished(run, store, race)
         if row is None:
             begin(run)
-            self._say_how_long(run)
+            self._say_how_long(run, race is not None)
             if trail is not None:
                 write_atomically(SweepFolder(folder).plan_search(run.key), trail.to_bytes())
-            row = execute_once(run, store, shlex.join(typed))
+            row = execute_once(run, store, shlex.join(typed), race)
             if row.published_note:
                 self.say(f"warning: {run.model.name}: {row.published_note}")
         return row
 
-    def _say_how_long(self, run: Run) -> None:
+    def _race(self, config: DictConfig, folder: Path, store: RowStore) -> Race | None:
+        if not config.sweep.race:
+            return None
+        leaders = self.shared.once("leaders", folder, lambda: Leaders(store))
+        return Race(leaders, settings_of(config), JobFolder(SweepFolder(folder).jobs).total())
+
+    def _say_how_long(self, run: Run, racing: bool) -> None:
         """Once, before the first run that is made in this process."""
         if self._total > 1 and not self._said_how_long:
             self._said_how_long = True
             asked = self._asked[-1][0]
             again = LEADERS * asked.confirm_seeds + asked.confirm_roundings
-            self.say(estimate_line(run, self._total, again))
+            sooner = ". In a race many of them end earlier" if racing else ""
+            self.say(estimate_line(run, self._total, again) + sooner)
 
     def _keep_to_cores(self, launcher: DictConfig, locks: str) -> None:
         if cores := cores_of_job(launcher):

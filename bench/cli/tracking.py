@@ -91,7 +91,7 @@ class Tracker:
         experiment = known.experiment_id if known else client.create_experiment(self.experiment)
         logged = set(_logged(client, experiment))
         for row in rows:
-            if row.status != "skipped" and row.run_key not in logged:
+            if row.status not in ("skipped", "raced") and row.run_key not in logged:
                 _log_row(client, experiment, row, folder)
 
 

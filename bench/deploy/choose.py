@@ -34,6 +34,11 @@ def choose_row(folder: Path, key: str | None) -> Row:
         )
     if row.status == "skipped":
         raise ConfigError(f"run {wanted} was skipped ({row.error})", "Choose one that was measured")
+    if row.status == "raced":
+        raise ConfigError(
+            f"run {wanted} lost its race and was not evaluated to its end ({row.error})",
+            "Run the same sweep without sweep.race=true, which completes it, or choose another run",
+        )
     if row.status == "unfaithful":
         raise ConfigError(
             f"run {wanted} is unfaithful: {row.error.rstrip('.')}",

@@ -85,7 +85,7 @@ def load_resampled(content: bytes, path: Path) -> Resampled | None:
 
     Raises DataError for another kind of file.
     """
-    with _opened(content, path) as arrays:
+    with opened_arrays(content, path) as arrays:
         if "resampled" in arrays.files:
             stored = arrays["resampled"][()]
         elif "halves" in arrays.files or "truth" not in arrays.files:
@@ -99,7 +99,9 @@ def load_resampled(content: bytes, path: Path) -> Resampled | None:
 
 
 @contextmanager
-def _opened(content: bytes, path: Path) -> Iterator[Any]:
+def opened_arrays(content: bytes, path: Path) -> Iterator[Any]:
+    """The arrays of a stored judgement, by name; DataError for another kind of file, also where one
+    of them cannot be read."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             yield arrays

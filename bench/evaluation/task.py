@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, Protocol, TypeVar
@@ -113,7 +113,13 @@ class Score:
         """(HALVES,): the headline metric on half-samples of the images, the same for all."""
         if isinstance(self.judged, MatchTable):
             return mean_over_classes(self.class_replicates)
-        return mean_replicates(self.judged, half_samples(self.n_images))
+        return self.replicates_on(half_samples(self.n_images))
+
+    def replicates_on(self, weights: Weights) -> Replicates:
+        """(resamples,): the headline metric where image i stands ``weights[:, i]`` times."""
+        if isinstance(self.judged, MatchTable):
+            return mean_over_classes(class_replicates(self.judged, weights))
+        return mean_replicates(self.judged, weights)
 
     @cached_property
     def operating_point(self) -> OperatingPoint:
@@ -151,6 +157,10 @@ class Task(Protocol[Prediction]):
 
     def score(self, predictions: Sequence[Prediction]) -> Score: ...
 
+    def part(self, images: Sequence[int]) -> Task[Prediction]:
+        """The same task for some of its images."""
+        ...
+
     def pack(self, predictions: Sequence[Prediction]) -> Mapping[str, npt.NDArray[Any]]: ...
 
     def unpack(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Sequence[Prediction]: ...
@@ -181,6 +191,9 @@ class DetectionTask:
             self.n_classes,
             sizes=tuple(SizeScore(*size) for size in sizes),
         )
+
+    def part(self, images: Sequence[int]) -> DetectionTask:
+        return replace(self, targets=[self.targets[image] for image in images])
 
     def pack(self, predictions: Sequence[Detections]) -> Mapping[str, npt.NDArray[Any]]:
         return {
@@ -215,6 +228,9 @@ class ClassificationTask:
         logits = np.stack(predictions)
         shares = evaluate_labels(self.labels, logits)
         return Score(shares.top1, shares.top5, shares.correct, logits.shape[1], self.labels)
+
+    def part(self, images: Sequence[int]) -> ClassificationTask:
+        return replace(self, labels=self.labels[list(images)])
 
     def pack(self, predictions: Sequence[Array]) -> Mapping[str, npt.NDArray[Any]]:
         return {"logits": np.stack(predictions)}

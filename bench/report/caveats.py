@@ -10,6 +10,7 @@ import pandas as pd
 from bench.claims.judgements import records_of
 from bench.evaluation.interval import FEWEST_PER_CLASS
 from bench.report.confidence import shift_of
+from bench.report.raced import raced_in
 from bench.report.wording import (
     GROUP,
     SAME_SPEED,
@@ -32,7 +33,8 @@ def find_caveats(tidied: pd.DataFrame, reported: Collection[str] = ()) -> tuple[
     """All that weakens the answer, most serious first. Refusals of builders whose reasons are in
     ``reported`` are left out: the answers state them."""
     rules: tuple[Callable[[pd.DataFrame], Iterator[str]], ...] = (
-        _unfaithful, _unchecked, _emulated, _trial, _skipped, _built, _unmeasured, _finds_nothing,
+        _unfaithful, _unchecked, _emulated, _trial, _skipped, raced_in, _built, _unmeasured,
+        _finds_nothing,
         partial(_builder_refused, reported=reported), _no_fp32_engine, _unlike_published,
         _strangers, _agreement, _overlap, _clipped,
         _clipped_outputs, _thresholds, _few_images, _few_per_class, _classes_left_out,
@@ -264,7 +266,7 @@ def _thresholds(rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _few_images(rows: pd.DataFrame) -> Iterator[str]:
-    few = rows[rows["n_images"] < FEW_IMAGES]
+    few = rows[(rows["n_images"] < FEW_IMAGES) & (rows["status"] != "raced")]
     for name, same in few.groupby(list(GROUP), sort=False):
         yield (
             f"{_name(name)} was validated on {plural(int(same['n_images'].min()), 'image')} only: "
@@ -285,6 +287,7 @@ def _few_per_class(rows: pd.DataFrame) -> Iterator[str]:
 
 def _classes_left_out(rows: pd.DataFrame) -> Iterator[str]:
     left = rows[2 * rows["classes_evaluated"] <= rows["n_classes"]]
+    left = left[left["status"] != "raced"]
     for name, same in left.groupby(list(GROUP), sort=False):
         yield (
             f"{_name(name)} was validated on images of {int(same['classes_evaluated'].min())} of "

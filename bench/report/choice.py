@@ -84,13 +84,15 @@ def choose(
     settings: Settings,
     rounding: float | None,
     comparable_speed: bool,
+    raced: int = 0,
 ) -> Choice:
     """Choose among at least one configuration of a group; for ``rounding`` see ``Choice``.
 
-    Speeds may decide if they are ``comparable_speed``: all measured on one machine.
+    Speeds may decide if they are ``comparable_speed``: all measured on one machine. ``raced``
+    others were candidates too, and lost a race.
     """
     noise = ROUNDING_STEPS * (rounding or 0.0)
-    wide = _widened(results)
+    wide = _widened(results, raced)
     least = _least_loss(results, judgements)
     fp32 = max(result.fp32 or 0.0 for result in results)
     margin = settings.margin_of(fp32)
@@ -109,7 +111,9 @@ def choose(
         allowed = [r for r in tied if standings[r.run_key].fit != "outside"]
         best, reasons = _prefer(allowed or tied, comparable_speed, noise)
         reason = _explain(standings, margin, noise, reasons)
-    if len(results) == 1:
+    if raced:
+        reason += f" {_others(raced)} lost a race: see Warnings."
+    if len(results) == 1 and not raced:
         reason = "It is the only configuration measured."
     return Choice(
         best=replace(best, difference=wide[best.run_key]),
@@ -118,18 +122,18 @@ def choose(
         standings=standings,
         margin=margin,
         fit=_overall(standings),
-        candidates=len(results),
+        candidates=len(results) + raced,
         rounding=rounding,
     )
 
 
-def _widened(results: Sequence[Result]) -> dict[str, Interval]:
+def _widened(results: Sequence[Result], raced: int) -> dict[str, Interval]:
     """Intervals of all losses that hold at once.
 
     A configuration may look best because its standard error or its bias happened to be small. So
     it gets the largest error and bias of all configurations that may be as good.
     """
-    factor = _factor([result.exact for result in results])
+    factor = _factor([result.exact for result in results], raced)
     top = max(results, key=lambda result: result.delta)
     rivals = [
         result.exact.uncertainty
@@ -148,12 +152,16 @@ def _widened(results: Sequence[Result]) -> dict[str, Interval]:
     return wide
 
 
-def _factor(differences: Sequence[Difference]) -> float:
+def _factor(differences: Sequence[Difference], raced: int = 0) -> float:
+    """``raced`` others have no values on the half-samples of all images: they count as if they had
+    nothing in common."""
     halves = [one.halves for one in differences if one.halves is not None]
     if len(halves) == len(differences) and len({one.size for one in halves}) == 1:
+        if raced:
+            return bonferroni(len(differences) + raced, math.inf)
         return widening(np.stack(halves))
     freedom = min((one.uncertainty.freedom for one in differences), default=math.inf)
-    return bonferroni(len(differences), freedom)
+    return bonferroni(len(differences) + raced, freedom)
 
 
 def _least_loss(results: Sequence[Result], judgements: Judgements) -> Result:

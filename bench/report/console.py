@@ -36,6 +36,10 @@ MARKS = {
 """The mark of each standing, and what the mark means."""
 
 
+UNFINISHED = ("skipped", "raced")
+"""Rows without an accuracy on all images show why in its place."""
+
+
 def print_table(summary: Summary, console: Console) -> None:
     """Print every row, best first and marked, then the winner or the tie, then the caveats."""
     rows = _configurations(summary)
@@ -107,6 +111,8 @@ def _view(rows: pd.DataFrame, summary: Summary, *, narrow: bool) -> Table:
     marks = {_mark(summary, key) for key in rows["run_key"]}
     shown = [f"{mark} {meaning}" for mark, meaning in MARKS.values() if mark in marks]
     view.caption = "   ".join(["★ recommended"] * bool(summary.best_keys) + shown)
+    if (rows["status"] == "raced").any():
+        view.caption += "   raced: lost a race; delta is that on the images it saw"
     if unfaithful:
         view.caption += "   ✗ does not compute the Q/DQ file"
     view.caption_justify = "left"
@@ -121,10 +127,10 @@ def _mark(summary: Summary, key: str) -> str:
 def _cells(row: pd.Series, left_out: set[str], narrow: bool) -> dict[str, str]:
     """What each column shows for a row; a narrow terminal leaves some out."""
     latency, speedup = known(row["int8_ms"]), known(row["int8_speedup"])
-    share, skipped = known(row["int8_mac_share"]), row["status"] == "skipped"
+    share, status = known(row["int8_mac_share"]), str(row["status"])
     cells = _asked(row) | {
         "FP32": _number(known(row["fp32"]), ".3f"),
-        "INT8": "skipped" if skipped else _number(known(row["int8"]), ".3f"),
+        "INT8": status if status in UNFINISHED else _number(known(row["int8"]), ".3f"),
         "kernels here": _number(known(row["kernels_int8"]), ".3f"),
         "delta": signed(known(row["delta"])),
         "95 % interval": interval(known(row["ci_low"]), known(row["ci_high"]), missing=MISSING),
@@ -168,8 +174,8 @@ def _without(cells: dict[str, str], *left_out: set[str]) -> dict[str, str]:
 
 def _best_first(rows: pd.DataFrame, summary: Summary) -> pd.DataFrame:
     best = [key not in summary.best_keys for key in rows["run_key"]]
-    return rows.assign(rank=best).sort_values(
-        ["rank", "delta"], ascending=[True, False], kind="stable"
+    return rows.assign(rank=best, raced=rows["status"] == "raced").sort_values(
+        ["rank", "raced", "delta"], ascending=[True, True, False], kind="stable"
     )
 
 

@@ -23,6 +23,7 @@ from bench.report.wording import (
     interval,
     known,
     plain,
+    plural,
 )
 from bench.results.row import COLUMNS, columns_with
 
@@ -62,7 +63,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class ListedRow:
-    """One row: its mark is "best", "tie", "open", "outside", "skipped", "unfaithful" or nothing."""
+    """One row.
+
+    Its mark is "best", "tie", "open", "outside", "skipped", "unfaithful", "raced" or nothing.
+    """
 
     mark: str
     cells: tuple[Cell, ...]
@@ -130,6 +134,8 @@ def common_facts(rows: pd.DataFrame) -> tuple[Fact, ...]:
 
 def environment_facts(rows: pd.DataFrame) -> tuple[Fact, ...]:
     """Where and with what the runs were made."""
+    whole = rows[rows["status"] != "raced"]
+    rows = rows if whole.empty else whole
     return tuple(fact for name in columns_with("provenance") if (fact := _fact(rows, name)).values)
 
 
@@ -161,8 +167,11 @@ def _listing(
     ranked = rows.assign(
         group_rank=rows.groupby(list(GROUP), sort=False).ngroup(),
         best_rank=[key not in summary.best_keys for key in rows["run_key"]],
+        raced_rank=rows["status"] == "raced",
     ).sort_values(
-        ["group_rank", "best_rank", "delta"], ascending=[True, True, False], kind="stable"
+        ["group_rank", "best_rank", "raced_rank", "delta"],
+        ascending=[True, True, True, False],
+        kind="stable",
     )
     lines = [
         ListedRow(_mark(row, summary), tuple(_cell(row, name) for name in columns))
@@ -180,6 +189,9 @@ def _cell(row: Record, name: str) -> Cell:
             text = interval(number, known(row["ci_high"]), missing=MISSING)
         case "status" if row["status"] == "skipped":
             return Cell(f"skipped: {row['error'] or 'no reason was recorded'}", "skipped")
+        case "status" if row["status"] == "raced":
+            seen = plural(int(row["n_images"]), "image")
+            return Cell(f"raced, saw {seen}: {row['error']}", "raced")
         case "int8_ms" | "int8_speedup":
             text = MISSING if number is None else f"{number:.2f}"
         case _:
@@ -190,7 +202,7 @@ def _cell(row: Record, name: str) -> Cell:
 def _mark(row: Record, summary: Summary) -> str:
     if row["run_key"] in summary.best_keys:
         return "best"
-    if row["status"] in ("skipped", "unfaithful"):
+    if row["status"] in ("skipped", "unfaithful", "raced"):
         return str(row["status"])
     standing = summary.standings.get(str(row["run_key"]))
     return standing.mark if standing else ""

@@ -23,7 +23,7 @@ ENOUGH_SETS = 3
 
 FEW_CALIBRATION_IMAGES = 256
 
-_OF_ONE_RUN = ("sweep.out", "sweep.cache", "sweep.locks", "also_build", "tracking")
+_OF_ONE_RUN = ("sweep.out", "sweep.cache", "sweep.locks", "sweep.race", "also_build", "tracking")
 """Keys that a diagnosis or a bundle does not take."""
 
 

@@ -184,6 +184,7 @@ class Summary:
     skipped: int
     built: int
     unfaithful: int
+    raced: int
     tidied: pd.DataFrame = field(repr=False, compare=False)
 
     @cached_property
@@ -223,7 +224,12 @@ def summarize(
     ]
     count = tidied["status"].value_counts()
     asked, judged = settings or Settings(), judgements or Judgements(None)
-    answers = tuple(_answer(rows, judged, asked) for rows in groups if not finds_nothing(rows))
+    raced = tidied[tidied["status"] == "raced"].groupby(list(GROUP), sort=False).size()
+    answers = tuple(
+        _answer(rows, judged, asked, int(raced.get(tuple(rows[list(GROUP)].iloc[0]), 0)))
+        for rows in groups
+        if not finds_nothing(rows)
+    )
     reported = {answer.built.refusal for answer in answers}
     return Summary(
         answers,
@@ -237,6 +243,7 @@ def summarize(
         skipped=int(count.get("skipped", 0)),
         built=int(count.get("built", 0)),
         unfaithful=int(count.get("unfaithful", 0)),
+        raced=int(count.get("raced", 0)),
         tidied=tidied,
     )
 
@@ -263,10 +270,12 @@ def _no_answer(rows: pd.DataFrame) -> str:
     )
 
 
-def _answer(rows: pd.DataFrame, judgements: Judgements, settings: Settings) -> Answer:
+def _answer(rows: pd.DataFrame, judgements: Judgements, settings: Settings, raced: int) -> Answer:
+    """Of a group's tidy, measured rows; ``raced`` others of it lost a race."""
     results = read_results(rows, judgements)
     one_machine = count_machines(rows) == 1
-    choice = choose(results, judgements, settings, known(rows["rounding_sd"].max()), one_machine)
+    rounding = known(rows["rounding_sd"].max())
+    choice = choose(results, judgements, settings, rounding, one_machine, raced)
     best = choice.best
     others = sorted((r for r in results if r.run_key != best.run_key), key=lambda r: -r.delta)
     # The same configuration with another size is not a rival: take another calibrator or plan.

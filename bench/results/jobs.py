@@ -96,13 +96,22 @@ class JobFolder:
         records_read = (_read(Path(entry.path)) for entry in self._files(states))
         return sorted((one for one in records_read if one), key=lambda record: record.started)
 
-    def progress(self) -> Progress:
-        """The progress of the latest sweep."""
+    def total(self) -> int | None:
+        """How many jobs the latest sweep has, if that is known."""
+        return self._begun()[1]
+
+    def _begun(self) -> tuple[float, int | None]:
+        """When the latest sweep began, and its number of jobs."""
         try:
             begun = json.loads((self.path / _START).read_text())
-            since, total = float(begun["started"]), begun["total"]
+            total = begun["total"]
+            return float(begun["started"]), None if total is None else int(total)
         except (OSError, ValueError, KeyError, TypeError):
-            since, total = 0.0, None
+            return 0.0, None
+
+    def progress(self) -> Progress:
+        """The progress of the latest sweep."""
+        since, total = self._begun()
         jobs = JobFolder(self.path, since)
         failed, running = jobs.records("failed"), jobs.records("running")
         return Progress(since, total, jobs.count("done"), tuple(failed), tuple(running))

@@ -12,8 +12,8 @@ not packed: the reader of that file reports it.
 A pack is whole on the disk, and was read back, before the first loose file is removed: a kill in
 between leaves runs in both places, which are the same; the loose one counts, and the next packing
 removes it. A reader lists loose files first, packs after: a run that moves meanwhile is seen twice,
-never missed. Runs that are skipped may be made again, so they stay loose, as do rows that Parquet
-cannot hold.
+never missed. Runs that are skipped or raced may be made again, so they stay loose, as do rows that
+Parquet cannot hold.
 """
 
 from __future__ import annotations
@@ -211,7 +211,9 @@ def pack(folder: Path, loose: Sequence[LooseRun]) -> None:
             if packed.get(run.row.run_key) == run.row:  # an earlier packing was killed
                 _remove(folder, run)
         fresh = [
-            run for run in loose if run.row.status != "skipped" and run.row.run_key not in packs
+            run
+            for run in loose
+            if run.row.status not in ("skipped", "raced") and run.row.run_key not in packs
         ]
         fitting = fresh if _fit(fresh) else [run for run in fresh if _fit([run])]
         fitting.sort(key=_likeness)

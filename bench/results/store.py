@@ -1,7 +1,7 @@
 """Where finished runs are stored: one JSON file per run, written atomically; many runs in packs.
 
-Only skipped runs and runs with an unreadable file are repeated: see ``bench.results.loose`` and
-``bench.results.packs``.
+Only skipped runs, raced ones outside of a race, and runs with an unreadable file are repeated: see
+``bench.results.loose`` and ``bench.results.packs``.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ class RowStore:
         return SweepFolder(self.folder).row(key)
 
     def finished(self, key: str) -> Row | None:
-        """The row of a run that need not be repeated. None if there is none, if it was skipped
-        (skipped runs are retried), and if a file beside it is damaged: its row is then renamed,
+        """The row of a run that need not be repeated; one that lost a race (``raced``) only in
+        another race. None if there is none, if it was skipped (skipped runs are
+        retried), and if a file beside it is damaged: its row is then renamed,
         so that both are made again.
 
         Raises DataError for a row of another version.

@@ -17,6 +17,7 @@ from bench.data.prepared import PreparedImages
 from bench.engine.base import AotCompiler, Description, DeviceTimes, Engine, Int8Model, Session
 from bench.errors import EngineError
 from bench.evaluation.judgement import pack_judgement, save_judgement
+from bench.evaluation.looks import pack_looks
 from bench.evaluation.task import Evidence
 from bench.log import LOG, logged_to
 from bench.results.columns.accuracy import Accuracy
@@ -30,6 +31,7 @@ from bench.results.store import RowStore
 from bench.run.aot import build_ahead, build_beside
 from bench.run.error_analysis import Judged, store_losses
 from bench.run.faithfulness import check_agreement
+from bench.run.gather import Gathered
 from bench.run.machine import Sharing
 from bench.run.measure import (
     baseline_of,
@@ -42,8 +44,9 @@ from bench.run.measure import (
     time_session,
     validation_images,
 )
-from bench.run.measured import Measured, accuracy_of, fidelity_of, latency_of
+from bench.run.measured import Lost, Measured, accuracy_of, fidelity_of, latency_of
 from bench.run.parts import Status, axes_of, build_of, cost_of, provenance_of
+from bench.run.race import Race, Raced, Racer, still_lost, traits_of
 from bench.run.ranges import RunRanges, find_run_ranges, quantize, store_reasons
 from bench.run.spec import Run
 from bench.timing import CallTimes, peak_memory, stage, stopwatch
@@ -60,24 +63,33 @@ class Made:
     latency: Latency = field(default_factory=Latency)
     cost: Cost = field(default_factory=Cost)
     build: Build = field(default_factory=Build)
-    measured: Measured | None = None
+    measured: Measured | Lost | None = None
     statistics_key: str = ""
     raw: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
-def execute_once(run: Run, store: RowStore, overrides: str) -> Row:
+def execute_once(run: Run, store: RowStore, overrides: str, race: Race | None = None) -> Row:
     """``execute``, unless the run's row is in the store, or another process makes it meanwhile."""
-    row = store.finished(run.key)
+    row = finished(run, store, race)
     if row is None:
         with only_one(run.cache / f".run-{run.key}.lock"):
-            row = store.finished(run.key) or execute(run, store, overrides)
+            row = finished(run, store, race) or execute(run, store, overrides, race)
     return row
 
 
-def execute(run: Run, store: RowStore, overrides: str = "") -> Row:
+def finished(run: Run, store: RowStore, race: Race | None) -> Row | None:
+    """The run's row, if it need not be made: a raced row only in a race that it still loses."""
+    row = store.finished(run.key)
+    if row is not None and row.status == "raced" and not (race and still_lost(row, race)):
+        return None
+    return row
+
+
+def execute(run: Run, store: RowStore, overrides: str = "", race: Race | None = None) -> Row:
     """Make the run's row and store it; an engine that refuses makes a skipped row.
 
-    ``overrides`` are the typed ones, so that the row can say how to reproduce it.
+    ``overrides`` are the typed ones, so that the row can say how to reproduce it. In a ``race`` the
+    run ends once it has lost, and its row is ``raced``.
 
     Raises BenchError for bad input; nothing is stored then.
     """
@@ -87,7 +99,7 @@ def execute(run: Run, store: RowStore, overrides: str = "") -> Row:
     with logged_to(log), run.machine.busy(), stopwatch() as whole, peak_memory() as memory:
         LOG.info("%s", overrides)
         try:
-            made = _make(run, store)
+            made = _make(run, store, race)
         except EngineError as error:
             made = Made("skipped", accuracy_of(run, None), str(error))
         LOG.info("%s%s", made.status, f": {made.error}" if made.error else "")
@@ -115,13 +127,13 @@ def execute(run: Run, store: RowStore, overrides: str = "") -> Row:
     return row
 
 
-def _make(run: Run, store: RowStore) -> Made:
+def _make(run: Run, store: RowStore, race: Race | None) -> Made:
     _ = run.accuracy_by  # an engine that cannot compute exactly is refused before any work
     with stage("calibration"):
         ranges = find_run_ranges(run)
     if isinstance(run.engine, AotCompiler):
         return _build(run, run.engine, ranges, store)
-    return _measure(run, run.engine, ranges, store)
+    return _measure(run, run.engine, ranges, store, race)
 
 
 def _build(run: Run, builder: AotCompiler, ranges: RunRanges, store: RowStore) -> Made:
@@ -141,7 +153,9 @@ def _build(run: Run, builder: AotCompiler, ranges: RunRanges, store: RowStore) -
     )
 
 
-def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore) -> Made:
+def _measure(
+    run: Run, engine: Engine, ranges: RunRanges, store: RowStore, race: Race | None
+) -> Made:
     images = validation_images(run)
     with stage("FP32 baseline"):
         baseline, fp32 = baseline_of(run, images)
@@ -151,9 +165,18 @@ def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore) -> Ma
     model = int8_model(run, ranges, qdq)
     with stage("INT8 build") as build:
         session = engine.build_int8(model)
+    racer = None
+    if race is not None:
+        traits = traits_of(run, ranges, qdq, task.metric)
+        racer = Racer(run, race, task, Judged(baseline.predictions, fp32), traits)
     with session:
         with stage("INT8 evaluation"):
-            evidence, kernels = _evaluate(run, engine, model, session, images)
+            raced, kernels = _evaluate(run, engine, model, session, images, racer)
+        if isinstance(raced, Lost):
+            return _lost(
+                run, ranges, raced, store, build_of(qdq, insertion.seconds + build.seconds, None)
+            )
+        evidence = raced.evidence
         fp16 = fp16_of(run, engine, baseline, images)
         latencies, on_device, sharing, described = _time(run, engine, session, images)
     with stage("INT8 score"):
@@ -183,7 +206,8 @@ def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore) -> Ma
         described,
     )
     judged = pack_judgement(int8.judged, int8.replicates, fp32.replicates, int8.least_error)
-    write_with(SweepFolder(store.folder).judged(run.key), lambda file: save_judgement(file, judged))
+    kept = {**judged, **pack_looks(raced.looks)}
+    write_with(SweepFolder(store.folder).judged(run.key), lambda file: save_judgement(file, kept))
     # An engine that stores what it built reports the build time itself.
     seconds = described.facts.build_s if described.facts else build.seconds
     doubt = agreement.doubt
@@ -201,16 +225,43 @@ def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore) -> Ma
     )
 
 
+def _lost(run: Run, ranges: RunRanges, lost: Lost, store: RowStore, build: Build) -> Made:
+    """A run that lost its race is neither checked nor timed."""
+    return Made(
+        "raced",
+        accuracy_of(run, lost),
+        lost.proof.why,
+        fidelity_of(run, ranges, lost),
+        latency_of(run, ranges, None, store.folder),
+        cost_of(run, ranges),
+        build,
+        lost,
+        store_reasons(run, store.folder, ranges),
+    )
+
+
 def _evaluate(
-    run: Run, engine: Engine, model: Int8Model, kernels: Session, images: PreparedImages
-) -> tuple[Evidence[Any], Evidence[Any] | None]:
+    run: Run,
+    engine: Engine,
+    model: Int8Model,
+    kernels: Session,
+    images: PreparedImages,
+    racer: Racer | None,
+) -> tuple[Raced | Lost, Evidence[Any] | None]:
     """The evidence for the run's accuracy, and that of the engine's int8 kernels if it
-    differs."""
-    evidence = evaluate(run, kernels, images)
+    differs; or how it lost."""
+
+    def judge(session: Session) -> Raced | Lost:
+        if racer is None:
+            return Raced(evaluate(run, session, images))
+        gathered = Gathered(task_of(run), images, run.measurement.batch_size)
+        return racer.evaluate(session, gathered)
+
     if run.accuracy_by == "int8 kernels":
-        return evidence, None
+        return judge(kernels), None
     with build_for_accuracy(run, engine, model) as session:
-        return evaluate(run, session, images), evidence
+        raced = judge(session)
+    return raced, None if isinstance(raced, Lost) else evaluate(run, kernels, images)
 
 
 def _time(

@@ -5,15 +5,13 @@ Also the FP32 baseline, and the same engine in FP32 and FP16.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
 from bench import environment
@@ -35,13 +33,11 @@ from bench.evaluation.mistakes import to_find
 from bench.evaluation.task import ClassificationTask, DetectionTask, Evidence, Score, Task
 from bench.model.edit import with_batch
 from bench.model.heads.base import Head
+from bench.run.gather import Gathered
 from bench.run.ranges import RunRanges
 from bench.run.spec import Run
 from bench.sealed import sealed
 from bench.timing import LEAST_ROUNDS, CallTimes, measure_in_turn
-
-FIRST_IMAGES = 16
-"""The raw outputs of the first 16 images are stored, for SQNR and the faithfulness check."""
 
 _CODE = source_key(__name__, "bench.evaluation", "bench.engine", "bench.model")
 
@@ -93,29 +89,9 @@ def classes_evaluated(run: Run) -> int | None:
 
 def evaluate(run: Run, session: Session, images: PreparedImages) -> Evidence[Any]:
     """Predictions on all images, and the first images' raw outputs."""
-    task, size = task_of(run), run.measurement.batch_size
-    predictions: list[Any] = []
-    first_outputs: list[list[npt.NDArray[np.float32]]] = []
-    for start, batch in _read_ahead(images, size):
-        outputs = session.run(batch)
-        for offset in range(min(size, len(images) - start)):
-            outputs_of_image = [output[offset] for output in outputs]
-            predictions.append(task.predict(outputs_of_image, images.fittings[start + offset]))
-            if len(first_outputs) < FIRST_IMAGES:
-                first_outputs.append([np.array(output) for output in outputs_of_image])
-    return Evidence(predictions, first_outputs)
-
-
-def _read_ahead(images: PreparedImages, size: int) -> Iterator[tuple[int, Array]]:
-    """The start of each batch, and the batch; the next is prepared while one is processed."""
-    starts = range(0, len(images), size)
-    with ThreadPoolExecutor(1) as pool:
-        ready = pool.submit(images.batch, 0, size)
-        for start in starts:
-            batch = ready.result()
-            if start + size < len(images):
-                ready = pool.submit(images.batch, start + size, size)
-            yield start, batch
+    gathered = Gathered(task_of(run), images, run.measurement.batch_size)
+    gathered.add(session, range(gathered.batches))
+    return gathered.evidence()
 
 
 def baseline_of(run: Run, images: PreparedImages) -> tuple[Evidence[Any], Score]:

@@ -51,10 +51,36 @@ class Measured:
     described: Description
 
 
-def accuracy_of(run: Run, measured: Measured | None) -> Accuracy:
+@dataclass(frozen=True)
+class Proof:
+    """Against which row (its key, or FP32) a run lost, in a sentence why, and the most by which it
+    may be ahead of that row on all images."""
+
+    against: str
+    why: str
+    ahead: float
+
+
+@dataclass(frozen=True, eq=False)
+class Lost:
+    """A run that lost; the scores are those of FP32 and of the run on the images that it saw."""
+
+    proof: Proof
+    fp32: Score
+    int8: Score
+
+
+def accuracy_of(run: Run, measured: Measured | Lost | None) -> Accuracy:
     """For a run that was not measured it has only the names of the metrics."""
     task = task_of(run)
     names: dict[str, Any] = {"metric": task.metric, "secondary_metric": task.secondary_metric}
+    if isinstance(measured, Lost):
+        return Accuracy(
+            **names,
+            **score_columns(measured.fp32, measured.int8),
+            classes_evaluated=int((measured.fp32.class_counts > 0).sum()),
+            n_classes=len(run.dataset.class_names),
+        )
     if not measured:
         return Accuracy(**names)
     fp32 = measured.fp32
@@ -121,13 +147,15 @@ def _of_thresholds(shift: ThresholdShift) -> dict[str, Any]:
     }
 
 
-def fidelity_of(run: Run, ranges: RunRanges, measured: Measured | None) -> Fidelity:
-    """For a run that was not measured it has only the values of its ranges."""
+def fidelity_of(run: Run, ranges: RunRanges, measured: Measured | Lost | None) -> Fidelity:
+    """For a run that was not measured to its end it has only the values of its ranges."""
     known: dict[str, Any] = {
         "input_amax": ranges.amax.get(run.model.network.input_name),
         "input_true_amax": run.model.preprocess.input_amax(),
         "output_amax_share": ranges.output_share,
     }
+    if isinstance(measured, Lost):
+        return Fidelity(**known, accuracy_by=run.accuracy_by or "")
     if not measured:
         return Fidelity(**known)
     agreement = measured.agreement

@@ -15,13 +15,13 @@ from bench.results.columns.build import Build
 from bench.results.columns.cost import Cost
 from bench.results.columns.provenance import Provenance
 from bench.run.aot import AheadOfTime
-from bench.run.measured import Measured
+from bench.run.measured import Lost, Measured
 from bench.run.ranges import RunRanges
 from bench.run.spec import Run
 
 MOST_WARNINGS = 3
 
-Status = Literal["ok", "built", "skipped", "unfaithful"]
+Status = Literal["ok", "built", "skipped", "unfaithful", "raced"]
 
 
 def axes_of(run: Run) -> Axes:
@@ -56,7 +56,7 @@ def provenance_of(
     status: Status,
     error: str,
     *,
-    measured: Measured | None,
+    measured: Measured | Lost | None,
     statistics_key: str,
     overrides: str,
     started_at: str,
@@ -64,7 +64,8 @@ def provenance_of(
     peak_memory_mb: float,
 ) -> Provenance:
     builder = run.builder
-    facts = measured.described.facts if measured else None
+    facts = measured.described.facts if isinstance(measured, Measured) else None
+    proof = measured.proof if isinstance(measured, Lost) else None
     baseline = f"{run.baseline_engine.name} {run.baseline_engine.version}"
     return Provenance(
         run_key=run.key,
@@ -89,6 +90,8 @@ def provenance_of(
         overrides=overrides,
         statistics_key=statistics_key,
         calibration_overlap=run.calibration_overlap,
+        raced_against=proof.against if proof else "",
+        raced_ahead=proof.ahead if proof else None,
         run_s=run_s,
         peak_memory_mb=peak_memory_mb,
     )

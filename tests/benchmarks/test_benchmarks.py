@@ -10,7 +10,7 @@ import pytest
 
 from bench.model.zoo import CARRIED
 from tests.benchmarks import __main__ as command
-from tests.benchmarks import coverage
+from tests.benchmarks import coverage, racing
 from tests.benchmarks import subject as subjects
 from tests.benchmarks.isolated import isolated
 from tests.benchmarks.memory import Memory, growth
@@ -121,3 +121,12 @@ def peer(
 def compared(*runs: PeerRun) -> Comparison:
     """The runs against one of ours of a second and 100 MB."""
     return Comparison([OurRun(1, 100, 1, {})], list(runs), 0)
+
+
+def test_races_are_simulated_at_every_look() -> None:
+    lines = list(racing.simulate(racing.Setting(0, 200, trials=10)))
+    assert [line.seen for line in lines] == [25, 38, 50, 75, 100]
+    assert all(line.trials == 20 for line in lines)
+    assert all(line.wrong_in_a_race_of_24 == 0.0 for line in lines)
+    reaches = [line.reach for line in lines]
+    assert reaches == sorted(reaches, reverse=True)

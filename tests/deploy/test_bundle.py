@@ -264,6 +264,7 @@ def test_rows_that_cannot_be_deployed_are_refused(rows, sweep_with, deploy, tmp_
         replace(row, run_key="b", int8=None),
         replace(row, run_key="c", scheme="asymmetric"),
         replace(row, run_key="e", status="unfaithful", error="the outputs are 20 dB off. Do that"),
+        replace(row, run_key="f", status="raced", error="at least 0.1 worse than mse"),
     )
     for key, words in {
         "a": ("run a was skipped (the engine refuses it)", "Choose one"),
@@ -271,6 +272,7 @@ def test_rows_that_cannot_be_deployed_are_refused(rows, sweep_with, deploy, tmp_
         "c": ("scheme=asymmetric", "Choose one with scheme=symmetric"),
         "d": ("has no run d", "run_key"),
         "e": ("run e is unfaithful: the outputs are 20 dB off. Do that", "--run KEY"),
+        "f": ("run f lost its race", "at least 0.1 worse than mse", "without sweep.race=true"),
     }.items():
         refused(deploy(folder, "--run", key, "--to", tmp_path / "b"), *words)
     assert not (tmp_path / "b").exists()

@@ -19,7 +19,7 @@ from bench.results.table import make_table, read_table, write_table
 NEW = (
     "harness_version", "dataset_options", "timing", "missing_scales", "device_launch",
     "device_enqueue_p50_ms", "device_upload_p50_ms", "device_download_p50_ms",
-    "measured_on", "source_key", "predicted_int8", "engine_fp32",
+    "measured_on", "source_key", "predicted_int8", "engine_fp32", "raced_against", "raced_ahead",
 )  # fmt: skip
 RECORD = Path(__file__).parents[2] / "results" / "reference" / "record"
 
@@ -41,7 +41,8 @@ def row(full_row) -> Row:
         qdq_bytes=3, engine_bytes=4, builder_warning_text="1.20", harness_version="",
         timing="", missing_scales=None, device_launch="", device_enqueue_p50_ms=None,
         device_upload_p50_ms=None, device_download_p50_ms=None,
-        measured_on="", source_key="", predicted_int8=None, engine_fp32=None,
+        measured_on="", source_key="", predicted_int8=None, engine_fp32=None, raced_against="",
+        raced_ahead=None,
         overrides=f"model=a model.name=b {typed}",
         dataset_options="calibration_domain=day, root=a b",
     )  # fmt: skip

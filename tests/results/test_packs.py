@@ -79,6 +79,13 @@ def loose(folder: Path) -> set[str]:
     return {path.stem for path in (folder / "rows").glob("*.json")}
 
 
+def test_a_row_that_lost_a_race_stays_loose(filled, tmp_path, full_row):
+    """A plain sweep completes it."""
+    filled.add(full_row(run_key="lost", status="raced", rounding_sd=None), {})
+    filled.pack()
+    assert loose(tmp_path) == {"k1", "lost"}
+
+
 def test_packed_runs_come_back_as_they_were(filled, tmp_path):
     before, table = filled.rows(), filled.table()
     filled.pack()

@@ -16,7 +16,7 @@ from bench.engine.ov import OpenVino
 from bench.errors import EngineError
 from bench.evaluation.task import Evidence
 from bench.results.store import RowStore
-from bench.run import faithfulness, measure
+from bench.run import faithfulness, gather
 from bench.run.execute import execute
 from bench.run.faithfulness import (
     Agreement,
@@ -71,7 +71,7 @@ def test_a_sample_is_compared_on_its_own_first_images(detector, monkeypatch):
     run, qdq = detector
     sample = replace(run, measurement=replace(run.measurement, images=6))
     assert sample.validation_indices[:4] != (0, 1, 2, 3)
-    monkeypatch.setattr(measure, "FIRST_IMAGES", 4)  # fewer than are evaluated
+    monkeypatch.setattr(gather, "FIRST_IMAGES", 4)  # fewer than are evaluated
     found = check(sample, qdq, measured(sample, qdq))
     assert found.doubt == ""
     assert found.decibels > found.limit_db > 20

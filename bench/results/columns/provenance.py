@@ -14,12 +14,13 @@ class Provenance:
     """Which run this is, of which files, with which versions and hardware."""
 
     run_key: str = column("hash of everything that can change the result", "bundle")
-    status: Literal["ok", "built", "skipped", "unfaithful"] = column(
+    status: Literal["ok", "built", "skipped", "unfaithful", "raced"] = column(
         "ok; built: an engine for another machine, not run here; skipped: the engine refused; "
-        "unfaithful: the run does not compute the Q/DQ file, so its accuracy is not usable",
+        "unfaithful: the run does not compute the Q/DQ file, so its accuracy is not usable; raced: "
+        "it lost a race (sweep.race) after some of the images, and has its accuracy on these alone",
         "beside",
     )
-    error: str = column("why a run was skipped, or is unfaithful", "beside")
+    error: str = column("why a run was skipped, is unfaithful, or lost its race", "beside")
     task: str = column("detection or classification", "bundle")
     weights: str = column("where the weights came from", "provenance", "bundle")
     model_sha256: str = column(
@@ -42,7 +43,7 @@ class Provenance:
         "threads per inference; 0: the engine chooses", "condition", "graph", "provenance"
     )
     n_images: int | None = column(
-        "validation images",
+        "validation images; of a raced row, those that it saw",
         "condition",
         "provenance",
         "bundle",
@@ -77,6 +78,13 @@ class Provenance:
     )
     run_s: float | None = column(
         "the whole run, including its wait until it could be timed alone", unit="s", default=None
+    )
+    raced_against: str = column("of a raced row: the run that it lost against, or FP32", default="")
+    raced_ahead: float | None = column(
+        "of a raced row: the most by which its INT8 may be above that run's on all images (upper "
+        "end of an interval that allows for all looks and runs)",
+        format="difference",
+        default=None,
     )
     peak_memory_mb: float | None = column(
         "peak resident memory of the process during the run",

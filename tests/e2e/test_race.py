@@ -1,0 +1,163 @@
+"""Sweeps with ``sweep.race=true``: who ends early, what its row says, what stays the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench.evaluation.racing import SHARES
+from tests.e2e.command import Bench
+
+pytestmark = pytest.mark.e2e
+
+RACE = "sweep.race=true"
+GOOD, BAD = ["calibrator=minmax"], ["calibrator=percentile", "calibrator.percentile=50"]
+ALIKE = ["calibrator=percentile", "calibrator.percentile=99.9999"]
+"""Nearly minmax."""
+TASKS = {
+    "classifier": ["model=resnet18", "dataset.validation_images=160"],
+    "detector": ["model=yolov8n", "dataset.validation_images=80"],
+}
+COMMON = ["dataset.calibration_images=4", "timing=off"]
+ACCURACY = ["fp32", "int8", "delta", "ci_low", "ci_high", "sqnr_db", "exact_delta", "n_images"]
+
+
+def raced(bench: Bench) -> pd.DataFrame:
+    table = bench.table
+    return table[table["status"] == "raced"]
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def race(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, cache: Path
+) -> tuple[Bench, list[str]]:
+    """A good run, then a bad one, in a race."""
+    words = [*TASKS[request.param], *COMMON]
+    bench = Bench(tmp_path_factory.mktemp("race"), cache)
+    for calibrator in (GOOD, BAD):
+        ended = bench(*words, *calibrator, RACE)
+        assert ended.status == 0, ended.err
+    return bench, words
+
+
+def test_a_bad_run_ends_early_and_says_against_whom(race: tuple[Bench, list[str]]) -> None:
+    bench, _ = race
+    (lost,) = raced(bench).to_dict("records")
+    (best,) = bench.table.query("calibrator == 'minmax'").index
+    total = int(bench.table.loc[best, "n_images"])
+    assert lost["n_images"] in [round(share * total) for share in SHARES]
+    assert lost["raced_against"] == best
+    assert lost["raced_ahead"] < 0
+    assert "worse than minmax, 4 images, plan all" in lost["error"]
+    assert lost["ci_low"] <= lost["delta"] <= lost["ci_high"]
+    assert lost["delta"] == pytest.approx(lost["int8"] - lost["fp32"])
+    for name in ("speedup", "exact_delta", "sqnr_db", "rounding_sd"):
+        assert pd.isna(lost[name])
+
+
+def test_a_race_keeps_what_has_lost(race: tuple[Bench, list[str]]) -> None:
+    bench, words = race
+    before = {path: path.read_bytes() for path in bench.rows}
+    assert bench(*words, *BAD, RACE).status == 0
+    assert {path: path.read_bytes() for path in bench.rows} == before
+
+
+def test_complete_rows_are_those_of_a_plain_sweep(
+    race: tuple[Bench, list[str]], tmp_path: Path
+) -> None:
+    bench, words = race
+    plain = Bench(tmp_path / "plain", bench.cache)
+    for calibrator in (GOOD, BAD):
+        assert plain(*words, *calibrator).status == 0
+    completed = Bench(tmp_path / "completed", bench.cache)
+    assert completed(*words, *GOOD, RACE).status == 0
+    assert completed(*words, *BAD, RACE).status == 0
+    assert len(raced(completed)) == 1
+    assert completed(*words, *BAD).status == 0  # without a race it is completed
+    assert raced(completed).empty
+    pd.testing.assert_frame_equal(
+        completed.table[ACCURACY], plain.table[ACCURACY], check_exact=True
+    )
+
+
+def test_without_its_leader_a_lost_run_runs_again(tmp_path: Path, cache: Path) -> None:
+    bench = Bench(tmp_path / "out", cache)
+    words = [*TASKS["classifier"], *COMMON]
+    assert bench(
+        "--multirun", *words, "calibrator=percentile", "calibrator.percentile=100,50", RACE
+    )
+    (lost,) = raced(bench).to_dict("records")
+    (bench.out / "rows" / f"{lost['raced_against']}.json").unlink()
+    assert bench(*words, *BAD, RACE).status == 0
+    assert raced(bench).empty
+
+
+def test_other_plans_race_only_where_they_are_worse_by_more_than_a_tie(
+    tmp_path: Path, cache: Path
+) -> None:
+    """A run of another plan may be faster: one that is as good goes on."""
+    bench = Bench(tmp_path / "out", cache)
+    words = [*TASKS["classifier"], *COMMON, RACE]
+    assert bench(*words, *GOOD).status == 0
+    assert bench(*words, *ALIKE, "plan=float_first", "report.margin=0.3").status == 0
+    assert raced(bench).empty
+    assert bench(*words, *BAD, "plan=float_first").status == 0
+    assert raced(bench)["plan"].tolist() == ["float_first"]
+    # In one plan, a tie is enough: with so wide a margin at the first look.
+    assert bench(*words, *ALIKE, "report.margin=0.3").status == 0
+    (tie,) = raced(bench).query("plan == 'all'").to_dict("records")
+    assert 0 <= tie["raced_ahead"] < 0.3
+    assert tie["error"].startswith("at most 0.")
+
+
+def test_a_limit_for_the_loss_ends_what_loses_more(tmp_path: Path, cache: Path) -> None:
+    bench = Bench(tmp_path / "out", cache)
+    words = [*TASKS["classifier"], *COMMON, RACE, "max_loss=1%"]
+    assert bench(*words, *BAD, "plan=float_first").status == 0  # nobody leads
+    (lost,) = raced(bench).to_dict("records")
+    assert lost["raced_against"] == "FP32"
+    assert "worse than FP32" in lost["error"]
+
+
+def test_a_sample_in_batches(tmp_path: Path, cache: Path) -> None:
+    """Batches are drawn as a whole, so that a complete row does not depend on the race."""
+    words = [
+        "model=resnet18", "dataset.validation_images=200", *COMMON, "evaluation.images=162",
+        "evaluation.batch_size=4",
+    ]  # fmt: skip
+    bench, plain = Bench(tmp_path / "out", cache), Bench(tmp_path / "plain", cache)
+    for calibrator in (GOOD, BAD):
+        assert bench(*words, *calibrator, RACE).status == 0
+    assert raced(bench)["n_images"].max() <= 84
+    assert plain(*words, *GOOD).status == 0
+    key = plain.table.index[0]
+    assert bench.table.loc[key, ACCURACY].equals(plain.table.loc[key, ACCURACY])
+
+
+def test_a_further_calibration_set_of_a_complete_configuration_does_not_race(
+    tmp_path: Path, cache: Path
+) -> None:
+    bench = Bench(tmp_path / "out", cache)
+    words = [*TASKS["classifier"], "dataset.calibration_images=8", "timing=off", RACE]
+    assert bench(*words, *BAD).status == 0
+    assert bench(*words, *GOOD, "calibration.seed=1").status == 0
+    assert bench(*words, *BAD, "calibration.seed=1").status == 0
+    assert raced(bench).empty
+
+
+def test_the_report_lists_who_lost_and_counts_them_in_nothing(tmp_path: Path, cache: Path) -> None:
+    bench = Bench(tmp_path / "out", cache)
+    words = [*TASKS["classifier"], *COMMON, RACE, "calibrator=percentile"]
+    ended = bench("--multirun", *words, "calibrator.percentile=100,50", report=True)
+    assert ended.status == 0, ended.err
+    assert "raced: at least" in ended.err
+    assert "raced: lost a race" in " ".join(ended.out.split())
+    page = (bench.out / "report.html").read_text()
+    assert '<tr class="raced">' in page
+    assert "1 of them raced" in page
+    (lost,) = raced(bench).index
+    verdicts = json.loads((bench.out / "claims.json").read_text())
+    assert lost not in json.dumps(verdicts)
