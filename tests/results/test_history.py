@@ -19,7 +19,7 @@ from bench.results.table import make_table, read_table, write_table
 NEW = (
     "harness_version", "dataset_options", "timing", "missing_scales", "device_launch",
     "device_enqueue_p50_ms", "device_upload_p50_ms", "device_download_p50_ms",
-    "measured_on", "source_key", "predicted_int8", "engine_fp32",
+    "measured_on", "source_key", "predicted_int8", "engine_fp32", "plan_note",
 )  # fmt: skip
 RECORD = Path(__file__).parents[2] / "results" / "reference" / "record"
 
