@@ -233,7 +233,7 @@ def test_an_engine_without_a_profile_is_refused(search: Any):
 
 def test_what_cannot_be_timed_is_refused(run: Any):
     untimed = replace(run, measurement=replace(run.measurement, rounds=0))
-    with pytest.raises(ConfigError, match="plan.latency=true times networks"):
+    with pytest.raises(ConfigError, match=r"plan\.latency=true times networks"):
         check_latency(untimed)
 
 
