@@ -87,8 +87,7 @@ class PlanSearch:
 
     def run(self) -> Trail:
         """Search to the end, or until the time is up."""
-        path = self._runs[0].cache / f"ranking-{content_key(*self._keys, _CODE)}.json"
-        rankings = stored_rankings(path, self._rank)
+        rankings = self.rankings()
         share = self.request.min_int8_mac_share
         nested = [_sets(ranking, 1.0 if share is None else 1.0 - share) for ranking in rankings]
         numbers = range(len(rankings))
@@ -102,6 +101,11 @@ class PlanSearch:
         if self.request.latency:
             self._make_faster()
         return replace(self._trail(), finished=True)
+
+    def rankings(self) -> list[Ranking]:
+        """Each candidate's layers in the order in which they go to float; stored on disk."""
+        path = self._runs[0].cache / f"ranking-{content_key(*self._keys, _CODE)}.json"
+        return stored_rankings(path, self._rank)
 
     def _rank(self) -> list[Ranking]:
         first = self._with(0, ())
@@ -182,7 +186,7 @@ class PlanSearch:
             run,
             plan,
             batch=validation_images(self._with(number, ())).batch(0, run.measurement.batch_size),
-            try_plan=partial(self._measured, number),
+            try_plan=partial(self.trial, number),
             no_worse=lambda trial: (
                 trial.loss <= plan.loss and trial.meets(budget) >= plan.meets(budget)
             ),
@@ -197,12 +201,13 @@ class PlanSearch:
     def _try(self, number: int, in_float: tuple[str, ...]) -> Trial:
         """Measure and report, unless that was done before."""
         count = len(self._trials)
-        trial = self._measured(number, in_float)
+        trial = self.trial(number, in_float)
         if len(self._trials) > count:
             self.report(self._trail())
         return trial
 
-    def _measured(self, number: int, in_float: tuple[str, ...]) -> Trial:
+    def trial(self, number: int, in_float: tuple[str, ...]) -> Trial:
+        """A measurement of a candidate with these layers in float; stored on disk."""
         label = self.candidates[number].label
         for known in self._trials:
             if (known.candidate, set(known.float_nodes)) == (label, set(in_float)):
