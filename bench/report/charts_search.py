@@ -10,7 +10,6 @@ from matplotlib.ticker import PercentFormatter
 from bench.report.drawing import WIDTH, Drawing, wrap
 from bench.report.style import BLUE, GREEN, INK, MARKERS, ORANGE, PURPLE, SKY, VERMILLION
 from bench.report.wording import plural
-from bench.results.plan_latency import LatencyTrail
 from bench.results.plan_search import Trail, Trial
 
 _COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE)
@@ -92,19 +91,13 @@ def timed_trials(trail: Trail) -> Drawing | None:
     before = "" if timed.milliseconds is None else f" ({timed.milliseconds:.3g} ms)"
     return Drawing(
         figure,
-        f"Latency of plan=auto: {_gained(timed)}",
+        f"Latency of plan=auto: {timed.answer}",
         f"Measured on {timed.place}: elsewhere the plan may be slower. The search by accuracy left "
         f"{begun} in float{before}. {plural(len(timed.slower), 'layer')} of the others took longer "
         "in INT8 than in FP32 by the engine's profile; all of them were tried in float, then "
         "halves. Filled: accepted, as it is faster with its interval clear of zero and loses no "
         "more accuracy than the plan chosen by accuracy.",
     )
-
-
-def _gained(timed: LatencyTrail) -> str:
-    if timed.gain is None:
-        return "no layer in float makes it faster"
-    return f"faster by {timed.gain}" if timed.gain.proven else "no gain was confirmed"
 
 
 def _loss_limits(trail: Trail, best: Trial) -> tuple[float, float]:

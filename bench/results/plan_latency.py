@@ -77,7 +77,8 @@ class LatencyTrail:
     It begins with the plan ``begun_with`` of the search by accuracy, which takes ``milliseconds``
     (median). ``slower`` are the layers that the profile shows to be slower in INT8. ``gain`` is
     that of the accepted plan against the first one, measured once more; None where no plan was
-    accepted. ``timing``: alone on the machine, or shared with other runs.
+    accepted. ``timing``: alone on the machine, or shared with other runs. ``stopped``: the time was
+    up before all was tried.
     """
 
     engine: str
@@ -88,6 +89,7 @@ class LatencyTrail:
     slower: tuple[LayerCost, ...]
     trials: tuple[TimedTrial, ...]
     gain: Gain | None
+    stopped: bool
 
     @classmethod
     def of(cls, members: dict[str, Any]) -> LatencyTrail:
@@ -108,8 +110,14 @@ class LatencyTrail:
 
     def line(self) -> str:
         """What was gained, and where."""
+        return f"{self.answer} ({self.place})"
+
+    @property
+    def answer(self) -> str:
+        """What was gained, in words."""
+        stopped = ", but the time was up before all was tried" if self.stopped else ""
         if self.gain is None:
-            return f"no layer in float makes it faster ({self.place})"
+            return f"nothing is proven to make it faster{stopped}"
         if not self.gain.proven:
-            return f"timed again, the gain was {self.gain}: not accepted ({self.place})"
-        return f"faster by {self.gain} than the plan chosen by accuracy alone ({self.place})"
+            return f"timed once more, the gain was {self.gain}: not accepted{stopped}"
+        return f"faster by {self.gain} than the plan chosen by accuracy alone{stopped}"

@@ -78,6 +78,7 @@ class LatencySearch:
     _slower: tuple[LayerCost, ...] = ()
     _milliseconds: float | None = None
     _gain: Gain | None = None
+    _stopped: bool = False
     _sharing: set[Sharing] = field(default_factory=set)
 
     def search(self) -> tuple[LatencyTrail, Trial]:
@@ -110,13 +111,19 @@ class LatencySearch:
             self._slower,
             tuple(self._trials),
             self._gain,
+            self._stopped,
         )
 
     def _reduce(self, slower: Sequence[LayerCost]) -> None:
         """Try all of these layers in float, then each half. A gain that cannot be proven is not
         looked for."""
         gain = sum(cost.gain_ms for cost in slower)
-        if self.late() or gain < PROVABLE * self._profiled or self._accept(slower):
+        if not slower or gain < PROVABLE * self._profiled:
+            return
+        if self.late():
+            self._stopped = True
+            return
+        if self._accept(slower):
             return
         if len(slower) > 1:
             half = (len(slower) + 1) // 2

@@ -38,6 +38,9 @@ from bench.search.trial_store import stored_rankings, stored_trial
 
 EVERYTHING = PrecisionPlan("all")
 
+FOR_LATENCY = 0.25
+"""The part of ``plan.seconds`` that ``plan.latency`` may take, and more where it is left."""
+
 _CODE = source_key("bench.search", "bench.diagnosis", "bench.run.calibration_accuracy")
 
 
@@ -172,7 +175,7 @@ class PlanSearch:
         """Layers whose INT8 costs time go to float, if the network is faster and no less
         accurate."""
         plan = self._best
-        if plan is None or self._late:
+        if plan is None:
             return
         number, budget = self._number(plan), self.request.budget
         run = self.candidates[number].run
@@ -191,7 +194,7 @@ class PlanSearch:
                 trial.loss <= plan.loss and trial.meets(budget) >= plan.meets(budget)
             ),
             allowed=lambda in_float: self._share(number, in_float) >= least - 1e-9,
-            late=lambda: self._late,
+            late=lambda: self.clock() - self._begin > self.request.seconds,
             report=report,
         ).search()
 
@@ -234,7 +237,9 @@ class PlanSearch:
 
     @property
     def _late(self) -> bool:
-        return self.clock() - self._begin > self.request.seconds
+        """Whether the time for accuracy is up: a part of all is for latency."""
+        part = 1.0 - FOR_LATENCY if self.request.latency else 1.0
+        return self.clock() - self._begin > part * self.request.seconds
 
     @property
     def _best(self) -> Trial | None:
