@@ -39,8 +39,6 @@ class AutoPlan(PrecisionPlan):
                 raise ConfigError(f"plan.{name}={value} is not a share", "Use 0 to 1")
         if self.images < 8:
             raise ConfigError(f"plan.images={self.images} is below 8", "Use 8 or more")
-        if not isinstance(self.latency, bool):
-            raise ConfigError(f"plan.latency={self.latency} is not possible", "Use true or false")
         if not self.seconds >= 0:
             raise ConfigError(f"plan.seconds={self.seconds} is not possible", "Use 0 or more")
 

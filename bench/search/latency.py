@@ -2,7 +2,7 @@
 
 The engine's profiles of the INT8 and of the FP32 network name the layers that INT8 makes slower.
 All of them go to float, and the network is timed in turn with the best one until then. If that is
-not faster or less accurate, halves of them are tried. In the end, the accepted plan and the first
+not faster, or less accurate, halves of them are tried, by kind of layer. In the end, the accepted plan and the first
 one are timed once more: of many trials, the best one looks better than it is.
 """
 
@@ -91,7 +91,7 @@ class LatencySearch:
             first = opened.enter_context(self._build(self.plan.float_nodes))
             self._opened, self._current = opened, first
             self._slower = self._profile(first)
-            self._reduce(self._slower)
+            self._reduce(self._by_kind(self._slower))
             if self._current is not first:
                 self._gain = self._time(first, self._current)[0]
                 if not self._gain.proven:
@@ -129,6 +129,18 @@ class LatencySearch:
             half = (len(slower) + 1) // 2
             self._reduce(slower[:half])
             self._reduce(slower[half:])
+
+    def _by_kind(self, slower: Sequence[LayerCost]) -> list[LayerCost]:
+        """By operator, and then in the order of the network: halves are then mostly of one kind,
+        and layers that follow each other need no Q/DQ between them in float."""
+        graph = self.run.graph
+        places = {name: number for number, name in enumerate(graph.nodes)}
+
+        def kind(cost: LayerCost) -> tuple[str, bool, int]:
+            name = cost.name
+            return graph.nodes[name].op_type, name in graph.depthwise, places[name]
+
+        return sorted(slower, key=kind)
 
     def _accept(self, slower: Sequence[LayerCost]) -> bool:
         """Whether the best plan with these layers in float too is better; it is the best then."""

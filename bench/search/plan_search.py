@@ -162,14 +162,21 @@ class PlanSearch:
             size, loss = size // 2, trial.loss
 
     def _take_back(self, rankings: Sequence[Ranking]) -> None:
-        """Try groups of the chosen layers in INT8 again, those with the most computation first."""
+        """Try groups of the chosen layers in INT8 again, those with the most computation first.
+
+        With no more trials than one per layer: where nearly all are needed, groups need more.
+        """
         best = self._best
         if best is None or not best.meets(self.request.budget):
             return
         number = self._number(best)
         shares = rankings[number].mac_shares
-        cheapest_first = sorted(best.float_nodes, key=lambda name: shares[name])
-        needed(cheapest_first, lambda some: not self._late and self._meets(number, some))
+        most = len(self._trials) + len(best.float_nodes)
+
+        def enough(some: tuple[str, ...]) -> bool:
+            return not self._late and len(self._trials) < most and self._meets(number, some)
+
+        needed(sorted(best.float_nodes, key=lambda name: shares[name]), enough)
 
     def _make_faster(self) -> None:
         """Layers whose INT8 costs time go to float, if the network is faster and no less
