@@ -2,8 +2,8 @@
 
 The engine's profiles of the INT8 and of the FP32 network name the layers that INT8 makes slower.
 All of them go to float, and the network is timed in turn with the best one until then. If that is
-not faster, or less accurate, halves of them are tried, by kind of layer. In the end, the accepted plan and the first
-one are timed once more: of many trials, the best one looks better than it is.
+not faster, or less accurate, halves of them are tried, by kind of layer. In the end, the accepted
+plan and the first one are timed once more: of many trials, the best one looks better than it is.
 """
 
 from __future__ import annotations
