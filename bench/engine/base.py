@@ -65,7 +65,7 @@ class DeviceTimes:
 
 @dataclass(frozen=True)
 class LayerTime:
-    """The median time of one layer of a built engine, in milliseconds.
+    """The least time of one layer of a built engine, in milliseconds: other work only adds to it.
 
     ``nodes`` are the names of the ONNX nodes that were fused into it; for a layer that only changes
     a format, those that it serves; empty where the engine does not report them.

@@ -34,8 +34,8 @@ from bench.model.edit import copy_of, set_nodes
 from bench.model.graph import COMPUTE_OPS
 from bench.quantization.grid import Scheme
 
-# Types become numpy's through a table that OpenVINO makes at the first use. If two threads are first
-# at the same time, each waits for the other for ever (2026.4.1), so it is made here, by one.
+# Types become numpy's by a table that OpenVINO makes at the first use. If two threads are first at
+# the same time, each waits for the other for ever (2026.4.1), so it is made here, by one.
 ov.Type.f32.to_dtype()
 
 _LAYERS = frozenset({"Convolution", "FullyConnected", "MatMul", "Deconvolution"})
