@@ -62,7 +62,12 @@ def choose_plan(
             "row looks better than it is. Calibrate on images that are not evaluated",
             file=sys.stderr,
         )
-    trail = stored_trail(run.cache / f"search-{search.key}.json", search.run)
+
+    def run_search() -> Trail:
+        with run.machine.busy():
+            return search.run()
+
+    trail = stored_trail(run.cache / f"search-{search.key}.json", run_search)
     path.unlink(missing_ok=True)
     assert trail.best is not None
     print(_conclusion(trail), file=sys.stderr)
@@ -71,6 +76,7 @@ def choose_plan(
         *_replaced(typed, candidate.overrides),
         *plan_words(trail.best.float_nodes),
         f"plan.name={quoted(run.plan.chosen_name)}",
+        *([f"plan.note={quoted(trail.latency.line())}"] if trail.latency else []),
     ]
     return build_typed(words, shared), words, trail
 
@@ -105,8 +111,10 @@ def _key(word: str) -> str:
 
 def _conclusion(trail: Trail) -> str:
     assert trail.best is not None
-    answer = f"plan=auto ({trail.budget}): {trail.best.candidate}, {trail.best.line()}"
-    where = f"on {trail.images}"
-    if trail.meets:
-        return f"{answer}, {where}"
-    return f"{answer}, {where}; no trial is within the budget"
+    parts = [f"plan=auto ({trail.budget}): {trail.best.candidate}, {trail.best.line()}"]
+    parts[0] += f", on {trail.images}"
+    if not trail.meets:
+        parts.append("no trial is within the budget")
+    if trail.latency:
+        parts.append(f"latency: {trail.latency.line()}")
+    return "; ".join(parts)

@@ -53,6 +53,17 @@ class Ranking:
     noise: Mapping[str, float]
     mac_shares: Mapping[str, float]
 
+    @classmethod
+    def of(cls, members: Mapping[str, Mapping[str, float]]) -> Ranking:
+        """From JSON; raises TypeError, KeyError, ValueError or AttributeError for anything else."""
+        noise, shares = members["noise"], members["mac_shares"]
+        if not noise.keys() <= shares.keys():
+            raise ValueError("a layer without its share")
+        return cls(
+            {name: float(value) for name, value in noise.items()},
+            {name: float(value) for name, value in shares.items()},
+        )
+
     @property
     def order(self) -> list[str]:
         return sorted(

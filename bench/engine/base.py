@@ -64,6 +64,18 @@ class DeviceTimes:
 
 
 @dataclass(frozen=True)
+class LayerTime:
+    """The least time of one layer of a built engine, in milliseconds: other work only adds to it.
+
+    ``nodes`` are the names of the ONNX nodes that were fused into it; for a layer that only changes
+    a format, those that it serves; empty where the engine does not report them.
+    """
+
+    nodes: tuple[str, ...]
+    milliseconds: float
+
+
+@dataclass(frozen=True)
 class Description:
     """What a built engine really runs.
 
@@ -119,6 +131,13 @@ class Session(ABC):
 
     def device_times(self) -> DeviceTimes | None:
         """Measure by the GPU's clock, with the input of the last ``run``; None without a GPU."""
+        return None
+
+    def layer_times(self, batch: Array, runs: int) -> Sequence[LayerTime] | None:
+        """Profile so many inferences of ``batch``; None where the engine has no profile of layers.
+
+        May build a profiled copy, and a profile slows the network: its sum is not a latency.
+        """
         return None
 
     @abstractmethod

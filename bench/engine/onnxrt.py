@@ -30,25 +30,13 @@ from bench.engine.base import (
     Array,
     Description,
     Int8Model,
+    LayerTime,
     Session,
     check_cpu_options,
 )
+from bench.engine.onnxrt_profile import FLOAT_OPS, INT8_OPS, measure_layers, products_by_tensor
 from bench.errors import EngineError
 from bench.quantization.grid import Scheme
-
-_INT8_OPS = frozenset(
-    {
-        "QLinearConv",
-        "QLinearMatMul",
-        "QGemm",
-        "ConvInteger",
-        "MatMulInteger",
-        "MatMulIntegerToFloat",
-    }
-)
-_FLOAT_OPS = frozenset(
-    {"Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"}
-)
 
 Provider = Literal["cpu", "cuda"]
 _CUDA = "CUDAExecutionProvider"
@@ -146,30 +134,12 @@ class OnnxRuntimeSession(Session):
             self._open()
             nodes = onnx.load(self._options.optimized_model_filepath).graph.node
             self._options.optimized_model_filepath = ""
-        int8 = [n for n in nodes if n.op_type in _INT8_OPS]
-        floats = [n for n in nodes if n.op_type in _FLOAT_OPS]
+        int8 = [n for n in nodes if n.op_type in INT8_OPS]
+        floats = [n for n in nodes if n.op_type in FLOAT_OPS]
         return Description(self._originals(int8), len(int8), len(int8) + len(floats))
 
     def _originals(self, fused: Sequence[onnx.NodeProto]) -> frozenset[str]:
-        """Fused nodes keep no name, but read the quantized weights of one node.
-
-        A product of two activations has none; it makes that node's output, or its quantized one.
-        """
-        graph = onnx.load_from_string(self._content).graph
-        weights = {initializer.name for initializer in graph.initializer}
-        stored = {
-            node.output[0]: node.input[0]
-            for node in graph.node
-            if node.op_type == "DequantizeLinear" and node.input[0] in weights
-        }
-        reader, maker = {}, {}
-        for node in graph.node:
-            if node.op_type in _FLOAT_OPS:
-                read = [stored[name] for name in node.input if name in stored]
-                reader.update(dict.fromkeys(read, node.name))
-                maker.update({} if read else dict.fromkeys(node.output, node.name))
-            elif node.op_type == "QuantizeLinear" and node.input[0] in maker:
-                maker[node.output[0]] = maker[node.input[0]]
+        reader, maker = products_by_tensor(onnx.load_from_string(self._content).graph)
         names = {reader[name] for node in fused for name in node.input if name in reader}
         names |= {maker[name] for node in fused for name in node.output if name in maker}
         return frozenset(names)
@@ -183,6 +153,9 @@ class OnnxRuntimeSession(Session):
         except Exception as error:  # ONNX Runtime's exceptions have no other common base
             reason = str(error).splitlines()[0]
             raise EngineError(f"ONNX Runtime refuses the model ({reason})") from error
+
+    def layer_times(self, batch: Array, runs: int) -> Sequence[LayerTime]:
+        return measure_layers(self._content, self._options, self._providers, batch, runs)
 
     def close(self) -> None:
         del self._session

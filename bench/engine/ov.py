@@ -9,7 +9,7 @@ also compute the file in float: then Q/DQ stay separate operations, and no sum s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar
@@ -24,18 +24,22 @@ from bench.engine.base import (
     Array,
     Description,
     Int8Model,
+    LayerTime,
     Session,
     check_cpu_options,
 )
+from bench.engine.ov_profile import measure_layers, plain_name
 from bench.errors import EngineError
 from bench.model.edit import copy_of, set_nodes
 from bench.model.graph import COMPUTE_OPS
 from bench.quantization.grid import Scheme
 
+# Types become numpy's by a table that OpenVINO makes at the first use. If two threads are first at
+# the same time, each waits for the other for ever (2026.4.1), so it is made here, by one.
+ov.Type.f32.to_dtype()
+
 _LAYERS = frozenset({"Convolution", "FullyConnected", "MatMul", "Deconvolution"})
 _INT8 = frozenset({"i8", "u8"})
-_SUFFIXES = ("_original", "/DequantizationMultiply", "/WithoutBiases")
-"""Suffixes that OpenVINO appends when it splits a bias or a scale off a product, the last first."""
 _ELEMENTWISE = frozenset(
     {"Relu", "Clip", "LeakyRelu", "PRelu", "Sigmoid", "Mul", "Add", "Sub", "Div"}
 )
@@ -79,7 +83,12 @@ class OpenVino:
         return self._compile(qdq, _EXACT)
 
     def _compile(self, model: onnx.ModelProto, further: Mapping[str, object]) -> OpenVinoSession:
-        return OpenVinoSession(_compile(model, further, self.threads), _names(model))
+        profiled = {**further, "PERF_COUNT": True}
+        return OpenVinoSession(
+            _compile(model, further, self.threads),
+            _names(model),
+            lambda *given: measure_layers(_compile(model, profiled, self.threads), model, *given),
+        )
 
 
 def compile_exact(model: bytes) -> ov.CompiledModel:
@@ -114,11 +123,18 @@ def _compile(
 
 
 class OpenVinoSession(Session):
-    """A compiled model as a session; ``names`` maps the names of its layers to ours."""
+    """A compiled model as a session; ``names`` maps the names of its layers to ours, and
+    ``profile`` compiles a copy that times its layers on a batch, so many times."""
 
-    def __init__(self, compiled: ov.CompiledModel, names: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        compiled: ov.CompiledModel,
+        names: Mapping[str, str],
+        profile: Callable[[Array, int], Sequence[LayerTime]],
+    ) -> None:
         self._compiled = compiled
         self._names = names
+        self._profile = profile
         self._request = compiled.create_infer_request()
 
     def run(self, batch: Array) -> Sequence[Array]:
@@ -145,14 +161,15 @@ class OpenVinoSession(Session):
     def _originals(self, fused: str) -> Iterator[str]:
         """The convolutions and matrix products among the operations fused into one layer."""
         for name in fused.split(","):
-            plain = name
-            for suffix in _SUFFIXES:
-                plain = plain.removesuffix(suffix)
+            plain = plain_name(name)
             if plain in self._names:
                 yield self._names[plain]
 
+    def layer_times(self, batch: Array, runs: int) -> Sequence[LayerTime]:
+        return self._profile(batch, runs)
+
     def close(self) -> None:
-        del self._request, self._compiled
+        del self._request, self._compiled, self._profile
 
 
 @cache

@@ -20,7 +20,8 @@ class AutoPlan(PrecisionPlan):
     ``max_loss`` is the largest allowed loss as a share of FP32; the search then looks for the most
     INT8. ``min_int8_mac_share`` is the least share of multiply-accumulates in INT8; the search then
     looks for the best accuracy. Without either, ``USUAL_LOSS`` is allowed. Trials use ``images``
-    calibration images, and after ``seconds`` no further trial starts.
+    calibration images, and after ``seconds`` no further trial starts. With ``latency``, layers
+    whose INT8 costs time go to float too: such a plan is for one engine on one machine.
 
     Raises ConfigError for values that are not possible.
     """
@@ -29,6 +30,7 @@ class AutoPlan(PrecisionPlan):
     min_int8_mac_share: float | None = None
     images: int = 192
     seconds: float = 600.0
+    latency: bool = False
 
     def __post_init__(self) -> None:
         for name in ("max_loss", "min_int8_mac_share"):
@@ -49,7 +51,7 @@ class AutoPlan(PrecisionPlan):
     @property
     def chosen_name(self) -> str:
         """The name of the plan that the search chooses."""
-        return f"{CHOSEN}{self.budget}"
+        return f"{CHOSEN}{self.budget}{', latency' if self.latency else ''}"
 
     def float_nodes(self, graph: Graph) -> NoReturn:
         raise ConfigError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from onnx import NodeProto
@@ -34,6 +34,8 @@ class PrecisionPlan:
 
     name: str
     float_selectors: tuple[str, ...] = ()
+    note: str = field(default="", repr=False, compare=False)
+    """For the row: what is known of the plan that its layers do not say. Not part of any key."""
 
     def float_nodes(self, graph: Graph) -> frozenset[str]:
         """Names of the nodes kept in float.

@@ -38,7 +38,7 @@ def find_caveats(tidied: pd.DataFrame, reported: Collection[str] = ()) -> tuple[
         partial(_builder_refused, reported=reported), _no_fp32_engine, _unlike_published,
         _strangers, _agreement, _overlap, _clipped,
         _clipped_outputs, _thresholds, _few_images, _few_per_class, _classes_left_out,
-        _no_interval, _latency_notes,
+        _no_interval, _latency_notes, _of_one_machine,
         _unmet, _half_is_as_fast, _machines, _builder_warned,
     )  # fmt: skip
     return tuple(sentence for rule in rules for sentence in rule(tidied))
@@ -307,6 +307,16 @@ def _latency_notes(rows: pd.DataFrame) -> Iterator[str]:
     for (engine, note), same in noted.groupby(["engine", "latency_note"], sort=False):
         note = str(note).strip().rstrip(".")
         yield f"The latency of {plural(len(same), 'run')} on {engine} is not reliable: {note}."
+
+
+def _of_one_machine(rows: pd.DataFrame) -> Iterator[str]:
+    """Plans that a search chose by latency."""
+    noted = rows[rows["plan_note"] != ""]
+    for (name, note), _ in noted.groupby(["plan", "plan_note"], sort=False):
+        yield (
+            f"The plan {name} was chosen by latency: {str(note).rstrip('.')}. On another machine, "
+            "search again."
+        )
 
 
 def _unmet(rows: pd.DataFrame) -> Iterator[str]:

@@ -1,4 +1,5 @@
-"""The chart of a plan search: what each trial lost, and how much of it ran in INT8."""
+"""The charts of a plan search: what each trial lost, how much of it ran in INT8, and how long it
+took."""
 
 from __future__ import annotations
 
@@ -59,6 +60,43 @@ def search_trials(trail: Trail) -> Drawing | None:
         f"Dashed: the budget ({trail.budget}). Filled: within the budget, with a margin of one "
         "standard error (the bars) or of half the budget, whichever is smaller. Trials that lose "
         "far more are not drawn.",
+    )
+
+
+def timed_trials(trail: Trail) -> Drawing | None:
+    """How much faster each timed trial was than the best plan until then, with its interval; None
+    for a search that timed none."""
+    timed = trail.latency
+    if timed is None or not timed.trials:
+        return None
+    figure = Figure(figsize=(WIDTH, 1.6 + 0.32 * len(timed.trials)), layout="constrained")
+    axes = figure.add_subplot()
+    labels = []
+    for number, trial in enumerate(timed.trials):
+        gain, colour = trial.gain, GREEN if trial.accepted else INK
+        below, above = gain.share - gain.low, gain.high - gain.share
+        axes.errorbar(
+            gain.share, number, xerr=[[below], [above]], marker="o", color=colour,
+            linestyle="none", markerfacecolor=colour if trial.accepted else "none",
+        )  # fmt: skip
+        count = plural(len(trial.float_nodes), "layer")
+        loss = "loss not measured" if trial.loss is None else f"loses {trial.loss:.1%}"
+        labels.append(f"{count} in float, {trial.milliseconds:.3g} ms, {loss}")
+    axes.axvline(0.0, color=INK, linestyle="--", linewidth=1.0, alpha=0.6)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    axes.set_xlabel("faster than the best plan until then (95 % interval)")
+    begun = plural(len(timed.begun_with), "layer")
+    before = "" if timed.milliseconds is None else f" ({timed.milliseconds:.3g} ms)"
+    return Drawing(
+        figure,
+        f"Latency of plan=auto: {timed.answer}",
+        f"Measured on {timed.place}: elsewhere the plan may be slower. The search by accuracy left "
+        f"{begun} in float{before}. {plural(len(timed.slower), 'layer')} of the others took longer "
+        "in INT8 than in FP32 by the engine's profile; all of them were tried in float, then "
+        "halves. Filled: accepted, as it is faster with its interval clear of zero and loses no "
+        "more accuracy than the plan chosen by accuracy.",
     )
 
 

@@ -27,7 +27,7 @@ from PIL import Image
 from bench.cache import write_atomically
 from bench.report.charts_accuracy import accuracy_by_size, loss_map
 from bench.report.charts_cost import accuracy_by_latency, calibration_cost
-from bench.report.charts_search import search_trials
+from bench.report.charts_search import search_trials, timed_trials
 from bench.report.charts_tensors import threshold_histograms, threshold_shares
 from bench.report.drawing import Drawing, Look
 from bench.report.style import INK, RC, calibrator_colours, calibrator_markers
@@ -146,6 +146,8 @@ def draw_searches(groups: Sequence[ChartGroup], store: RowStore) -> tuple[Chart,
             for number, trail in enumerate(islice(filter(None, trails), MOST_SEARCHES), start=1):
                 if drawing := search_trials(trail):
                     charts.append(group.chart(f"plan-search-{number}", drawing))
+                if drawing := timed_trials(trail):
+                    charts.append(group.chart(f"plan-latency-{number}", drawing))
     return tuple(charts)
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.results.plan_latency import LatencyTrail
 from bench.sealed import DamagedError, from_sealed_json, to_sealed_json
 
 CHOSEN = "auto, "
@@ -84,7 +85,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Trail:
-    """A search so far: its budget, its images, and every trial in order."""
+    """A search so far: its budget, its images, and every trial in order.
+
+    ``latency`` is what it measured of latency, if it did; ``best`` is then the plan accepted there.
+    """
 
     budget: Budget
     metric: str
@@ -94,6 +98,7 @@ class Trail:
     meets: bool
     seconds: float
     finished: bool
+    latency: LatencyTrail | None = None
 
     def to_bytes(self) -> bytes:
         """As JSON with a checksum."""
@@ -107,11 +112,15 @@ class Trail:
             trials = tuple(Trial.of(trial) for trial in members["trials"])
             best = Trial.of(members["best"]) if members["best"] else None
             budget = Budget(**members["budget"])
-            return cls(**{**members, "budget": budget, "trials": trials, "best": best})
+            latency = LatencyTrail.of(members["latency"]) if members.get("latency") else None
+            known = {"budget": budget, "trials": trials, "best": best, "latency": latency}
+            return cls(**{**members, **known})
         except (TypeError, KeyError) as error:
             raise DamagedError(path, f"not a search: {error}") from error
 
     def line(self) -> str:
         """The last trial in words."""
+        if self.latency is not None and self.latency.trials:
+            return f"plan=auto, latency: {self.latency.trials[-1].line()}"
         last = self.trials[-1]
         return f"plan=auto, trial {len(self.trials)}: {last.candidate}, {last.line()}"

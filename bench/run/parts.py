@@ -87,6 +87,7 @@ def provenance_of(
         git_commit=environment.git_commit(),
         harness_version=environment.harness_version(),
         started_at=started_at,
+        plan_note=run.plan.note,
         overrides=overrides,
         statistics_key=statistics_key,
         calibration_overlap=run.calibration_overlap,

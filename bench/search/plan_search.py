@@ -3,9 +3,10 @@
 Every candidate calibration has an order in which layers go to float. Trials decide how many of them
 must. Trials use calibration images with labels, or the agreement of INT8 with FP32 if there are no
 labels. They add one layer, then two, four, and so on until the budget is met, and then halve the
-step; then each chosen layer is tried in INT8 again. With a required share of INT8, the most layers
-that may be in float are tried, and half of them. The row that follows is measured on validation
-images, which the search has not seen.
+step; then groups of the chosen layers are tried in INT8 again. With a required share of INT8, the
+most layers that may be in float are tried, and half of them. With ``latency``, layers whose INT8
+costs time go to float in the end. The row that follows is measured on validation images, which the
+search has not seen.
 
 PPQ's ``graphwise_error_analyse`` ranks layers by the same signal, noise at the outputs.
 """
@@ -24,15 +25,21 @@ from bench.data.search_images import SearchImages
 from bench.diagnosis.ranking import Quantized, Ranking, images_for, rank_layers
 from bench.quantization.auto_plan import AutoPlan
 from bench.quantization.plan import PrecisionPlan
+from bench.results.plan_latency import LatencyTrail
 from bench.results.plan_search import Trail, Trial
 from bench.run.calibration_accuracy import measure_on, on_calibration_images
 from bench.run.measure import fp32_model, int8_model, task_of, validation_images
 from bench.run.ranges import find_run_ranges, quantize
 from bench.run.spec import Run
 from bench.search.candidate import Candidate
-from bench.search.trial_store import stored_trial
+from bench.search.latency import LatencySearch, check_latency, place_of
+from bench.search.take_back import needed
+from bench.search.trial_store import stored_rankings, stored_trial
 
 EVERYTHING = PrecisionPlan("all")
+
+FOR_LATENCY = 0.25
+"""The part of ``plan.seconds`` that ``plan.latency`` may take, and more where it is left."""
 
 _CODE = source_key("bench.search", "bench.diagnosis", "bench.run.calibration_accuracy")
 
@@ -41,7 +48,8 @@ _CODE = source_key("bench.search", "bench.diagnosis", "bench.run.calibration_acc
 class PlanSearch:
     """A search among ``candidates``; ``report`` is called with the trail after every trial.
 
-    Raises ConfigError for a model whose batch is not 1, and if there are no images for the search.
+    Raises ConfigError for a model whose batch is not 1, if there are no images for the search, and
+    for ``latency`` with a run that is not timed.
     """
 
     candidates: Sequence[Candidate]
@@ -49,8 +57,11 @@ class PlanSearch:
     report: Callable[[Trail], None] = lambda trail: None
     clock: Callable[[], float] = time.monotonic
     _trials: list[Trial] = field(default_factory=list)
+    _latency: tuple[LatencyTrail, Trial] | None = None
 
     def __post_init__(self) -> None:
+        if self.request.latency:
+            check_latency(self.candidates[0].run)
         self._begin = self.clock()
         self._runs = [
             on_calibration_images(one.run, self.request.images, "plan=auto")
@@ -60,8 +71,12 @@ class PlanSearch:
     @property
     def key(self) -> str:
         """A key that changes with everything that can change the search."""
-        runs = (self._with(number, ()).key for number in range(len(self._runs)))
-        return content_key(self.request, *runs, _CODE)
+        place = place_of(self.candidates[0].run) if self.request.latency else ""
+        return content_key(self.request, *self._keys, place, _CODE)
+
+    @property
+    def _keys(self) -> list[str]:
+        return [self._with(number, ()).key for number in range(len(self._runs))]
 
     @property
     def overlap(self) -> int | None:
@@ -75,7 +90,7 @@ class PlanSearch:
 
     def run(self) -> Trail:
         """Search to the end, or until the time is up."""
-        rankings = self._rank()
+        rankings = self.rankings()
         share = self.request.min_int8_mac_share
         nested = [_sets(ranking, 1.0 if share is None else 1.0 - share) for ranking in rankings]
         numbers = range(len(rankings))
@@ -86,7 +101,14 @@ class PlanSearch:
                 self._most_accurate(number, nested[number])
         if share is None:
             self._take_back(rankings)
+        if self.request.latency:
+            self._make_faster()
         return replace(self._trail(), finished=True)
+
+    def rankings(self) -> list[Ranking]:
+        """Each candidate's layers in the order in which they go to float; stored on disk."""
+        path = self._runs[0].cache / f"ranking-{content_key(*self._keys, _CODE)}.json"
+        return stored_rankings(path, self._rank)
 
     def _rank(self) -> list[Ranking]:
         first = self._with(0, ())
@@ -140,25 +162,62 @@ class PlanSearch:
             size, loss = size // 2, trial.loss
 
     def _take_back(self, rankings: Sequence[Ranking]) -> None:
-        """Try each chosen layer in INT8 again, the one with the most computation first."""
+        """Try groups of the chosen layers in INT8 again, those with the most computation first.
+
+        With no more trials than one per layer: where nearly all are needed, groups need more.
+        """
         best = self._best
-        if best is None:
+        if best is None or not best.meets(self.request.budget):
             return
         number = self._number(best)
         shares = rankings[number].mac_shares
-        for name in sorted(best.float_nodes, key=lambda name: -shares[name]):
-            if self._late:
-                return
-            current = self._best
-            if current is not None and name in current.float_nodes:
-                rest = tuple(one for one in current.float_nodes if one != name)
-                self._try(number, rest)
+        most = len(self._trials) + len(best.float_nodes)
+
+        def enough(some: tuple[str, ...]) -> bool:
+            return not self._late and len(self._trials) < most and self._meets(number, some)
+
+        needed(sorted(best.float_nodes, key=lambda name: shares[name]), enough)
+
+    def _make_faster(self) -> None:
+        """Layers whose INT8 costs time go to float, if the network is faster and no less
+        accurate."""
+        plan = self._best
+        if plan is None:
+            return
+        number, budget = self._number(plan), self.request.budget
+        run = self.candidates[number].run
+        least = budget.min_int8_mac_share or 0.0
+
+        def report(latency: LatencyTrail, best: Trial) -> None:
+            self._latency = latency, best
+            self.report(self._trail())
+
+        self._latency = LatencySearch(
+            run,
+            plan,
+            batch=validation_images(self._with(number, ())).batch(0, run.measurement.batch_size),
+            try_plan=partial(self.trial, number),
+            no_worse=lambda trial: (
+                trial.loss <= plan.loss and trial.meets(budget) >= plan.meets(budget)
+            ),
+            allowed=lambda in_float: self._share(number, in_float) >= least - 1e-9,
+            late=lambda: self.clock() - self._begin > self.request.seconds,
+            report=report,
+        ).search()
 
     def _meets(self, number: int, in_float: tuple[str, ...]) -> bool:
         return self._try(number, in_float).meets(self.request.budget)
 
     def _try(self, number: int, in_float: tuple[str, ...]) -> Trial:
-        """Measure, unless that was done before."""
+        """Measure and report, unless that was done before."""
+        count = len(self._trials)
+        trial = self.trial(number, in_float)
+        if len(self._trials) > count:
+            self.report(self._trail())
+        return trial
+
+    def trial(self, number: int, in_float: tuple[str, ...]) -> Trial:
+        """A measurement of a candidate with these layers in float; stored on disk."""
         label = self.candidates[number].label
         for known in self._trials:
             if (known.candidate, set(known.float_nodes)) == (label, set(in_float)):
@@ -169,7 +228,6 @@ class PlanSearch:
             run.cache / f"trial-{key}.json", lambda: _measure(run, label, in_float)
         )
         self._trials.append(trial)
-        self.report(self._trail())
         return trial
 
     def _with(self, number: int, in_float: tuple[str, ...]) -> Run:
@@ -186,10 +244,14 @@ class PlanSearch:
 
     @property
     def _late(self) -> bool:
-        return self.clock() - self._begin > self.request.seconds
+        """Whether the time for accuracy is up: a part of all is for latency."""
+        part = 1.0 - FOR_LATENCY if self.request.latency else 1.0
+        return self.clock() - self._begin > part * self.request.seconds
 
     @property
     def _best(self) -> Trial | None:
+        if self._latency is not None:
+            return self._latency[1]
         return max(self._trials, key=lambda trial: trial.rank(self.request.budget), default=None)
 
     def _trail(self) -> Trail:
@@ -204,6 +266,7 @@ class PlanSearch:
             best is not None and best.meets(self.request.budget),
             self.clock() - self._begin,
             finished=False,
+            latency=self._latency[0] if self._latency else None,
         )
 
 

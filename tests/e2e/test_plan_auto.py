@@ -48,6 +48,34 @@ def test_a_search_ends_in_a_row_that_can_be_made_again(bench: Bench) -> None:
     assert len(bench.rows) == 1
 
 
+def test_a_plan_by_latency_says_where_it_holds(bench: Bench) -> None:
+    """Whether anything is faster depends on the machine; that all of it is stated does not."""
+    ended = bench(
+        *(word for word in FEW if word != "timing=off"), "timing.rounds=3", "timing.seconds=0.1",
+        "plan=auto", "plan.max_loss=0.5", "plan.latency=true",
+    )  # fmt: skip
+    assert ended.status == 0, ended.err
+    row = choose_row(bench.out, None)
+    assert row.plan == "auto, loss 0.5, latency"
+    (path,) = (bench.out / "plans").glob("*.json")
+    searched = json.loads(path.read_text())
+    latency = searched["latency"]
+    assert latency["engine"] == f"openvino {row.engine_version}"
+    assert latency["hardware"] == row.hardware
+    assert latency["timing"] in ("alone", "shared") and not latency["stopped"]
+    assert latency["begun_with"] == []
+    assert all(cost["int8_ms"] > cost["fp32_ms"] for cost in latency["slower"])
+    for trial in latency["trials"]:
+        assert trial["gain"]["low"] <= trial["gain"]["share"] <= trial["gain"]["high"]
+        assert trial["milliseconds"] > 0 and trial["float_nodes"]
+        assert trial["loss"] is not None or not trial["accepted"]
+    accepted = [trial["float_nodes"] for trial in latency["trials"] if trial["accepted"]]
+    proven = latency["gain"] is not None and latency["gain"]["low"] > 0
+    assert searched["best"]["float_nodes"] == (accepted[-1] if proven else [])
+    assert f"(openvino {row.engine_version}, {row.hardware}" in row.plan_note
+    assert rebuild_run(row).key == row.run_key
+
+
 @pytest.mark.slow
 def test_the_best_within_a_share_of_int8(bench: Bench) -> None:
     ended = bench(*FEW, "plan=auto", "plan.min_int8_mac_share=0.9")
@@ -72,6 +100,8 @@ def test_a_request_that_nothing_meets_is_answered_all_the_same(bench: Bench) -> 
     [
         (["calibration.size=500"], "calibration.size=500 is more than the 6 calibration images"),
         (["plan.images=2"], "plan.images=2 is below 8. Use 8 or more"),
+        (["plan.latency=true", "timing.rounds=0"], "plan.latency=true times networks"),
+        (["plan.latency=3"], "plan.latency=3 is not true or false"),
         (["plan.max_loss=2"], "plan.max_loss=2 is not a share. Use 0 to 1"),
         (["calibrator=auto", "calibrator.choices=[]"], "calibrator=auto has no choices"),
         (

@@ -37,7 +37,8 @@ def is_open(name: str, version: str) -> bool:
 
 OURS = sorted(path.name for path in CODE.glob("*.py"))
 FOR_RTX = (
-    "build_log.py", "cuda.py", "inspector.py", "rtx.py", "runtime.py", "session.py",
+    "build_log.py", "cuda.py", "inspector.py", "layer_profile.py", "rtx.py", "runtime.py",
+    "session.py",
 )  # fmt: skip
 
 

@@ -391,3 +391,18 @@ def test_every_stream_is_kept_busy_for_the_throughput(
         assert len(busy) == 3
     runtime = importlib.import_module("cuda.bindings.runtime")
     assert (runtime.host, runtime.device) == ({}, {})
+
+
+@pytest.mark.parametrize("version", ALL)
+def test_the_profiler_s_times_have_our_names(version, fake_tensorrt, engine, tiny, images):
+    """The stand-in's layers take 0.5 ms, 1.5 ms and so on; each has a change of format before."""
+    fake_tensorrt(version)
+    model, x = with_batch(tiny("residual").proto, "images", 1), images()
+    with engine().build(model) as session:
+        before = session.run(x)
+        times = session.layer_times(x, 3)
+        np.testing.assert_array_equal(session.run(x)[0], before[0])
+    products = [node.name for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
+    assert [one.milliseconds for one in times] == [0.5 + n for n in range(2 * len(products))]
+    for name, copied, ran in zip(products, times[::2], times[1::2], strict=True):
+        assert name in copied.nodes and name in ran.nodes

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.engine.trt.inspector import read_layers
+from bench.engine.trt.inspector import read_layers, read_nodes
 
 INT8 = "Thirty-two wide channel vectorized row major Int8 format"
 FP32, FP16 = "Row major linear FP32", "Channel major FP16 format where channel % 8 == 0"
@@ -115,3 +115,20 @@ def test_keys_are_compared_without_their_case(change: Any) -> None:
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", "no JSON"])
 def test_what_holds_no_layers_leaves_it_unknown(text: str) -> None:
     assert read_layers(text, ["conv1"]).int8_nodes is None
+
+
+def test_a_change_of_format_is_for_the_layer_behind_it() -> None:
+    copy = "Reformatting CopyNode for Input Tensor 0 to conv1 + relu1"
+    layers = [
+        {"Name": copy, "LayerType": "Reformat"},
+        {"Name": "conv1 + relu1", "Metadata": "[ONNX Layer: conv1]\x1e[ONNX Layer: relu1]"},
+        {"Name": "unlike anything"},
+        "not a layer",
+    ]
+    names = ("conv1", "relu1", "conv2")
+    assert read_nodes(json.dumps({"Layers": layers}), names) == {
+        copy: ("conv1", "relu1"),
+        "conv1 + relu1": ("conv1", "relu1"),
+        "unlike anything": (),
+    }
+    assert read_nodes("no JSON", names) == {}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bench.report.charts_search import search_trials
+from bench.report.charts_search import search_trials, timed_trials
 from bench.report.figures import draw_searches, groups_of
 from bench.results.folder import SweepFolder
+from bench.results.plan_latency import Gain, LatencyTrail, LayerCost, TimedTrial
 from bench.results.plan_search import Budget, Trail, Trial
 from bench.results.store import RowStore
 from bench.results.table import make_table
@@ -53,6 +55,38 @@ def test_a_budget_that_nothing_meets_is_said():
 
 def test_a_search_without_a_trial_is_not_drawn():
     assert search_trials(trail(Budget(0.01))) is None
+
+
+GAIN = Gain(0.03, 0.02, 0.04, 200)
+
+
+def timed(gain: Gain | None, *trials: TimedTrial) -> Trail:
+    slower = (LayerCost("stem", 0.3, 0.2), LayerCost("fc", 0.02, 0.01))
+    latency = LatencyTrail(
+        "openvino 2026.4.1", "a processor, 2 cores, 8 GiB", "alone", (), 10.0, slower, trials, gain,
+        False,
+    )  # fmt: skip
+    return replace(trail(Budget(0.01), *TRIALS), latency=latency)
+
+
+def test_what_was_timed_is_drawn_with_its_place():
+    trials = (
+        TimedTrial(("stem", "fc"), 0.9, 9.8, Gain(0.02, -0.01, 0.05, 200), None, False),
+        TimedTrial(("stem",), 0.95, 9.7, GAIN, 0.004, True),
+    )
+    drawing = timed_trials(timed(GAIN, *trials))
+    assert drawing is not None
+    assert "faster by 3.0% (95 % interval 2.0% to 4.0%)" in drawing.title
+    assert "openvino 2026.4.1, a processor, 2 cores, 8 GiB" in drawing.reading
+    (axes,) = drawing.figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "2 layers in float, 9.8 ms, loss not measured", "1 layer in float, 9.7 ms, loses 0.4%",
+    ]  # fmt: skip
+
+
+def test_a_search_that_timed_nothing_is_not_drawn():
+    assert timed_trials(timed(None)) is None
+    assert timed_trials(trail(Budget(0.01), *TRIALS)) is None
 
 
 def test_searches_are_read_beside_their_rows(

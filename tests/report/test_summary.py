@@ -186,6 +186,10 @@ def test_what_is_ordinary_goes_without_saying(row):
         ({"input_amax": 0.4475}, "minmax clips the network input at 0.448 of 1.000"),
         ({"n_images": 50}, "validated on 50 images only"),
         ({"latency_note": "12 % ran in INT8"}, "on openvino is not reliable: 12 % ran in INT8."),
+        (
+            {"plan_note": "faster by 3.0% (openvino 1, a laptop)"},
+            "was chosen by latency: faster by 3.0% (openvino 1, a laptop). On another machine,",
+        ),
         ({"dataset_fingerprint": "f2"}, "mixes rows of 2 different sets of images"),
         ({"hardware": "another"}, "was timed on 2 different machines"),
         ({"device": "NVIDIA L4, driver 550.54"}, "was timed on 2 different machines"),

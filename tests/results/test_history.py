@@ -20,6 +20,7 @@ NEW = (
     "harness_version", "dataset_options", "timing", "missing_scales", "device_launch",
     "device_enqueue_p50_ms", "device_upload_p50_ms", "device_download_p50_ms",
     "measured_on", "source_key", "predicted_int8", "engine_fp32", "raced_against", "raced_ahead",
+    "plan_note",
 )  # fmt: skip
 RECORD = Path(__file__).parents[2] / "results" / "reference" / "record"
 
@@ -39,7 +40,7 @@ def row(full_row) -> Row:
     )
     return full_row(
         qdq_bytes=3, engine_bytes=4, builder_warning_text="1.20", harness_version="",
-        timing="", missing_scales=None, device_launch="", device_enqueue_p50_ms=None,
+        timing="", plan_note="", missing_scales=None, device_launch="", device_enqueue_p50_ms=None,
         device_upload_p50_ms=None, device_download_p50_ms=None,
         measured_on="", source_key="", predicted_int8=None, engine_fp32=None, raced_against="",
         raced_ahead=None,

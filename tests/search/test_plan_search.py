@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from bench.sealed import DamagedError
 from bench.search import plan_search
 from bench.search.candidate import Candidate
 from bench.search.plan_search import PlanSearch
+from bench.search.take_back import needed
 from tests.e2e.command import CUSTOM
 
 Loss = Callable[[str, frozenset[str]], float]
@@ -169,6 +172,46 @@ def test_a_search_that_was_stopped_goes_on(search: Any):
     assert again.key == first.key
     assert again.run().meets
     assert len(measured) == len(set(measured))  # the first trial was stored
+
+
+def test_a_search_that_was_stopped_ranks_once(search: Any, monkeypatch: pytest.MonkeyPatch):
+    noise, request = {"stem": 0.1, "fc": 0.2}, AutoPlan("auto")
+    found, _, _ = search(lambda label, in_float: 0.0, [noise], request)
+    [ranking] = found.rankings()
+    again, _, _ = search(lambda label, in_float: 0.0, [noise], request)
+    monkeypatch.setattr(plan_search, "rank_layers", None)
+    assert again.rankings() == [ranking]
+    (path,) = again.candidates[0].run.cache.glob("ranking-*.json")
+    path.write_text(path.read_text().replace("0.2", "0.3"))
+    with pytest.raises(TypeError, match="not callable"):  # a damaged one is made again
+        again.rankings()
+
+
+# --- which of the layers are needed ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_layers_that_are_needed_are_found_in_few_trials(seed: int):
+    rng = random.Random(seed)
+    layers = [f"layer{number}" for number in range(rng.randint(1, 60))]
+    wanted = set(rng.sample(layers, rng.randint(0, min(4, len(layers)))))
+    tried: list[tuple[str, ...]] = []
+
+    def enough(some: tuple[str, ...]) -> bool:
+        tried.append(some)
+        return wanted <= set(some)
+
+    assert set(needed(layers, enough)) == wanted
+    k, n = len(wanted), len(layers)
+    assert len(tried) <= 1 + 2 * k + 2 * k * math.log2(max(n / max(k, 1), 1)) + 1
+
+
+def test_of_layers_that_serve_alike_the_first_is_kept():
+    assert needed("abcd", lambda some: bool(some)) == ("a",)
+
+
+def test_where_all_are_needed_all_are_kept():
+    assert needed("abcd", lambda some: len(some) == 4) == tuple("abcd")
 
 
 # --- on disk --------------------------------------------------------------------------------------

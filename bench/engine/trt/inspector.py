@@ -21,6 +21,8 @@ from typing import Any
 from bench.engine.base import Description
 
 _METADATA = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
+_COPY = re.compile(r"Reformatting CopyNode for .*?Tensor \d+ (?:to|from) ")
+"""How the name of a layer begins that changes the format for the layer behind it."""
 _JOINTS = re.compile(r" \+ | \|\| |, |PWN\(|\.\.\.|[(){}\[\]]")
 
 
@@ -30,17 +32,13 @@ def read_layers(information: str, products: Iterable[str]) -> Description:
     ``products`` are their names. A layer runs in INT8 if an input of it is INT8; layers that only
     change a format are left out. Where no node is listed, what ran is unknown.
     """
-    try:
-        layers = _lower(json.loads(information, strict=False))["layers"]  # separators in metadata
-    except (ValueError, KeyError, AttributeError):
+    layers = _layers(information)
+    if layers is None:
         return Description(None, 0, 0)
     known = frozenset(products)
     int8_nodes: set[str] = set()
     int8 = count = 0
-    for one in layers:
-        if not isinstance(one, dict):
-            continue
-        layer = _lower(one)
+    for layer in layers:
         if str(layer.get("layertype", "")).lower() == "reformat":
             continue
         of_layer = known & _nodes(layer)
@@ -51,6 +49,27 @@ def read_layers(information: str, products: Iterable[str]) -> Description:
             int8 += 1
             int8_nodes |= of_layer
     return Description(frozenset(int8_nodes) if count else None, int8, count)
+
+
+def read_nodes(information: str, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """By the engine's name of a layer, the ONNX nodes among ``names`` that it runs; for a layer
+    that changes a format, those for which it does."""
+    known = frozenset(names)
+    nodes = {}
+    for layer in _layers(information) or []:
+        name = str(layer.get("name", ""))
+        served = {"name": _COPY.sub("", name)} if _COPY.match(name) else {}
+        nodes[name] = tuple(sorted(known & _nodes({**layer, **served})))
+    return nodes
+
+
+def _layers(information: str) -> list[dict[str, Any]] | None:
+    """With keys in lower case; None for what is not the inspector's JSON."""
+    try:
+        layers = _lower(json.loads(information, strict=False))["layers"]  # separators in metadata
+        return [_lower(layer) for layer in layers if isinstance(layer, dict)]
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return None
 
 
 def _lower(layer: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.engine.base import Array, Description, DeviceTimes, Session
+from bench.engine.base import Array, Description, DeviceTimes, LayerTime, Session
 from bench.engine.trt.build_log import Log, open_log, reason
 from bench.engine.trt.cuda import Buffer, call, find_gpu, load_cudart
 from bench.engine.trt.device_timing import (
@@ -18,11 +18,12 @@ from bench.engine.trt.device_timing import (
     time_lane,
     time_transfers,
 )
+from bench.engine.trt.layer_profile import profile_lane
 from bench.errors import EngineError
 from bench.log import LOG
 
 if TYPE_CHECKING:
-    from tensorrt_api import ICudaEngine, TensorRT
+    from tensorrt_api import ICudaEngine, IProfiler, TensorRT
 
 _DTYPES = {
     "FLOAT": "float32",
@@ -108,6 +109,10 @@ class Lane:
             self._graph = self._record_if_possible()
         self.shape = shape
 
+    def report_to(self, profiler: IProfiler) -> None:
+        """Report the times of the layers of every inference from now on."""
+        self._context.profiler = profiler
+
     @property
     def recorded(self) -> bool:
         """Whether an inference is launched as one graph."""
@@ -177,7 +182,8 @@ class Lane:
 class TensorRtSession(Session):
     """An engine on the GPU as a session of this program.
 
-    ``outputs`` are the names in the ONNX file's order. ``streams`` inferences are in flight when
+    ``outputs`` are the names in the ONNX file's order; ``nodes`` gives the ONNX nodes behind each
+    layer of the engine. ``streams`` inferences are in flight when
     the throughput is measured, otherwise one.
     """
 
@@ -191,9 +197,10 @@ class TensorRtSession(Session):
         graphs: bool | None,
         streams: int,
         describe: Callable[[TensorRtSession], Description],
+        nodes: Callable[[TensorRtSession], Mapping[str, Sequence[str]]],
     ) -> None:
-        self._cudart, self._describe = load_cudart(), describe
-        self._log = open_log(trt)
+        self._cudart, self._describe, self._nodes = load_cudart(), describe, nodes
+        self._trt, self._outputs, self._log = trt, outputs, open_log(trt)
         self._runtime = trt.Runtime(self._log)
         engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
@@ -234,6 +241,13 @@ class TensorRtSession(Session):
 
     def describe(self) -> Description:
         return self._describe(self)
+
+    def layer_times(self, batch: Array, runs: int) -> Sequence[LayerTime]:
+        lane = Lane(self._trt, self.engine, self._outputs, False, self._log)
+        try:
+            return profile_lane(self._trt, lane, batch, runs, self._nodes(self))
+        finally:
+            lane.close()
 
     def close(self) -> None:
         for lane in self._lanes:

@@ -9,7 +9,7 @@ import onnx
 from bench.engine.base import Description, DeviceFacts
 from bench.engine.trt.cuda import find_gpu
 from bench.engine.trt.engine_store import Built
-from bench.engine.trt.inspector import read_layers
+from bench.engine.trt.inspector import read_layers, read_nodes
 from bench.engine.trt.runtime import TensorRtSession
 from bench.model.graph import COMPUTE_OPS
 
@@ -31,7 +31,16 @@ def open_session(
     def describe(session: TensorRtSession) -> Description:
         return _describe(trt, session, built, products)
 
-    return TensorRtSession(trt, built.plan.content, outputs, graphs, streams, describe)
+    def nodes(session: TensorRtSession) -> dict[str, tuple[str, ...]]:
+        return read_nodes(_information(trt, session), (node.name for node in model.graph.node))
+
+    return TensorRtSession(trt, built.plan.content, outputs, graphs, streams, describe, nodes)
+
+
+def _information(trt: TensorRT, session: TensorRtSession) -> str:
+    """What the engine's inspector says, as JSON."""
+    inspector = session.engine.create_engine_inspector()
+    return inspector.get_engine_information(trt.LayerInformationFormat.JSON)
 
 
 def _describe(
@@ -39,10 +48,7 @@ def _describe(
 ) -> Description:
     """Which of ``products`` run in INT8, and what is known about the engine."""
     engine = session.engine
-    inspector = engine.create_engine_inspector()
-    layers = read_layers(
-        inspector.get_engine_information(trt.LayerInformationFormat.JSON), products
-    )
+    layers = read_layers(_information(trt, session), products)
     newer = hasattr(engine, "device_memory_size_v2")
     memory = engine.device_memory_size_v2 if newer else engine.device_memory_size
     facts = DeviceFacts(

@@ -66,6 +66,11 @@ class Provenance:
         "of a row measured on a target: the run whose files were measured there",
         default="",
     )
+    plan_note: str = column(
+        "what a search with plan.latency=true measured: the gain in latency with its interval, and "
+        "the engine and the machine for which the plan holds",
+        default="",
+    )
     overrides: str = column("the Hydra overrides typed for this run", "bundle", default="")
     statistics_key: str = column(
         "key of the histogram file of this calibration set, beside the rows", default=""

@@ -48,11 +48,12 @@ from .network import (
     ITensor,
     OnnxParser,
 )
-from .runtime import EngineInspector, ICudaEngine, IExecutionContext, Runtime, read
+from .runtime import EngineInspector, ICudaEngine, IExecutionContext, IProfiler, Runtime, read
 
 __all__ = [
     "BuilderFlag", "ComputeCapability", "ElementWiseOperation", "EngineInspector",
-    "IConstantLayer", "ICudaEngine", "IElementWiseLayer", "IExecutionContext", "ILayer", "ITensor",
+    "IConstantLayer", "ICudaEngine", "IElementWiseLayer", "IExecutionContext", "ILayer",
+    "IProfiler", "ITensor",
     "LayerInformationFormat", "LayerType", "MemoryPoolType", "NetworkDefinitionCreationFlag",
     "OnnxParser", "Runtime", "TacticSource", "TensorIOMode",
 ]  # fmt: skip

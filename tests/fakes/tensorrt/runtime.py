@@ -113,3 +113,11 @@ class IExecutionContext(Strict):
         for output, values in self._engine._network.run(images).items():
             content = np.ascontiguousarray(values).tobytes()
             ctypes.memmove(self._addresses[output], content, len(content))
+        profiler = getattr(self, "profiler", None)
+        for number, layer in enumerate(json.loads(self._engine._plan["information"])["Layers"]):
+            if profiler is not None:
+                profiler.report_layer_time(layer["Name"], 0.5 + number)
+
+
+class IProfiler:
+    """Must be initialised by whoever derives from it."""
