@@ -14,11 +14,18 @@ CHOSEN = "auto, "
 
 @dataclass(frozen=True)
 class Budget:
-    """The budget of a search: at most ``max_loss`` of FP32's metric (a share), or at least
-    ``min_int8_mac_share`` of the multiply-accumulates in INT8; None: no limit."""
+    """The budget of a search: at most ``max_loss`` of FP32's metric (a share), at least
+    ``min_int8_mac_share`` of the multiply-accumulates in INT8, at most ``max_float_layers`` in
+    float; None: no limit."""
 
     max_loss: float | None = None
     min_int8_mac_share: float | None = None
+    max_float_layers: int | None = None
+
+    @property
+    def bounds_float(self) -> bool:
+        """Whether it says how much may be in float, so that the best accuracy is looked for."""
+        return self.min_int8_mac_share is not None or self.max_float_layers is not None
 
     def __str__(self) -> str:
         parts = []
@@ -26,6 +33,9 @@ class Budget:
             parts.append(f"loss {self.max_loss:.4g}")
         if self.min_int8_mac_share is not None:
             parts.append(f"{self.min_int8_mac_share:.4g} of MACs in INT8")
+        if self.max_float_layers is not None:
+            count = self.max_float_layers
+            parts.append(f"{count} layer{'' if count == 1 else 's'} in float")
         return ", ".join(parts)
 
 
@@ -54,8 +64,7 @@ class Trial:
     def meets(self, budget: Budget) -> bool:
         """Whether it is within the budget. A loss must be below it by one standard error or by half
         of the budget, whichever is less: few images could not prove a small loss."""
-        share = budget.min_int8_mac_share
-        if share is not None and self.int8_mac_share < share - 1e-9:
+        if self._excess(budget) != (0.0, 0.0):
             return False
         if budget.max_loss is None:
             return True
@@ -64,11 +73,17 @@ class Trial:
     def rank(self, budget: Budget) -> tuple[float, ...]:
         """Larger is better: what is within the budget first."""
         if not self.meets(budget):
-            share = budget.min_int8_mac_share or 0.0
-            return (0.0, min(self.int8_mac_share - share, 0.0), -self.loss)
-        if budget.min_int8_mac_share is not None:
+            return (0.0, *(-excess for excess in self._excess(budget)), -self.loss)
+        if budget.bounds_float:
             return (1.0, -self.loss, self.int8_mac_share)
         return (1.0, self.int8_mac_share, -self.loss)
+
+    def _excess(self, budget: Budget) -> tuple[float, float]:
+        """What is in float beyond the budget: a share of the work, and layers."""
+        missing = (budget.min_int8_mac_share or 0.0) - self.int8_mac_share
+        layers = len(self.float_nodes)
+        allowed = layers if budget.max_float_layers is None else budget.max_float_layers
+        return (missing if missing > 1e-9 else 0.0), float(max(layers - allowed, 0))
 
     def line(self) -> str:
         """What is in float, and the loss, in words."""

@@ -3,8 +3,8 @@
 Every candidate calibration has an order in which layers go to float. Trials decide how many of them
 must. Trials use calibration images with labels, or the agreement of INT8 with FP32 if there are no
 labels. They add one layer, then two, four, and so on until the budget is met, and then halve the
-step; then each chosen layer is tried in INT8 again. With a required share of INT8, the most layers
-that may be in float are tried, and half of them. The row that follows is measured on validation
+step; then each chosen layer is tried in INT8 again. With a required share of INT8 or a largest
+number of layers, the most layers that may be in float are tried, and half of them. The row that follows is measured on validation
 images, which the search has not seen.
 
 PPQ's ``graphwise_error_analyse`` ranks layers by the same signal, noise at the outputs.
@@ -24,7 +24,7 @@ from bench.data.search_images import SearchImages
 from bench.diagnosis.ranking import Quantized, Ranking, images_for, rank_layers
 from bench.quantization.auto_plan import AutoPlan
 from bench.quantization.plan import PrecisionPlan
-from bench.results.plan_search import Trail, Trial
+from bench.results.plan_search import Budget, Trail, Trial
 from bench.run.calibration_accuracy import measure_on, on_calibration_images
 from bench.run.measure import fp32_model, int8_model, task_of, validation_images
 from bench.run.ranges import find_run_ranges, quantize
@@ -76,15 +76,15 @@ class PlanSearch:
     def run(self) -> Trail:
         """Search to the end, or until the time is up."""
         rankings = self._rank()
-        share = self.request.min_int8_mac_share
-        nested = [_sets(ranking, 1.0 if share is None else 1.0 - share) for ranking in rankings]
+        budget = self.request.budget
+        nested = [_sets(ranking, budget) for ranking in rankings]
         numbers = range(len(rankings))
         for number in sorted(numbers, key=lambda i: _promise(rankings[i], nested[i])):
-            if share is None:
-                self._fewest(number, nested[number])
-            else:
+            if budget.bounds_float:
                 self._most_accurate(number, nested[number])
-        if share is None:
+            else:
+                self._fewest(number, nested[number])
+        if not budget.bounds_float:
             self._take_back(rankings)
         return replace(self._trail(), finished=True)
 
@@ -223,9 +223,10 @@ def _measure(run: Run, label: str, in_float: tuple[str, ...]) -> Trial:
     )
 
 
-def _sets(ranking: Ranking, largest_share: float) -> list[tuple[str, ...]]:
+def _sets(ranking: Ranking, budget: Budget) -> list[tuple[str, ...]]:
     """The ranking's sets without that of all layers: a plan must leave something in INT8."""
-    return [one for one in ranking.nested(largest_share) if len(one) < len(ranking.noise)]
+    sets = ranking.nested(1.0 - (budget.min_int8_mac_share or 0.0), budget.max_float_layers)
+    return [one for one in sets if len(one) < len(ranking.noise)]
 
 
 def _promise(ranking: Ranking, sets: Sequence[tuple[str, ...]]) -> float:
