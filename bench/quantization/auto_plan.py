@@ -18,10 +18,10 @@ class AutoPlan(PrecisionPlan):
     """A search decides which layers stay in float: ``bench.search`` makes the plan.
 
     ``max_loss`` is the largest allowed loss as a share of FP32; the search then looks for the most
-    INT8. ``min_int8_mac_share`` is the least share of multiply-accumulates in INT8; the search then
-    looks for the best accuracy, as it does with ``max_float_layers``, the most layers that may be in
-    float. Without any of these, ``USUAL_LOSS`` is allowed. Trials use ``images`` calibration
-    images, and after ``seconds`` no further trial starts.
+    INT8. ``min_int8_mac_share`` is the least share of multiply-accumulates in INT8,
+    ``max_float_layers`` the largest number of layers in float; with either the search looks for the
+    best accuracy. Without any of these, ``USUAL_LOSS`` is allowed. Trials use ``images``
+    calibration images, and after ``seconds`` no further trial starts.
 
     Raises ConfigError for values that are not possible.
     """

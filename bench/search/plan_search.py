@@ -4,8 +4,8 @@ Every candidate calibration has an order in which layers go to float. Trials dec
 must. Trials use calibration images with labels, or the agreement of INT8 with FP32 if there are no
 labels. They add one layer, then two, four, and so on until the budget is met, and then halve the
 step; then each chosen layer is tried in INT8 again. With a required share of INT8 or a largest
-number of layers, the most layers that may be in float are tried, and half of them. The row that follows is measured on validation
-images, which the search has not seen.
+number of layers in float, the most layers that may be in float are tried, and half of them. The row
+that follows is measured on validation images, which the search has not seen.
 
 PPQ's ``graphwise_error_analyse`` ranks layers by the same signal, noise at the outputs.
 """
