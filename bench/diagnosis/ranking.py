@@ -72,16 +72,22 @@ class Ranking:
             reverse=True,
         )
 
-    def nested(self, largest_share: float = 1.0) -> list[tuple[str, ...]]:
+    def nested(
+        self, largest_share: float = 1.0, most_layers: int | None = None
+    ) -> list[tuple[str, ...]]:
         """Sets of layers in float, each with one more than the last; the first is empty. A layer
-        that would put more than ``largest_share`` of the work into float is left out."""
+        that would put more than ``largest_share`` of the work into float is left out. If only
+        ``most_layers`` may be in float, the noisiest come first, however much they compute."""
+        order = self.order
+        if most_layers is not None:
+            order = sorted(self.noise, key=lambda name: -self.noise[name])
         sets: list[tuple[str, ...]] = [()]
         spent = 0.0
-        for name in self.order:
+        for name in order:
             if spent + self.mac_shares[name] <= largest_share + 1e-9:
                 spent += self.mac_shares[name]
                 sets.append((*sets[-1], name))
-        return sets
+        return sets if most_layers is None else sets[: most_layers + 1]
 
     def noise_with(self, in_float: Iterable[str]) -> float:
         """The remaining noise, assuming that layers do not interact."""

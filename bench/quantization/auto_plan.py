@@ -18,8 +18,9 @@ class AutoPlan(PrecisionPlan):
     """A search decides which layers stay in float: ``bench.search`` makes the plan.
 
     ``max_loss`` is the largest allowed loss as a share of FP32; the search then looks for the most
-    INT8. ``min_int8_mac_share`` is the least share of multiply-accumulates in INT8; the search then
-    looks for the best accuracy. Without either, ``USUAL_LOSS`` is allowed. Trials use ``images``
+    INT8. ``min_int8_mac_share`` is the least share of multiply-accumulates in INT8,
+    ``max_float_layers`` the largest number of layers in float; with either the search looks for the
+    best accuracy. Without any of these, ``USUAL_LOSS`` is allowed. Trials use ``images``
     calibration images, and after ``seconds`` no further trial starts. With ``latency``, layers
     whose INT8 costs time go to float too: such a plan is for one engine on one machine.
 
@@ -28,6 +29,7 @@ class AutoPlan(PrecisionPlan):
 
     max_loss: float | None = None
     min_int8_mac_share: float | None = None
+    max_float_layers: int | None = None
     images: int = 192
     seconds: float = 600.0
     latency: bool = False
@@ -37,6 +39,10 @@ class AutoPlan(PrecisionPlan):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise ConfigError(f"plan.{name}={value} is not a share", "Use 0 to 1")
+        if self.max_float_layers is not None and self.max_float_layers < 0:
+            raise ConfigError(
+                f"plan.max_float_layers={self.max_float_layers} is below 0", "Use 0 or more"
+            )
         if self.images < 8:
             raise ConfigError(f"plan.images={self.images} is below 8", "Use 8 or more")
         if not self.seconds >= 0:
@@ -44,9 +50,8 @@ class AutoPlan(PrecisionPlan):
 
     @property
     def budget(self) -> Budget:
-        if self.max_loss is None and self.min_int8_mac_share is None:
-            return Budget(USUAL_LOSS)
-        return Budget(self.max_loss, self.min_int8_mac_share)
+        budget = Budget(self.max_loss, self.min_int8_mac_share, self.max_float_layers)
+        return Budget(USUAL_LOSS) if budget == Budget() else budget
 
     @property
     def chosen_name(self) -> str:

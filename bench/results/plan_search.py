@@ -15,11 +15,28 @@ CHOSEN = "auto, "
 
 @dataclass(frozen=True)
 class Budget:
-    """The budget of a search: at most ``max_loss`` of FP32's metric (a share), or at least
-    ``min_int8_mac_share`` of the multiply-accumulates in INT8; None: no limit."""
+    """The budget of a search: at most ``max_loss`` of FP32's metric (a share), at least
+    ``min_int8_mac_share`` of the multiply-accumulates in INT8, at most ``max_float_layers`` in
+    float; None: no limit."""
 
     max_loss: float | None = None
     min_int8_mac_share: float | None = None
+    max_float_layers: int | None = None
+
+    @property
+    def bounds_float(self) -> bool:
+        """Whether it says how much may be in float, so that the best accuracy is looked for."""
+        return self.min_int8_mac_share is not None or self.max_float_layers is not None
+
+    def allows(self, int8_mac_share: float, float_layers: int) -> bool:
+        """Whether so much may be in float, whatever it loses."""
+        return self.excess(int8_mac_share, float_layers) == (0.0, 0.0)
+
+    def excess(self, int8_mac_share: float, float_layers: int) -> tuple[float, float]:
+        """What is in float beyond the budget: a share of the work, and layers."""
+        missing = (self.min_int8_mac_share or 0.0) - int8_mac_share
+        most = float_layers if self.max_float_layers is None else self.max_float_layers
+        return (missing if missing > 1e-9 else 0.0), float(max(float_layers - most, 0))
 
     def __str__(self) -> str:
         parts = []
@@ -27,6 +44,9 @@ class Budget:
             parts.append(f"loss {self.max_loss:.4g}")
         if self.min_int8_mac_share is not None:
             parts.append(f"{self.min_int8_mac_share:.4g} of MACs in INT8")
+        if self.max_float_layers is not None:
+            count = self.max_float_layers
+            parts.append(f"{count} layer{'' if count == 1 else 's'} in float")
         return ", ".join(parts)
 
 
@@ -55,8 +75,7 @@ class Trial:
     def meets(self, budget: Budget) -> bool:
         """Whether it is within the budget. A loss must be below it by one standard error or by half
         of the budget, whichever is less: few images could not prove a small loss."""
-        share = budget.min_int8_mac_share
-        if share is not None and self.int8_mac_share < share - 1e-9:
+        if not budget.allows(self.int8_mac_share, len(self.float_nodes)):
             return False
         if budget.max_loss is None:
             return True
@@ -65,9 +84,9 @@ class Trial:
     def rank(self, budget: Budget) -> tuple[float, ...]:
         """Larger is better: what is within the budget first."""
         if not self.meets(budget):
-            share = budget.min_int8_mac_share or 0.0
-            return (0.0, min(self.int8_mac_share - share, 0.0), -self.loss)
-        if budget.min_int8_mac_share is not None:
+            excess = budget.excess(self.int8_mac_share, len(self.float_nodes))
+            return (0.0, *(-one for one in excess), -self.loss)
+        if budget.bounds_float:
             return (1.0, -self.loss, self.int8_mac_share)
         return (1.0, self.int8_mac_share, -self.loss)
 

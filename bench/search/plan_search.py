@@ -3,10 +3,10 @@
 Every candidate calibration has an order in which layers go to float. Trials decide how many of them
 must. Trials use calibration images with labels, or the agreement of INT8 with FP32 if there are no
 labels. They add one layer, then two, four, and so on until the budget is met, and then halve the
-step; then groups of the chosen layers are tried in INT8 again. With a required share of INT8, the
-most layers that may be in float are tried, and half of them. With ``latency``, layers whose INT8
-costs time go to float in the end. The row that follows is measured on validation images, which the
-search has not seen.
+step; then groups of the chosen layers are tried in INT8 again. With a required share of INT8 or a
+largest number of layers in float, the most layers that may be in float are tried, and half of them.
+With ``latency``, layers whose INT8 costs time go to float in the end. The row that follows is
+measured on validation images, which the search has not seen.
 
 PPQ's ``graphwise_error_analyse`` ranks layers by the same signal, noise at the outputs.
 """
@@ -26,7 +26,7 @@ from bench.diagnosis.ranking import Quantized, Ranking, images_for, rank_layers
 from bench.quantization.auto_plan import AutoPlan
 from bench.quantization.plan import PrecisionPlan
 from bench.results.plan_latency import LatencyTrail
-from bench.results.plan_search import Trail, Trial
+from bench.results.plan_search import Budget, Trail, Trial
 from bench.run.calibration_accuracy import measure_on, on_calibration_images
 from bench.run.measure import fp32_model, int8_model, task_of, validation_images
 from bench.run.ranges import find_run_ranges, quantize
@@ -91,15 +91,15 @@ class PlanSearch:
     def run(self) -> Trail:
         """Search to the end, or until the time is up."""
         rankings = self.rankings()
-        share = self.request.min_int8_mac_share
-        nested = [_sets(ranking, 1.0 if share is None else 1.0 - share) for ranking in rankings]
+        budget = self.request.budget
+        nested = [_sets(ranking, budget) for ranking in rankings]
         numbers = range(len(rankings))
         for number in sorted(numbers, key=lambda i: _promise(rankings[i], nested[i])):
-            if share is None:
-                self._fewest(number, nested[number])
-            else:
+            if budget.bounds_float:
                 self._most_accurate(number, nested[number])
-        if share is None:
+            else:
+                self._fewest(number, nested[number])
+        if not budget.bounds_float:
             self._take_back(rankings)
         if self.request.latency:
             self._make_faster()
@@ -186,7 +186,6 @@ class PlanSearch:
             return
         number, budget = self._number(plan), self.request.budget
         run = self.candidates[number].run
-        least = budget.min_int8_mac_share or 0.0
 
         def report(latency: LatencyTrail, best: Trial) -> None:
             self._latency = latency, best
@@ -200,7 +199,7 @@ class PlanSearch:
             no_worse=lambda trial: (
                 trial.loss <= plan.loss and trial.meets(budget) >= plan.meets(budget)
             ),
-            allowed=lambda in_float: self._share(number, in_float) >= least - 1e-9,
+            allowed=lambda chosen: budget.allows(self._share(number, chosen), len(chosen)),
             late=lambda: self.clock() - self._begin > self.request.seconds,
             report=report,
         ).search()
@@ -286,9 +285,10 @@ def _measure(run: Run, label: str, in_float: tuple[str, ...]) -> Trial:
     )
 
 
-def _sets(ranking: Ranking, largest_share: float) -> list[tuple[str, ...]]:
+def _sets(ranking: Ranking, budget: Budget) -> list[tuple[str, ...]]:
     """The ranking's sets without that of all layers: a plan must leave something in INT8."""
-    return [one for one in ranking.nested(largest_share) if len(one) < len(ranking.noise)]
+    sets = ranking.nested(1.0 - (budget.min_int8_mac_share or 0.0), budget.max_float_layers)
+    return [one for one in sets if len(one) < len(ranking.noise)]
 
 
 def _promise(ranking: Ranking, sets: Sequence[tuple[str, ...]]) -> float:

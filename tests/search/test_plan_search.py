@@ -48,6 +48,17 @@ def test_within_a_share_the_least_loss_is_best():
     assert max(trials, key=lambda one: one.rank(request)) is trials[1]
 
 
+def test_within_a_number_of_layers_the_least_loss_is_best():
+    request = Budget(max_float_layers=1)
+    trials = [
+        trial((), 1.0, 0.02), trial(("a",), 0.9, 0.005), trial(("b",), 0.8, 0.001),
+        trial(("a", "b"), 0.7, 0.0),
+    ]  # fmt: skip
+    assert [one.meets(request) for one in trials] == [True, True, True, False]
+    assert max(trials, key=lambda one: one.rank(request)) is trials[2]
+    assert str(request) == "1 layer in float"
+
+
 def test_where_nothing_meets_the_request_the_least_loss_is_best():
     request = Budget(max_loss=0.001)
     trials = [trial((), 1.0, 0.02), trial(("a",), 0.9, 0.005)]
@@ -59,6 +70,7 @@ def test_where_nothing_meets_the_request_the_least_loss_is_best():
     [
         ({"max_loss": 1.5}, "plan.max_loss=1.5 is not a share"),
         ({"max_loss": float("nan")}, "plan.max_loss=nan is not a share"),
+        ({"max_float_layers": -1}, "plan.max_float_layers=-1 is below 0"),
         ({"images": 3}, "plan.images=3 is below 8"),
         ({"seconds": -1.0}, "plan.seconds=-1.0 is not possible"),
     ],
@@ -77,6 +89,12 @@ def test_layers_go_to_float_by_noise_for_their_work():
     assert ranking.nested() == [(), ("c",), ("c", "b"), ("c", "b", "a")]
     assert ranking.nested(0.5) == [(), ("c",), ("c", "b")]  # a would be 0.6 in all
     assert ranking.noise_with(["a"]) == pytest.approx(0.5)
+
+
+def test_if_layers_count_the_noisiest_go_to_float_first():
+    ranking = Ranking({"a": 0.5, "b": 0.4, "c": 0.1}, {"a": 0.5, "b": 0.1, "c": 0.0})
+    assert ranking.nested(most_layers=2) == [(), ("a",), ("a", "b")]
+    assert ranking.nested(0.4, most_layers=2) == [(), ("b",), ("b", "c")]  # a computes too much
 
 
 # --- a search -------------------------------------------------------------------------------------
