@@ -42,9 +42,10 @@ def _lines(table: pa.Table) -> memoryview | bytes:
     separated[-1] = "\n"
     pieces: list[str | pa.Array] = []
     for repeated, group in groupby(separated, lambda piece: isinstance(piece, str)):
-        pieces += ["".join(group)] if repeated else group
+        neighbours = list(group)
+        pieces += ["".join(neighbours)] if repeated else neighbours
     if len(pieces) == 1:
-        return (pieces[0] * table.num_rows).encode()
+        return str(pieces[0]).encode() * table.num_rows
     lines = pc.binary_join_element_wise(*pieces, "")
     _, offsets, content = lines.buffers()
     return memoryview(content)[: np.frombuffer(offsets, np.int32)[len(lines)]]
@@ -60,7 +61,7 @@ def _cells(column: pa.Array) -> str | pa.Array:
 
 def _is_constant(column: pa.Array) -> bool:
     if column.null_count:
-        return column.null_count == len(column)
+        return bool(column.null_count == len(column))
     if pa.types.is_floating(column.type):
         column = column.view(pa.int64())  # 0.0 and -0.0 are equal
     return bool(pc.all(pc.equal(column, column[0])).as_py())
