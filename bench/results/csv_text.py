@@ -45,7 +45,8 @@ def _lines(table: pa.Table) -> memoryview | bytes:
         neighbours = list(group)
         pieces += ["".join(neighbours)] if repeated else neighbours
     if len(pieces) == 1:
-        return str(pieces[0]).encode() * table.num_rows
+        text = str(pieces[0]).encode()
+        return text * int(table.num_rows)
     lines = pc.binary_join_element_wise(*pieces, "")
     _, offsets, content = lines.buffers()
     return memoryview(content)[: np.frombuffer(offsets, np.int32)[len(lines)]]
