@@ -118,11 +118,16 @@ def _dataset(config: Config, chosen: ChosenHead | None, shared: Shared) -> Datas
         network = _network(config, shared)
         return names_of_classes(chosen.name, chosen.head, network, _graph(network, shared))
 
-    hashes = ContentHashes(Path(cache), config.sweep.strict)
+    offered = {
+        "task": task,
+        "hashes": ContentHashes(Path(cache), config.sweep.strict),
+        "model_classes": names,
+        "cache": Path(cache),
+    }
     dataset: Dataset = shared.once(
         "dataset",
         (asked, task, cache, config.sweep.strict, chosen and chosen.name, config.model.path),
-        lambda: create(config.dataset, "dataset", task=task, hashes=hashes, model_classes=names),
+        lambda: create(config.dataset, "dataset", **offered),
     )
     return dataset
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psutil
+from omegaconf import DictConfig, OmegaConf
 
 SHARING_ORDER = (
     "model", "dataset", "evaluation", "baseline", "calibration.list", "calibration.strategy",
@@ -70,7 +71,7 @@ def cores_of_job(launcher: Any) -> Cores | None:
     separate process: they wait for each other.
     """
     target = _name(launcher)
-    if target == "JoblibLauncher":
+    if is_joblib(launcher):
         from joblib import effective_n_jobs  # type: ignore[import-untyped]
 
         processes = effective_n_jobs(launcher.get("n_jobs", -1))
@@ -82,9 +83,24 @@ def cores_of_job(launcher: Any) -> Cores | None:
     return None
 
 
+def is_joblib(launcher: Any) -> bool:
+    return _name(launcher) == "JoblibLauncher"
+
+
+def prepare_workers(config: DictConfig) -> None:
+    """Of a composed configuration: joblib's workers end with their parent from their start, also
+    those without a job."""
+    if is_joblib(config.hydra.launcher):
+        first = {
+            "_target_": "hydra.utils.get_method",
+            "path": "bench.cli.recovery.end_with_parent",
+        }
+        OmegaConf.update(config, "hydra.launcher.initializer", first, force_add=True)
+
+
 def end_workers(launcher: Any) -> None:
     """End the idle processes that joblib keeps, which frees their cores."""
-    if _name(launcher) == "JoblibLauncher":
+    if is_joblib(launcher):
         from joblib.externals.loky import get_reusable_executor  # type: ignore[import-untyped]
 
         get_reusable_executor().shutdown(wait=True)

@@ -33,11 +33,11 @@ from bench.cli.conclusion import conclude_folder, print_places
 from bench.cli.config import Config, settings_of
 from bench.cli.confirm import LEADERS, confirm
 from bench.cli.estimate import estimate_line
-from bench.cli.launchers import cores_of_job, end_workers
+from bench.cli.launchers import cores_of_job, end_workers, is_joblib, prepare_workers
 from bench.cli.messages import one_line
 from bench.cli.plan_search import choose_plan, is_open
 from bench.cli.progress import ProgressBar
-from bench.cli.recovery import clean, end_with_parent
+from bench.cli.recovery import WorkerWatch, clean, end_with_parent
 from bench.cli.status import failure_lines
 from bench.cli.targets import check_names
 from bench.errors import BenchError
@@ -100,6 +100,8 @@ class Sweep:
         self._asked.append((asked, jobs))
         self._total = total or 1
         self.folders.append(asked.folder)
+        if is_joblib(asked.launcher):
+            self._bar.enter_context(WorkerWatch())
         if total != 1:
             self._bar.enter_context(ProgressBar(asked.folder, jobs, total))
 
@@ -263,6 +265,7 @@ class SweepWatch(Callback):
                 raise SystemExit(f"confirm.{name}={repeat[name]} is below 0. Use 0 or more")
         asked = _asked(config, repeat.seeds, repeat.roundings)
         clean(Path(config.sweep.cache), asked.folder)
+        prepare_workers(config)
         open_sweep().start_runs(asked, config.hydra.sweeper.get("n_trials") or _count(swept))
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.cache import content_key
+from bench.cache import cached, content_key
 from bench.data.dataset import BoxTarget, Image, TaskName, shown_classes
 from bench.data.shapes import CLASSES, DOMAINS, Domain, Scene, draw_picture, draw_scene, split_seed
 from bench.errors import ConfigError
+from bench.sealed import read_sealed, sealed
 
 GENERATOR_VERSION = 1
 """To be raised with every change to a pixel that ``bench.data.shapes`` draws."""
@@ -27,6 +31,8 @@ class ShapeSamples:
     task: TaskName
     domain: Domain | None = None
     outlier: bool | None = None
+    cache: Path | None = field(default=None, compare=False, repr=False)
+    """The folder that stores what is in all images, as drawing 400 scenes takes two seconds."""
     _truth: dict[int, BoxTarget | int] = field(default_factory=dict, compare=False, repr=False)
     """The boxes or the class of each image that was drawn: both come with the drawing."""
 
@@ -44,7 +50,7 @@ class ShapeSamples:
     def image(self, index: int) -> Image:
         if self.task == "detection":
             scene = self.scene(index)
-            self._truth[index] = _target(scene)
+            self._truth[index] = _target(scene.boxes, scene.labels)
             return scene.image
         seed = split_seed(self.split, index)
         picture, self._truth[index] = draw_picture(seed, domain=self.domain, outlier=self.outlier)
@@ -54,13 +60,42 @@ class ShapeSamples:
         seed = split_seed(self.split, index)
         return draw_scene(seed, domain=self.domain, outlier=self.outlier)
 
-    @property
+    @cached_property
     def truths(self) -> list[Any]:
-        """The boxes or the class of each image; those that were not drawn yet are drawn."""
+        """The boxes or the class of each image; those that were not drawn yet are drawn, unless
+        they are in the cache."""
+        if self.cache is None:
+            return self._drawn_truths()
+        path = self.cache / f"truths-{self.fingerprint}.npz"
+        return cached(path, self._load, lambda: sealed(path, self._save))
+
+    def _drawn_truths(self) -> list[Any]:
         for index in range(self.count):
             if index not in self._truth:
                 self.image(index)
         return [self._truth[index] for index in range(self.count)]
+
+    def _save(self, file: BinaryIO) -> None:
+        truths = self._drawn_truths()
+        if self.task == "classification":
+            np.savez(file, labels=np.array(truths, np.int64))
+            return
+        np.savez(
+            file,
+            boxes=np.concatenate([one.boxes for one in truths]),
+            labels=np.concatenate([one.labels for one in truths]),
+            counts=np.array([len(one.labels) for one in truths]),
+        )
+
+    def _load(self, path: Path) -> list[Any]:
+        """Raises DamagedError for a file that is not as it was written."""
+        with np.load(io.BytesIO(read_sealed(path))) as arrays:
+            labels = arrays["labels"]
+            if self.task == "classification":
+                return [int(label) for label in labels]
+            ends = np.cumsum(arrays["counts"])[:-1]
+            boxes = np.split(arrays["boxes"], ends)
+            return [_target(*one) for one in zip(boxes, np.split(labels, ends), strict=True)]
 
 
 MOST_IMAGES = 1_000_000
@@ -69,7 +104,8 @@ MOST_IMAGES = 1_000_000
 class ShapesDataset:
     """Disjoint calibration and validation splits, each with its own domain and share of outliers.
 
-    ``*_domain`` and ``*_outlier`` select frames: null leaves the natural mixture. Raises
+    ``*_domain`` and ``*_outlier`` select frames: null leaves the natural mixture. ``cache``
+    is a folder that stores the truth of what was drawn. Raises
     ConfigError for an unknown domain or a count below 1.
     """
 
@@ -85,6 +121,7 @@ class ShapesDataset:
         validation_outlier: bool | None = None,
         calibration_outlier: bool | None = None,
         name: str = "shapes",
+        cache: Path | None = None,
     ) -> None:
         for domain in (validation_domain, calibration_domain):
             if domain is not None and domain not in DOMAINS:
@@ -99,10 +136,10 @@ class ShapesDataset:
         self.name = name
         self.task = task
         self.validation = ShapeSamples(
-            "validation", validation_images, task, validation_domain, validation_outlier
+            "validation", validation_images, task, validation_domain, validation_outlier, cache
         )
         self.calibration = ShapeSamples(
-            "calibration", calibration_images, task, calibration_domain, calibration_outlier
+            "calibration", calibration_images, task, calibration_domain, calibration_outlier, cache
         )
 
     @property
@@ -153,8 +190,6 @@ class ShapesDataset:
         return json.dumps({"images": images, "annotations": annotations, "categories": categories})
 
 
-def _target(scene: Scene) -> BoxTarget:
-    sides = scene.boxes[:, 2:] - scene.boxes[:, :2]
-    return BoxTarget(
-        scene.boxes, scene.labels, sides.prod(axis=1), np.zeros(len(scene.labels), np.bool_)
-    )
+def _target(boxes: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> BoxTarget:
+    sides = boxes[:, 2:] - boxes[:, :2]
+    return BoxTarget(boxes, labels, sides.prod(axis=1), np.zeros(len(labels), np.bool_))

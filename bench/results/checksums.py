@@ -18,10 +18,13 @@ NAME = "checksums.json"
 
 
 def write_listed(path: Path, content: bytes) -> None:
-    """Write a file with ``write_atomically``, and list it."""
+    """Write a file with ``write_atomically``, and list it; a file with this content stays."""
     with only_one(path.with_name(f".{NAME}.lock")):
-        listed = _listed(path.parent)
-        digests = [*_before(path, listed), hashlib.sha256(content).hexdigest()]
+        listed, digest = _listed(path.parent), hashlib.sha256(content).hexdigest()
+        known, there = listed.get(path.name, []), hash_file(path) if path.is_file() else None
+        if there == digest and digest in known:
+            return
+        digests = [*_before(there, known), digest]
         text = json.dumps({**listed, path.name: digests}, indent=1) + "\n"
         write_atomically(path.with_name(NAME), text.encode())
         write_atomically(path, content)
@@ -36,11 +39,9 @@ def read_listed(path: Path, fix: str) -> bytes:
     return content
 
 
-def _before(path: Path, listed: dict[str, list[str]]) -> list[str]:
+def _before(there: str | None, known: list[str]) -> list[str]:
     """The checksum of the present content, since its writer may have been killed after listing the
     new checksum; for a damaged file the last one listed."""
-    known = listed.get(path.name, [])
-    there = hash_file(path) if path.is_file() else None
     if there is None or (known and there not in known):
         return known[-1:]
     return [there]

@@ -58,8 +58,8 @@ T = TypeVar("T")
 
 FEWEST_LOOSE = 1_000
 MOST_IN_PACK = 10_000
-ROW_GROUP = 500
-HELD = 8
+ROW_GROUP = 2_000
+HELD = 4
 """Row groups kept in memory for reading: those of one model are adjacent."""
 
 DIGITS = 20

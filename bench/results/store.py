@@ -7,6 +7,7 @@ Only skipped runs, raced ones outside of a race, and runs with an unreadable fil
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import attrgetter
@@ -16,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from bench.cache import write_atomically
 from bench.results import loose
@@ -85,8 +87,7 @@ class RowStore:
         except UNFIT:  # a value that a file's column cannot hold
             rows = sorted([*loose, *rows_of(packed)], key=attrgetter(*ORDER))
             return self._with_spreads(make_table(rows))
-        ordered = together.sort_by([(name, "ascending") for name in ORDER])
-        return self._with_spreads(read_packed(ordered))
+        return self._with_spreads(read_packed(_in_order(together)))
 
     def pack(self) -> None:
         """Pack finished runs if there are many; see ``bench.results.packs``."""
@@ -157,3 +158,11 @@ def _spread(path: Path, content: bytes) -> float | None:
         raise ValueError(f"it is that of {content_read['key']}")
     values = [float(value) for value in content_read["values"]]
     return stdev(values) if len(values) > 1 else None
+
+
+def _in_order(rows: pa.Table) -> pa.Table:
+    """As ``rows.sort_by`` gives it, but with all cores."""
+    places = pc.sort_indices(rows, [(name, "ascending") for name in ORDER])
+    with ThreadPoolExecutor(pa.cpu_count()) as pool:
+        columns = pool.map(lambda column: column.take(places), rows.columns)
+        return pa.table(list(columns), schema=rows.schema)

@@ -104,7 +104,7 @@ def fp16_of(
     run: Run, engine: Engine, baseline: Evidence[Any], images: PreparedImages
 ) -> Score | None:
     """The engine in FP16 on the same images, stored likewise; None where it has no FP16."""
-    if "fp16" not in float_sessions(run, engine):
+    if _half_session(run, engine) is None:  # FP32 is not built: without timing nobody needs it
         return None
     evidence, path = _reference_evidence(run, engine, "fp16", images)
     return _judge(run, evidence, path, baseline.predictions)
@@ -221,14 +221,8 @@ def device_times(run: Run, engine: Engine, session: Session) -> dict[str, Device
 
 def float_sessions(run: Run, engine: Engine) -> Mapping[str, Session]:
     """The network in ``fp32`` and, where the engine has that, builds and runs it, ``fp16``."""
-    network, batch = run.model.network, run.measurement.batch_size
-
-    def shared(precision: str, make: Callable[[], Session | None]) -> Session | None:
-        key = (engine, network.sha256, batch, precision)
-        return run.shared.once("float session", key, make, most=8)
-
-    fp32 = shared("fp32", lambda: engine.build(fp32_model(run)))
-    fp16 = shared("fp16", lambda: _half_session(run, engine))
+    fp32 = _float_session(run, engine, "fp32", lambda: engine.build(fp32_model(run)))
+    fp16 = _half_session(run, engine)
     return {
         name: session for name, session in (("fp32", fp32), ("fp16", fp16)) if session is not None
     }
@@ -238,6 +232,17 @@ def _half_session(run: Run, engine: Engine) -> Session | None:
     """None where the engine has no FP16, or refuses the network: the row is valid without it."""
     if not isinstance(engine, HalfPrecision):
         return None
+    return _float_session(run, engine, "fp16", lambda: _build_half(run, engine))
+
+
+def _float_session(
+    run: Run, engine: Engine, precision: str, make: Callable[[], Session | None]
+) -> Session | None:
+    key = (engine, run.model.network.sha256, run.measurement.batch_size, precision)
+    return run.shared.once("float session", key, make, most=8)
+
+
+def _build_half(run: Run, engine: HalfPrecision) -> Session | None:
     network, batch = run.model.network, run.measurement.batch_size
     with suppress(EngineError):
         half = engine.build_fp16(fp32_model(run))

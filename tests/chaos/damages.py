@@ -42,7 +42,7 @@ DAMAGES: dict[str, Callable[[bytes, random.Random], bytes]] = {
 OTHER = "other_file"
 """The content of another file of the kind, or of another kind where there is only one."""
 
-CACHES = ("pixels-*.npy", "fp32-*.npz", "statistics-*.npz", "probe-*.json")
+CACHES = ("truths-*.npz", "pixels-*.npy", "fp32-*.npz", "statistics-*.npz", "probe-*.json")
 RESULTS = (
     "rows/*.json", "judged/*.npz", "ranges/*.json", "ranges/*.rules.json", "histograms/*.npz",
     "losses/*.json",

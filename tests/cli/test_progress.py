@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bench.__main__ import main
+from bench.cli.compose import build_typed
 from bench.cli.estimate import estimate_line, estimate_seconds
 from bench.cli.progress import ProgressBar
 from bench.results.jobs import JobFolder, JobRecord
-from tests.e2e.command import CLASSIFIER, SHAPES
+from tests.e2e.command import CUSTOM, Bench, probed_once
 
 
 @pytest.fixture(scope="module")
-def words(tmp_path_factory: pytest.TempPathFactory, files: Path) -> list[str]:
-    out = tmp_path_factory.mktemp("progress")
-    return [
-        "sweep", *CLASSIFIER, *SHAPES, f"model.path={files}/classifier.onnx", "timing=off",
-        f"sweep.out={out}/rows", f"sweep.cache={out}/cache", "calibrator=minmax,entropy2",
-        "calibration.size=2", "confirm.seeds=1",
+def bench(tmp_path_factory: pytest.TempPathFactory, files: Path, probes: Path) -> Iterator[Bench]:
+    folder = tmp_path_factory.mktemp("progress")
+    with probed_once(probes):
+        yield Bench(folder / "rows", folder / "cache", files)
+
+
+def test_one_line_per_run_and_what_comes_after_the_last(bench: Bench) -> None:
+    words = [
+        "--multirun", *CUSTOM, "calibrator=minmax,entropy2", "calibration.size=2",
+        "confirm.seeds=1", "confirm.roundings=1",
     ]  # fmt: skip
-
-
-def test_one_line_per_run_and_what_comes_after_the_last(words, capsys) -> None:
-    assert main(words) == 0
-    said = capsys.readouterr().err
-    estimate = re.search(r"2 runs and up to 6 to confirm the answer, \d+ images each: about", said)
+    ended = bench(*words)
+    assert ended.status == 0
+    said = ended.err
+    estimate = re.search(r"2 runs and up to 4 to confirm the answer, \d+ images each: about", said)
     assert estimate
     first = re.search(r"^1/2  minmax, 2 images, plan all: Top-1 \d\.\d+ \([+-]\d\.\d+ ", said, re.M)
     second = re.search(r"^2/2  entropy2, 2 images, plan all: Top-1 ", said, re.M)
@@ -38,8 +41,7 @@ def test_one_line_per_run_and_what_comes_after_the_last(words, capsys) -> None:
     assert said.rstrip().splitlines()[-1] == "writing table, verdicts and report"
     assert "\x1b" not in said  # no bar, no colours
 
-    assert main(words) == 0
-    again = capsys.readouterr().err
+    again = bench(*words).err
     assert "2 runs finished before" in again
     assert "1/2" not in again
     assert "about" not in again
@@ -57,11 +59,8 @@ def test_what_failed_and_what_cannot_be_read(tmp_path: Path, capsys) -> None:
     assert lines[1:] == ["2/3  a=2: done"]
 
 
-def test_an_estimate_grows_with_images_and_runs(words) -> None:
-    from bench.cli.compose import build_typed
-
-    typed = [word for word in words[1:] if not word.startswith(("calibrator=", "sweep.out"))]
-    run = build_typed(["calibrator=minmax", *typed])
+def test_an_estimate_grows_with_images_and_runs(bench: Bench) -> None:
+    run = build_typed(bench.arguments(*CUSTOM, "calibrator=minmax"))
     one, two = (estimate_seconds(run, 0.01, runs) for runs in (1, 2))
     assert two > one > run.n_images * 0.01
     assert estimate_seconds(run, 0.02, 1) > one

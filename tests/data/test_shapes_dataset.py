@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
+from bench.data.dataset import TaskName
 from bench.data.shapes import CLASSES, draw_picture, draw_scene, split_seed
-from bench.data.shapes_dataset import ShapesDataset
+from bench.data.shapes_dataset import ShapeSamples, ShapesDataset
 from bench.errors import ConfigError
 
 
@@ -49,6 +52,34 @@ def test_pictures_with_their_labels_in_order():
     assert data.labels.dtype == np.int64
     for index, (picture, _) in enumerate(expected):
         np.testing.assert_array_equal(data.validation.image(index), picture)
+
+
+@pytest.mark.parametrize("task", ["detection", "classification"])
+def test_what_is_in_the_images_is_drawn_once_and_read_from_the_cache(
+    task: TaskName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    drawn = dataset(task).validation.truths
+    assert_same(dataset(task, cache=tmp_path).validation.truths, drawn)
+    with monkeypatch.context() as patch:
+        patch.setattr(ShapeSamples, "image", None)
+        assert_same(dataset(task, cache=tmp_path).validation.truths, drawn)
+    (path,) = tmp_path.glob("truths-*.npz")
+    path.write_bytes(path.read_bytes()[:-5])
+    assert_same(dataset(task, cache=tmp_path).validation.truths, drawn)
+    assert path.name in capsys.readouterr().err
+
+
+def assert_same(truths: Sequence[Any], expected: Sequence[Any]) -> None:
+    assert len(truths) == len(expected)
+    for one, other in zip(truths, expected, strict=True):
+        assert type(one) is type(other)
+        if isinstance(one, int):
+            assert one == other
+            continue
+        for name in ("boxes", "labels", "areas", "crowd"):
+            found, drawn = getattr(one, name), getattr(other, name)
+            assert found.dtype == drawn.dtype
+            np.testing.assert_array_equal(found, drawn)
 
 
 def test_domains_and_outliers_are_chosen_for_each_split():

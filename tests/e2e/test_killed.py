@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from bench.cli.sweep import Asked, Sweep
 from bench.results.settings import Settings
 from bench.results.table import read_table
-from tests.e2e.command import CUSTOM, Bench, wait_for
+from tests.e2e.command import CUSTOM, ROOT, Bench, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -84,6 +84,78 @@ def test_a_worker_ends_with_its_parent(late: int) -> None:
         if not late:
             parent.wait()  # else it is a zombie
         wait_for(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie", 10)
+
+
+HALF_SENT = """
+import time
+from joblib import Parallel, delayed
+from bench.cli.recovery import WorkerWatch
+
+def job():
+    from multiprocessing.connection import Connection
+    from tests.e2e.half_message import send_half
+    Connection._send_bytes = send_half
+
+if __name__ == "__main__":
+    with WorkerWatch():
+        Parallel(n_jobs=2)([delayed(job)(), delayed(time.sleep)(600)])
+"""
+
+
+def test_a_worker_that_is_killed_while_it_sends_breaks_the_pool() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", HALF_SENT], capture_output=True, text=True, timeout=60
+    )
+    assert "BrokenProcessPool" in ended.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_while_it_sends_is_one_line_and_leaves_a_table(
+    bench: Bench,
+) -> None:
+    bench.lend_probes()
+    words = bench.arguments(*CUSTOM, *WORKERS, "calibration.size=4,8", "timing=off")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.e2e.half_message", *words, "dataset.calibration_images=8"],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for(lambda: workers_of(process.pid))
+    workers = workers_of(process.pid)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2, err
+    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert line.startswith("error: a worker of the launcher was killed")
+    assert "Traceback" not in err
+    assert 8 in read_table(bench.out)["calibration_size"].to_numpy()
+    assert not any(worker.is_running() for worker in workers)
+
+
+BEFORE_ITS_FIRST_JOB = """
+import os, signal, sys
+from joblib.externals.loky.process_executor import ProcessPoolExecutor
+from bench.cli import app
+
+start = ProcessPoolExecutor._adjust_process_count
+
+def start_and_be_killed(pool):
+    start(pool)  # with the lock of the pool
+    print(*pool._processes, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+ProcessPoolExecutor._adjust_process_count = start_and_be_killed
+app.main(["--multirun", *sys.argv[1:]])
+"""
+
+
+def test_workers_end_with_a_parent_that_is_killed_while_it_starts_them(bench: Bench) -> None:
+    words = bench.arguments(*CUSTOM, *WORKERS, "calibration.size=2,4")
+    ended = subprocess.run(
+        [sys.executable, "-c", BEFORE_ITS_FIRST_JOB, *words],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=60,
+    )  # fmt: skip
+    pids = [int(word) for word in ended.stdout.split()]
+    assert len(pids) == 2
+    wait_for(lambda: not any(psutil.pid_exists(pid) for pid in pids), 10)
 
 
 @pytest.mark.slow

@@ -120,6 +120,19 @@ def test_a_table_is_readable_whenever_its_writers_were_killed(tmp_path, table, m
     assert len(read_table(tmp_path)) == 1
 
 
+def test_a_table_is_written_again_only_if_it_changed_or_is_damaged(tmp_path, table):
+    csv = tmp_path / "table.csv"
+    write_table(table, tmp_path)
+    content, first = csv.read_bytes(), csv.stat().st_ino
+    write_table(table, tmp_path)
+    assert csv.stat().st_ino == first
+    csv.write_bytes(content[:-1])
+    write_table(table, tmp_path)
+    assert csv.read_bytes() == content
+    write_table(table[:1], tmp_path)
+    assert len(read_table(tmp_path)) == 1
+
+
 def test_a_folder_from_before_there_were_checksums_is_read_and_written(tmp_path, table):
     table.to_csv(tmp_path / "table.csv", index=False)
     assert len(read_table(tmp_path)) == 2
