@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from bench.cache import cached, content_key
+from bench.cache import cached, content_key, source_key
 from bench.data.dataset import BoxTarget, Image, TaskName, shown_classes
 from bench.data.shapes import CLASSES, DOMAINS, Domain, Scene, draw_picture, draw_scene, split_seed
 from bench.errors import ConfigError
@@ -20,6 +20,8 @@ from bench.sealed import read_sealed, sealed
 
 GENERATOR_VERSION = 1
 """To be raised with every change to a pixel that ``bench.data.shapes`` draws."""
+
+_CODE = source_key("bench.data.shapes", "bench.data.shapes_dataset")
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class ShapeSamples:
         they are in the cache."""
         if self.cache is None:
             return self._drawn_truths()
-        path = self.cache / f"truths-{self.fingerprint}.npz"
+        path = self.cache / f"truths-{content_key(self.fingerprint, _CODE)}.npz"
         return cached(path, self._load, lambda: sealed(path, self._save))
 
     def _drawn_truths(self) -> list[Any]:
