@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.calibration.calibrator import DynamicRanges
+from bench.calibration.calibrator import SILENT_AMAX, DynamicRanges
 from bench.calibration.statistics import Snapshot
 from bench.calibration.tool_file import ToolFile
 from bench.calibration.trt_cache import from_json, parse
@@ -31,7 +31,8 @@ MOST_BYTES = 100 * 2**20
 
 @dataclass(frozen=True)
 class RangesFile(ToolFile):
-    """A file of ranges. Tensors of the model without a range in the file stay in float.
+    """A file of ranges. Tensors of the model without a range in the file stay in float; those with
+    a range of 0, which were zero throughout, get ``SILENT_AMAX``, as with every calibrator here.
 
     Raises DataError for a file that has no ranges.
     """
@@ -56,7 +57,7 @@ def read_ranges(content: bytes, where: str) -> DynamicRanges:
     """The dynamic ranges in a file's content; DataError says what is wrong with it."""
     start = content.lstrip()[:4]
     if start.startswith(b"TRT-"):
-        return _not_empty(parse(content, where).ranges(), where)
+        return _not_empty(parse(content, where).complete_ranges(), where)
     if start.startswith(b"{"):
         return _from_json(content, where)
     return _from_lines(content, where)
@@ -73,9 +74,8 @@ def _from_json(content: bytes, where: str) -> DynamicRanges:
     return _not_empty(
         DynamicRanges(
             {
-                name: amax
+                name: _largest(value, name, where) or SILENT_AMAX
                 for name, value in tensors.items()
-                if (amax := _largest(value, name, where)) > 0
             }
         ),
         where,
@@ -114,7 +114,7 @@ def _from_lines(content: bytes, where: str) -> DynamicRanges:
         if not name or not math.isfinite(amax):
             raise DataError(f"{where}, line {number}: no tensor's name and range", _FIX)
         ranges[name] = abs(amax)
-    return _not_empty(DynamicRanges({n: a for n, a in ranges.items() if a > 0}), where)
+    return _not_empty(DynamicRanges({n: a or SILENT_AMAX for n, a in ranges.items()}), where)
 
 
 def _parsed(word: str) -> float:

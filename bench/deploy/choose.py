@@ -39,6 +39,11 @@ def choose_row(folder: Path, key: str | None) -> Row:
             f"run {wanted} is unfaithful: {row.error.rstrip('.')}",
             "Or choose another run: --run KEY",
         )
+    if row.accuracy_by == "serialized engine":
+        raise ConfigError(
+            f"run {wanted} is a serialized engine, of which there is no Q/DQ file",
+            "Choose another run: --run KEY",
+        )
     if row.int8 is None:
         raise ConfigError(f"run {wanted} has no accuracy", "Choose one that was measured")
     if row.scheme != "symmetric":

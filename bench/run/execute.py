@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from bench.cache import only_one, write_with
+from bench.calibration.engine_file import EngineFile
 from bench.data.prepared import PreparedImages
 from bench.engine.base import AotCompiler, Description, DeviceTimes, Engine, Int8Model, Session
 from bench.errors import EngineError
@@ -29,7 +30,8 @@ from bench.results.row import Row
 from bench.results.store import RowStore
 from bench.run.aot import build_ahead, build_beside
 from bench.run.error_analysis import Judged, store_losses
-from bench.run.faithfulness import check_agreement
+from bench.run.faithfulness import Agreement, check_agreement
+from bench.run.given import load_engine
 from bench.run.machine import Sharing
 from bench.run.measure import (
     baseline_of,
@@ -147,10 +149,10 @@ def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore) -> Ma
         baseline, fp32 = baseline_of(run, images)
     task = task_of(run, baseline.predictions)
     with stage("Q/DQ insertion") as insertion:
-        qdq = quantize(run, ranges)
-    model = int8_model(run, ranges, qdq)
+        qdq = quantize(run, ranges) if ranges.known else None
+    model = int8_model(run, ranges, qdq) if qdq is not None else None
     with stage("INT8 build") as build:
-        session = engine.build_int8(model)
+        session = _open_int8(run, engine, model)
     with session:
         with stage("INT8 evaluation"):
             evidence, kernels = _evaluate(run, engine, model, session, images)
@@ -167,7 +169,11 @@ def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore) -> Ma
             Judged(evidence.predictions, int8),
         )
     with stage("agreement with exact arithmetic"):
-        agreement = check_agreement(run, engine, qdq, evidence, baseline)
+        agreement = (
+            check_agreement(run, engine, qdq, evidence, baseline)
+            if qdq is not None
+            else Agreement()
+        )
     measured = Measured(
         baseline,
         fp32,
@@ -186,6 +192,8 @@ def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore) -> Ma
     write_with(SweepFolder(store.folder).judged(run.key), lambda file: save_judgement(file, judged))
     # An engine that stores what it built reports the build time itself.
     seconds = described.facts.build_s if described.facts else build.seconds
+    build_s = None if seconds is None else insertion.seconds + seconds
+    beside = build_beside(run, qdq) if qdq is not None else None
     doubt = agreement.doubt
     return Made(
         "unfaithful" if doubt else "ok",
@@ -194,20 +202,28 @@ def _measure(run: Run, engine: Engine, ranges: RunRanges, store: RowStore) -> Ma
         fidelity_of(run, ranges, measured),
         latency_of(run, ranges, measured, store.folder),
         cost_of(run, ranges),
-        build_of(qdq, insertion.seconds + seconds, build_beside(run, qdq), described),
+        build_of(qdq, build_s, beside, described),
         measured,
         store_reasons(run, store.folder, ranges),
         {f"{name}_ns": latency.nanoseconds for name, latency in latencies.items()},
     )
 
 
+def _open_int8(run: Run, engine: Engine, model: Int8Model | None) -> Session:
+    """The engine of ``model``; without one that of the user's file."""
+    if model is not None:
+        return engine.build_int8(model)
+    assert isinstance(run.calibrator, EngineFile)
+    return load_engine(run, run.calibrator)
+
+
 def _evaluate(
-    run: Run, engine: Engine, model: Int8Model, kernels: Session, images: PreparedImages
+    run: Run, engine: Engine, model: Int8Model | None, kernels: Session, images: PreparedImages
 ) -> tuple[Evidence[Any], Evidence[Any] | None]:
     """The evidence for the run's accuracy, and that of the engine's int8 kernels if it
     differs."""
     evidence = evaluate(run, kernels, images)
-    if run.accuracy_by == "int8 kernels":
+    if model is None or run.accuracy_by == "int8 kernels":
         return evidence, None
     with build_for_accuracy(run, engine, model) as session:
         return evaluate(run, session, images), evidence
