@@ -15,7 +15,15 @@ from typing import Any
 from bench.cache import only_one, write_with
 from bench.calibration.engine_file import EngineFile
 from bench.data.prepared import PreparedImages
-from bench.engine.base import AotCompiler, Description, DeviceTimes, Engine, Int8Model, Session
+from bench.engine.base import (
+    AotCompiler,
+    Description,
+    DeviceTimes,
+    Emulating,
+    Engine,
+    Int8Model,
+    Session,
+)
 from bench.errors import EngineError
 from bench.evaluation.judgement import pack_judgement, save_judgement
 from bench.evaluation.task import Evidence
@@ -220,11 +228,14 @@ def _open_int8(run: Run, engine: Engine, model: Int8Model | None) -> Session:
 def _evaluate(
     run: Run, engine: Engine, model: Int8Model | None, kernels: Session, images: PreparedImages
 ) -> tuple[Evidence[Any], Evidence[Any] | None]:
-    """The evidence for the run's accuracy, and that of the engine's int8 kernels if it
-    differs."""
-    evidence = evaluate(run, kernels, images)
+    """The evidence for the run's accuracy, and that of the engine's int8 kernels if it differs: not
+    for a run that asks for exact arithmetic and times nothing, since nobody asked for the
+    kernels."""
     if model is None or run.accuracy_by == "int8 kernels":
-        return evidence, None
+        return evaluate(run, kernels, images), None
+    asked = isinstance(engine, Emulating) and engine.accuracy_by == "emulation"
+    unwanted = asked and not run.measurement.rounds
+    evidence = None if unwanted else evaluate(run, kernels, images)
     with build_for_accuracy(run, engine, model) as session:
         return evaluate(run, session, images), evidence
 

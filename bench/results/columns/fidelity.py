@@ -61,7 +61,8 @@ class Fidelity:
         default=None,
     )
     kernels_int8: float | None = column(
-        "the metric of the engine's int8 kernels on this processor, where int8 is emulated",
+        "the metric of the engine's int8 kernels on this processor, where int8 is emulated; empty "
+        "for engine.accuracy_by=emulation with timing=off",
         "kernels",
         "bundle",
         better="higher",
