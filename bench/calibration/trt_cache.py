@@ -29,7 +29,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.calibration.calibrator import SILENT_AMAX, DynamicRanges
+from bench.calibration.calibrator import DynamicRanges, completed
 from bench.errors import ConfigError, DataError
 
 INT8_MAX = 127
@@ -68,13 +68,12 @@ class CalibrationCache:
         return DynamicRanges({name: amax for name, amax in self.amax.items() if amax > 0})
 
     def complete_ranges(self) -> DynamicRanges:
-        """The same with ``SILENT_AMAX`` for scale 0, as ``find_ranges`` gives a tensor with only
-        zeros.
+        """The same with ``SILENT_AMAX`` for scale 0.
 
         A Q/DQ scale must be positive. TensorRT itself has no answer to follow: it refuses to build
         with a scale of 0 (NVIDIA/TensorRT issues 3020 and 4446).
         """
-        return DynamicRanges({name: amax or SILENT_AMAX for name, amax in self.amax.items()})
+        return completed(self.amax)
 
     def to_bytes(self) -> bytes:
         """The content of the file."""

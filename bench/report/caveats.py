@@ -32,7 +32,8 @@ def find_caveats(tidied: pd.DataFrame, reported: Collection[str] = ()) -> tuple[
     """All that weakens the answer, most serious first. Refusals of builders whose reasons are in
     ``reported`` are left out: the answers state them."""
     rules: tuple[Callable[[pd.DataFrame], Iterator[str]], ...] = (
-        _unfaithful, _unchecked, _serialized, _emulated, _trial, _skipped, _built, _unmeasured, _finds_nothing,
+        _unfaithful, _unchecked, _serialized, _emulated, _trial, _skipped, _built, _unmeasured,
+        _finds_nothing,
         partial(_builder_refused, reported=reported), _no_fp32_engine, _unlike_published,
         _strangers, _agreement, _overlap, _clipped,
         _clipped_outputs, _thresholds, _few_images, _few_per_class, _classes_left_out,
@@ -70,8 +71,8 @@ def _serialized(rows: pd.DataFrame) -> Iterator[str]:
     engines = engines[engines["accuracy_by"] == "serialized engine"]
     for name, group in engines.groupby(list(GROUP), sort=False):
         yield (
-            f"{_name(name)} ran {plural(len(group), 'serialized engine')} of others: there is no Q/DQ "
-            "file, so nothing says whether the accuracy is that of its INT8 as planned."
+            f"{_name(name)} ran {plural(len(group), 'serialized engine')} of others: there is no "
+            "Q/DQ file, so nothing says whether the accuracy is that of its INT8 as planned."
         )
 
 

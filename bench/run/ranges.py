@@ -220,7 +220,7 @@ def _given_ranges(run: Run, file: QuantizedFile) -> RunRanges:
 
 
 def _no_ranges(run: Run) -> RunRanges:
-    """Those of a serialized engine are not known, so there is nothing to compare with statistics."""
+    """A serialized engine's are not known, so there is nothing to compare with statistics."""
     nothing = Calibration(run.calibration.size, (), 0.0, ())
     return RunRanges(run.graph, QuantizationPoints((), (), {}), nothing, {}, 0.0, known=False)
 

@@ -91,7 +91,9 @@ def test_one_command_packs_the_case_and_a_target_measures_it(tmp_path: Path) -> 
     files = [path for path in kit.rglob("*") if path.is_file()]
     assert max(path.stat().st_size for path in files) < 48 * 2**20
 
-    ended = run_there(kit, "--name", "orin", "--jobs", "*native-*", *QUICK, **on_stand_in("8.5.1.7"))
+    ended = run_there(
+        kit, "--name", "orin", "--jobs", "*native-*", *QUICK, **on_stand_in("8.5.1.7")
+    )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     said = said_by(merge_main, kit)
     assert said.status == 0, said.err

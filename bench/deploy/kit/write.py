@@ -53,8 +53,9 @@ def write_kit(
     """Fill ``target``, all of it or nothing; the bytes of its parts.
 
     ``native``: TensorRT's own calibrators to ask there, which see the calibration images of the
-    largest set. ``fp16``: with the model in FP16, as TensorRT 11 has no flag for it. The sweep's folder keeps what the kit was made of, so that nothing that comes back
-    has to be believed. Raises ConfigError if ``target`` exists.
+    largest set. ``fp16``: with the model in FP16, as TensorRT 11 has no flag for it. The sweep's
+    folder keeps what the kit was made of, so that nothing that comes back has to be believed.
+    Raises ConfigError if ``target`` exists.
     """
     check_target(target)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -140,7 +140,7 @@ def _faults(
                 f"{_shape(ours_shape)}",
                 _FIX,
             )
-    least, _, most = (tuple(one)[0] for one in engine.get_tensor_profile_shape(source, 0))
+    least, _, most = (next(iter(one)) for one in engine.get_tensor_profile_shape(source, 0))
     if not least <= batch <= most:
         takes = str(least) if least == most else f"{least} to {most}"
         yield (
