@@ -107,7 +107,8 @@ def test_an_fp16_file_in_the_kit_gives_tensorrt_11_its_fp16_row(
     ended = run_there(kit, "--name", "thor", "--jobs", "fp*", *QUICK, **on_stand_in("11.4.0.106"))
     assert ended.returncode == 0, ended.stdout + ended.stderr
     result = json.loads((kit / "results/thor/fp16.json").read_text())
-    assert (result["status"], result["mode"], result["images"]) == ("ok", "fp16", 6)
+    assert (result["status"], result["mode"]) == ("ok", "fp16")
+    assert result["images"] == rows["all"].n_images
 
 
 def test_no_driver_is_told_before_anything_is_done(kit: Path) -> None:
