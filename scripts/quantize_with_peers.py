@@ -15,8 +15,10 @@ per tool and method, with the tool's defaults but for the method's name, and say
 ``NAME@16`` quantizes with the first 16 images: ONNX Runtime's Entropy and Percentile need memory
 for every image (24 GB were not enough for 128 images of 640x640).
 
-Tools: ``onnxruntime`` (``quantize_static``), ``nvidia-modelopt[onnx]`` and ``nncf``, each if it is
-installed.
+Tools: ``onnxruntime`` (``quantize_static``), ``nvidia-modelopt[onnx]``, ``nncf`` and ``amd-quark``
+(with ``torch``), each if it is installed. ``nncf_accuracy_control`` measures mAP or Top-1 as this
+project does, on the labelled calibration images of ``plan=auto``, and needs both in one
+environment. It prints how often it measured, and on how many images.
 """
 
 from __future__ import annotations
@@ -27,11 +29,18 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+RUN = "run.txt"
+"""The words of the run behind the inputs."""
+
+CONTROL_IMAGES = 192
+"""The default of ``plan=auto``."""
 
 
 def write_inputs(out: Path, words: Sequence[str]) -> None:
@@ -52,6 +61,7 @@ def write_inputs(out: Path, words: Sequence[str]) -> None:
         inputs[index] = image(index)[0]
     inputs.flush()
     shutil.copyfile(network.path, out / "fp32.onnx")
+    (out / RUN).write_text(shlex.join(words))
 
 
 class Reader:
@@ -126,6 +136,68 @@ def with_nncf(**options: Any) -> Callable[[Path, Path, np.ndarray[Any, Any]], No
     return quantize
 
 
+def with_accuracy_control(fp32: Path, out: Path, inputs: np.ndarray[Any, Any]) -> None:
+    """NNCF's layers back to float until the metric has lost at most 0.01 (its default, and that of
+    ``plan=auto``), on the images that ``plan=auto`` measures on."""
+    import nncf
+    import onnx
+
+    from bench.cli.compose import build_typed
+    from bench.data.search_images import SearchImages
+    from bench.engine.base import Session
+    from bench.engine.onnxrt import OnnxRuntime
+    from bench.model.edit import with_batch
+    from bench.run.calibration_accuracy import on_calibration_images
+    from bench.run.measure import task_of, validation_images
+
+    words = shlex.split((out.parent / RUN).read_text())
+    run = on_calibration_images(build_typed(words), CONTROL_IMAGES, "accuracy control")
+    images, task, name = validation_images(run), task_of(run), run.model.network.input_name
+    counted = {"measurements": 0, "images": 0}
+    built: list[tuple[onnx.ModelProto, Session]] = []
+
+    def task_of_images(chosen: Sequence[int]) -> Any:
+        """NNCF also measures single images, to rank the layers."""
+        every = run.dataset
+        assert isinstance(every, SearchImages)
+        part = SearchImages(every.dataset, tuple(every.indices[index] for index in chosen))
+        return task_of(replace(run, dataset=part))
+
+    def measure(model: onnx.ModelProto, indices: Iterable[int]) -> tuple[float, None]:
+        chosen = list(indices)
+        counted["measurements"] += 1
+        counted["images"] += len(chosen)
+        if not built or built[-1][0] is not model:
+            built[:] = [(model, OnnxRuntime().build_exact(with_batch(model, name, 1)))]
+        session = built[-1][1]
+        predictions = []
+        for index in chosen:
+            outputs = [output[0] for output in session.run(images.batch(index, 1))]
+            predictions.append(task.predict(outputs, images.fittings[index]))
+        return task_of_images(chosen).score(predictions).value, None
+
+    name_of_input = input_name(fp32)
+    data = nncf.Dataset(inputs, lambda image: {name_of_input: np.ascontiguousarray(image[None])})
+    truth = nncf.Dataset(range(len(images)), lambda index: {name: images.batch(index, 1)})
+    model = nncf.quantize_with_accuracy_control(
+        onnx.load(fp32), data, truth, measure, subset_size=len(inputs)
+    )
+    onnx.save(model, out)
+    print(f"accuracy control: {counted}", flush=True)
+
+
+def with_quark(config: str) -> Callable[[Path, Path, np.ndarray[Any, Any]], None]:
+    """AMD Quark's ONNX quantizer, with one of its configurations by name."""
+
+    def quantize(fp32: Path, out: Path, inputs: np.ndarray[Any, Any]) -> None:
+        import quark.onnx as quark
+
+        quantizer = quark.ModelQuantizer(quark.QConfig.get_default_config(config))
+        quantizer.quantize_model(str(fp32), str(out), Reader(input_name(fp32), inputs))
+
+    return quantize
+
+
 PEERS: dict[str, Callable[[Path, Path, np.ndarray[Any, Any]], None]] = {
     "onnxruntime_minmax": with_onnxruntime("MinMax"),
     "onnxruntime_entropy": with_onnxruntime("Entropy"),
@@ -136,6 +208,9 @@ PEERS: dict[str, Callable[[Path, Path, np.ndarray[Any, Any]], None]] = {
     "modelopt_entropy": with_modelopt("entropy"),
     "nncf_performance": with_nncf(),
     "nncf_mixed": with_nncf(mixed=True),
+    "nncf_accuracy_control": with_accuracy_control,
+    "quark_a8w8": with_quark("A8W8"),
+    "quark_xint8": with_quark("XINT8"),
 }
 
 

@@ -94,6 +94,11 @@ class DynamicRanges(Mapping[str, float]):
         return len(self.amax)
 
 
+def completed(amax: Mapping[str, float]) -> DynamicRanges:
+    """Ranges with ``SILENT_AMAX`` for a tensor with only zeros, whoever computed them."""
+    return DynamicRanges({name: value or SILENT_AMAX for name, value in amax.items()})
+
+
 def find_ranges(calibrator: Calibrator, snapshots: Iterable[Snapshot]) -> DynamicRanges:
     """The range of every tensor by ``calibrator``.
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.calibration.calibrator import DynamicRanges
+from bench.calibration.calibrator import DynamicRanges, completed
 from bench.calibration.statistics import Snapshot
 from bench.calibration.tool_file import ToolFile
 from bench.calibration.trt_cache import from_json, parse
@@ -31,7 +31,8 @@ MOST_BYTES = 100 * 2**20
 
 @dataclass(frozen=True)
 class RangesFile(ToolFile):
-    """A file of ranges. Tensors of the model without a range in the file stay in float.
+    """A file of ranges. Tensors of the model without a range in the file stay in float; those with
+    a range of 0, which were zero throughout, get ``SILENT_AMAX``, as with every calibrator here.
 
     Raises DataError for a file that has no ranges.
     """
@@ -56,7 +57,7 @@ def read_ranges(content: bytes, where: str) -> DynamicRanges:
     """The dynamic ranges in a file's content; DataError says what is wrong with it."""
     start = content.lstrip()[:4]
     if start.startswith(b"TRT-"):
-        return _not_empty(parse(content, where).ranges(), where)
+        return _completed(parse(content, where).amax, where)
     if start.startswith(b"{"):
         return _from_json(content, where)
     return _from_lines(content, where)
@@ -70,15 +71,8 @@ def _from_json(content: bytes, where: str) -> DynamicRanges:
     tensors = read.get("data", read) if isinstance(read.get("data"), dict) else read
     if not all(isinstance(value, dict) for value in tensors.values()):
         return from_json(content, where)
-    return _not_empty(
-        DynamicRanges(
-            {
-                name: amax
-                for name, value in tensors.items()
-                if (amax := _largest(value, name, where)) > 0
-            }
-        ),
-        where,
+    return _completed(
+        {name: _largest(value, name, where) for name, value in tensors.items()}, where
     )
 
 
@@ -114,7 +108,7 @@ def _from_lines(content: bytes, where: str) -> DynamicRanges:
         if not name or not math.isfinite(amax):
             raise DataError(f"{where}, line {number}: no tensor's name and range", _FIX)
         ranges[name] = abs(amax)
-    return _not_empty(DynamicRanges({n: a for n, a in ranges.items() if a > 0}), where)
+    return _completed(ranges, where)
 
 
 def _parsed(word: str) -> float:
@@ -124,7 +118,8 @@ def _parsed(word: str) -> float:
         return math.nan
 
 
-def _not_empty(ranges: DynamicRanges, where: str) -> DynamicRanges:
-    if not ranges:
+def _completed(amax: Mapping[str, float], where: str) -> DynamicRanges:
+    """The ranges, with ``SILENT_AMAX`` for 0; DataError where no tensor has one."""
+    if not any(amax.values()):
         raise DataError(f"{where} has no dynamic ranges", _FIX)
-    return ranges
+    return completed(amax)

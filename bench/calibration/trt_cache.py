@@ -29,7 +29,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.calibration.calibrator import DynamicRanges
+from bench.calibration.calibrator import DynamicRanges, completed
 from bench.errors import ConfigError, DataError
 
 INT8_MAX = 127
@@ -64,12 +64,16 @@ class CalibrationCache:
         return {name: INT8_MAX * float(scale) for name, scale in self.scales.items()}
 
     def ranges(self) -> DynamicRanges:
-        """The tensors' dynamic ranges, without those of scale 0: there nothing was measured.
-
-        A Q/DQ scale must be positive, so whoever needs a range there has to choose one, as
-        ``find_ranges`` does.
-        """
+        """The tensors' dynamic ranges, without those of scale 0: there nothing was measured."""
         return DynamicRanges({name: amax for name, amax in self.amax.items() if amax > 0})
+
+    def complete_ranges(self) -> DynamicRanges:
+        """The same with ``SILENT_AMAX`` for scale 0.
+
+        A Q/DQ scale must be positive. TensorRT itself has no answer to follow: it refuses to build
+        with a scale of 0 (NVIDIA/TensorRT issues 3020 and 4446).
+        """
+        return completed(self.amax)
 
     def to_bytes(self) -> bytes:
         """The content of the file."""

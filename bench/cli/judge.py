@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.text import Text
 
+from bench.calibration.engine_file import EngineFile
 from bench.calibration.quantized_file import QuantizedFile
 from bench.cli.compose import build_typed
 from bench.cli.conclusion import conclude_folder, print_places
@@ -25,8 +26,10 @@ from bench.cli.messages import command, one_line
 from bench.cli.run_line import row_line
 from bench.cli.targets import check_typed, check_words
 from bench.diagnosis.lists import quoted
+from bench.engine.trt.serialized import is_engine
 from bench.environment import CONF
 from bench.errors import ConfigError, DataError, ModelError
+from bench.quantization.plan import PrecisionPlan
 from bench.report.judged import judge_files, print_judged
 from bench.report.wording import plural
 from bench.results.row import Row
@@ -41,7 +44,9 @@ HELP = """usage: int8bench judge FILE [FILE ...] KEY=VALUE ...
 Measures INT8 files of other tools beside the calibrators of this program, on the same images. FILE:
   an ONNX file with Q/DQ or QOperator nodes (ONNX Runtime, ModelOpt, NNCF, Quark, any QAT), or
   ranges: a TensorRT calibration cache, ONNX Runtime's calibration.json or calibration.cache,
-  or a JSON file such as {"images": [-1.0, 1.0]}.
+  or a JSON file such as {"images": [-1.0, 1.0]}, or
+  a serialized TensorRT engine, where TensorRT and the engine's GPU are. Loading an engine runs its
+  code: name only engines that you trust like a program.
 Writes one row per file into results/MODEL-DATASET, and compared/RUN_KEY.csv: its ranges beside
 those of the best row of this program, tensor by tensor.
 
@@ -49,7 +54,8 @@ Keys are those of a run; model= and model.path= name the FP32 file that FILE was
 Further keys:
   ours=[minmax,entropy2,percentile,mse]   calibrators to compare with; ours=[] for none
 Defaults: engine=onnxruntime engine.accuracy_by=emulation timing=off, so that every file is computed
-exactly, and plan=all for the calibrators and for ranges.
+exactly, and plan=all for the calibrators and for ranges. A serialized engine is measured and timed
+as it is, with engine=tensorrt.
 
   int8bench judge yolov8n_int8.onnx model=yolov8n model.path=yolov8n.onnx dataset=coco ..."""
 
@@ -178,6 +184,8 @@ def _planned(
 
 def _of_file(file: Path, words: Sequence[str], shared: Shared) -> _Planned:
     kind = _kind(file)
+    if kind == "engine":
+        return _of_engine(file, words, shared)
     path = f"calibrator.path={quoted(str(file.resolve()))}"
     # A plan applies to our calibrators and to ranges: a quantized file contains its plan.
     applicable = [word for word in words if kind == "ranges_file" or not word.startswith("plan")]
@@ -188,17 +196,34 @@ def _of_file(file: Path, words: Sequence[str], shared: Shared) -> _Planned:
     return _Planned(run, typed, True)
 
 
+def _of_engine(file: Path, words: Sequence[str], shared: Shared) -> _Planned:
+    """A run of the user's engine. No configuration can choose it, so the row's words are those of
+    this command, which no other part of the program composes again."""
+    kept = [word for word in words if word not in _USUAL and not word.startswith("plan")]
+    if not any(word.startswith("engine=tensorrt") for word in kept):
+        kept = ["engine=tensorrt", *(word for word in kept if not word.startswith("engine"))]
+    run = replace(
+        build_typed(kept, shared),
+        calibrator=EngineFile(str(file.resolve())),
+        plan=PrecisionPlan("file"),
+    )
+    run.check()
+    try:
+        check_given(run)
+    except ConfigError as error:  # TensorRT or its GPU is absent: other files are measured
+        raise ModelError(f"{file} is a serialized TensorRT engine: {error}") from error
+    return _Planned(run, ["judge", str(file.resolve()), *kept], True)
+
+
 def _kind(file: Path) -> str:
-    """The calibrator that reads a file: ranges (a text file), or a quantized ONNX file."""
+    """What reads a file: "engine", or the calibrator of ranges (a text file) or of a quantized ONNX
+    file."""
     if not file.is_file():
         raise ConfigError(f"{file} is not a file", "Check the path")
+    if is_engine(file):
+        return "engine"
     with file.open("rb") as opened:
         start = opened.read(4096)
-    if start.startswith(b"ftrt"):
-        raise ConfigError(
-            f"{file} is a TensorRT engine, which runs only on its GPU and contains no ranges",
-            "Give the Q/DQ ONNX file or the calibration cache that it was built from",
-        )
     try:
         text = start.decode()
     except UnicodeDecodeError as error:

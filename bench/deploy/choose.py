@@ -44,6 +44,7 @@ def choose_row(folder: Path, key: str | None) -> Row:
             f"run {wanted} is unfaithful: {row.error.rstrip('.')}",
             "Or choose another run: --run KEY",
         )
+    _refuse_serialized(row)
     if row.int8 is None:
         raise ConfigError(f"run {wanted} has no accuracy", "Choose one that was measured")
     if row.scheme != "symmetric":
@@ -52,6 +53,15 @@ def choose_row(folder: Path, key: str | None) -> Row:
             "Choose one with scheme=symmetric",
         )
     return row
+
+
+def _refuse_serialized(row: Row) -> None:
+    """An engine is loaded only where the user names its file."""
+    if row.accuracy_by == "serialized engine":
+        raise ConfigError(
+            f"run {row.run_key} is a serialized engine, of which there is no Q/DQ file",
+            "Choose another run: --run KEY",
+        )
 
 
 def _recommended(rows: Sequence[Row], folder: Path) -> str:
@@ -76,8 +86,9 @@ def rebuild_run(row: Row, shared: Shared | None = None) -> Run:
     """The objects of the row's run, composed from what was typed for it; of ``shared`` it takes
     what runs of the same sweep made before.
 
-    Raises ConfigError if they no longer make the same run.
+    Raises ConfigError if they no longer make the same run, and for a serialized engine.
     """
+    _refuse_serialized(row)
     run = build_typed(shlex.split(row.overrides), shared)
     if run.key != row.run_key:
         now = {

@@ -6,6 +6,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args, runtime_checkable
 
 import numpy as np
@@ -19,8 +20,9 @@ from bench.quantization.grid import Scheme
 Array = npt.NDArray[np.float32]
 S = TypeVar("S", bound="Session")
 
-AccuracyBy = Literal["int8 kernels", "exact emulation"]
-"""How a row's accuracy was computed: by int8 kernels, or from the Q/DQ file in float."""
+AccuracyBy = Literal["int8 kernels", "exact emulation", "serialized engine"]
+"""How a row's accuracy was computed: by int8 kernels, from the Q/DQ file in float, or by an engine
+that somebody else built, of which there is no Q/DQ file."""
 
 AccuracyChoice = Literal["probe", "kernels", "emulation"]
 """What decides it: a probe of the kernels (see ``bench.engine.probe``), or the user."""
@@ -29,7 +31,7 @@ AccuracyChoice = Literal["probe", "kernels", "emulation"]
 @dataclass(frozen=True)
 class DeviceFacts:
     """What an engine on a GPU also reports: the GPU, and for the built engine the memory that an
-    execution needs (MB), its size (bytes) and its build time (s).
+    execution needs (MB), its size (bytes) and its build time (s), None if it was built elsewhere.
 
     ``missing_scales``: tensors without a range that its builder warned of; None: not counted.
     """
@@ -37,7 +39,7 @@ class DeviceFacts:
     device: str
     memory_mb: float
     engine_bytes: int
-    build_s: float
+    build_s: float | None
     missing_scales: int | None = None
 
 
@@ -250,6 +252,23 @@ class HalfPrecision(Protocol):
 
     def build_fp16(self, model: onnx.ModelProto) -> Session:
         """A session in FP16 for a float model with a fixed batch; raises EngineError."""
+        ...
+
+
+@runtime_checkable
+class Loading(Protocol):
+    """An engine that also runs a serialized engine of the user's, which is trusted like a
+    program."""
+
+    def load(
+        self, path: Path, model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]
+    ) -> Session:
+        """A session for the serialized engine at ``path``, which was built from ``model``: FP32,
+        with a fixed batch.
+
+        ``shapes`` has the shape of every input and output at a batch of one image. Raises
+        ModelError for a file that cannot be loaded here, or has other inputs or outputs.
+        """
         ...
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from graphlib import TopologicalSorter
+from heapq import heappop, heappush
 
 import onnx
 from onnx import NodeProto
@@ -20,6 +22,30 @@ def set_nodes(graph: onnx.GraphProto, nodes: Sequence[NodeProto]) -> None:
     copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)
+
+
+def sort_nodes(graph: onnx.GraphProto) -> None:
+    """Put every node behind those that make its inputs, as ONNX requires; else keep the order.
+
+    Some quantizers write nodes in another order (AMD Quark 0.13, XINT8), and ONNX Runtime takes
+    that. Raises ``graphlib.CycleError`` for a cycle.
+    """
+    makers = {name: number for number, node in enumerate(graph.node) for name in node.output}
+    sorter = TopologicalSorter(
+        {
+            number: {makers[name] for name in node.input if name and name in makers}
+            for number, node in enumerate(graph.node)
+        }
+    )
+    sorter.prepare()
+    order, ready = list[int](), list[int]()
+    while sorter.is_active():
+        for number in sorter.get_ready():
+            heappush(ready, number)
+        order.append(heappop(ready))
+        sorter.done(order[-1])
+    if order != sorted(order):
+        set_nodes(graph, [graph.node[number] for number in order])
 
 
 def with_batch(model: onnx.ModelProto, input_name: str, batch: int) -> onnx.ModelProto:

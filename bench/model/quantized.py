@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from graphlib import CycleError
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ import onnx
 from onnx import NodeProto, TensorProto, numpy_helper, version_converter
 
 from bench.errors import ModelError
+from bench.model.edit import sort_nodes
 from bench.model.graph import COMPUTE_OPS
-from bench.model.onnx_file import hash_with_data, load_data, read_proto
+from bench.model.onnx_file import hash_with_data, invalid, load_data, read_proto
 from bench.model.onnx_model import (
     OLDEST_OPSET,
     constants_to_initializers,
@@ -83,6 +85,10 @@ def load_quantized(path: Path) -> QuantizedOnnx:
     proto = read_proto(path)
     sha256 = hash_with_data(path, proto)
     load_data(path, proto)
+    try:
+        sort_nodes(proto.graph)
+    except CycleError as error:
+        raise invalid(path, error) from error
     check_sound(path, proto)
     free_weights(proto)
     name_nodes(proto)

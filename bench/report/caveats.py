@@ -33,7 +33,8 @@ def find_caveats(tidied: pd.DataFrame, reported: Collection[str] = ()) -> tuple[
     """All that weakens the answer, most serious first. Refusals of builders whose reasons are in
     ``reported`` are left out: the answers state them."""
     rules: tuple[Callable[[pd.DataFrame], Iterator[str]], ...] = (
-        _unfaithful, _unchecked, _emulated, _trial, _skipped, raced_in, _built, _unmeasured,
+        _unfaithful, _unchecked, _serialized, _emulated, _trial, _skipped, raced_in, _built,
+        _unmeasured,
         _finds_nothing,
         partial(_builder_refused, reported=reported), _no_fp32_engine, _unlike_published,
         _strangers, _agreement, _overlap, _clipped,
@@ -57,11 +58,23 @@ def _unfaithful(rows: pd.DataFrame) -> Iterator[str]:
 def _unchecked(rows: pd.DataFrame) -> Iterator[str]:
     """Rows that no other library could compute."""
     alone = measured(rows)
-    alone = alone[(alone["accuracy_by"] != "") & alone["exact_delta"].isna()]
+    alone = alone[~alone["accuracy_by"].isin(("", "serialized engine"))]
+    alone = alone[alone["exact_delta"].isna()]
     for name, group in alone.groupby(list(GROUP), sort=False):
         yield (
             f"{_name(name)} was not compared with an exact computation of the Q/DQ file in "
             f"{plural(len(group), 'run')}: no other library can run the file."
+        )
+
+
+def _serialized(rows: pd.DataFrame) -> Iterator[str]:
+    """Engines that somebody else built."""
+    engines = measured(rows)
+    engines = engines[engines["accuracy_by"] == "serialized engine"]
+    for name, group in engines.groupby(list(GROUP), sort=False):
+        yield (
+            f"{_name(name)} ran {plural(len(group), 'serialized engine')} of others: there is no "
+            "Q/DQ file, so nothing says whether the accuracy is that of its INT8 as planned."
         )
 
 

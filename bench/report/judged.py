@@ -30,6 +30,9 @@ WIDTH = 130
 SAME_SHARE = 0.001
 """Of the multiply-accumulates."""
 
+SERIALIZED = "serialized engine"
+"""What ``accuracy_by`` says of an engine that somebody else built."""
+
 COARSE_STEP = 0.1
 """Scores lie between 0 and 1: coarser steps leave at most ten values."""
 
@@ -65,7 +68,7 @@ class JudgedFile:
     ranges: tuple[ComparedRange, ...]
     path: Path | None
     note: str = ""
-    """An obvious cause of the loss."""
+    """An obvious cause of the loss, or what else is known of a serialized engine."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def judge_files(
     files = tuple(
         replace(
             _judge(rows[key], _best_for(rows[key], measured), judgements, store, folder),
-            note=_coarse_output(rows[key], outputs, store),
+            note=_serialized(rows[key]) or _coarse_output(rows[key], outputs, store),
         )
         for key in judged
     )
@@ -102,9 +105,15 @@ def judge_files(
 
 def _best_for(row: Record, ours: Sequence[Record]) -> Record | None:
     """Our most accurate row with as much in INT8 as the file has; of all, if none has."""
-    wanted = known(row["planned_mac_share"]) or 0.0
+    wanted = _share(row) or 0.0
     alike = [one for one in ours if (known(one["planned_mac_share"]) or 0.0) >= wanted - SAME_SHARE]
     return max(alike or ours, key=lambda one: float(one["int8"]), default=None)
+
+
+def _share(row: Record) -> float | None:
+    """What is in INT8: of a serialized engine what TensorRT says that it runs, if it says so."""
+    planned = known(row["planned_mac_share"])
+    return known(row["int8_mac_share"]) if planned is None else planned
 
 
 def _judge(
@@ -115,10 +124,15 @@ def _judge(
         return JudgedFile(label, None, None, None, "", None, None, (), None)
     loss, int8 = judgements.loss([row]), float(row["int8"])
     interval_of_loss = loss.uncertainty.interval(loss.value)
-    share = known(row["planned_mac_share"])
+    share = _share(row)
     if best is None:
         return JudgedFile(label, int8, interval_of_loss, share, "", None, None, (), None)
     more = judgements.difference([row], [best])
+    if row["accuracy_by"] == SERIALIZED:
+        behind = more.uncertainty.interval(more.value)
+        return JudgedFile(
+            label, int8, interval_of_loss, share, _name(best), float(best["int8"]), behind, (), None
+        )
     compared = tuple(_compare(row, best, store))
     path = SweepFolder(folder).compared_ranges(str(row["run_key"]))
     write_atomically(path, _to_csv(compared))
@@ -133,6 +147,25 @@ def _judge(
         compared,
         path,
     )
+
+
+def _serialized(row: Record) -> str:
+    """What a row of a serialized engine says besides, and what it cannot say."""
+    if row["accuracy_by"] != SERIALIZED or row["status"] == "skipped":
+        return ""
+    device_ms, fp32_ms = (
+        known(row[name]) for name in ("device_latency_p50_ms", "fp32_device_latency_p50_ms")
+    )
+    said = [f"a serialized engine, measured as it is on {row['device']}"]
+    if device_ms is not None:
+        beside = f", FP32 built here {fp32_ms:.3f} ms" if fp32_ms is not None else ""
+        said.append(f"{device_ms:.3f} ms per batch{beside}")
+    if known(row["int8_mac_share"]) is None:
+        said.append(
+            "it does not say which layers are INT8 (it was built without detailed profiling "
+            "verbosity, or from a file with other names)"
+        )
+    return "; ".join(said)
 
 
 def _coarse_output(row: Record, outputs: Sequence[str], store: HistogramStore) -> str:

@@ -12,15 +12,16 @@ from bench.results.folder import SweepFolder
 
 
 def store_layers(
-    folder: Path, run_key: str, graph: Graph, planned: Set[str], ran: Set[str]
+    folder: Path, run_key: str, graph: Graph, planned: Set[str] | None, ran: Set[str]
 ) -> None:
     """Store, for every convolution and matrix product, by the name of its ONNX node: operator,
-    multiply-accumulates, and whether INT8 was ``planned`` for it and ``ran``."""
+    multiply-accumulates, and whether INT8 was ``planned`` for it (null where that is not known) and
+    ``ran``."""
     content = {
         name: {
             "op": graph.nodes[name].op_type,
             "macs": graph.macs(name),
-            "planned_int8": name in planned,
+            "planned_int8": None if planned is None else name in planned,
             "ran_int8": name in ran,
         }
         for name in graph.compute

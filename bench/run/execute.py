@@ -13,8 +13,17 @@ from datetime import datetime, timezone
 from typing import Any
 
 from bench.cache import only_one, write_with
+from bench.calibration.engine_file import EngineFile
 from bench.data.prepared import PreparedImages
-from bench.engine.base import AotCompiler, Description, DeviceTimes, Engine, Int8Model, Session
+from bench.engine.base import (
+    AotCompiler,
+    Description,
+    DeviceTimes,
+    Emulating,
+    Engine,
+    Int8Model,
+    Session,
+)
 from bench.errors import EngineError
 from bench.evaluation.judgement import pack_judgement, save_judgement
 from bench.evaluation.looks import pack_looks
@@ -30,8 +39,9 @@ from bench.results.row import Row
 from bench.results.store import RowStore
 from bench.run.aot import build_ahead, build_beside
 from bench.run.error_analysis import Judged, store_losses
-from bench.run.faithfulness import check_agreement
+from bench.run.faithfulness import Agreement, check_agreement
 from bench.run.gather import Gathered
+from bench.run.given import load_engine
 from bench.run.machine import Sharing
 from bench.run.measure import (
     baseline_of,
@@ -161,12 +171,12 @@ def _measure(
         baseline, fp32 = baseline_of(run, images)
     task = task_of(run, baseline.predictions)
     with stage("Q/DQ insertion") as insertion:
-        qdq = quantize(run, ranges)
-    model = int8_model(run, ranges, qdq)
+        qdq = quantize(run, ranges) if ranges.known else None
+    model = int8_model(run, ranges, qdq) if qdq is not None else None
     with stage("INT8 build") as build:
-        session = engine.build_int8(model)
+        session = _open_int8(run, engine, model)
     racer = None
-    if race is not None:
+    if race is not None and qdq is not None:
         traits = traits_of(run, ranges, qdq, task.metric)
         racer = Racer(run, race, task, Judged(baseline.predictions, fp32), traits)
     with session:
@@ -190,7 +200,11 @@ def _measure(
             Judged(evidence.predictions, int8),
         )
     with stage("agreement with exact arithmetic"):
-        agreement = check_agreement(run, engine, qdq, evidence, baseline)
+        agreement = (
+            check_agreement(run, engine, qdq, evidence, baseline)
+            if qdq is not None
+            else Agreement()
+        )
     measured = Measured(
         baseline,
         fp32,
@@ -210,6 +224,8 @@ def _measure(
     write_with(SweepFolder(store.folder).judged(run.key), lambda file: save_judgement(file, kept))
     # An engine that stores what it built reports the build time itself.
     seconds = described.facts.build_s if described.facts else build.seconds
+    build_s = None if seconds is None else insertion.seconds + seconds
+    beside = build_beside(run, qdq) if qdq is not None else None
     doubt = agreement.doubt
     return Made(
         "unfaithful" if doubt else "ok",
@@ -218,7 +234,7 @@ def _measure(
         fidelity_of(run, ranges, measured),
         latency_of(run, ranges, measured, store.folder),
         cost_of(run, ranges),
-        build_of(qdq, insertion.seconds + seconds, build_beside(run, qdq), described),
+        build_of(qdq, build_s, beside, described),
         measured,
         store_reasons(run, store.folder, ranges),
         {f"{name}_ns": latency.nanoseconds for name, latency in latencies.items()},
@@ -240,16 +256,25 @@ def _lost(run: Run, ranges: RunRanges, lost: Lost, store: RowStore, build: Build
     )
 
 
+def _open_int8(run: Run, engine: Engine, model: Int8Model | None) -> Session:
+    """The engine of ``model``; without one that of the user's file."""
+    if model is not None:
+        return engine.build_int8(model)
+    assert isinstance(run.calibrator, EngineFile)
+    return load_engine(run, run.calibrator)
+
+
 def _evaluate(
     run: Run,
     engine: Engine,
-    model: Int8Model,
+    model: Int8Model | None,
     kernels: Session,
     images: PreparedImages,
     racer: Racer | None,
 ) -> tuple[Raced | Lost, Evidence[Any] | None]:
-    """The evidence for the run's accuracy, and that of the engine's int8 kernels if it
-    differs; or how it lost."""
+    """The evidence for the run's accuracy, or how it lost; and the evidence of the engine's int8
+    kernels if it differs: not for a run that asks for exact arithmetic and times nothing, since
+    nobody asked for the kernels."""
 
     def judge(session: Session) -> Raced | Lost:
         if racer is None:
@@ -257,11 +282,14 @@ def _evaluate(
         gathered = Gathered(task_of(run), images, run.measurement.batch_size)
         return racer.evaluate(session, gathered)
 
-    if run.accuracy_by == "int8 kernels":
+    if model is None or run.accuracy_by == "int8 kernels":
         return judge(kernels), None
     with build_for_accuracy(run, engine, model) as session:
         raced = judge(session)
-    return raced, None if isinstance(raced, Lost) else evaluate(run, kernels, images)
+    asked = isinstance(engine, Emulating) and engine.accuracy_by == "emulation"
+    if isinstance(raced, Lost) or (asked and not run.measurement.rounds):
+        return raced, None
+    return raced, evaluate(run, kernels, images)
 
 
 def _time(

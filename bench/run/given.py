@@ -1,13 +1,16 @@
-"""What files of other tools set for a run: ranges, or a whole quantized model."""
+"""What files of other tools set for a run: ranges, a whole quantized model, or a built engine."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
+from bench.calibration.engine_file import EngineFile
 from bench.calibration.quantized_file import QuantizedFile
 from bench.calibration.ranges_file import RangesFile
-from bench.errors import DataError
+from bench.engine.base import Loading, Session
+from bench.errors import ConfigError, DataError
+from bench.model.edit import with_batch
 from bench.model.quantized import QuantizedOnnx, load_quantized
 from bench.quantization.given_points import GivenPoints, check_same_input, match_given
 from bench.quantization.grid import Range
@@ -22,6 +25,21 @@ def check_given(run: Run) -> None:
         stored_ranges(run, run.calibrator)
     elif isinstance(run.calibrator, QuantizedFile):
         given_points(run, run.calibrator)
+    elif isinstance(run.calibrator, EngineFile):
+        load_engine(run, run.calibrator).close()
+
+
+def load_engine(run: Run, file: EngineFile) -> Session:
+    """The engine in a file, ready to run the run's batches; ModelError if it was not built from the
+    run's model, or cannot be loaded here."""
+    if not isinstance(run.engine, Loading):
+        raise ConfigError(
+            f"engine {run.engine.name} cannot load a serialized engine", "Use engine=tensorrt"
+        )
+    network, graph = run.model.network, run.graph
+    shapes = {name: graph.shape(name) for name in (network.input_name, *network.output_names)}
+    fixed = with_batch(network.proto, network.input_name, run.measurement.batch_size)
+    return run.engine.load(Path(file.path), fixed, shapes)
 
 
 def quantized_model(run: Run, file: QuantizedFile) -> QuantizedOnnx:

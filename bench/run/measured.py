@@ -177,7 +177,7 @@ def fidelity_of(run: Run, ranges: RunRanges, measured: Measured | Lost | None) -
 
 def latency_of(run: Run, ranges: RunRanges, measured: Measured | None, folder: Path) -> Latency:
     """The layers' names are written to ``folder``."""
-    planned = ranges.points.mac_share(ranges.graph)
+    planned = ranges.planned_mac_share
     if not measured:
         return Latency(planned_mac_share=planned)
     share = _int8_share(run, ranges, measured.described, folder)
@@ -215,14 +215,16 @@ def _int8_share(
     graph, ran = ranges.graph, described.int8_nodes
     if ran is None:
         return {}
-    planned = ranges.points.products(graph)
+    planned = ranges.points.products(graph) if ranges.known else None
     store_layers(folder, run.key, graph, planned, ran)
     return layer_columns(graph, planned, described)
 
 
-def layer_columns(graph: Graph, planned: frozenset[str], described: Description) -> dict[str, Any]:
-    """What really ran in INT8, of the ``planned`` products; empty where the engine does not report
-    it."""
+def layer_columns(
+    graph: Graph, planned: frozenset[str] | None, described: Description
+) -> dict[str, Any]:
+    """What really ran in INT8, of the ``planned`` products (None: not known); empty where the
+    engine does not report it."""
     ran = described.int8_nodes
     if ran is None:
         return {}
@@ -230,7 +232,7 @@ def layer_columns(graph: Graph, planned: frozenset[str], described: Description)
         "int8_mac_share": mac_share(graph, ran),
         "int8_layers": described.int8_layers,
         "product_layers": described.layers,
-        "planned_layers_in_float": len(planned - ran),
+        "planned_layers_in_float": None if planned is None else len(planned - ran),
     }
 
 

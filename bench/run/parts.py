@@ -8,6 +8,7 @@ import onnx
 
 from bench import environment
 from bench.calibration.calibrator import is_from_file
+from bench.calibration.engine_file import EngineFile
 from bench.calibration.quantized_file import QuantizedFile
 from bench.engine.base import Description, unusual_options
 from bench.results.columns.axes import Axes
@@ -26,7 +27,7 @@ Status = Literal["ok", "built", "skipped", "unfaithful", "raced"]
 
 def axes_of(run: Run) -> Axes:
     how, builder = run.calibration, run.builder
-    by_file = isinstance(run.calibrator, QuantizedFile)
+    by_file = isinstance(run.calibrator, (QuantizedFile, EngineFile))
     return Axes(
         model=run.model.name,
         dataset=run.dataset.name,
@@ -110,12 +111,13 @@ def cost_of(run: Run, ranges: RunRanges) -> Cost:
 
 
 def build_of(
-    qdq: onnx.ModelProto,
-    build_s: float,
+    qdq: onnx.ModelProto | None,
+    build_s: float | None,
     ahead: AheadOfTime | None,
     described: Description | None = None,
 ) -> Build:
-    """``build_s``: seconds to insert Q/DQ and to build the engine that runs, or a stand-in."""
+    """``build_s``: seconds to insert Q/DQ and to build the engine that runs, or a stand-in; None,
+    and without Q/DQ, for an engine that was built elsewhere."""
     facts = described.facts if described else None
     built: dict[str, Any] = {}
     if facts:
@@ -130,7 +132,7 @@ def build_of(
         built |= {f"{name}_engine_bytes": engine.size, f"{name}_engine_s": engine.seconds}
     return Build(
         build_s=build_s,
-        qdq_bytes=qdq.ByteSize(),
+        qdq_bytes=qdq.ByteSize() if qdq is not None else None,
         **built,
         builder_warnings=len(ahead.warnings) if ahead and ahead.int8 else None,
         builder_warning_text="; ".join(ahead.warnings[:MOST_WARNINGS]) if ahead else "",

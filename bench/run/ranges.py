@@ -13,8 +13,9 @@ import onnx
 
 from bench import environment
 from bench.cache import cached, content_key, source_key
-from bench.calibration.calibrator import SILENT_AMAX, after_fusion
+from bench.calibration.calibrator import after_fusion
 from bench.calibration.collector import Calibration, Collector
+from bench.calibration.engine_file import EngineFile
 from bench.calibration.native import (
     NativeCalibration,
     NativeCalibrator,
@@ -64,6 +65,8 @@ class RunRanges:
     given: Mapping[str, Range] = field(default_factory=dict)
     file: onnx.ModelProto | None = None
     """The Q/DQ file, where another tool quantized it."""
+    known: bool = True
+    """False for a serialized engine: neither its ranges nor its plan are known."""
 
     @property
     def given_amax(self) -> dict[str, float]:
@@ -74,6 +77,11 @@ class RunRanges:
     def amax(self) -> dict[str, float]:
         """The largest magnitude that each range keeps."""
         return {name: amax_of(range_) for name, range_ in self.ranges.items()}
+
+    @property
+    def planned_mac_share(self) -> float | None:
+        """The share of the multiply-accumulates with Q/DQ; None where the plan is not known."""
+        return self.points.mac_share(self.graph) if self.known else None
 
     @property
     def collect_seconds(self) -> float:
@@ -103,6 +111,8 @@ def find_run_ranges(run: Run) -> RunRanges:
         return _stored_ranges(run, run.calibrator)
     if isinstance(run.calibrator, QuantizedFile):
         return _given_ranges(run, run.calibrator)
+    if isinstance(run.calibrator, EngineFile):
+        return _no_ranges(run)
     graph = run.graph
     inside = fused_tensors(graph) if after_fusion(run.calibrator) else frozenset()
     points = place(run.plan, run.sharing, graph, inside)
@@ -209,9 +219,15 @@ def _given_ranges(run: Run, file: QuantizedFile) -> RunRanges:
     return RunRanges(run.graph, given.points, calibration, given.ranges, 0.0, file=proto)
 
 
+def _no_ranges(run: Run) -> RunRanges:
+    """A serialized engine's are not known, so there is nothing to compare with statistics."""
+    nothing = Calibration(run.calibration.size, (), 0.0, ())
+    return RunRanges(run.graph, QuantizationPoints((), (), {}), nothing, {}, 0.0, known=False)
+
+
 def _ranges_in(native: NativeCalibration) -> dict[str, Range]:
     """The range of every tensor in the cache; a default range for one with only zeros."""
-    return {name: amax or SILENT_AMAX for name, amax in native.cache.amax.items()}
+    return dict(native.cache.complete_ranges())
 
 
 def _calibrate_natively(run: Run, calibrator: NativeCalibrator) -> NativeCalibration:
@@ -289,9 +305,13 @@ def store_reasons(run: Run, folder: Path, ranges: RunRanges) -> str:
     """Store what explains the row: its ranges, the rules that they were chosen from, the histograms
     that they were computed from, and the cache that TensorRT's calibrator wrote.
 
-    Returns the histograms' key: they are the same for all runs of a calibration set.
+    Returns the histograms' key: they are the same for all runs of a calibration set; "" where no
+    ranges are known.
     """
     store = HistogramStore(folder)
+    if not ranges.known:
+        store.add_ranges(run.key, to_json({}))
+        return ""
     by_name = {snapshot.name: snapshot for snapshot in ranges.calibration.snapshots}
     snapshots = [by_name[name] for name in ranges.graph.order(by_name)]
     key = statistics_key(run, ranges.graph)

@@ -12,6 +12,7 @@ import numpy as np
 
 from bench.cache import content_key
 from bench.calibration.calibrator import Calibrator
+from bench.calibration.engine_file import EngineFile
 from bench.data.calibration_order import ImageList, Order, Strategy, calibration_order
 from bench.data.dataset import Dataset
 from bench.data.overlap import count_shared
@@ -187,12 +188,14 @@ class Run:
 
     @cached_property
     def accuracy_by(self) -> AccuracyBy | None:
-        """How its accuracy is computed on this processor; None where nothing is run.
+        """How its accuracy is computed here; None where nothing is run.
 
         Raises EngineError where the engine cannot compute exactly.
         """
         if isinstance(self.engine, AotCompiler):
             return None
+        if isinstance(self.calibrator, EngineFile):
+            return "serialized engine"
         return settle_accuracy_by(self.engine, self.cache)
 
     @property

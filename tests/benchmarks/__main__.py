@@ -2,7 +2,7 @@
 
 Writes ``benchmark.json``, ``scaling.png`` and ``coverage.csv`` and prints tables. It measures the
 embedded YOLOv8n, and a YOLOX-nano if one is found (yolox_nano*.onnx under $BENCH_MODELS or
-models/), in six parts, and two more that know no model of yours:
+models/), in seven parts, and two more that know no model of yours:
 
   collection  a pass with statistics against a bare FP32 pass
   memory      the peak of collection, over the number of images
@@ -10,6 +10,7 @@ models/), in six parts, and two more that know no model of yours:
   peer        nine quantized files by onnxruntime's quantize_static, and by one pass of ours
   scale       how collection grows with images and tensors
   evaluation  from prepared pixels to predictions, against the same inferences alone
+  diagnosis   which layers lose most: onnxruntime's comparison of activations, and ``diagnose``
   coverage    how often the intervals cover the truth, by simulation
   workers     a sweep of accuracies by two joblib workers, and by one process
 

@@ -69,7 +69,7 @@ def quantize_one(
         quantize_static(
             path,
             output,
-            _Reader(input_name, scenes, size),
+            Reader(input_name, scenes, size),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=operators,
             per_channel=True,
@@ -80,7 +80,7 @@ def quantize_one(
         )
 
 
-class _Reader(CalibrationDataReader):
+class Reader(CalibrationDataReader):
     """Gives the images one by one; ``set_range`` is asked for by ``CalibStridedMinMax``."""
 
     def __init__(self, input_name: str, scenes: Scenes, size: int) -> None:

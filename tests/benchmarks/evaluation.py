@@ -54,11 +54,8 @@ def evaluation_times(
 
     The embedded models need none; None for another model without them.
     """
-    if subject.model.path.parent == CARRIED:
-        asked = [f"model={subject.name.removesuffix('_shapes')}"]
-    elif overrides:
-        asked = [*overrides, f"model.path={subject.model.path}"]
-    else:
+    asked = words_of(subject, overrides)
+    if asked is None:
         return None
     with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
         size = f"calibration.size={CALIBRATION_IMAGES}"
@@ -82,6 +79,13 @@ def evaluation_times(
             )
             for name, times in scored.items()
         }
+
+
+def words_of(subject: Subject, overrides: Sequence[str]) -> list[str] | None:
+    """Model and dataset as overrides; None for a model that is not embedded without them."""
+    if subject.model.path.parent == CARRIED:
+        return [f"model={subject.name.removesuffix('_shapes')}"]
+    return [*overrides, f"model.path={subject.model.path}"] if overrides else None
 
 
 def exact_over_fp32(evaluations: dict[str, Evaluation]) -> Spread:

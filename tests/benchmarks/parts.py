@@ -8,7 +8,8 @@ from typing import Any
 
 from tests.benchmarks.by_onnxruntime import EXTRA_OPTIONS
 from tests.benchmarks.collection import paired_ratios, pass_times
-from tests.benchmarks.evaluation import Evaluation, evaluation_times, exact_over_fp32
+from tests.benchmarks.diagnosis import Diagnoses, compare_diagnoses
+from tests.benchmarks.evaluation import Evaluation, evaluation_times, exact_over_fp32, words_of
 from tests.benchmarks.memory import Memory, growth, memory_of, peak
 from tests.benchmarks.peer import Comparison, compare
 from tests.benchmarks.scale import Scale, scale_of
@@ -17,6 +18,9 @@ from tests.benchmarks.subject import PLACEMENTS, Subject, collect
 from tests.benchmarks.thresholds import threshold_times
 
 Sizes = tuple[int, ...]
+
+DIAGNOSIS_IMAGES = 32
+"""The default of ``diagnose``."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Found:
     peer: Comparison | None = None
     scale: Scale | None = None
     evaluation: dict[str, Evaluation] | None = None
+    diagnosis: Diagnoses | None = None
 
     def with_part(self, part: str) -> Found:
         """The same with one of ``PARTS`` measured."""
@@ -86,6 +91,7 @@ class Found:
             "peer": asdict(self.peer) | {"extra_options": EXTRA_OPTIONS} if self.peer else None,
             "scale": asdict(self.scale) if self.scale else None,
             "evaluation": {name: asdict(one) for name, one in (self.evaluation or {}).items()},
+            "diagnosis": asdict(self.diagnosis) if self.diagnosis else None,
         }
 
 
@@ -125,6 +131,13 @@ def _evaluation(subject: Subject, options: Options) -> dict[str, Evaluation] | N
     return evaluation_times(subject, options.images, options.rounds, options.evaluate)
 
 
+def _diagnosis(subject: Subject, options: Options) -> Diagnoses | None:
+    words = words_of(subject, options.evaluate)
+    images = min(options.images, DIAGNOSIS_IMAGES)
+    limit = options.peer_memory_limit_mb
+    return None if words is None else compare_diagnoses(subject, words, images, limit)
+
+
 PARTS: dict[str, Callable[[Subject, Options], Any]] = {
     "collection": _collection,
     "memory": _memory,
@@ -132,6 +145,7 @@ PARTS: dict[str, Callable[[Subject, Options], Any]] = {
     "peer": _peer,
     "scale": _scale,
     "evaluation": _evaluation,
+    "diagnosis": _diagnosis,
 }
 """By their names on the command line; those of the fields of ``Found``."""
 

@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.table import Table
 
 from tests.benchmarks.collection import BARE, paired_ratios, spread
+from tests.benchmarks.diagnosis import Diagnoses
 from tests.benchmarks.evaluation import Evaluation
 from tests.benchmarks.memory import Memory
 from tests.benchmarks.parts import Found
@@ -39,6 +40,9 @@ def _parts(found: Found) -> Iterator[tuple[str, Table]]:
         yield "how collection grows", _scale(found.scale)
     if found.evaluation:
         yield "an evaluation over its bare inference", _evaluation(found.evaluation)
+    if found.diagnosis:
+        images = found.diagnosis.images
+        yield f"which layers lose most, from {images} images", _diagnosis(found.diagnosis)
 
 
 def _table(*heads: str) -> Table:
@@ -129,6 +133,14 @@ def _evaluation(evaluations: dict[str, Evaluation]) -> Table:
             f"{one.scoring:.2f}",
             f"{one.bootstrap:.2f}",
         )
+    return table
+
+
+def _diagnosis(found: Diagnoses) -> Table:
+    table = _table("", "seconds", "peak MB", "judged", "the worst")
+    for name, side in (("ours", found.ours), ("onnxruntime", found.theirs)):
+        outcome = ", ".join(side.worst) if side.outcome == "done" else side.outcome.splitlines()[0]
+        table.add_row(name, f"{side.seconds:.1f}", f"{side.peak_mb:.0f}", str(side.judged), outcome)
     return table
 
 

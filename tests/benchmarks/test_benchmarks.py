@@ -58,6 +58,9 @@ def test_every_figure_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str
         ("Entropy", "done"),
         ("Percentile", "done"),
     ]
+    for side in own["diagnosis"]["ours"], own["diagnosis"]["theirs"]:
+        assert side["outcome"] == "done"
+        assert side["judged"] > len(side["worst"]) == 3
     assert (tmp_path / "scaling.png").stat().st_size > 0
     header, line = (tmp_path / "coverage.csv").read_text().splitlines()
     simulated = dict(zip(header.split(","), line.split(","), strict=True))

@@ -9,6 +9,7 @@ import pytest
 from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
 from onnxruntime.quantization.quant_utils import write_calibration_table
 
+from bench.calibration.calibrator import SILENT_AMAX
 from bench.calibration.ranges_file import RangesFile, read_ranges
 from bench.calibration.trt_cache import from_ranges, to_json
 from bench.errors import BenchError, ConfigError
@@ -44,6 +45,21 @@ def test_the_lower_end_counts_too() -> None:
     has both."""
     content = b'{"x": {"lowest": -3.0, "highest": 1.0}}'
     assert dict(read_ranges(content, "x.json")) == {"x": 3.0}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"TRT-8501-EntropyCalibration2\nimages: 3c010204\nrelu: 0\n",
+        b'{"images": {"lowest": -1.0, "highest": 0.5}, "relu": {"lowest": 0, "highest": 0}}',
+        b"images 1.0\nrelu 0\n",
+    ],
+    ids=["TensorRT", "JSON", "lines"],
+)
+def test_a_tensor_with_only_zeros_has_the_range_of_our_calibrators(content: bytes) -> None:
+    """Without one it would stay in float, unlike in rows of TensorRT's own calibrators."""
+    read = dict(read_ranges(content, "FILE"))
+    assert read == pytest.approx({"images": 1.0, "relu": SILENT_AMAX}, rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from bench.calibration.calibrator import SILENT_AMAX
 from bench.calibration.trt_cache import (
     CalibrationCache,
     from_json,
@@ -162,10 +163,11 @@ def test_known_scales() -> None:
     assert from_ranges({"x": 1.0}, "8.5.1", "EntropyCalibration2").words == {"x": "3c010204"}
 
 
-def test_a_scale_of_zero_gives_no_range() -> None:
+def test_a_scale_of_zero_gives_no_range_or_the_usual_one() -> None:
     cache = parse(SMALL, "small")
     assert cache.amax["zeros"] == 0
     assert list(cache.ranges()) == ["images", "conv", "head"]
+    assert dict(cache.complete_ranges()) == dict(cache.ranges()) | {"zeros": SILENT_AMAX}
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_ranges_of_a_cache_take_our_placement(ask, folder) -> None:
         (["empty.onnx"], "not a valid ONNX model"),
         (["broken.cache"], "line 1"),
         (["other.cache"], "of none that the plan quantizes"),
-        (["engine.plan"], "is a TensorRT engine"),
+        (["engine.plan"], "is a serialized TensorRT engine"),
         (["theirs.onnx", "calibration.size=4,8"], "takes one per key"),
         (["theirs.onnx", "calibrator=mse"], "ours="),
         (["theirs.onnx", "ours=[nothing]"], "nothing"),

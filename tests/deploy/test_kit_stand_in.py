@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.deploy.kit.__main__ import main as kit_main
 from bench.deploy.merge.__main__ import main as merge_main
 from bench.results.row import Row
 from bench.results.store import RowStore
@@ -88,9 +89,26 @@ def test_tensorrt_11_has_neither_calibrators_nor_the_flag_of_fp16(kit: Path) -> 
     }
     status = {name: own["status"] for name, own in found.items()}
     assert status["native-minmax"] == status["int8-native-minmax"] == status["fp16"] == "skipped"
+    assert "int8bench kit --fp16" in found["fp16"]["reason"]
     explicit = [own for name, own in found.items() if name.startswith("int8-") and "mode" in own]
     assert [own["mode"] for own in explicit] == ["explicit", "explicit"]
     assert {own["status"] for own in explicit} == {"ok"}
+
+
+def test_an_fp16_file_in_the_kit_gives_tensorrt_11_its_fp16_row(
+    sweep: Path, rows: dict[str, Row], tmp_path: Path
+) -> None:
+    kit = tmp_path / "kit"
+    words = [sweep, "--to", kit, "--fp16", "--native", "none", "--run", rows["all"].run_key]
+    said = said_by(kit_main, *words)
+    assert said.status == 0, said.err
+    fp32, fp16 = ((kit / f"models/{name}.onnx").stat().st_size for name in ("fp32", "fp16"))
+    assert fp16 < 0.75 * fp32
+    ended = run_there(kit, "--name", "thor", "--jobs", "fp*", *QUICK, **on_stand_in("11.4.0.106"))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    result = json.loads((kit / "results/thor/fp16.json").read_text())
+    assert (result["status"], result["mode"]) == ("ok", "fp16")
+    assert result["images"] == rows["all"].n_images
 
 
 def test_no_driver_is_told_before_anything_is_done(kit: Path) -> None:

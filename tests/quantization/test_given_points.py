@@ -25,6 +25,15 @@ MODELS = (
 )  # fmt: skip
 
 
+def shuffled(proto: onnx.ModelProto, seed: int) -> onnx.ModelProto:
+    changed = onnx.ModelProto()
+    changed.CopyFrom(proto)
+    order = np.random.default_rng(seed).permutation(len(proto.graph.node))
+    del changed.graph.node[:]
+    changed.graph.node.extend(proto.graph.node[int(index)] for index in order)
+    return changed
+
+
 class Reader(ort_quantization.CalibrationDataReader):
     def __init__(self, batches: list[np.ndarray]) -> None:
         self._left = iter(batches)
@@ -178,3 +187,24 @@ def test_ranges_reach_the_writer_again(tiny, quantize, read) -> None:
     for tensor in again.graph.initializer:
         if tensor.name.endswith("/scale"):
             np.testing.assert_array_equal(numpy_helper.to_array(tensor), scales[tensor.name])
+
+
+def test_nodes_in_another_order_are_sorted(read, quantize, tiny) -> None:
+    """AMD Quark writes such files."""
+    proto = quantize(tiny("residual")).proto
+    sorted_file, other = read(proto), read(shuffled(proto, 1))
+    assert [node.name for node in other.proto.graph.node] != [
+        node.name for node in shuffled(proto, 1).graph.node
+    ]
+    onnx.checker.check_model(other.proto)
+    assert dict(other.edges) == dict(sorted_file.edges)
+    assert set(other.products) == set(sorted_file.products)
+
+
+def test_a_cycle_is_one_line(read, quantize, tiny) -> None:
+    proto = onnx.ModelProto()
+    proto.CopyFrom(quantize(tiny("classifier")).proto)
+    proto.graph.node[0].input[0] = proto.graph.node[-1].output[0]
+    with pytest.raises(ModelError, match="not a valid ONNX model") as error:
+        read(proto)
+    assert "\n" not in str(error.value)

@@ -26,7 +26,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_target(target)
     native = _native(options.native)
     rows = choose_rows(options.folder, options.run, options.model)
-    sizes = write_kit(rows, options.folder, target, native, lambda line: print(f"{line} ..."))
+    sizes = write_kit(
+        rows,
+        options.folder,
+        target,
+        native,
+        lambda line: print(f"{line} ..."),
+        fp16=options.fp16,
+    )
     print(
         f"{target}: {len(rows)} rows in {sizes['models'] / 1e6:.1f} MB of models and scales, "
         f"{sizes['images'] / 1e6:.1f} MB of images. Copy it to the target and run there: "
@@ -69,6 +76,12 @@ def _parser() -> argparse.ArgumentParser:
         default=NATIVE,
         help=f"TensorRT's own calibrators to ask there (default: {NATIVE}), or none: then "
         "calibration images stay here",
+    )
+    parser.add_argument(
+        "--fp16",
+        action="store_true",
+        help="also pack the model in FP16, which the FP16 row needs on TensorRT 11 (half the bytes "
+        "of the model)",
     )
     return parser
 

@@ -38,7 +38,8 @@ def choose_rows(folder: Path, keys: Sequence[str], model: str | None) -> list[Ro
     if lost := [key for key in keys if key not in measured]:
         raise DataError(
             f"{folder} has no run {lost[0]} that a kit can hold",
-            "Choose one with status ok, an accuracy, scheme=symmetric, and measured here",
+            "Choose one with status ok, an accuracy, scheme=symmetric, measured here, and not a "
+            "serialized engine",
         )
     rows = [row for key, row in measured.items() if key in keys or not keys]
     rows = [row for row in rows if model is None or row.model == model]
@@ -60,6 +61,7 @@ def _fits(row: Row) -> bool:
         and row.scheme == "symmetric"
         and not row.measured_on
         and not row.calibrator.startswith("tensorrt_")
+        and row.accuracy_by != "serialized engine"
     )
 
 

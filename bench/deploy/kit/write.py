@@ -27,6 +27,7 @@ from bench.deploy.kit.rows import KitRow
 from bench.deploy.kit.runner_text import runner_source
 from bench.deploy.runner.files import KIT_VERSION
 from bench.errors import ConfigError
+from bench.model.half import to_half
 from bench.results.folder import SweepFolder
 from bench.results.row import Row
 from bench.run.measure import fp32_model, validation_images
@@ -47,18 +48,20 @@ def write_kit(
     target: Path,
     native: Sequence[Algorithm],
     say: Callable[[str], None],
+    fp16: bool = False,
 ) -> Mapping[str, int]:
     """Fill ``target``, all of it or nothing; the bytes of its parts.
 
     ``native``: TensorRT's own calibrators to ask there, which see the calibration images of the
-    largest set. The sweep's folder keeps what the kit was made of, so that nothing that comes back
-    has to be believed. Raises ConfigError if ``target`` exists.
+    largest set. ``fp16``: with the model in FP16, as TensorRT 11 has no flag for it. The sweep's
+    folder keeps what the kit was made of, so that nothing that comes back has to be believed.
+    Raises ConfigError if ``target`` exists.
     """
     check_target(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
-        facts = _fill(temporary, rows, sweep, native, say)
+        facts = _fill(temporary, rows, sweep, native, say, fp16)
         temporary.chmod(0o755)
         check_target(target)  # a rename would replace an empty folder
         temporary.rename(target)
@@ -100,6 +103,7 @@ def _fill(
     sweep: Path,
     native: Sequence[Algorithm],
     say: Callable[[str], None],
+    fp16: bool,
 ) -> dict[str, Any]:
     folder = _Folder(path)
     with Shared() as shared:
@@ -108,14 +112,17 @@ def _fill(
         say(f"{len(every)} rows: Q/DQ files")
         plans, described = _models(folder, every)
         say("images")
+        fp32 = fp32_model(every[0].run)
         facts = {
             "kit": KIT_VERSION,
             "sweep": str(sweep),
             **_network(every[0].run),
-            "fp32": folder.add(
-                "models/fp32.onnx",
-                fp32_model(every[0].run).SerializeToString(deterministic=True),
-            ),
+            "fp32": folder.add("models/fp32.onnx", fp32.SerializeToString(deterministic=True)),
+            "fp16": folder.add(
+                "models/fp16.onnx", to_half(fp32).SerializeToString(deterministic=True)
+            )
+            if fp16
+            else "",
             "plans": plans,
             "rows": described,
             "images": _images(folder, every[0].run, largest if native else None),

@@ -60,7 +60,7 @@ class Scoring:
 
         Raises DataError for a cache without ranges of this network.
         """
-        ranges, network = dict(cache.ranges()), run.model.network
+        ranges, network = dict(cache.complete_ranges()), run.model.network
         points = points_with(run, run.graph, ranges)
         if not points.tensors:
             raise DataError("a calibration cache has no tensor of this network", "Calibrate again")

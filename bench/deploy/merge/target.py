@@ -153,4 +153,4 @@ class _Merging:
     def _store_cache(self, key: str, cache: CalibrationCache) -> None:
         histograms = HistogramStore(self._store.folder)
         histograms.add_cache(key, cache.to_bytes())
-        histograms.add_ranges(key, to_json(dict(cache.ranges())))
+        histograms.add_ranges(key, to_json(dict(cache.complete_ranges())))

@@ -45,6 +45,11 @@ class Kit:
         """The FP32 ONNX file."""
         return self.read(str(self.facts["fp32"]))
 
+    def half_model(self) -> bytes:
+        """The FP16 ONNX file; empty if the kit was made without it."""
+        name = str(self.facts.get("fp16", ""))
+        return self.read(name) if name else b""
+
     def row_model(self, key: str, form: str) -> bytes:
         """The Q/DQ ONNX file of a row, in one of FORMS: its plan's file with the row's values."""
         row = self.facts["rows"][key]

@@ -113,7 +113,7 @@ def _build(setting: Setting, job: dict[str, Any], builder: TrtBuilder) -> Any:
     if kind == "fp32":
         return builder.float32(kit.float_model()), "fp32"
     if kind == "fp16":
-        return builder.float16(kit.float_model()), "fp16"
+        return builder.float16(kit.float_model(), kit.half_model()), "fp16"
     if kind == "native":
         cache = setting.results / "native-{}.cache".format(job["algorithm"])
         if not cache.is_file():

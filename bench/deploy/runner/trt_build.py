@@ -123,10 +123,18 @@ class TrtBuilder:
     def float32(self, model: bytes) -> bytes:
         return self._build(self._parse(model, strong=True))
 
-    def float16(self, model: bytes) -> bytes:
-        """NotHereError from TensorRT 11 on, which takes precisions from the file alone."""
-        self._flag("FP16")
-        return self._build(self._parse(model, strong=False))
+    def float16(self, model: bytes, half: bytes) -> bytes:
+        """From the FP32 file and a flag; from TensorRT 11 on, which takes precisions from the file
+        alone, from ``half``, the FP16 file: NotHereError where the kit has none."""
+        if hasattr(self.trt.BuilderFlag, "FP16"):
+            self._flag("FP16")
+            return self._build(self._parse(model, strong=False))
+        if not half:
+            raise NotHereError(
+                f"TensorRT {self.trt.__version__} takes FP16 from an FP16 file alone, and this kit "
+                "has none: int8bench kit --fp16 makes one with it"
+            )
+        return self._build(self._parse(half, strong=True))
 
     def explicit(self, model: bytes) -> bytes:
         """From a Q/DQ file; in its float layers FP16 is allowed if the options say so."""

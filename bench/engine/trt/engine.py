@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from bench.engine.trt.cuda import find_gpu
 from bench.engine.trt.engine_store import Plan, build_once
 from bench.engine.trt.native_calibration import calibrate_apart
 from bench.engine.trt.runtime import LoadError, TensorRtSession
+from bench.engine.trt.serialized import open_serialized
 from bench.engine.trt.session import open_session
 from bench.engine.trt.tactics import usual_sources
 from bench.engine.trt.version import check_implicit, has, load_tensorrt, number
@@ -167,6 +168,12 @@ class TensorRt:
         what = f"implicit {header} {sorted(model.amax.items())} {sorted(model.float_nodes)}"
         build = partial(build_implicit, trt, opened, *given, header=header)
         return self._session(trt, opened, what, build)
+
+    def load(
+        self, path: Path, model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]
+    ) -> TensorRtSession:
+        trt = load_tensorrt()
+        return open_serialized(trt, path, model, shapes, self.cuda_graphs, self.streams)
 
     def calibrate(
         self,

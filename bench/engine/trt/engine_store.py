@@ -31,10 +31,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Built:
-    """A plan, and its build time in seconds."""
+    """A plan, and its build time in seconds; None if it was built elsewhere."""
 
     plan: Plan
-    seconds: float
+    seconds: float | None
 
 
 def build_once(path: Path, build: Callable[[], Plan]) -> Built:

@@ -82,7 +82,8 @@ class Lane:
         for name in self._outputs:
             self._buffers[name].pull(self.stream)
         call(self._cudart.cudaStreamSynchronize(self.stream))
-        return [self._buffers[name].host.copy() for name in self._outputs]
+        # An engine that somebody else built may have outputs in FP16.
+        return [np.array(self._buffers[name].host, np.float32) for name in self._outputs]
 
     def prepare(self, shape: tuple[int, ...]) -> None:
         """Memory for a batch of this shape, and the graph if it is to be recorded."""

@@ -37,7 +37,8 @@ class Fidelity:
     )
     accuracy_by: str = column(
         "how int8 was measured: with the engine's int8 kernels or, where these are not exact on "
-        "this processor, with an exact emulation of the Q/DQ file; latency is always the kernels'",
+        "this processor, with an exact emulation of the Q/DQ file; a serialized engine of others "
+        "has no such file and is measured as it is; latency is always the kernels'",
         "bundle",
         default="",
     )
@@ -60,7 +61,8 @@ class Fidelity:
         default=None,
     )
     kernels_int8: float | None = column(
-        "the metric of the engine's int8 kernels on this processor, where int8 is emulated",
+        "the metric of the engine's int8 kernels on this processor, where int8 is emulated; empty "
+        "for engine.accuracy_by=emulation with timing=off",
         "kernels",
         "bundle",
         better="higher",

@@ -22,6 +22,7 @@ from .emulation import MOVING, calibrate, information, quantized, without_scale
 from .names import (
     CAPABILITY,
     GPU,
+    MAGIC,
     MAJOR,
     NAMES,
     BuilderFlag,
@@ -180,7 +181,7 @@ class Builder:
 
     def build_serialized_network(self, network, config):
         try:
-            return IHostMemory(_build(network, config, self._log).encode())
+            return IHostMemory(MAGIC + _build(network, config, self._log).encode())
         except ValueError as error:
             self._log.log(ILogger.ERROR, f"4: [builder] {error}")
             return None

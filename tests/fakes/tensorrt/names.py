@@ -11,6 +11,7 @@ __version__ = _ASKED.removeprefix("rtx-")
 _LIST = Path(__file__).parents[2] / "engine" / "tensorrt_api" / f"{_ASKED}.txt"
 NAMES = set(re.findall(r"^(?:class |static )?([\w.]+)", _LIST.read_text(), re.MULTILINE))
 MAJOR = 11 if _ASKED.startswith("rtx-") else int(__version__.split(".")[0])  # RTX is like 11
+MAGIC = b"ftrt"  # the first bytes of a plan
 GPU = os.environ.get("FAKE_GPU", "NVIDIA Test GPU")
 CAPABILITY = "SM" + os.environ.get("FAKE_CAPABILITY", "8.9").replace(".", "")
 

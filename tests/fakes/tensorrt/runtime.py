@@ -9,6 +9,7 @@ from .emulation import Network
 from .names import (
     CAPABILITY,
     GPU,
+    MAGIC,
     DataType,
     ILogger,
     LayerInformationFormat,
@@ -31,7 +32,9 @@ class Runtime:
 
     def deserialize_cuda_engine(self, serialized_engine):
         try:
-            plan = json.loads(bytes(serialized_engine))
+            content = bytes(serialized_engine)
+            assert content.startswith(MAGIC)
+            plan = json.loads(content.removeprefix(MAGIC))
             assert (plan["version"], plan["gpu"]) == (__version__, GPU)
             assert plan["capability"] == CAPABILITY
         except (ValueError, AssertionError):
@@ -60,6 +63,15 @@ class ICudaEngine(Strict):
 
     def get_tensor_dtype(self, name):
         return DataType.FLOAT
+
+    def get_tensor_shape(self, name):
+        if name == self._plan["input"]:
+            return tuple(self._plan["shape"])
+        return self._network.tensors[name][0]
+
+    def get_tensor_profile_shape(self, name, profile_index):
+        assert profile_index == 0
+        return self._plan["profile"] or [self._plan["shape"]] * 3
 
     def create_execution_context(self):
         return IExecutionContext(self)
