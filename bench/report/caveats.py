@@ -9,15 +9,15 @@ import pandas as pd
 
 from bench.claims.judgements import records_of
 from bench.evaluation.interval import FEWEST_PER_CLASS
+from bench.report.caveats_latency import latency_caveats
 from bench.report.confidence import shift_of
 from bench.report.raced import raced_in
 from bench.report.wording import (
     GROUP,
-    SAME_SPEED,
     engine_name,
-    group_name,
     known,
     measured,
+    opening,
     plural,
 )
 
@@ -34,13 +34,11 @@ def find_caveats(tidied: pd.DataFrame, reported: Collection[str] = ()) -> tuple[
     ``reported`` are left out: the answers state them."""
     rules: tuple[Callable[[pd.DataFrame], Iterator[str]], ...] = (
         _unfaithful, _unchecked, _serialized, _emulated, _trial, _skipped, raced_in, _built,
-        _unmeasured,
-        _finds_nothing,
+        _unmeasured, _finds_nothing,
         partial(_builder_refused, reported=reported), _no_fp32_engine, _unlike_published,
         _strangers, _agreement, _overlap, _clipped,
         _clipped_outputs, _thresholds, _few_images, _few_per_class, _classes_left_out,
-        _no_interval, _latency_notes, _of_one_machine,
-        _unmet, _half_is_as_fast, _machines, _builder_warned,
+        _no_interval, latency_caveats, _builder_warned,
     )  # fmt: skip
     return tuple(sentence for rule in rules for sentence in rule(tidied))
 
@@ -49,7 +47,7 @@ def _unfaithful(rows: pd.DataFrame) -> Iterator[str]:
     for name, group in rows[rows["status"] == "unfaithful"].groupby(list(GROUP), sort=False):
         worst = group.sort_values("exact_sqnr_db", kind="stable").iloc[0]
         yield (
-            f"{_name(name)} does not compute the Q/DQ file in {plural(len(group), 'run')}, so "
+            f"{opening(name)} does not compute the Q/DQ file in {plural(len(group), 'run')}, so "
             f"their accuracy says nothing about INT8. They are not recommended, and claims do "
             f"not use them. The worst: {str(worst['error']).rstrip('.')}."
         )
@@ -62,7 +60,7 @@ def _unchecked(rows: pd.DataFrame) -> Iterator[str]:
     alone = alone[alone["exact_delta"].isna()]
     for name, group in alone.groupby(list(GROUP), sort=False):
         yield (
-            f"{_name(name)} was not compared with an exact computation of the Q/DQ file in "
+            f"{opening(name)} was not compared with an exact computation of the Q/DQ file in "
             f"{plural(len(group), 'run')}: no other library can run the file."
         )
 
@@ -73,7 +71,7 @@ def _serialized(rows: pd.DataFrame) -> Iterator[str]:
     engines = engines[engines["accuracy_by"] == "serialized engine"]
     for name, group in engines.groupby(list(GROUP), sort=False):
         yield (
-            f"{_name(name)} ran {plural(len(group), 'serialized engine')} of others: there is no "
+            f"{opening(name)} ran {plural(len(group), 'serialized engine')} of others: there is no "
             "Q/DQ file, so nothing says whether the accuracy is that of its INT8 as planned."
         )
 
@@ -111,7 +109,7 @@ def _trial(rows: pd.DataFrame) -> Iterator[str]:
     trials = trials[(trials["measured_on"] != "") & (trials["accuracy_by"] == "exact emulation")]
     for name, group in trials.groupby(list(GROUP), sort=False):
         yield (
-            f"{_name(name)} computed its {plural(len(group), 'run')} in float on a CPU: a trial of "
+            f"{opening(name)} computed its {plural(len(group), 'run')} in float on a CPU: a trial of "
             "the kit, which says nothing about INT8 on a GPU."
         )
 
@@ -184,7 +182,7 @@ def _finds_nothing(rows: pd.DataFrame) -> Iterator[str]:
         if finds_nothing(group):
             reached = f"{group['fp32'].max():.3f} {group['metric'].iloc[0]}"
             yield (
-                f"{_name(name)} reaches only {reached} in FP32: "
+                f"{opening(name)} reaches only {reached} in FP32: "
                 "a difference from that says nothing about INT8."
             )
 
@@ -206,7 +204,7 @@ def _strangers(rows: pd.DataFrame) -> Iterator[str]:
         ):
             if (count := group[column].nunique()) > 1:
                 yield (
-                    f"{_name(name)} mixes rows of {count} different {what}: "
+                    f"{opening(name)} mixes rows of {count} different {what}: "
                     "do not compare these rows with each other."
                 )
 
@@ -216,7 +214,7 @@ def _agreement(rows: pd.DataFrame) -> Iterator[str]:
     unlabelled = unlabelled[unlabelled["metric"].str.startswith("agreement ")]
     for name, _ in unlabelled.groupby(list(GROUP), sort=False):
         yield (
-            f"{_name(name)} has no labels: the metric is agreement with the FP32 model (FP32 "
+            f"{opening(name)} has no labels: the metric is agreement with the FP32 model (FP32 "
             "itself always reaches 1). It says nothing about accuracy."
         )
 
@@ -270,7 +268,7 @@ def _thresholds(rows: pd.DataFrame) -> Iterator[str]:
         if real:
             most = max(real, key=lambda shift: shift.f1_int8 - shift.f1_at_fp32_threshold)
             yield (
-                f"{_name(name)} loses F1 with FP32's confidence threshold in {len(real)} of "
+                f"{opening(name)} loses F1 with FP32's confidence threshold in {len(real)} of "
                 f"{plural(len(shifts), 'run')}. In the worst of them F1 falls from "
                 f"{most.f1_int8:.3f} to {most.f1_at_fp32_threshold:.3f}: the best threshold is "
                 f"{most.threshold_fp32:.2f} for FP32 and {most.threshold_int8:.2f} for INT8. "
@@ -282,7 +280,7 @@ def _few_images(rows: pd.DataFrame) -> Iterator[str]:
     few = rows[(rows["n_images"] < FEW_IMAGES) & (rows["status"] != "raced")]
     for name, same in few.groupby(list(GROUP), sort=False):
         yield (
-            f"{_name(name)} was validated on {plural(int(same['n_images'].min()), 'image')} only: "
+            f"{opening(name)} was validated on {plural(int(same['n_images'].min()), 'image')} only: "
             "the intervals are wide, and small differences mean nothing."
         )
 
@@ -292,7 +290,7 @@ def _few_per_class(rows: pd.DataFrame) -> Iterator[str]:
     few = few[few["images_per_class"] < FEWEST_PER_CLASS]
     for name, same in few.groupby(list(GROUP), sort=False):
         yield (
-            f"{_name(name)} has {same['images_per_class'].min():.1f} images per class on "
+            f"{opening(name)} has {same['images_per_class'].min():.1f} images per class on "
             f"average: too few for a 95 % interval of mAP, which needs {FEWEST_PER_CLASS}. Losses "
             "may be larger than they look."
         )
@@ -303,7 +301,7 @@ def _classes_left_out(rows: pd.DataFrame) -> Iterator[str]:
     left = left[left["status"] != "raced"]
     for name, same in left.groupby(list(GROUP), sort=False):
         yield (
-            f"{_name(name)} was validated on images of {int(same['classes_evaluated'].min())} of "
+            f"{opening(name)} was validated on images of {int(same['classes_evaluated'].min())} of "
             f"{plural(int(same['n_classes'].max()), 'class', 'classes')}: the other classes were "
             "not measured."
         )
@@ -313,75 +311,3 @@ def _no_interval(rows: pd.DataFrame) -> Iterator[str]:
     ok = measured(rows)
     if missing := int((ok["ci_low"].isna() | ok["ci_high"].isna()).sum()):
         yield f"{plural(missing, 'run')} without an interval: their differences may be noise."
-
-
-def _latency_notes(rows: pd.DataFrame) -> Iterator[str]:
-    noted = rows[rows["latency_note"] != ""]
-    for (engine, note), same in noted.groupby(["engine", "latency_note"], sort=False):
-        note = str(note).strip().rstrip(".")
-        yield f"The latency of {plural(len(same), 'run')} on {engine} is not reliable: {note}."
-
-
-def _of_one_machine(rows: pd.DataFrame) -> Iterator[str]:
-    """Plans that a search chose by latency."""
-    noted = rows[rows["plan_note"] != ""]
-    for (name, note), _ in noted.groupby(["plan", "plan_note"], sort=False):
-        yield (
-            f"The plan {name} was chosen by latency: {str(note).rstrip('.')}. On another machine, "
-            "search again."
-        )
-
-
-def _unmet(rows: pd.DataFrame) -> Iterator[str]:
-    """Layers that an engine ran in float although the plan quantizes them, if there are several."""
-    unmet = measured(rows)
-    unmet = unmet[(unmet["planned_layers_in_float"] > 0) & (unmet["latency_note"] == "")]
-    for name, group in unmet.groupby(list(GROUP), sort=False):
-        most = int(group["planned_layers_in_float"].max())
-        yield (
-            f"{_name(name)} ran up to {plural(most, 'product')} (convolutions and matrix "
-            f"products) in float although the plan quantizes them, in "
-            f"{plural(len(group), 'run')}. The files under layers/ name them."
-        )
-
-
-def _half_is_as_fast(rows: pd.DataFrame) -> Iterator[str]:
-    timed = measured(rows)
-    timed = timed[timed["speedup_fp16"].notna()]
-    for name, group in timed.groupby(list(GROUP), sort=False):
-        slow = group[group["speedup_fp16"] < SAME_SPEED]
-        if len(slow):
-            options = slow["engine_options"].str
-            usual = slow["engine"] == "tensorrt"  # by default, what is not INT8 is FP16
-            fair = (
-                options.contains("half=True").where(~usual, ~options.contains("half=False")).all()
-            )
-            then = (
-                "FP16 is the simpler choice there"
-                if fair
-                else ("but what is not INT8 ran in FP32 there. Compare with engine.half=true")
-            )
-            yield (
-                f"{_name(name)} is no faster in INT8 than in FP16 in {len(slow)} of "
-                f"{plural(len(group), 'run')}: {then}."
-            )
-
-
-def _machines(rows: pd.DataFrame) -> Iterator[str]:
-    timed = measured(rows)
-    timed = timed[timed["int8_latency_p50_ms"].notna()]
-    for name, group in timed.groupby(list(GROUP), sort=False):
-        if (machines := count_machines(group)) > 1:
-            yield (
-                f"{_name(name)} was timed on {machines} different machines: "
-                "compare latencies only between rows of the same hardware and GPU."
-            )
-
-
-def count_machines(group: pd.DataFrame) -> int:
-    """The number of machines; another GPU makes another machine, as another processor does."""
-    return len(group[["hardware", "device"]].drop_duplicates())
-
-
-def _name(group: object) -> str:
-    return f"{group_name(group if isinstance(group, tuple) else [''] * len(GROUP))},"

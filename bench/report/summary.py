@@ -19,7 +19,8 @@ from bench.claims.judgements import Judgements
 from bench.evaluation.interval import FEWEST_PER_CLASS
 from bench.report.advice import what_to_try
 from bench.report.ahead import BuiltBeside, find_built
-from bench.report.caveats import count_machines, find_caveats, finds_nothing
+from bench.report.caveats import find_caveats, finds_nothing
+from bench.report.caveats_latency import count_machines
 from bench.report.choice import Choice, Standing, choose
 from bench.report.effects import AxisEffect, CalibratorRange, axis_effects, calibrator_ranges
 from bench.report.foretold import Foretold, find_foretold

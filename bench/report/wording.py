@@ -115,6 +115,11 @@ def group_name(values: Iterable[object]) -> str:
     return f"{model} on {dataset}, {engine_name(engine, target)}"
 
 
+def opening(group: object) -> str:
+    """How a sentence about a group of pandas begins: its name and a comma."""
+    return f"{group_name(group if isinstance(group, tuple) else [''] * len(GROUP))},"
+
+
 def engine_name(engine: str, target: str) -> str:
     """An engine, and the target on which a kit ran it."""
     return f"{engine} on {target}" if target else engine
