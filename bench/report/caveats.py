@@ -109,8 +109,8 @@ def _trial(rows: pd.DataFrame) -> Iterator[str]:
     trials = trials[(trials["measured_on"] != "") & (trials["accuracy_by"] == "exact emulation")]
     for name, group in trials.groupby(list(GROUP), sort=False):
         yield (
-            f"{opening(name)} computed its {plural(len(group), 'run')} in float on a CPU: a trial of "
-            "the kit, which says nothing about INT8 on a GPU."
+            f"{opening(name)} computed its {plural(len(group), 'run')} in float on a CPU: a trial "
+            "of the kit, which says nothing about INT8 on a GPU."
         )
 
 
@@ -280,8 +280,8 @@ def _few_images(rows: pd.DataFrame) -> Iterator[str]:
     few = rows[(rows["n_images"] < FEW_IMAGES) & (rows["status"] != "raced")]
     for name, same in few.groupby(list(GROUP), sort=False):
         yield (
-            f"{opening(name)} was validated on {plural(int(same['n_images'].min()), 'image')} only: "
-            "the intervals are wide, and small differences mean nothing."
+            f"{opening(name)} was validated on {plural(int(same['n_images'].min()), 'image')} "
+            "only: the intervals are wide, and small differences mean nothing."
         )
 
 
