@@ -59,7 +59,7 @@ def search_trials(trail: Trail) -> Drawing | None:
         f"Better is down and to the right. Measured on {trail.images}; the row uses other images. "
         f"Dashed: the budget ({trail.budget}). Filled: within the budget, with a margin of one "
         "standard error (the bars) or of half the budget, whichever is smaller. Trials that lose "
-        "far more are not drawn.",
+        "far more are not drawn; one that was dropped early shows its loss on the images it saw.",
     )
 
 

@@ -56,7 +56,8 @@ class Trial:
 
     ``loss`` is what INT8 loses on the search images as a share of FP32's metric (negative: a gain),
     ``error`` its standard error over images (None where that is not known), and ``int8_mac_share``
-    the share of multiply-accumulates in INT8.
+    the share of multiply-accumulates in INT8. ``dropped_after`` so many images it was proven to
+    lose too much; None for a trial on all of them.
     """
 
     candidate: str
@@ -66,6 +67,7 @@ class Trial:
     int8: float
     loss: float
     error: float | None
+    dropped_after: int | None = None
 
     @classmethod
     def of(cls, members: dict[str, Any]) -> Trial:
@@ -75,7 +77,8 @@ class Trial:
     def meets(self, budget: Budget) -> bool:
         """Whether it is within the budget. A loss must be below it by one standard error or by half
         of the budget, whichever is less: few images could not prove a small loss."""
-        if not budget.allows(self.int8_mac_share, len(self.float_nodes)):
+        allowed = budget.allows(self.int8_mac_share, len(self.float_nodes))
+        if not allowed or self.dropped_after is not None:
             return False
         if budget.max_loss is None:
             return True
@@ -85,7 +88,7 @@ class Trial:
         """Larger is better: what is within the budget first."""
         if not self.meets(budget):
             excess = budget.excess(self.int8_mac_share, len(self.float_nodes))
-            return (0.0, *(-one for one in excess), -self.loss)
+            return (0.0, *(-one for one in excess), float(self.dropped_after is None), -self.loss)
         if budget.bounds_float:
             return (1.0, -self.loss, self.int8_mac_share)
         return (1.0, self.int8_mac_share, -self.loss)
@@ -93,6 +96,8 @@ class Trial:
     def line(self) -> str:
         """What is in float, and the loss, in words."""
         doubt = "" if self.error is None else f", standard error {self.error:.1%}"
+        if self.dropped_after is not None:
+            doubt += f", dropped after {self.dropped_after} images"
         word = "loses" if self.loss >= 0 else "gains"
         count = len(self.float_nodes)
         return (

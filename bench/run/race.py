@@ -86,7 +86,7 @@ class Racer:
             done = count
             part = _Part(gathered, prefixes, count)
             score = self._task.part(part.images).score(gathered.predictions(part.images))
-            key = self._key(part.images)
+            key = look_key(self._run, part.images)
             looks[key] = seen(score, part.unit_of)
             if proof := self._proof(looks[key], key, part, prefixes):
                 return Lost(proof, self._fp32_on(part), score)
@@ -121,20 +121,7 @@ class Racer:
             yield FP32, FP32, seen(self._fp32_on(part), part.unit_of), -settings.max_loss * fp32
 
     def _fp32_on(self, part: _Part) -> Score:
-        """FP32's score on these images, computed once for all runs."""
-        run, images = self._run, part.images
-        key = (self._key(images), run.measurement.agreement_score, run.baseline_engine)
-        predictions = [self._fp32.predictions[image] for image in images]
-        return run.shared.once(
-            "float score of a look", key, lambda: self._task.part(images).score(predictions), most=8
-        )
-
-    def _key(self, images: Sequence[int]) -> str:
-        run = self._run
-        chosen = [run.validation_indices[image] for image in images]
-        return content_key(
-            run.model.network.sha256, run.model.preprocess, run.dataset.fingerprint, chosen
-        )
+        return fp32_on(self._run, self._task, self._fp32.predictions, part.images)
 
 
 class _Part:
@@ -145,6 +132,24 @@ class _Part:
         sizes = [len(gathered.images_of([batch])) for batch in batches]
         self.images = gathered.images_of(batches)
         self.unit_of = np.repeat(np.arange(count), sizes)
+
+
+def fp32_on(run: Run, task: Task[Any], predictions: Sequence[Any], images: Sequence[int]) -> Score:
+    """FP32's score on some of the run's images, computed once for all runs. ``task`` and
+    ``predictions`` are those of all images."""
+    key = (look_key(run, images), run.measurement.agreement_score, run.baseline_engine)
+    chosen = [predictions[image] for image in images]
+    return run.shared.once(
+        "float score of a look", key, lambda: task.part(images).score(chosen), most=8
+    )
+
+
+def look_key(run: Run, images: Sequence[int]) -> str:
+    """A key of a network and some of the run's images."""
+    chosen = [run.validation_indices[image] for image in images]
+    return content_key(
+        run.model.network.sha256, run.model.preprocess, run.dataset.fingerprint, chosen
+    )
 
 
 def traits_of(run: Run, ranges: RunRanges, qdq: onnx.ModelProto, metric: str) -> dict[str, object]:

@@ -5,8 +5,9 @@ must. Trials use calibration images with labels, or the agreement of INT8 with F
 labels. They add one layer, then two, four, and so on until the budget is met, and then halve the
 step; then groups of the chosen layers are tried in INT8 again. With a required share of INT8 or a
 largest number of layers in float, the most layers that may be in float are tried, and half of them.
-With ``latency``, layers whose INT8 costs time go to float in the end. The row that follows is
-measured on validation images, which the search has not seen.
+A trial ends early once it is proven that it cannot be chosen. With ``latency``, layers whose INT8
+costs time go to float in the end. The row that follows is measured on validation images, which the
+search has not seen.
 
 PPQ's ``graphwise_error_analyse`` ranks layers by the same signal, noise at the outputs.
 """
@@ -197,7 +198,9 @@ class PlanSearch:
             batch=validation_images(self._with(number, ())).batch(0, run.measurement.batch_size),
             try_plan=partial(self.trial, number),
             no_worse=lambda trial: (
-                trial.loss <= plan.loss and trial.meets(budget) >= plan.meets(budget)
+                trial.loss <= plan.loss
+                and trial.dropped_after is None
+                and trial.meets(budget) >= plan.meets(budget)
             ),
             allowed=lambda chosen: budget.allows(self._share(number, chosen), len(chosen)),
             late=lambda: self.clock() - self._begin > self.request.seconds,
@@ -221,13 +224,21 @@ class PlanSearch:
         for known in self._trials:
             if (known.candidate, set(known.float_nodes)) == (label, set(in_float)):
                 return known
-        run = self._with(number, in_float)
-        key = content_key(run.key, _CODE)
+        run, most_loss = self._with(number, in_float), self._most_loss
+        key = content_key(run.key, most_loss, _CODE)
         trial = stored_trial(
-            run.cache / f"trial-{key}.json", lambda: _measure(run, label, in_float)
+            run.cache / f"trial-{key}.json", lambda: _measure(run, label, in_float, most_loss)
         )
         self._trials.append(trial)
         return trial
+
+    @property
+    def _most_loss(self) -> float:
+        """A trial that is proven to lose more cannot be chosen, and ends early."""
+        budget, best = self.request.budget, self._best
+        if budget.max_loss is not None and not budget.bounds_float:
+            return budget.max_loss
+        return math.inf if best is None or best.dropped_after is not None else best.loss
 
     def _with(self, number: int, in_float: tuple[str, ...]) -> Run:
         plan = PrecisionPlan("search", tuple(f"node:{name}" for name in in_float))
@@ -269,9 +280,9 @@ class PlanSearch:
         )
 
 
-def _measure(run: Run, label: str, in_float: tuple[str, ...]) -> Trial:
+def _measure(run: Run, label: str, in_float: tuple[str, ...], most_loss: float) -> Trial:
     ranges = find_run_ranges(run)
-    measured = measure_on(run, int8_model(run, ranges, quantize(run, ranges)))
+    measured = measure_on(run, int8_model(run, ranges, quantize(run, ranges)), most_loss)
     difference = measured.difference
     error = (difference.high - difference.low) / 2 / 1.96 if difference.known else None
     return Trial(
@@ -282,6 +293,7 @@ def _measure(run: Run, label: str, in_float: tuple[str, ...]) -> Trial:
         measured.int8,
         -difference.estimate / measured.fp32,
         None if error is None else error / measured.fp32,
+        measured.images if measured.images < run.n_images else None,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,17 @@ def test_within_a_number_of_layers_the_least_loss_is_best():
     assert str(request) == "1 layer in float"
 
 
+def test_a_dropped_trial_is_within_no_budget_and_behind_the_others():
+    request = Budget(max_loss=0.01)
+    dropped = replace(trial(("a",), 0.9, 0.02), dropped_after=20)
+    trials = [dropped, trial((), 1.0, 0.03)]
+    assert not replace(dropped, loss=0.0).meets(request)
+    assert max(trials, key=lambda one: one.rank(request)) is trials[1]
+    assert dropped.line().endswith(
+        "loses 2.0% of FP32, standard error 0.1%, dropped after 20 images"
+    )
+
+
 def test_where_nothing_meets_the_request_the_least_loss_is_best():
     request = Budget(max_loss=0.001)
     trials = [trial((), 1.0, 0.02), trial(("a",), 0.9, 0.005)]
@@ -106,6 +118,7 @@ def search(tmp_path: Path, files: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     words = [word.replace("FILES", str(files)) for word in CUSTOM]
     typed = [*words, f"sweep.cache={tmp_path}", "calibration.size=4", "timing=off"]
     measured: list[tuple[str, frozenset[str]]] = []
+    bounds: list[float] = []
 
     def make(loss: Loss, noise: Sequence[dict[str, float]], request: AutoPlan, **how: Any) -> Any:
         candidates = [
@@ -118,7 +131,8 @@ def search(tmp_path: Path, files: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         rankings = [Ranking(one, shares) for one in noise]
         monkeypatch.setattr(plan_search, "rank_layers", lambda *given: rankings)
 
-        def measure(run: Any, label: str, in_float: tuple[str, ...]) -> Trial:
+        def measure(run: Any, label: str, in_float: tuple[str, ...], most_loss: float) -> Trial:
+            bounds.append(most_loss)
             measured.append((label, frozenset(in_float)))
             lost = loss(label, frozenset(in_float))
             left = 1 - sum(shares[name] for name in in_float)
@@ -127,6 +141,7 @@ def search(tmp_path: Path, files: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(plan_search, "_measure", measure)
         return PlanSearch(candidates, request, **how), measured, list(graph.compute)
 
+    make.bounds = bounds  # type: ignore[attr-defined]
     return make
 
 
@@ -164,6 +179,17 @@ def test_another_calibrator_wins_if_it_needs_less(search: Any):
     )
     best = found.run().best
     assert (best.candidate, best.float_nodes) == ("calibrator=mse", ())
+
+
+def test_a_trial_ends_early_that_loses_more_than_the_budget_or_than_the_best(search: Any):
+    noise = {"stem": 0.1, "fc": 0.2}
+    loss: Loss = lambda label, in_float: 0.02 if in_float else 0.05  # noqa: E731
+    search(loss, [noise], AutoPlan("auto", max_loss=0.01))[0].run()
+    assert set(search.bounds) == {0.01}
+    search.bounds.clear()
+    search(loss, [noise, noise], AutoPlan("auto", max_float_layers=1))[0].run()
+    assert search.bounds[0] == math.inf
+    assert set(search.bounds[1:]) == {0.02}
 
 
 def test_a_search_that_is_late_ends_with_the_best_so_far(search: Any):
