@@ -19,7 +19,7 @@ from bench.results.store import RowStore
 from tests.deploy.kit_commands import QUICK, on_stand_in, run_there, said_by
 from tests.e2e.command import ROOT, WITHOUT_REPORT
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 SCRIPT = ROOT / "scripts" / "mission_kit.sh"
 NATIVE = ("minmax", "entropy2", "entropy")

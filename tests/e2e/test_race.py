@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +20,7 @@ ALIKE = ["calibrator=percentile", "calibrator.percentile=99.9999"]
 """Nearly minmax."""
 TASKS = {
     "classifier": ["model=resnet18", "dataset.validation_images=160"],
-    "detector": ["model=yolov8n", "dataset.validation_images=80"],
+    "detector": ["model=yolov8n", "dataset.validation_images=48"],
 }
 COMMON = ["dataset.calibration_images=4", "timing=off"]
 ACCURACY = ["fp32", "int8", "delta", "ci_low", "ci_high", "sqnr_db", "exact_delta", "n_images"]
@@ -73,8 +74,7 @@ def test_complete_rows_are_those_of_a_plain_sweep(
     for calibrator in (GOOD, BAD):
         assert plain(*words, *calibrator).status == 0
     completed = Bench(tmp_path / "completed", bench.cache)
-    assert completed(*words, *GOOD, RACE).status == 0
-    assert completed(*words, *BAD, RACE).status == 0
+    shutil.copytree(bench.out, completed.out)
     assert len(raced(completed)) == 1
     assert completed(*words, *BAD).status == 0  # without a race it is completed
     assert raced(completed).empty

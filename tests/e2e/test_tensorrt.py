@@ -50,6 +50,7 @@ def test_explicit_yields_a_full_row(run: Bench, fake_tensorrt: Callable[..., Any
     assert empty == {
         "published_fp32", "calibration_overlap", "calibration_batches",
         "predicted_int8", "engine_fp32",  # of targets
+        "raced_ahead",  # of races
         "kernels_int8", "kernels_delta", "kernels_ci_low", "kernels_ci_high",  # the row's
         "output_amax_share",  # of placement=implicit
         "f1_threshold_fp32", "f1_threshold_int8", "f1_fp32", "f1_int8",  # of detection
