@@ -45,6 +45,8 @@ def print_table(summary: Summary, console: Console) -> None:
     rows = _configurations(summary)
     for _, group in rows.groupby(list(GROUP), sort=False):
         console.print(_view(group, summary, narrow=console.width < NARROW))
+        if legend := _legend(group, summary):
+            console.print(Text(legend, style="table.caption"))
     for answer in summary.answers:
         console.print(Text(answer.sentence, style="bold"))
         if answer.built.sentence:
@@ -106,17 +108,21 @@ def _view(rows: pd.DataFrame, summary: Summary, *, narrow: bool) -> Table:
         mark = "★" if best else "✗" if wrong else _mark(summary, key)
         style = "bold green" if best else "red" if wrong or mark == "−" else None
         view.add_row(*(Text(text) for text in (line | {"": mark}).values()), style=style)
-    if built:
-        return view
+    return view
+
+
+def _legend(rows: pd.DataFrame, summary: Summary) -> str:
+    """What the marks mean. (Rich cuts a table's caption, so it is printed below.)"""
+    if (rows["status"] == "built").any():
+        return ""
     marks = {_mark(summary, key) for key in rows["run_key"]}
     shown = [f"{mark} {meaning}" for mark, meaning in MARKS.values() if mark in marks]
-    view.caption = "   ".join(["★ recommended"] * bool(summary.best_keys) + shown)
+    shown = ["★ recommended"] * bool(summary.best_keys) + shown
     if (rows["status"] == "raced").any():
-        view.caption += "   raced: lost a race; delta is that on the images it saw"
-    if unfaithful:
-        view.caption += "   ✗ does not compute the Q/DQ file"
-    view.caption_justify = "left"
-    return view
+        shown.append("raced: lost a race; delta is that on the images it saw")
+    if (rows["status"] == "unfaithful").any():
+        shown.append("✗ does not compute the Q/DQ file")
+    return "   ".join(shown)
 
 
 def _mark(summary: Summary, key: str) -> str:
