@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -71,10 +72,11 @@ class WorkerWatch:
 
         while not self._ended.wait(0.5):
             pool = reusable_executor._executor
-            workers = list(pool._processes.values()) if pool is not None else []
+            results: Any = pool._result_queue if pool is not None else None
+            workers = list(pool._processes.values()) if results is not None else []
             if any(worker.exitcode for worker in workers) and not self._ended.wait(PATIENCE_S):
                 for worker in workers:
                     if worker.exitcode is None:
                         os.kill(worker.pid, signal.SIGKILL)
-                pool._result_queue._writer.close()
+                results._writer.close()
                 return

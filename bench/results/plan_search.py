@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,8 @@ class Trial:
         """Larger is better: what is within the budget first."""
         if not self.meets(budget):
             excess = budget.excess(self.int8_mac_share, len(self.float_nodes))
-            return (0.0, *(-one for one in excess), float(self.dropped_after is None), -self.loss)
+            seen = math.inf if self.dropped_after is None else self.dropped_after
+            return (0.0, *(-one for one in excess), seen, -self.loss)
         if budget.bounds_float:
             return (1.0, -self.loss, self.int8_mac_share)
         return (1.0, self.int8_mac_share, -self.loss)

@@ -42,7 +42,10 @@ EVERYTHING = PrecisionPlan("all")
 FOR_LATENCY = 0.25
 """The part of ``plan.seconds`` that ``plan.latency`` may take, and more where it is left."""
 
-_CODE = source_key("bench.search", "bench.diagnosis", "bench.run.calibration_accuracy")
+_CODE = source_key(
+    "bench.search", "bench.diagnosis", "bench.evaluation", "bench.run.calibration_accuracy",
+    "bench.run.gather", "bench.run.measure", "bench.run.race",
+)  # fmt: skip
 
 
 @dataclass(eq=False)
@@ -102,6 +105,7 @@ class PlanSearch:
                 self._fewest(number, nested[number])
         if not budget.bounds_float:
             self._take_back(rankings)
+        self._complete_best()
         if self.request.latency:
             self._make_faster()
         return replace(self._trail(), finished=True)
@@ -224,13 +228,23 @@ class PlanSearch:
         for known in self._trials:
             if (known.candidate, set(known.float_nodes)) == (label, set(in_float)):
                 return known
-        run, most_loss = self._with(number, in_float), self._most_loss
-        key = content_key(run.key, most_loss, _CODE)
-        trial = stored_trial(
-            run.cache / f"trial-{key}.json", lambda: _measure(run, label, in_float, most_loss)
-        )
+        trial = self._measured(number, in_float, self._most_loss)
         self._trials.append(trial)
         return trial
+
+    def _measured(self, number: int, in_float: tuple[str, ...], most_loss: float) -> Trial:
+        run, label = self._with(number, in_float), self.candidates[number].label
+        key = content_key(run.key, most_loss, _CODE)
+        return stored_trial(
+            run.cache / f"trial-{key}.json", lambda: _measure(run, label, in_float, most_loss)
+        )
+
+    def _complete_best(self) -> None:
+        """Measure the best trial on all images if all trials were dropped."""
+        best = self._best
+        if best is not None and best.dropped_after is not None:
+            place = self._trials.index(best)
+            self._trials[place] = self._measured(self._number(best), best.float_nodes, math.inf)
 
     @property
     def _most_loss(self) -> float:

@@ -66,6 +66,8 @@ def test_a_dropped_trial_is_within_no_budget_and_behind_the_others():
     trials = [dropped, trial((), 1.0, 0.03)]
     assert not replace(dropped, loss=0.0).meets(request)
     assert max(trials, key=lambda one: one.rank(request)) is trials[1]
+    later = replace(dropped, loss=0.05, dropped_after=40)
+    assert max([dropped, later], key=lambda one: one.rank(request)) is later
     assert dropped.line().endswith(
         "loses 2.0% of FP32, standard error 0.1%, dropped after 20 images"
     )
@@ -190,6 +192,21 @@ def test_a_trial_ends_early_that_loses_more_than_the_budget_or_than_the_best(sea
     search(loss, [noise, noise], AutoPlan("auto", max_float_layers=1))[0].run()
     assert search.bounds[0] == math.inf
     assert set(search.bounds[1:]) == {0.02}
+
+
+def test_if_all_trials_were_dropped_the_best_is_measured_on_all_images(
+    search: Any, monkeypatch: pytest.MonkeyPatch
+):
+    def measure(run: Any, label: str, in_float: tuple[str, ...], most_loss: float) -> Trial:
+        dropped = 24 if most_loss < math.inf else None
+        return replace(trial(in_float, 0.9, 0.3 - 0.1 * len(in_float)), dropped_after=dropped)
+
+    made, _, _ = search(lambda label, in_float: 0.0, [{"stem": 0.1, "fc": 0.2}], AutoPlan("auto"))
+    monkeypatch.setattr(plan_search, "_measure", measure)
+    trail = made.run()
+    assert trail.best is not None and not trail.meets
+    assert (len(trail.best.float_nodes), trail.best.dropped_after) == (1, None)
+    assert sum(one.dropped_after is None for one in trail.trials) == 1
 
 
 def test_a_search_that_is_late_ends_with_the_best_so_far(search: Any):
