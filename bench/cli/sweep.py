@@ -31,7 +31,7 @@ from bench.cache import write_atomically
 from bench.cli.compose import build_run, machine_of
 from bench.cli.conclusion import conclude_folder, print_places
 from bench.cli.config import Config, settings_of
-from bench.cli.confirm import LEADERS, confirm
+from bench.cli.confirm import LEADERS, complete_raced, confirm
 from bench.cli.estimate import estimate_line
 from bench.cli.launchers import cores_of_job, end_workers, is_joblib, prepare_workers
 from bench.cli.messages import one_line
@@ -64,6 +64,7 @@ class Asked:
     locks: str
     confirm_seeds: int = 0
     confirm_roundings: int = 0
+    race: bool = False
 
 
 class Sweep:
@@ -195,6 +196,8 @@ class Sweep:
             end_workers(asked.launcher)
             # As many cores as the earlier runs, or latencies could not be compared.
             self._keep_to_cores(asked.launcher, asked.locks)
+            if asked.race:
+                complete_raced(asked.folder, self.shared)
             confirm(
                 asked.folder,
                 asked.settings,
@@ -285,8 +288,9 @@ def _swept(config: DictConfig) -> list[Override]:
 
 
 def _asked(config: DictConfig, seeds: int, roundings: int) -> Asked:
-    out, locks = Path(config.sweep.out), config.sweep.locks
-    return Asked(out, _settings(config), config.hydra.launcher, locks, seeds, roundings)
+    how = config.sweep
+    settings, launcher = _settings(config), config.hydra.launcher
+    return Asked(Path(how.out), settings, launcher, how.locks, seeds, roundings, how.race)
 
 
 def _require_names(config: DictConfig) -> None:
