@@ -41,6 +41,7 @@ from bench.cli.recovery import WorkerWatch, clean, end_with_parent
 from bench.cli.status import failure_lines
 from bench.cli.targets import check_names
 from bench.errors import BenchError
+from bench.evaluation.racing import FEWEST_UNITS, Prefixes
 from bench.results.folder import SweepFolder
 from bench.results.jobs import JobFolder
 from bench.results.row import Row
@@ -136,6 +137,8 @@ class Sweep:
         folder = Path(config.sweep.out)
         store = self.shared.once("store", folder, lambda: RowStore(folder))
         race = self._race(config, folder, store)
+        if race is not None:
+            self._warn_of_no_race(run)
         row = finished(run, store, race)
         if row is None:
             begin(run)
@@ -152,6 +155,18 @@ class Sweep:
             return None
         leaders = self.shared.once("leaders", folder, lambda: Leaders(store))
         return Race(leaders, settings_of(config), JobFolder(SweepFolder(folder).jobs).total())
+
+    def _warn_of_no_race(self, run: Run) -> None:
+        """Warn where no run can end early."""
+        batches = -(-run.n_images // run.measurement.batch_size)
+        if not Prefixes.of(batches, run.measurement.seed).looks:
+            what = "images" if run.measurement.batch_size == 1 else "batches"
+            self.say(
+                f"warning: sweep.race=true ends no run early: {run.n_images} images are too few, "
+                f"since nothing is decided on fewer than {FEWEST_UNITS} {what} or on more than "
+                "half of them. Evaluate more images, or in smaller batches",
+                about="no race",
+            )
 
     def _say_how_long(self, run: Run, racing: bool) -> None:
         """Once, before the first run that is made in this process."""
@@ -262,6 +277,7 @@ class SweepWatch(Callback):
                 "Add sweep.out=FOLDER"
             )
         _require_names(config)
+        _refuse_raced_search(config)
         repeat = config.confirm
         for name in ("seeds", "roundings"):
             if repeat[name] < 0:
@@ -298,6 +314,15 @@ def _require_names(config: DictConfig) -> None:
         check_names(config)
     except (BenchError, OmegaConfBaseException) as error:
         raise SystemExit(one_line(error)) from error
+
+
+def _refuse_raced_search(config: DictConfig) -> None:
+    """Optuna needs the objective of every run; one that lost a race has none."""
+    if config.sweep.race and "optuna" in str(config.hydra.sweeper.get("_target_")):
+        raise SystemExit(
+            "sweep.race=true ends runs before they have an objective, which Optuna needs. Leave "
+            "out hydra/sweeper=optuna or sweep.race=true"
+        )
 
 
 def _settings(config: DictConfig) -> Settings:

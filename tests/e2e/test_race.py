@@ -186,6 +186,24 @@ def test_a_set_that_lost_first_is_completed_with_its_configuration(
     assert ("completing 1 raced run" in ended.err) == swept
 
 
+def test_too_few_images_are_said_once(tmp_path: Path, cache: Path) -> None:
+    bench = Bench(tmp_path / "out", cache)
+    words = ["model=resnet18", "dataset.validation_images=30", *COMMON, RACE]
+    ended = bench("--multirun", *words, "calibrator=percentile", "calibrator.percentile=100,50")
+    assert ended.status == 0, ended.err
+    assert ended.err.count("ends no run early: 30 images are too few") == 1
+    assert raced(bench).empty
+
+
+def test_a_search_by_an_objective_does_not_race(bench: Bench) -> None:
+    """The sweeper need not be installed for that."""
+    target = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
+    ended = bench("--multirun", "model=resnet18", RACE, f"hydra.sweeper._target_={target}")
+    assert ended.status == 2
+    assert "before they have an objective, which Optuna needs" in ended.one_line
+    assert not bench.out.exists()
+
+
 def test_the_report_lists_who_lost_and_counts_them_in_nothing(tmp_path: Path, cache: Path) -> None:
     bench = Bench(tmp_path / "out", cache)
     words = [*TASKS["classifier"], *COMMON, RACE, "calibrator=percentile"]
