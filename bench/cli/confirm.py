@@ -28,9 +28,12 @@ from bench.cli.run_line import row_line
 from bench.errors import BenchError
 from bench.report.result import Result
 from bench.report.summary import Answer, summarize
+from bench.report.wording import plural
 from bench.results.settings import Settings
 from bench.results.store import RowStore
 from bench.run.execute import execute_once
+from bench.run.leaders import Leaders
+from bench.run.race import has_complete_set
 from bench.run.rounding import rounded_accuracies
 from bench.run.shared import Shared
 from bench.run.spec import Run
@@ -70,6 +73,28 @@ def confirm(folder: Path, settings: Settings, seeds: int, roundings: int, shared
         if not repetitions:
             break
         _repeat(folder, repetitions)
+
+
+def complete_raced(folder: Path, shared: Shared) -> None:
+    """Complete the raced rows whose configuration has a complete row of another calibration set:
+    without its bad sets, its mean would flatter it. Errors are printed as warnings."""
+    store = RowStore(folder)
+    leaders = Leaders(store)
+    leaders.refresh()
+    rows, left = store.rows(), []
+    sizes = {row.n_images for row in rows if row.status == "ok"}
+    for row in rows:
+        traits = row.to_json()  # its n_images are those of a part
+        known = any(leaders.has_complete({**traits, "n_images": size}) for size in sizes)
+        if row.status == "raced" and known:
+            with _warnings(row.run_key):
+                run = build_typed(shlex.split(row.overrides), shared)
+                if has_complete_set(run, row, leaders):
+                    name = f"{row.calibrator}, calibration.seed={row.calibration_seed}"
+                    left.append(Repetition(name, run, row.overrides))
+    if left:
+        print(f"completing {plural(len(left), 'raced run')}", file=sys.stderr)
+        _execute(folder, left)
 
 
 def _answers(folder: Path, settings: Settings) -> tuple[Answer, ...]:
@@ -121,6 +146,10 @@ def _repeat(folder: Path, repetitions: list[Repetition]) -> None:
         f"repeating {'; '.join(names)} with other calibration sets ({len(repetitions)} runs)",
         file=sys.stderr,
     )
+    _execute(folder, repetitions)
+
+
+def _execute(folder: Path, repetitions: list[Repetition]) -> None:
     console, store = Console(stderr=True), RowStore(folder)
     for one in track(repetitions, "repetitions", console=console, transient=True):
         with _warnings(one.name):
@@ -134,4 +163,4 @@ def _warnings(name: str) -> Iterator[None]:
     try:
         yield
     except (BenchError, HydraException, OmegaConfBaseException, OSError) as error:
-        print(f"warning: {name} could not be confirmed: {one_line(error)}", file=sys.stderr)
+        print(f"warning: {name} could not be repeated: {one_line(error)}", file=sys.stderr)

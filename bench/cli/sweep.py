@@ -31,7 +31,7 @@ from bench.cache import write_atomically
 from bench.cli.compose import build_run, machine_of
 from bench.cli.conclusion import conclude_folder, print_places
 from bench.cli.config import Config, settings_of
-from bench.cli.confirm import LEADERS, confirm
+from bench.cli.confirm import LEADERS, complete_raced, confirm
 from bench.cli.estimate import estimate_line
 from bench.cli.launchers import cores_of_job, end_workers, is_joblib, prepare_workers
 from bench.cli.messages import one_line
@@ -41,6 +41,7 @@ from bench.cli.recovery import WorkerWatch, clean, end_with_parent
 from bench.cli.status import failure_lines
 from bench.cli.targets import check_names
 from bench.errors import BenchError
+from bench.evaluation.racing import FEWEST_UNITS, Prefixes
 from bench.results.folder import SweepFolder
 from bench.results.jobs import JobFolder
 from bench.results.row import Row
@@ -64,6 +65,7 @@ class Asked:
     locks: str
     confirm_seeds: int = 0
     confirm_roundings: int = 0
+    race: bool = False
 
 
 class Sweep:
@@ -135,6 +137,8 @@ class Sweep:
         folder = Path(config.sweep.out)
         store = self.shared.once("store", folder, lambda: RowStore(folder))
         race = self._race(config, folder, store)
+        if race is not None:
+            self._warn_of_no_race(run)
         row = finished(run, store, race)
         if row is None:
             begin(run)
@@ -151,6 +155,18 @@ class Sweep:
             return None
         leaders = self.shared.once("leaders", folder, lambda: Leaders(store))
         return Race(leaders, settings_of(config), JobFolder(SweepFolder(folder).jobs).total())
+
+    def _warn_of_no_race(self, run: Run) -> None:
+        """Warn where no run can end early."""
+        batches = -(-run.n_images // run.measurement.batch_size)
+        if not Prefixes.of(batches, run.measurement.seed).looks:
+            what = "images" if run.measurement.batch_size == 1 else "batches"
+            self.say(
+                f"warning: sweep.race=true ends no run early: {run.n_images} images are too few, "
+                f"since nothing is decided on fewer than {FEWEST_UNITS} {what} or on more than "
+                "half of them. Evaluate more images, or in smaller batches",
+                about="no race",
+            )
 
     def _say_how_long(self, run: Run, racing: bool) -> None:
         """Once, before the first run that is made in this process."""
@@ -195,6 +211,8 @@ class Sweep:
             end_workers(asked.launcher)
             # As many cores as the earlier runs, or latencies could not be compared.
             self._keep_to_cores(asked.launcher, asked.locks)
+            if asked.race:
+                complete_raced(asked.folder, self.shared)
             confirm(
                 asked.folder,
                 asked.settings,
@@ -259,6 +277,7 @@ class SweepWatch(Callback):
                 "Add sweep.out=FOLDER"
             )
         _require_names(config)
+        _refuse_raced_search(config)
         repeat = config.confirm
         for name in ("seeds", "roundings"):
             if repeat[name] < 0:
@@ -285,8 +304,9 @@ def _swept(config: DictConfig) -> list[Override]:
 
 
 def _asked(config: DictConfig, seeds: int, roundings: int) -> Asked:
-    out, locks = Path(config.sweep.out), config.sweep.locks
-    return Asked(out, _settings(config), config.hydra.launcher, locks, seeds, roundings)
+    how = config.sweep
+    settings, launcher = _settings(config), config.hydra.launcher
+    return Asked(Path(how.out), settings, launcher, how.locks, seeds, roundings, how.race)
 
 
 def _require_names(config: DictConfig) -> None:
@@ -294,6 +314,15 @@ def _require_names(config: DictConfig) -> None:
         check_names(config)
     except (BenchError, OmegaConfBaseException) as error:
         raise SystemExit(one_line(error)) from error
+
+
+def _refuse_raced_search(config: DictConfig) -> None:
+    """Optuna needs the objective of every run; one that lost a race has none."""
+    if config.sweep.race and "optuna" in str(config.hydra.sweeper.get("_target_")):
+        raise SystemExit(
+            "sweep.race=true ends runs before they have an objective, which Optuna needs. Leave "
+            "out hydra/sweeper=optuna or sweep.race=true"
+        )
 
 
 def _settings(config: DictConfig) -> Settings:

@@ -89,7 +89,7 @@ def choose(
     """Choose among at least one configuration of a group; for ``rounding`` see ``Choice``.
 
     Speeds may decide if they are ``comparable_speed``: all measured on one machine. ``raced``
-    others were candidates too, and lost a race.
+    other configurations were candidates too, and lost a race in all their runs.
     """
     noise = ROUNDING_STEPS * (rounding or 0.0)
     wide = _widened(results, raced)

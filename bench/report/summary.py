@@ -25,6 +25,7 @@ from bench.report.choice import Choice, Standing, choose
 from bench.report.effects import AxisEffect, CalibratorRange, axis_effects, calibrator_ranges
 from bench.report.foretold import Foretold, find_foretold
 from bench.report.next_steps import NextStep, next_steps
+from bench.report.raced import configurations_raced
 from bench.report.result import Result, read_results
 from bench.report.wording import (
     GROUP,
@@ -32,6 +33,7 @@ from bench.report.wording import (
     group_name,
     known,
     measured,
+    plain,
     plural,
     tidy,
 )
@@ -225,9 +227,9 @@ def summarize(
     ]
     count = tidied["status"].value_counts()
     asked, judged = settings or Settings(), judgements or Judgements(None)
-    raced = tidied[tidied["status"] == "raced"].groupby(list(GROUP), sort=False).size()
+    raced = configurations_raced(tidied)
     answers = tuple(
-        _answer(rows, judged, asked, int(raced.get(tuple(rows[list(GROUP)].iloc[0]), 0)))
+        _answer(rows, judged, asked, raced.get(tuple(map(plain, rows[list(GROUP)].iloc[0])), 0))
         for rows in groups
         if not finds_nothing(rows)
     )
@@ -272,7 +274,7 @@ def _no_answer(rows: pd.DataFrame) -> str:
 
 
 def _answer(rows: pd.DataFrame, judgements: Judgements, settings: Settings, raced: int) -> Answer:
-    """Of a group's tidy, measured rows; ``raced`` others of it lost a race."""
+    """Of a group's tidy, measured rows; ``raced`` other configurations lost a race."""
     results = read_results(rows, judgements)
     one_machine = count_machines(rows) == 1
     rounding = known(rows["rounding_sd"].max())

@@ -90,7 +90,7 @@ def execute_once(run: Run, store: RowStore, overrides: str, race: Race | None = 
 def finished(run: Run, store: RowStore, race: Race | None) -> Row | None:
     """The run's row, if it need not be made: a raced row only in a race that it still loses."""
     row = store.finished(run.key)
-    if row is not None and row.status == "raced" and not (race and still_lost(row, race)):
+    if row is not None and row.status == "raced" and not (race and still_lost(run, row, race)):
         return None
     return row
 

@@ -13,7 +13,8 @@ enough: within its plan it has to be proven worse, and a row of another plan pro
 a run that is proven to lose more of FP32 than allowed has lost.
 
 A further calibration set of a configuration that has a complete row does not race: if its bad sets
-were dropped, the mean of the others would flatter it.
+were dropped, the mean of the others would flatter it. A set that lost before another one was
+complete is completed when the sweep ends.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from bench.evaluation.looks import Seen
 from bench.evaluation.racing import Prefixes, most_ahead, seen
 from bench.evaluation.task import Evidence, Score, Task
 from bench.report.wording import calibrator_label, plural
+from bench.results.columns.provenance import FP32
 from bench.results.row import Row
 from bench.results.settings import Settings
 from bench.run.error_analysis import Judged
@@ -41,9 +43,6 @@ from bench.run.measured import Lost, Proof
 from bench.run.parts import axes_of
 from bench.run.ranges import RunRanges
 from bench.run.spec import Run
-
-FP32 = "FP32"
-"""What a run raced against that lost more than ``max_loss``."""
 
 FP32_CHANGED = 1e-9
 
@@ -106,9 +105,8 @@ class Racer:
             if high < limit:
                 images = plural(len(part.images), "image")
                 how = f"at most {high:.4f} better" if high >= 0 else f"at least {-high:.4f} worse"
-                return Proof(
-                    name, f"{how} than {what}, as {images} of {self._run.n_images} prove", high
-                )
+                why = f"{how} than {what}, as {images} of {self._run.n_images} prove"
+                return Proof(name, why, high / self._fp32.score.value if name == FP32 else high)
         return None
 
     def _rivals(self, key: str, part: _Part) -> Iterator[tuple[str, str, Seen, float]]:
@@ -117,7 +115,7 @@ class Racer:
         for leader, same_plan in self._race.leaders.of(self._traits, key):
             if abs((leader.row.fp32 or 0.0) - fp32) <= FP32_CHANGED:
                 yield *_named(leader, key), limit_of(settings, fp32, same_plan)
-        if settings.max_loss is not None:
+        if settings.max_loss is not None and fp32 > 0:
             yield FP32, FP32, seen(self._fp32_on(part), part.unit_of), -settings.max_loss * fp32
 
     def _fp32_on(self, part: _Part) -> Score:
@@ -137,7 +135,8 @@ class _Part:
 def fp32_on(run: Run, task: Task[Any], predictions: Sequence[Any], images: Sequence[int]) -> Score:
     """FP32's score on some of the run's images, computed once for all runs. ``task`` and
     ``predictions`` are those of all images."""
-    key = (look_key(run, images), run.measurement.agreement_score, run.baseline_engine)
+    how = run.measurement.agreement_score, run.baseline_engine, run.model.head
+    key = (look_key(run, images), *how)
     chosen = [predictions[image] for image in images]
     return run.shared.once(
         "float score of a look", key, lambda: task.part(images).score(chosen), most=8
@@ -176,18 +175,24 @@ def _named(leader: Leader, key: str) -> tuple[str, str, Seen]:
     return row.run_key, f"{name}, {images}, plan {row.plan}", leader.looks[key]
 
 
-def still_lost(row: Row, race: Race) -> bool:
-    """Whether a raced row may stay: what it lost against is still there, and still suffices."""
-    settings, ahead, fp32 = race.settings, row.raced_ahead, row.fp32
-    if ahead is None or fp32 is None:
+def still_lost(run: Run, row: Row, race: Race) -> bool:
+    """Whether the run's raced row may stay: what it lost against is still there, and still
+    suffices; and no other calibration set of its configuration is complete."""
+    settings, ahead = race.settings, row.raced_ahead
+    race.leaders.refresh()
+    if ahead is None or has_complete_set(run, row, race.leaders):
         return False
     if row.raced_against == FP32:
-        return settings.max_loss is not None and ahead < -settings.max_loss * fp32
-    race.leaders.refresh()
+        return settings.max_loss is not None and ahead < -settings.max_loss
     leader = race.leaders.complete(row.raced_against)
     if leader is None or leader.fp32 is None:
         return False
     return ahead < limit_of(settings, leader.fp32, alike(row.to_json(), leader.to_json(), PLAN))
+
+
+def has_complete_set(run: Run, row: Row, leaders: Leaders) -> bool:
+    """Whether another calibration set of a raced row's configuration is complete."""
+    return leaders.has_complete({**row.to_json(), "n_images": run.n_images})
 
 
 def limit_of(settings: Settings, fp32: float, same_plan: bool) -> float:

@@ -63,7 +63,7 @@ def test_what_cannot_be_confirmed_is_told_and_costs_nothing(bench: Bench) -> Non
     other = ["--multirun", *CUSTOM, "calibrator=legacy", "calibration.size=3"]
     ended = bench(*other, *CONFIRM)
     assert ended.status == 0, ended.err
-    assert "could not be confirmed" in ended.err and "gone.onnx" in ended.err
+    assert "could not be repeated" in ended.err and "gone.onnx" in ended.err
     assert (read_table(bench.out)["calibrator"] == "legacy").any()
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from bench.evaluation.racing import SHARES
+from bench.results.store import RowStore
 from tests.e2e.command import Bench
 
 pytestmark = pytest.mark.e2e
@@ -120,6 +122,24 @@ def test_a_limit_for_the_loss_ends_what_loses_more(tmp_path: Path, cache: Path) 
     (lost,) = raced(bench).to_dict("records")
     assert lost["raced_against"] == "FP32"
     assert "worse than FP32" in lost["error"]
+    assert lost["raced_ahead"] < -0.01  # of FP32 on all images
+
+
+def test_a_proof_against_fp32_holds_for_fp32_on_all_images(tmp_path: Path, cache: Path) -> None:
+    """FP32 on the images that a raced row saw is another number, and decides nothing."""
+    bench = Bench(tmp_path / "out", cache)
+    words = [*TASKS["classifier"], *COMMON, *BAD, RACE]
+    assert bench(*words, "max_loss=1%").status == 0
+    (path,) = bench.rows
+    share = -raced(bench)["raced_ahead"].item()
+    for seen in (0.01, 100.0):
+        store = RowStore(bench.out)
+        store.add(replace(*store.rows(), fp32=seen), {})
+        before = path.read_bytes()
+        assert bench(*words, f"max_loss={share * 0.99}").status == 0
+        assert path.read_bytes() == before
+    assert bench(*words, f"max_loss={share * 1.01}").status == 0  # no longer proven: runs again
+    assert path.read_bytes() != before
 
 
 def test_a_sample_in_batches(tmp_path: Path, cache: Path) -> None:
@@ -146,6 +166,42 @@ def test_a_further_calibration_set_of_a_complete_configuration_does_not_race(
     assert bench(*words, *GOOD, "calibration.seed=1").status == 0
     assert bench(*words, *BAD, "calibration.seed=1").status == 0
     assert raced(bench).empty
+
+
+@pytest.mark.parametrize("swept", [True, False], ids=["at the end", "when it runs again"])
+def test_a_set_that_lost_first_is_completed_with_its_configuration(
+    tmp_path: Path, cache: Path, swept: bool
+) -> None:
+    """Without it, the configuration's other sets would flatter the mean."""
+    bench = Bench(tmp_path / "out", cache)
+    words = [*TASKS["classifier"], "dataset.calibration_images=8", "timing=off"]
+    assert bench(*words, *GOOD, RACE).status == 0
+    assert bench(*words, *BAD, RACE).status == 0
+    assert raced(bench)["calibration_seed"].tolist() == [0]
+    assert bench(*words, *BAD, "calibration.seed=1").status == 0
+    assert len(raced(bench)) == 1
+    ended = bench(*words, *(GOOD if swept else BAD), RACE)
+    assert ended.status == 0, ended.err
+    assert raced(bench).empty
+    assert ("completing 1 raced run" in ended.err) == swept
+
+
+def test_too_few_images_are_said_once(tmp_path: Path, cache: Path) -> None:
+    bench = Bench(tmp_path / "out", cache)
+    words = ["model=resnet18", "dataset.validation_images=30", *COMMON, RACE]
+    ended = bench("--multirun", *words, "calibrator=percentile", "calibrator.percentile=100,50")
+    assert ended.status == 0, ended.err
+    assert ended.err.count("ends no run early: 30 images are too few") == 1
+    assert raced(bench).empty
+
+
+def test_a_search_by_an_objective_does_not_race(bench: Bench) -> None:
+    """The sweeper need not be installed for that."""
+    target = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
+    ended = bench("--multirun", "model=resnet18", RACE, f"hydra.sweeper._target_={target}")
+    assert ended.status == 2
+    assert "before they have an objective, which Optuna needs" in ended.one_line
+    assert not bench.out.exists()
 
 
 def test_the_report_lists_who_lost_and_counts_them_in_nothing(tmp_path: Path, cache: Path) -> None:

@@ -68,6 +68,28 @@ def test_the_terminal_does_not_show_its_accuracy_as_one_on_all_images(table):
     assert "raced: lost a race" in " ".join(said.split())
 
 
+def test_a_row_that_lost_too_much_of_fp32_is_described_so(row):
+    against = LOST | {"raced_against": "FP32", "raced_ahead": -0.1}
+    lost = [row(calibrator="entropy2", delta=-0.3, **against)]
+    text = " ".join(summarize(make_table([row(), *lost])).warnings)
+    assert "lost a race in 1 run after 50 images: proven to lose more than max_loss" in text
+    assert "than a complete run" not in text
+    both = [*lost, row(calibrator="mse", delta=-0.01, **LOST)]
+    text = " ".join(summarize(make_table([row(), *both])).warnings)
+    assert "1 proven to lose more than max_loss, 1 proven to be better than a complete" in text
+
+
+def test_it_counts_configurations_without_a_complete_row(row):
+    lost = [row(calibrator="entropy2", calibration_seed=seed, **LOST) for seed in (0, 1)]
+    (answer,) = summarize(make_table([row(), *lost])).answers
+    assert answer.choice.candidates == 2
+    assert "1 other configuration lost a race" in answer.reason
+    complete = row(calibrator="entropy2", calibration_seed=2)
+    (answer,) = summarize(make_table([row(), *lost, complete])).answers
+    assert answer.choice.candidates == 2
+    assert "lost a race" not in answer.reason
+
+
 def test_claims_and_figures_leave_it_out(rows, row):
     table, lost = make_table([*rows, row(calibrator="mse", plan="float_head")]), rows[1].run_key
     cases = [case for claim in load_claims() for case in find_cases(measured_rows(table), claim)]

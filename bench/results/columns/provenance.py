@@ -8,6 +8,9 @@ from typing import Literal
 from bench.results.column import column
 from bench.results.history import SCHEMA_VERSION
 
+FP32 = "FP32"
+"""What a run raced against that lost more than ``max_loss``."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
@@ -87,7 +90,7 @@ class Provenance:
     raced_against: str = column("of a raced row: the run that it lost against, or FP32", default="")
     raced_ahead: float | None = column(
         "of a raced row: the most by which its INT8 may be above that run's on all images (upper "
-        "end of an interval that allows for all looks and runs)",
+        "end of an interval that allows for all looks and runs); against FP32 as a share of FP32",
         format="difference",
         default=None,
     )
