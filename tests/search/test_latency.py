@@ -203,6 +203,41 @@ def test_a_required_share_of_int8_is_respected(search: Any):
     assert (trail.trials, best.float_nodes) == ((), ())
 
 
+def test_some_layer_stays_in_int8_where_all_are_slower(search: Any):
+    made, _ = search(FakeEngine(dict.fromkeys(LAYERS, 3.0), dict.fromkeys(LAYERS, 1.0)))
+    trail, best = made.search()
+    assert len(trail.slower) == len(LAYERS)
+    assert len(best.float_nodes) == len(LAYERS) - 1
+    assert all(len(trial.float_nodes) < len(LAYERS) for trial in trail.trials)
+
+
+@pytest.mark.parametrize(("change", "accepted", "most"), [(5.0, 0, 2), (0.0, 2, 3)])
+def test_few_sessions_are_open_at_a_time(search: Any, change: float, accepted: int, most: int):
+    """The first plan's, the best one's until then, and the one that is tried; in the end none."""
+    open_now: set[int] = set()
+    counts: list[int] = []
+
+    class Counted(FakeSession):
+        def __enter__(self) -> FakeSession:
+            open_now.add(id(self))
+            counts.append(len(open_now))
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            open_now.remove(id(self))
+
+        def run(self, batch: Any) -> float:
+            assert id(self) in open_now
+            return super().run(batch)
+
+    times = dict.fromkeys(LAYERS, 3.0), dict.fromkeys(LAYERS, 1.0)
+    made, _ = search(FakeEngine(*times, change=change, session=Counted))
+    trail, _ = made.search()
+    assert len(trail.trials) > 1
+    assert sum(trial.accepted for trial in trail.trials) == accepted
+    assert max(counts) == most and not open_now
+
+
 def test_a_search_that_is_late_tries_nothing_more(search: Any):
     made, _ = search(ONE, late=lambda: True)
     trail, best = made.search()
