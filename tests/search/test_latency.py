@@ -7,16 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 
 from bench.cli.compose import build_typed
 from bench.engine.base import Int8Model, LayerTime
 from bench.engine.onnxrt import OnnxRuntime
+from bench.engine.onnxrt_profile import measure_layers
 from bench.engine.ov import OpenVino
+from bench.engine.trt.layer_profile import profile_lane
 from bench.errors import ConfigError
 from bench.model.edit import with_batch
 from bench.results.plan_latency import Gain, LatencyTrail
@@ -343,6 +347,33 @@ def test_an_engine_reports_times_of_layers_by_our_names(
         assert set(of_layers) == products
         assert all(time >= 0 for time in of_layers.values())
         assert sum(of_layers.values()) <= sum(time.milliseconds for time in times) + 1e-9
+
+
+def test_a_layer_that_only_warmed_up_has_no_time(tiny: Any, images: Any):
+    content = with_batch(tiny("residual").proto, "images", 1).SerializeToString()
+    providers = ["CPUExecutionProvider"]
+    assert measure_layers(content, ort.SessionOptions(), providers, images(1), 0) == []
+
+    lane = RareLane()
+    times = profile_lane(SimpleNamespace(IProfiler=Profiler), lane, None, 3, {"often": ["stem"]})
+    assert times == [LayerTime(("stem",), 0.5)]
+
+
+class Profiler:
+    """In place of TensorRT's."""
+
+
+class RareLane:
+    """Reports one layer at every inference, and one at the first only."""
+
+    def report_to(self, profiler: Any) -> None:
+        self.profiler, self.names = profiler, ["often", "once"]
+
+    def run(self, batch: Any) -> None:
+        if hasattr(self, "profiler"):
+            for name in self.names:
+                self.profiler.report_layer_time(name, 0.5)
+            self.names = ["often"]
 
 
 # --- on disk --------------------------------------------------------------------------------------
