@@ -28,6 +28,7 @@ from bench.cli.run_line import row_line
 from bench.errors import BenchError
 from bench.report.result import Result
 from bench.report.summary import Answer, summarize
+from bench.report.wording import SERIALIZED
 from bench.results.settings import Settings
 from bench.results.store import RowStore
 from bench.run.execute import execute_once
@@ -74,7 +75,8 @@ def confirm(folder: Path, settings: Settings, seeds: int, roundings: int, shared
 
 def _answers(folder: Path, settings: Settings) -> tuple[Answer, ...]:
     table = RowStore(folder).table()
-    table = table[table["measured_on"] == ""]  # what a target measured cannot be run again here
+    # What a target measured, and an engine of others, cannot be run again here.
+    table = table[(table["measured_on"] == "") & (table["accuracy_by"] != SERIALIZED)]
     return () if table.empty else summarize(table, Judgements(folder), settings).answers
 
 

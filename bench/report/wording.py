@@ -27,6 +27,9 @@ LABELLED = tuple(
 SAME_SPEED = 1.05
 """Medians of the same model timed twice differ by about this; a smaller gap decides nothing."""
 
+SERIALIZED = "serialized engine"
+"""What ``accuracy_by`` says of an engine that somebody else built: no command of a row loads it."""
+
 MINUS = "\N{MINUS SIGN}"
 MISSING = "\N{EN DASH}"
 
