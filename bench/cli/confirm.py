@@ -28,7 +28,7 @@ from bench.cli.run_line import row_line
 from bench.errors import BenchError
 from bench.report.result import Result
 from bench.report.summary import Answer, summarize
-from bench.report.wording import plural
+from bench.report.wording import SERIALIZED, plural
 from bench.results.settings import Settings
 from bench.results.store import RowStore
 from bench.run.execute import execute_once
@@ -99,7 +99,8 @@ def complete_raced(folder: Path, shared: Shared) -> None:
 
 def _answers(folder: Path, settings: Settings) -> tuple[Answer, ...]:
     table = RowStore(folder).table()
-    table = table[table["measured_on"] == ""]  # what a target measured cannot be run again here
+    # What a target measured, and an engine of others, cannot be run again here.
+    table = table[(table["measured_on"] == "") & (table["accuracy_by"] != SERIALIZED)]
     return () if table.empty else summarize(table, Judgements(folder), settings).answers
 
 

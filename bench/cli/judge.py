@@ -82,12 +82,13 @@ def main(argv: Sequence[str]) -> int:
     files = [word for word in argv if "=" not in word and not word.startswith("-")]
     if not files:
         raise ConfigError("judge needs a file", "int8bench judge FILE KEY=VALUE ...")
-    ours, words = _ours([word for word in argv if word not in files])
+    ours, typed = _ours([word for word in argv if word not in files])
+    words = [*_defaults(typed), *typed]
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"), Shared() as shared:
         config = cast(Config, compose("config", words))
         folder, settings = Path(config.sweep.out), settings_of(config)
-        planned, faults = _planned(files, ours, words, shared)
+        planned, faults = _planned(files, ours, typed, shared)
         if not any(one.judged for one in planned):
             return _tell(faults)
         store, console = RowStore(folder), Console(stderr=True)
@@ -132,7 +133,7 @@ def _tell(faults: Sequence[str]) -> int:
 
 
 def _ours(words: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
-    """The calibrators to compare the files with, and the other words, completed.
+    """The calibrators to compare the files with, and the other words.
 
     Raises ConfigError for words that are not KEY=VALUE with one value.
     """
@@ -153,8 +154,13 @@ def _ours(words: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
                 f"{override.input_line} names a calibrator", "Use ours=[...] for calibrators"
             )
     check_typed(rest)
-    keys = {word.partition("=")[0] for word in rest}
-    return ours, [*(word for word in _USUAL if _fits(word, keys)), *rest]
+    return ours, rest
+
+
+def _defaults(typed: Sequence[str]) -> list[str]:
+    """The defaults of this command that the typed words leave."""
+    keys = {word.partition("=")[0] for word in typed}
+    return [word for word in _USUAL if _fits(word, keys)]
 
 
 def _fits(word: str, keys: set[str]) -> bool:
@@ -164,28 +170,30 @@ def _fits(word: str, keys: set[str]) -> bool:
 
 
 def _planned(
-    files: Sequence[str], ours: Sequence[str], words: Sequence[str], shared: Shared
+    files: Sequence[str], ours: Sequence[str], typed: Sequence[str], shared: Shared
 ) -> tuple[list[_Planned], list[str]]:
     """Every run, checked before the first is made, and the errors of files: the other files are
     measured anyway."""
     planned, faults = [], []
+    words = [*_defaults(typed), *typed]
     for file in files:
         try:
-            planned.append(_of_file(Path(file), words, shared))
+            kind = _kind(Path(file))
+            if kind == "engine":
+                planned.append(_of_engine(Path(file), typed, shared))
+            else:
+                planned.append(_of_file(Path(file), kind, words, shared))
         except (DataError, ModelError) as error:
             faults.append(one_line(error))
     for name in ours:
-        typed = [f"calibrator={name}", *words]
-        run = build_typed(typed, shared)
+        of_ours = [f"calibrator={name}", *words]
+        run = build_typed(of_ours, shared)
         run.check()
-        planned.append(_Planned(run, typed, False))
+        planned.append(_Planned(run, of_ours, False))
     return planned, faults
 
 
-def _of_file(file: Path, words: Sequence[str], shared: Shared) -> _Planned:
-    kind = _kind(file)
-    if kind == "engine":
-        return _of_engine(file, words, shared)
+def _of_file(file: Path, kind: str, words: Sequence[str], shared: Shared) -> _Planned:
     path = f"calibrator.path={quoted(str(file.resolve()))}"
     # A plan applies to our calibrators and to ranges: a quantized file contains its plan.
     applicable = [word for word in words if kind == "ranges_file" or not word.startswith("plan")]
@@ -196,10 +204,11 @@ def _of_file(file: Path, words: Sequence[str], shared: Shared) -> _Planned:
     return _Planned(run, typed, True)
 
 
-def _of_engine(file: Path, words: Sequence[str], shared: Shared) -> _Planned:
-    """A run of the user's engine. No configuration can choose it, so the row's words are those of
-    this command, which no other part of the program composes again."""
-    kept = [word for word in words if word not in _USUAL and not word.startswith("plan")]
+def _of_engine(file: Path, typed: Sequence[str], shared: Shared) -> _Planned:
+    """A run of the user's engine, by the typed words without the defaults of other files. No
+    configuration can choose it, so the row's words are those of this command, which no other part
+    of the program composes again."""
+    kept = [word for word in typed if not word.startswith("plan")]
     if not any(word.startswith("engine=tensorrt") for word in kept):
         kept = ["engine=tensorrt", *(word for word in kept if not word.startswith("engine"))]
     run = replace(

@@ -61,7 +61,10 @@ def products_by_tensor(graph: onnx.GraphProto) -> tuple[dict[str, str], dict[str
 def measure_layers(
     content: bytes, options: ort.SessionOptions, providers: Sequence[Any], batch: Array, runs: int
 ) -> list[LayerTime]:
-    """Least times over ``runs`` inferences of the serialized model ``content``."""
+    """Least times over ``runs`` inferences of the serialized model ``content``.
+
+    Without nodes that ran in no more than the first inferences, as in a branch that is not taken.
+    """
     with tempfile.TemporaryDirectory() as folder:
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
@@ -81,7 +84,11 @@ def measure_layers(
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
             times.setdefault(event["name"].removesuffix(_KERNEL), []).append(event["dur"] / 1000)
-    return [LayerTime(nodes.get(name, ()), min(of[WARM_UP:])) for name, of in times.items()]
+    return [
+        LayerTime(nodes.get(name, ()), min(of[WARM_UP:]))
+        for name, of in times.items()
+        if len(of) > WARM_UP
+    ]
 
 
 def _nodes_of(optimized: onnx.GraphProto, graph: onnx.GraphProto) -> Mapping[str, tuple[str, ...]]:

@@ -17,7 +17,7 @@ from rich.text import Text
 from bench.cache import write_atomically
 from bench.claims.judgements import Judgements, Record, records_of
 from bench.evaluation.estimate import Interval
-from bench.report.wording import MISSING, interval, known, plain, signed
+from bench.report.wording import MISSING, SERIALIZED, interval, known, plain, signed
 from bench.results.folder import SweepFolder
 from bench.results.histograms import HistogramStore
 from bench.results.store import RowStore
@@ -29,9 +29,6 @@ WIDTH = 130
 
 SAME_SHARE = 0.001
 """Of the multiply-accumulates."""
-
-SERIALIZED = "serialized engine"
-"""What ``accuracy_by`` says of an engine that somebody else built."""
 
 COARSE_STEP = 0.1
 """Scores lie between 0 and 1: coarser steps leave at most ten values."""

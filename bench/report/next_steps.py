@@ -202,8 +202,10 @@ def _words_of(row: Mapping[str, object] | Record) -> dict[str, str]:
 
 def _covering(results: Sequence[Result]) -> list[dict[str, str]]:
     """The overrides of the first run and of all runs with the same keys: one command cannot cover
-    the others."""
-    words = [_typed(result) for result in results]
+    the others. None where the first is a serialized engine, which no sweep measures."""
+    if results[0].serialized:
+        return []
+    words = [_typed(result) for result in results if not result.serialized]
     return [typed for typed in words if typed.keys() == words[0].keys()]
 
 

@@ -7,16 +7,19 @@ import shlex
 
 import pandas as pd
 
+from bench.report.wording import SERIALIZED
+
 
 def reproduce_command(rows: pd.DataFrame) -> str:
     """``int8bench sweep ...`` with every value that the rows used.
 
     One line for all rows that were typed with the same keys. If the rows are not a full product of
     their values, the command also makes the missing combinations. Rows that a kit measured on a
-    target are made there.
+    target are made there, and those of a serialized engine by ``judge`` alone.
     """
     lines: dict[tuple[str, ...], list[dict[str, None]]] = {}
-    for typed in rows.loc[rows["measured_on"] == "", "overrides"].unique():
+    made_here = (rows["measured_on"] == "") & (rows["accuracy_by"] != SERIALIZED)
+    for typed in rows.loc[made_here, "overrides"].unique():
         pairs = [override.partition("=") for override in typed_words(typed)]
         values = lines.setdefault(tuple(key for key, _, _ in pairs), [{} for _ in pairs])
         for seen, (_, _, value) in zip(values, pairs, strict=True):
@@ -55,10 +58,14 @@ def measure_command(rows: pd.DataFrame, measure: str) -> str:
 
 
 def typed_words(typed: str) -> list[str]:
-    """The typed overrides, without options and without keys that configure Hydra itself: those can
-    run any code."""
+    """The typed overrides KEY=VALUE (and ``~KEY``), without other words: names of files, options,
+    and keys that configure Hydra itself, which can run any code."""
     try:
         words = shlex.split(typed)
     except ValueError:  # unbalanced quotation marks
         return []
-    return [word for word in words if not re.match(r"-|[+~]*hydra\b", word)]
+    return [
+        word
+        for word in words
+        if re.match(r"~|[+\w][^=]*=", word) and not re.match(r"[+~]*hydra\b", word)
+    ]

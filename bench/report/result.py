@@ -5,6 +5,7 @@ A configuration is every setting except the calibration seed: one run for each c
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import pandas as pd
 from bench.claims.judgements import Difference as MeanDifference
 from bench.claims.judgements import Judgements, Record, records_of
 from bench.evaluation.estimate import Interval
+from bench.report.reproduce import typed_words
 from bench.report.seeds import SeedSpread, seed_spread
-from bench.report.wording import SAME_SPEED, interval, known, plural
+from bench.report.wording import SAME_SPEED, SERIALIZED, interval, known, plural
 from bench.results.folder import SweepFolder
 from bench.results.row import columns_with
 
@@ -116,8 +118,15 @@ class Result(Difference):
 
     @property
     def command(self) -> str:
-        """The command that makes this run alone; "" where the typed overrides are unknown."""
-        return f"int8bench {self.overrides}" if self.overrides else ""
+        """The command that makes this run alone; "" where the typed overrides are unknown, and for
+        a serialized engine: a row may come from a stranger, and loading an engine runs its code."""
+        words = [] if self.serialized else typed_words(self.overrides)
+        return shlex.join(["int8bench", *words]) if words else ""
+
+    @property
+    def serialized(self) -> bool:
+        """Whether it is an engine that somebody else built."""
+        return bool(self.rows[0]["accuracy_by"] == SERIALIZED)
 
     @property
     def speed(self) -> str:

@@ -27,6 +27,9 @@ LABELLED = tuple(
 SAME_SPEED = 1.05
 """Medians of the same model timed twice differ by about this; a smaller gap decides nothing."""
 
+SERIALIZED = "serialized engine"
+"""What ``accuracy_by`` says of an engine that somebody else built: no command of a row loads it."""
+
 MINUS = "\N{MINUS SIGN}"
 MISSING = "\N{EN DASH}"
 
@@ -139,7 +142,8 @@ def _drift_free(tidied: pd.DataFrame) -> pd.DataFrame:
     Within a run they were timed in turn, but the machine's speed drifts from run to run. So
     each run's latencies are scaled to the median FP32 latency of its group on the same engine.
     Runs of one graph have one ``int8_ms`` and one ``int8_speedup``, the medians of all of them;
-    ``timed_runs`` is how many there are.
+    ``timed_runs`` is how many there are. A file with a plan inside is a graph by itself, which its
+    hash in ``calibrator_params`` names.
     """
     timed = tidied.assign(
         **{f"{name}_ms": tidied[f"{name}_latency_p50_ms"] / tidied["batch_size"] for name in TIMED}
@@ -147,7 +151,9 @@ def _drift_free(tidied: pd.DataFrame) -> pd.DataFrame:
     typical = timed.groupby(list(GROUP))["fp32_ms"].transform("median")
     drift = (typical / timed["fp32_ms"]).fillna(1.0)
     scaled = timed.assign(**{f"{name}_ms": timed[f"{name}_ms"] * drift for name in TIMED})
-    graphs = scaled.groupby([*GROUP, *columns_with("graph")], dropna=False)
+    file = scaled["calibrator_params"].where(scaled["plan"] == "file", "")
+    keys = [scaled[name] for name in (*GROUP, *columns_with("graph"))]
+    graphs = scaled.groupby([*keys, file], dropna=False)
     return scaled.assign(
         int8_ms=graphs["int8_ms"].transform("median"),
         int8_speedup=graphs["speedup"].transform("median"),

@@ -203,9 +203,14 @@ def time_session(
 
 def _rounds(run: Run) -> int:
     """All rounds for the first run of a plan; a third of them, at least ten, for its later runs in
-    a sweep: they run the same layers with other scales, and a report pools their latencies."""
+    a sweep: they run the same layers with other scales, and a report pools their latencies. A file
+    with a plan inside is not pooled with another one."""
     network, batch = run.model.network.sha256, run.measurement.batch_size
-    layers = (network, batch, str(run.plan), run.placement, run.scheme, run.weights, run.engine)
+    file = run.calibrator.params if run.plan.name == "file" else ""
+    layers = (
+        *(network, batch, str(run.plan), file),
+        *(run.placement, run.scheme, run.weights, run.engine),
+    )
     first = run.shared.once("first run of its layers", layers, lambda: run.key, most=64)
     rounds = run.measurement.rounds
     return rounds if first == run.key else min(rounds, max(LEAST_ROUNDS, rounds // 3))

@@ -87,8 +87,7 @@ class LatencySearch:
         Raises ConfigError if the engine has no profile of layers, and EngineError.
         """
         self._best = self.plan
-        with ExitStack() as opened:
-            first = opened.enter_context(self._build(self.plan.float_nodes))
+        with self._build(self.plan.float_nodes) as first, ExitStack() as opened:
             self._opened, self._current = opened, first
             self._slower = self._profile(first)
             self._reduce(self._by_kind(self._slower))
@@ -143,18 +142,25 @@ class LatencySearch:
         return sorted(slower, key=kind)
 
     def _accept(self, slower: Sequence[LayerCost]) -> bool:
-        """Whether the best plan with these layers in float too is better; it is the best then."""
+        """Whether the best plan with these layers in float too is better; it is the best then.
+
+        The session of the better plan stays open, that of the other one is closed; the first
+        plan's stays open until the end.
+        """
         nodes = (*self._best.float_nodes, *(cost.name for cost in slower))
-        if not self.allowed(nodes):
+        if self._products <= set(nodes) or not self.allowed(nodes):
             return False
-        session = self._opened.enter_context(self._build(nodes))
-        gain, before_ms, after_ms = self._time(self._current, session)
-        if self._milliseconds is None:
-            self._milliseconds = before_ms
-        trial = self.try_plan(nodes) if gain.proven else None
-        accepted = trial is not None and self.no_worse(trial)
-        if trial is not None and accepted:
-            self._best, self._current = trial, session
+        with ExitStack() as opened:
+            session = opened.enter_context(self._build(nodes))
+            gain, before_ms, after_ms = self._time(self._current, session)
+            if self._milliseconds is None:
+                self._milliseconds = before_ms
+            trial = self.try_plan(nodes) if gain.proven else None
+            accepted = trial is not None and self.no_worse(trial)
+            if trial is not None and accepted:
+                self._opened.close()
+                self._opened.enter_context(opened.pop_all())
+                self._best, self._current = trial, session
         loss = None if trial is None else trial.loss
         share = self._share(nodes)
         self._trials.append(TimedTrial(nodes, share, after_ms, gain, loss, accepted))
@@ -165,6 +171,7 @@ class LatencySearch:
         engine, run = self._engine, self._with(self.plan.float_nodes)
         ranges = find_run_ranges(run)
         layers = frozenset(edge.node for edge in ranges.points.edges)
+        self._products = ranges.points.products(ranges.graph)
         qdq, fp32 = quantize(run, ranges), fp32_model(run)
         with engine.build(fp32) as plain, run.machine.alone() as sharing:
             self._sharing.add(sharing)

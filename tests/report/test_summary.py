@@ -250,6 +250,19 @@ def test_the_same_from_rows_and_from_a_file(row, skip, tmp_path):
     assert from_file.warnings == from_rows.warnings
 
 
+def test_latencies_of_two_quantized_files_are_not_pooled(row):
+    """Nothing but the file's hash distinguishes two engines that others built."""
+    rows = [
+        row(calibrator="theirs", calibrator_params=f"file={name}", plan="file", placement="",
+            calibration_seed=seed, int8_latency_p50_ms=latency + 0.2 * seed, speedup=12 / latency)
+        for name, latency in (("aa", 2.0), ("bb", 6.0)) for seed in (0, 1)
+    ]  # fmt: skip
+    tidied = tidy(make_table(rows)).sort_values(["calibrator_params", "calibration_seed"])
+    assert list(tidied["int8_ms"]) == pytest.approx([2.1, 2.1, 6.1, 6.1])
+    assert list(tidied["int8_speedup"]) == pytest.approx([6.0, 6.0, 2.0, 2.0])
+    assert list(tidied["timed_runs"]) == [2, 2, 2, 2]
+
+
 def test_reproduce_command_covers_what_was_typed(row):
     rows = [
         row(overrides=f"model=yolov8n calibrator={calibrator} calibration.size={size}")

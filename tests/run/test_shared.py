@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
+from pathlib import Path
 
+from bench.calibration.quantized_file import QuantizedFile
 from bench.cli.compose import build_typed
+from bench.quantization.plan import PrecisionPlan
 from bench.run.measure import _rounds
 from bench.run.shared import Shared
 
@@ -56,3 +59,14 @@ def test_later_runs_of_a_plan_are_timed_for_a_third_of_the_rounds() -> None:
     few = replace(later, measurement=replace(later.measurement, rounds=12))
     assert _rounds(few) == 10
     assert _rounds(build_typed(["calibration.size=4"])) == 50  # of another sweep
+
+
+def test_the_first_run_of_every_quantized_file_is_timed_for_all_rounds(tmp_path: Path) -> None:
+    shared, runs = Shared(), []
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(name.encode())  # of equal size
+        file = QuantizedFile(str(tmp_path / name))
+        run = build_typed(["calibration.size=2"], shared)
+        runs.append(replace(run, calibrator=file, plan=PrecisionPlan("file")))
+    larger = replace(runs[1], calibration=replace(runs[1].calibration, size=4))
+    assert [_rounds(one) for one in (*runs, larger)] == [50, 50, 16]

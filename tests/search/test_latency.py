@@ -7,16 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 
 from bench.cli.compose import build_typed
 from bench.engine.base import Int8Model, LayerTime
 from bench.engine.onnxrt import OnnxRuntime
+from bench.engine.onnxrt_profile import measure_layers
 from bench.engine.ov import OpenVino
+from bench.engine.trt.layer_profile import profile_lane
 from bench.errors import ConfigError
 from bench.model.edit import with_batch
 from bench.results.plan_latency import Gain, LatencyTrail
@@ -203,6 +207,41 @@ def test_a_required_share_of_int8_is_respected(search: Any):
     assert (trail.trials, best.float_nodes) == ((), ())
 
 
+def test_some_layer_stays_in_int8_where_all_are_slower(search: Any):
+    made, _ = search(FakeEngine(dict.fromkeys(LAYERS, 3.0), dict.fromkeys(LAYERS, 1.0)))
+    trail, best = made.search()
+    assert len(trail.slower) == len(LAYERS)
+    assert len(best.float_nodes) == len(LAYERS) - 1
+    assert all(len(trial.float_nodes) < len(LAYERS) for trial in trail.trials)
+
+
+@pytest.mark.parametrize(("change", "accepted", "most"), [(5.0, 0, 2), (0.0, 2, 3)])
+def test_few_sessions_are_open_at_a_time(search: Any, change: float, accepted: int, most: int):
+    """The first plan's, the best one's until then, and the one that is tried; in the end none."""
+    open_now: set[int] = set()
+    counts: list[int] = []
+
+    class Counted(FakeSession):
+        def __enter__(self) -> FakeSession:
+            open_now.add(id(self))
+            counts.append(len(open_now))
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            open_now.remove(id(self))
+
+        def run(self, batch: Any) -> float:
+            assert id(self) in open_now
+            return super().run(batch)
+
+    times = dict.fromkeys(LAYERS, 3.0), dict.fromkeys(LAYERS, 1.0)
+    made, _ = search(FakeEngine(*times, change=change, session=Counted))
+    trail, _ = made.search()
+    assert len(trail.trials) > 1
+    assert sum(trial.accepted for trial in trail.trials) == accepted
+    assert max(counts) == most and not open_now
+
+
 def test_a_search_that_is_late_tries_nothing_more(search: Any):
     made, _ = search(ONE, late=lambda: True)
     trail, best = made.search()
@@ -308,6 +347,33 @@ def test_an_engine_reports_times_of_layers_by_our_names(
         assert set(of_layers) == products
         assert all(time >= 0 for time in of_layers.values())
         assert sum(of_layers.values()) <= sum(time.milliseconds for time in times) + 1e-9
+
+
+def test_a_layer_that_only_warmed_up_has_no_time(tiny: Any, images: Any):
+    content = with_batch(tiny("residual").proto, "images", 1).SerializeToString()
+    providers = ["CPUExecutionProvider"]
+    assert measure_layers(content, ort.SessionOptions(), providers, images(1), 0) == []
+
+    lane = RareLane()
+    times = profile_lane(SimpleNamespace(IProfiler=Profiler), lane, None, 3, {"often": ["stem"]})
+    assert times == [LayerTime(("stem",), 0.5)]
+
+
+class Profiler:
+    """In place of TensorRT's."""
+
+
+class RareLane:
+    """Reports one layer at every inference, and one at the first only."""
+
+    def report_to(self, profiler: Any) -> None:
+        self.profiler, self.names = profiler, ["often", "once"]
+
+    def run(self, batch: Any) -> None:
+        if hasattr(self, "profiler"):
+            for name in self.names:
+                self.profiler.report_layer_time(name, 0.5)
+            self.names = ["often"]
 
 
 # --- on disk --------------------------------------------------------------------------------------

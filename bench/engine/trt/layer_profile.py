@@ -21,7 +21,8 @@ def profile_lane(
     """Least times over ``runs`` inferences of a lane without a graph, which ends with it.
 
     ``nodes``: the ONNX nodes behind each layer of the engine. An execution reports to the context's
-    profiler when it ends (IExecutionContext::setEnqueueEmitsProfile, on by default).
+    profiler when it ends (IExecutionContext::setEnqueueEmitsProfile, on by default). Layers that
+    were reported in no more than the first inferences are left out.
     """
     times: dict[str, list[float]] = {}
 
@@ -36,4 +37,8 @@ def profile_lane(
     lane.report_to(Profiler())
     for _ in range(WARM_UP + runs):
         lane.run(batch)
-    return [LayerTime(tuple(nodes.get(name, ())), min(of[WARM_UP:])) for name, of in times.items()]
+    return [
+        LayerTime(tuple(nodes.get(name, ())), min(of[WARM_UP:]))
+        for name, of in times.items()
+        if len(of) > WARM_UP
+    ]
