@@ -33,7 +33,6 @@ from bench.results.settings import Settings
 from bench.results.store import RowStore
 from bench.run.execute import execute_once
 from bench.run.leaders import Leaders
-from bench.run.race import has_complete_set
 from bench.run.rounding import rounded_accuracies
 from bench.run.shared import Shared
 from bench.run.spec import Run
@@ -78,20 +77,15 @@ def confirm(folder: Path, settings: Settings, seeds: int, roundings: int, shared
 def complete_raced(folder: Path, shared: Shared) -> None:
     """Complete the raced rows whose configuration has a complete row of another calibration set:
     without its bad sets, its mean would flatter it. Errors are printed as warnings."""
-    store = RowStore(folder)
+    store, left = RowStore(folder), []
     leaders = Leaders(store)
     leaders.refresh()
-    rows, left = store.rows(), []
-    sizes = {row.n_images for row in rows if row.status == "ok"}
-    for row in rows:
-        traits = row.to_json()  # its n_images are those of a part
-        known = any(leaders.has_complete({**traits, "n_images": size}) for size in sizes)
-        if row.status == "raced" and known:
+    for row in store.rows():
+        if row.status == "raced" and leaders.has_complete(row.to_json()):
             with _warnings(row.run_key):
                 run = build_typed(shlex.split(row.overrides), shared)
-                if has_complete_set(run, row, leaders):
-                    name = f"{row.calibrator}, calibration.seed={row.calibration_seed}"
-                    left.append(Repetition(name, run, row.overrides))
+                name = f"{row.calibrator}, calibration.seed={row.calibration_seed}"
+                left.append(Repetition(name, run, row.overrides))
     if left:
         print(f"completing {plural(len(left), 'raced run')}", file=sys.stderr)
         _execute(folder, left)

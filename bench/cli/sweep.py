@@ -139,7 +139,7 @@ class Sweep:
         race = self._race(config, folder, store)
         if race is not None:
             self._warn_of_no_race(run)
-        row = finished(run, store, race)
+        row = finished(run.key, store, race)
         if row is None:
             begin(run)
             self._say_how_long(run, race is not None)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from bench.cli.command import Parser
 from bench.cli.messages import command
-from bench.deploy.bundle import check_target, write_bundle
+from bench.deploy.bundle import write_bundle
 from bench.deploy.choose import choose_row, rebuild_run
+from bench.deploy.target import check_target
 from bench.engine.trt.rtx import TensorRtRtx
 from bench.results.folder import SweepFolder
 

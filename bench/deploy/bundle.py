@@ -6,8 +6,6 @@ import io
 import json
 import re
 import shlex
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.resources import files
@@ -15,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bench.cache import hash_file
 from bench.calibration.trt_cache import from_ranges, to_json
 from bench.deploy.artefact import Artefact, make_artefact
+from bench.deploy.readme import readme_templates
 from bench.deploy.samples import BundleSamples, make_samples
+from bench.deploy.target import new_folder
 from bench.engine.base import calibrates
 from bench.engine.trt.float_weights import with_float_weights
 from bench.engine.trt.rtx import TensorRtRtx
@@ -35,12 +34,6 @@ CACHE_VERSION, CACHE_ALGORITHM = "8.5.1", "EntropyCalibration2"
 """What the cache's first line names: trtexec always reads a cache as that calibrator's."""
 
 Files = Mapping[str, bytes]
-
-
-def check_target(target: Path) -> None:
-    """Raise ConfigError where something would be overwritten."""
-    if target.exists():
-        raise ConfigError(f"{target} exists already", "Delete it, or name another: --to FOLDER")
 
 
 def write_bundle(
@@ -137,13 +130,7 @@ def _facts(row: Row, run: Run, artefact: Artefact, samples: BundleSamples) -> di
 
 
 def _readme(facts: Mapping[str, Any], builders: Sequence[TensorRtRtx]) -> str:
-    environment = Environment(
-        loader=PackageLoader("bench.deploy", "."),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = readme_templates("bench.deploy")
     environment.filters |= {"shell": in_shell, "code": in_markdown, "python": json.dumps}
     capabilities = [builder.compute_capability for builder in builders]
     page = environment.get_template("README.md.j2")
@@ -178,21 +165,12 @@ def in_markdown(text: str) -> str:
 
 
 def _write(target: Path, content: Files) -> None:
-    """Under a temporary name beside ``target``, then renamed."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
+    with new_folder(target) as folder:
         for name, data in content.items():
-            (temporary / name).parent.mkdir(exist_ok=True)
-            (temporary / name).write_bytes(data)
-        sums = [f"{hash_file(temporary / name)}  {name}" for name in sorted(content)]
-        (temporary / "SHA256SUMS").write_bytes(_lines(sums))
-        temporary.chmod(0o755)
-        check_target(target)  # a rename would replace an empty folder
-        temporary.rename(target)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(data)
+        sums = [f"{hash_file(folder / name)}  {name}" for name in sorted(content)]
+        (folder / "SHA256SUMS").write_bytes(_lines(sums))
 
 
 def _lines(lines: Sequence[str]) -> bytes:

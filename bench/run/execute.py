@@ -80,17 +80,17 @@ class Made:
 
 def execute_once(run: Run, store: RowStore, overrides: str, race: Race | None = None) -> Row:
     """``execute``, unless the run's row is in the store, or another process makes it meanwhile."""
-    row = finished(run, store, race)
+    row = finished(run.key, store, race)
     if row is None:
         with only_one(run.cache / f".run-{run.key}.lock"):
-            row = finished(run, store, race) or execute(run, store, overrides, race)
+            row = finished(run.key, store, race) or execute(run, store, overrides, race)
     return row
 
 
-def finished(run: Run, store: RowStore, race: Race | None) -> Row | None:
-    """The run's row, if it need not be made: a raced row only in a race that it still loses."""
-    row = store.finished(run.key)
-    if row is not None and row.status == "raced" and not (race and still_lost(run, row, race)):
+def finished(key: str, store: RowStore, race: Race | None) -> Row | None:
+    """The row of this key, if it need not be made: a raced row only where it still loses."""
+    row = store.finished(key)
+    if row is not None and row.status == "raced" and not (race and still_lost(row, race)):
         return None
     return row
 

@@ -39,7 +39,7 @@ from bench.run.spec import Run
 from bench.sealed import sealed
 from bench.timing import LEAST_ROUNDS, CallTimes, measure_in_turn
 
-_CODE = source_key(__name__, "bench.evaluation", "bench.engine", "bench.model")
+_CODE = source_key(__name__, "bench.run.gather", "bench.evaluation", "bench.engine", "bench.model")
 
 
 def validation_images(run: Run) -> PreparedImages:

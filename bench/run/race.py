@@ -175,12 +175,12 @@ def _named(leader: Leader, key: str) -> tuple[str, str, Seen]:
     return row.run_key, f"{name}, {images}, plan {row.plan}", leader.looks[key]
 
 
-def still_lost(run: Run, row: Row, race: Race) -> bool:
-    """Whether the run's raced row may stay: what it lost against is still there, and still
+def still_lost(row: Row, race: Race) -> bool:
+    """Whether a raced row may stay: what it lost against is still there, and still
     suffices; and no other calibration set of its configuration is complete."""
     settings, ahead = race.settings, row.raced_ahead
     race.leaders.refresh()
-    if ahead is None or has_complete_set(run, row, race.leaders):
+    if ahead is None or race.leaders.has_complete(row.to_json()):
         return False
     if row.raced_against == FP32:
         return settings.max_loss is not None and ahead < -settings.max_loss
@@ -188,11 +188,6 @@ def still_lost(run: Run, row: Row, race: Race) -> bool:
     if leader is None or leader.fp32 is None:
         return False
     return ahead < limit_of(settings, leader.fp32, alike(row.to_json(), leader.to_json(), PLAN))
-
-
-def has_complete_set(run: Run, row: Row, leaders: Leaders) -> bool:
-    """Whether another calibration set of a raced row's configuration is complete."""
-    return leaders.has_complete({**row.to_json(), "n_images": run.n_images})
 
 
 def limit_of(settings: Settings, fp32: float, same_plan: bool) -> float:

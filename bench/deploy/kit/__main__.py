@@ -12,7 +12,8 @@ from bench.calibration.native import Algorithm
 from bench.cli.command import Parser
 from bench.cli.messages import command
 from bench.deploy.kit.rows import choose_rows
-from bench.deploy.kit.write import check_target, write_kit
+from bench.deploy.kit.write import write_kit
+from bench.deploy.target import check_target
 from bench.errors import ConfigError
 
 NATIVE = "minmax,entropy2"

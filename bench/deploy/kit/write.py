@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
@@ -26,7 +24,7 @@ from bench.deploy.kit.reduction import describe_reduction
 from bench.deploy.kit.rows import KitRow
 from bench.deploy.kit.runner_text import runner_source
 from bench.deploy.runner.files import KIT_VERSION
-from bench.errors import ConfigError
+from bench.deploy.target import new_folder
 from bench.model.half import to_half
 from bench.results.folder import SweepFolder
 from bench.results.row import Row
@@ -34,12 +32,6 @@ from bench.run.measure import fp32_model, validation_images
 from bench.run.shared import Shared
 from bench.run.spec import Run
 from bench.sealed import to_sealed_json
-
-
-def check_target(target: Path) -> None:
-    """Raise ConfigError where something would be overwritten."""
-    if target.exists():
-        raise ConfigError(f"{target} exists already", "Delete it, or name another: --to FOLDER")
 
 
 def write_kit(
@@ -57,17 +49,8 @@ def write_kit(
     folder keeps what the kit was made of, so that nothing that comes back has to be believed.
     Raises ConfigError if ``target`` exists.
     """
-    check_target(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
-        facts = _fill(temporary, rows, sweep, native, say, fp16)
-        temporary.chmod(0o755)
-        check_target(target)  # a rename would replace an empty folder
-        temporary.rename(target)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    with new_folder(target) as folder:
+        facts = _fill(folder, rows, sweep, native, say, fp16)
     write_atomically(SweepFolder(sweep).kit(facts["id"]), to_sealed_json(facts))
     return sizes(target)
 
