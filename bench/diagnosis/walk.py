@@ -80,6 +80,7 @@ def walk(
             one = _OneUnit(network, unit, there, end, rest, alone, wanted, _Once())
             for changes in workers.map(partial(_changed, one, values), range(len(values))):
                 yield from changes
+            del alone, one  # what is compiled takes memory, which the next unit needs
 
 
 def _changed(one: _OneUnit, values: Sequence[Values], number: int) -> list[Changed]:
