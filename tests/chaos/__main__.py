@@ -6,6 +6,7 @@ Exit status 1 if a row was lost, torn, doubled or wrong, or anything ended in a 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -23,6 +24,8 @@ def main() -> int:
     counts, begin = Counts(options.seed), time.monotonic()
     try:
         with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+            # Its locks are its own: it would wait for other sweeps on this machine, as in a hang.
+            os.environ["XDG_RUNTIME_DIR"] = folder
             _run(options, Path(folder), counts)
     finally:  # what was counted until an interrupt counts too
         seconds = round(time.monotonic() - begin)

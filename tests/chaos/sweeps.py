@@ -24,7 +24,8 @@ import pytest
 
 from bench.__main__ import main
 from bench.cli.app import MOST_LINES
-from bench.cli.compose import build_typed
+from bench.cli.compose import build_run, compose_typed
+from bench.cli.config import Config
 from bench.cli.messages import one_line
 from bench.cli.recovery import end_with_parent
 from bench.errors import BenchError, DataError
@@ -32,7 +33,6 @@ from bench.results.store import RowStore
 from bench.results.table import make_table, read_table, write_table
 from bench.run.execute import execute_once
 from bench.run.shared import Shared
-from bench.run.spec import Run
 from bench.sealed import DamagedError, from_sealed_json
 from tests.chaos.counts import Counts
 from tests.e2e.command import CUSTOM, PROBES, Bench, Ended
@@ -225,7 +225,7 @@ def _execute(runs: Sequence[Sequence[str]], bench: Bench) -> int:
     try:
         with Shared() as shared:
             for overrides in runs:
-                run = replace(_composed(tuple(bench.arguments(*overrides))), shared=shared)
+                run = build_run(_composed(tuple(bench.arguments(*overrides))), shared)
                 execute_once(run, RowStore(bench.out), "")
             write_table(make_table(RowStore(bench.out).rows()), bench.out)
     except (BenchError, OSError) as error:
@@ -235,8 +235,8 @@ def _execute(runs: Sequence[Sequence[str]], bench: Bench) -> int:
 
 
 @cache
-def _composed(overrides: tuple[str, ...]) -> Run:
-    return build_typed(overrides)
+def _composed(overrides: tuple[str, ...]) -> Config:
+    return compose_typed(overrides)
 
 
 def leftovers(*folders: Path) -> list[Path]:
