@@ -1,7 +1,8 @@
 """What a sweep of thousands of runs costs when it ends: ``python -m tests.benchmarks.large_sweep``.
 
 Makes one up (``made_up_sweep``) in a folder of its own, packs it, and prints seconds of the
-processor and of the clock, and megabytes of the disk; then the table of ten times as many rows alone.
+processor and of the clock, and megabytes of the disk; then the table of ten times as many rows
+alone.
 """
 
 from __future__ import annotations
