@@ -22,6 +22,12 @@ def bench(tmp_path: Path, files: Path, cache: Path) -> Bench:
     return Bench(tmp_path / "out", cache, files)
 
 
+@pytest.fixture
+def run(tmp_path: Path, files: Path) -> Bench:
+    """A command line with a cache of its own, for tests that look into it."""
+    return Bench(tmp_path / "out", tmp_path / "cache", files)
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One cache for all tests that do not look into it."""

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,27 +16,10 @@ from bench.engine.trt.engine import TensorRt
 from bench.engine.trt.runtime import TensorRtSession
 from bench.errors import EngineError
 from bench.results.row import COLUMNS
-from tests.e2e.command import CUSTOM, Bench
+from tests.e2e.command import Bench
+from tests.e2e.tensorrt_words import FEW, IMPLICIT, NATIVE, NATIVELY, SMALL, rows
 
 pytestmark = pytest.mark.e2e
-
-FEW = CUSTOM
-SMALL = ["model=custom", "model.head=classifier", "model.path=FILES/two_classes.onnx",
-         "dataset=imagefolder", "dataset.root=FILES/folder/val",
-         "dataset.calibration_root=FILES/folder/calib"]  # fmt: skip
-IMPLICIT = ["engine=tensorrt", "engine.mode=implicit", "placement=implicit"]
-NATIVE = "calibrator.batch_size=2"
-NATIVELY = [*IMPLICIT, "calibrator=tensorrt_minmax"]
-
-
-@pytest.fixture
-def run(tmp_path: Path, files: Path) -> Bench:
-    """A command line with a cache of its own, as engines are looked for there."""
-    return Bench(tmp_path / "out", tmp_path / "cache", files)
-
-
-def rows(run: Bench) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text())["row"] for path in run.rows]
 
 
 def test_explicit_yields_a_full_row(run: Bench, fake_tensorrt: Callable[..., Any]) -> None:

@@ -14,27 +14,10 @@ from bench.calibration.trt_cache import parse
 from bench.cli import calibration_cache as cache_command
 from bench.engine.trt.engine import TensorRt
 from bench.sealed import read_sealed
-from tests.e2e.command import CUSTOM, Bench
+from tests.e2e.command import Bench
+from tests.e2e.tensorrt_words import FEW, IMPLICIT, NATIVE, NATIVELY, SMALL, rows
 
 pytestmark = pytest.mark.e2e
-
-FEW = CUSTOM
-SMALL = ["model=custom", "model.head=classifier", "model.path=FILES/two_classes.onnx",
-         "dataset=imagefolder", "dataset.root=FILES/folder/val",
-         "dataset.calibration_root=FILES/folder/calib"]  # fmt: skip
-IMPLICIT = ["engine=tensorrt", "engine.mode=implicit", "placement=implicit"]
-NATIVE = "calibrator.batch_size=2"
-NATIVELY = [*IMPLICIT, "calibrator=tensorrt_minmax"]
-
-
-@pytest.fixture
-def run(tmp_path: Path, files: Path) -> Bench:
-    """A command line with a cache of its own, as engines are looked for there."""
-    return Bench(tmp_path / "out", tmp_path / "cache", files)
-
-
-def rows(run: Bench) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text())["row"] for path in run.rows]
 
 
 def test_native_and_own_ranges_stand_in_one_table(

@@ -7,7 +7,6 @@ import io
 import multiprocessing
 import os
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,6 @@ import pytest
 
 from bench.errors import DataError
 from bench.results import packs, store
-from bench.results.csv_text import csv_of
 from bench.results.folder import SweepFolder
 from bench.results.histograms import HistogramStore
 from bench.results.row import Row
@@ -379,25 +377,6 @@ def test_the_table_files_are_those_of_pandas(filled, tmp_path, rows):
     assert (tmp_path / "table.csv").read_text() == table.to_csv(index=False)
     again = read_table(tmp_path)
     assert again["error"].tolist() == make_table(filled.rows())["error"].tolist()
-
-
-NUMBERS = [1.0, -0.0, 1e-7, 0.1, 1e22, 12345678901.5, None, float("inf")]
-TEXTS = ["a,b", 'q"x', "l\nm", "", " ", None, "\u00fc", "plain"]
-
-
-@pytest.mark.parametrize(
-    "columns",
-    [
-        {"number": NUMBERS, "text": TEXTS, "none": [None] * 8, "whole": range(8)},
-        {"one": [0.1] * 8, "text": TEXTS, "quoted": ['a,"b"'] * 8, "two": [3] * 8},
-        {"zeros": [0.0, -0.0] * 4, "one": ["x"] * 8},
-        {"one": ["x"] * 8, "empty": [""] * 8, "none": [None] * 8, "nan": [float("nan")] * 8},
-    ],
-)
-def test_csv_text_is_that_of_pandas(columns: dict[str, Sequence[object]]) -> None:
-    table = pd.DataFrame(columns)
-    written = csv_of(pa.Table.from_pandas(table, preserve_index=False)).decode()
-    assert written == table.to_csv(index=False)
 
 
 def test_no_kind_of_file_is_called_as_a_column():

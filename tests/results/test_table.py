@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from bench.cache import write_atomically
 from bench.errors import DataError
 from bench.results import checksums
+from bench.results.csv_text import csv_of
 from bench.results.row import COLUMNS
 from bench.results.table import make_table, read_table, write_table
 
@@ -155,3 +158,22 @@ def test_a_text_where_a_number_belongs_is_told(tmp_path, table):
     table.assign(int8=["much", 0.5]).to_csv(tmp_path / "table.csv", index=False)
     with pytest.raises(DataError, match=r"table\.csv: int8 is 'much', not a number"):
         read_table(tmp_path)
+
+
+NUMBERS = [1.0, -0.0, 1e-7, 0.1, 1e22, 12345678901.5, None, float("inf")]
+TEXTS = ["a,b", 'q"x', "l\nm", "", " ", None, "\u00fc", "plain"]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"number": NUMBERS, "text": TEXTS, "none": [None] * 8, "whole": range(8)},
+        {"one": [0.1] * 8, "text": TEXTS, "quoted": ['a,"b"'] * 8, "two": [3] * 8},
+        {"zeros": [0.0, -0.0] * 4, "one": ["x"] * 8},
+        {"one": ["x"] * 8, "empty": [""] * 8, "none": [None] * 8, "nan": [float("nan")] * 8},
+    ],
+)
+def test_csv_text_is_that_of_pandas(columns: dict[str, Sequence[object]]) -> None:
+    table = pd.DataFrame(columns)
+    written = csv_of(pa.Table.from_pandas(table, preserve_index=False)).decode()
+    assert written == table.to_csv(index=False)
