@@ -7,7 +7,6 @@ to the end of the last: all else is the same on both sides, and does not grow wi
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -75,12 +74,11 @@ def _sweep(out: Path, cache: Path, words: Sequence[str]) -> tuple[float, int]:
     subprocess.run(
         [
             sys.executable, "-m", "bench", "--multirun", *words,
-            f"sweep.out='{out}'", f"sweep.cache='{cache}'",
+            f"sweep.out='{out}'", f"sweep.cache='{cache}'", f"sweep.locks='{cache}'",
         ],
         check=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=os.environ | {"XDG_RUNTIME_DIR": str(cache)},
     )  # fmt: skip
     rows = RowStore(out).rows()
     starts = [datetime.fromisoformat(row.started_at).timestamp() for row in rows]

@@ -24,8 +24,9 @@ def main() -> int:
     counts, begin = Counts(options.seed), time.monotonic()
     try:
         with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-            # Its locks are its own: it would wait for other sweeps on this machine, as in a hang.
-            os.environ["XDG_RUNTIME_DIR"] = folder
+            locks = Path(folder) / "locks"  # else it waits for other sweeps, as in a hang
+            locks.mkdir(0o700)
+            os.environ["XDG_RUNTIME_DIR"] = str(locks)
             _run(options, Path(folder), counts)
     finally:  # what was counted until an interrupt counts too
         seconds = round(time.monotonic() - begin)
