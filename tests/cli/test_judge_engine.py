@@ -15,8 +15,9 @@ import pytest
 from onnx import numpy_helper
 
 from bench.__main__ import main
-from bench.cli import conclusion
+from bench.cli import conclusion, confirm
 from bench.cli.compose import build_typed
+from bench.cli.expected import read_reference, write_reference
 from bench.deploy.choose import choose_row, rebuild_run
 from bench.deploy.kit.rows import choose_rows
 from bench.engine.trt.builder import build_explicit
@@ -24,7 +25,9 @@ from bench.engine.trt.engine import TensorRt
 from bench.errors import BenchError, DataError
 from bench.model.edit import with_batch
 from bench.results.row import Row
+from bench.results.settings import Settings
 from bench.results.store import RowStore
+from bench.results.table import read_table
 from bench.run.ranges import find_run_ranges, quantize
 from tests.e2e.command import CLASSIFIER, SHAPES, Ended
 
@@ -242,6 +245,26 @@ def test_without_tensorrt_other_files_are_measured(folder, capsys, monkeypatch) 
     said = capsys.readouterr().err
     assert "theirs.engine is a serialized TensorRT engine: engine tensorrt needs TensorRT" in said
     assert {row.calibrator for row in RowStore(folder / "out").rows()} == {"ranges"}
+
+
+def test_without_timing_it_has_accuracy_alone(build, ask, folder) -> None:
+    ended = ask(build(), "timing=off")
+    assert ended.status == 0, ended.err
+    row = the_row(folder)
+    assert row.int8 is not None
+    assert row.int8_latency_p50_ms is row.device_latency_p50_ms is row.speedup is None
+    assert "ms per batch" not in ended.out
+
+
+def test_nothing_runs_it_again_but_judge(build, ask, folder) -> None:
+    """Neither the repetitions that end a sweep, nor a reference written from its table."""
+    assert ask(build(), "ours=[minmax]", "timing=off").status == 0
+    answered = confirm._answers(folder / "out", Settings())
+    assert {result.calibrator_label for one in answered for result in one.results} == {"minmax"}
+    path = folder / "expected.yaml"
+    path.write_text(write_reference(read_table(folder / "out"), folder / "out"))
+    (case,) = read_reference(path).cases
+    assert "calibrator=minmax" in case.overrides
 
 
 def test_the_words_of_its_row_load_nothing(build, ask, folder) -> None:

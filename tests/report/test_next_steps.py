@@ -9,9 +9,9 @@ import pytest
 
 from bench.__main__ import COMMANDS
 from bench.report.next_steps import NextStep
-from bench.report.reproduce import measure_command
+from bench.report.reproduce import measure_command, reproduce_command
 from bench.report.summary import summarize
-from bench.report.wording import tidy
+from bench.report.wording import SERIALIZED, tidy
 from bench.results.settings import Settings
 from bench.results.table import make_table
 
@@ -133,6 +133,36 @@ def test_after_the_named_plans_comes_the_search(row):
 def test_a_quantized_file_is_neither_deployed_nor_planned(row):
     table = make_table([row(plan="file", calibrator="theirs", overrides=typed("quantized_file"))])
     assert starts(steps(table)) == []
+
+
+@pytest.mark.parametrize("engine_first", [True, False])
+def test_no_command_has_the_words_of_a_serialized_engine(row, engine_first):
+    """A row may come from a stranger, and loading an engine runs its code."""
+    engine, ours = (
+        row(
+            delta=-0.010 if engine_first else -0.012, noise=0.05, plan="file", calibrator="evil",
+            accuracy_by=SERIALIZED, overrides="judge evil.engine model=evil evaluation.images=60",
+        ),
+        row(
+            delta=-0.012 if engine_first else -0.010, noise=0.05,
+            overrides=typed(more="evaluation.images=60"),
+        ),
+    )  # fmt: skip
+    table = make_table([engine, ours])
+    found = about(steps(table), "Measure on all")
+    assert bool(found.command) is not engine_first
+    assert not any("evil" in step.command for step in steps(table))
+    (answer,) = summarize(table).answers
+    commands = {result.calibrator_label: result.command for result in answer.results}
+    assert commands["evil"] == ""
+    assert commands["minmax"].startswith("int8bench model=yolov8n")
+    assert "evil" not in reproduce_command(table)
+
+
+def test_a_row_s_command_leaves_out_what_sets_no_key(row):
+    stranger = row(overrides="judge evil.engine --force hydra.run.dir=/x calibrator=minmax")
+    (answer,) = summarize(make_table([stranger])).answers
+    assert answer.best.command == "int8bench calibrator=minmax"
 
 
 def test_the_last_step_is_the_target(row):
