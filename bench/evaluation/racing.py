@@ -101,7 +101,8 @@ def seen(score: Score, unit_of: npt.NDArray[np.int64]) -> Seen:
 def most_ahead(candidate: Seen, leader: Seen, total: int, level: float) -> float:
     """The upper end of the candidate's metric minus the leader's on all ``total`` units.
 
-    One-sided, at ``level``. Infinite where nothing is known, or the two saw other images.
+    One-sided, at ``level``. Infinite where nothing is known: the two saw other images, or differ on
+    none of them, which does not tell how far they differ on the others.
     """
     if (candidate.units, candidate.truth) != (leader.units, leader.truth):
         return math.inf
@@ -109,6 +110,8 @@ def most_ahead(candidate: Seen, leader: Seen, total: int, level: float) -> float
     known = over_images(
         difference, candidate.halves - leader.halves, candidate.units, candidate.least_error
     )
+    if known.error == 0:
+        return math.inf
     per_class = FEWEST_PER_CLASS if candidate.per_class is None else candidate.per_class
     shortage = FEWEST_PER_CLASS / max(per_class, 1.0)
     unseen = math.sqrt(1 - candidate.units / total)

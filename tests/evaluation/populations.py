@@ -163,6 +163,22 @@ class Pictures:
         return right
 
 
+def failing(judged: Judgement, images: npt.NDArray[np.bool_]) -> Judgement:
+    """The same system, if it finds nothing (Top-1: nothing right) on the marked images."""
+    if not isinstance(judged, MatchTable):
+        return judged & ~images
+    stays = ~images[judged.image]
+    before = np.concatenate([[0], np.cumsum(stays)])
+    return MatchTable(
+        judged.image[stays],
+        judged.score[stays],
+        judged.hit[stays],
+        judged.ignored[stays],
+        before[judged.class_start],
+        judged.positives,
+    )
+
+
 def replicates(judged: Judgement, weights: Weights) -> Replicates:
     """The headline metric on each draw: mAP, or Top-1."""
     if isinstance(judged, MatchTable):

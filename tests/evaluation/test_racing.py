@@ -13,9 +13,10 @@ import pytest
 from bench.evaluation.interval import HALVES
 from bench.evaluation.judgement import save_judgement
 from bench.evaluation.looks import Seen, load_looks, pack_looks
+from bench.evaluation.matches import MatchTable
 from bench.evaluation.racing import ALPHA, FEWEST_UNITS, Prefixes, most_ahead, seen
 from bench.evaluation.task import Score
-from tests.evaluation.populations import Pictures, Scenes
+from tests.evaluation.populations import Pictures, Scenes, failing
 
 
 def classified(correct: np.ndarray) -> Score:
@@ -119,6 +120,22 @@ def test_so_is_a_detector():
         looks = [seen(score(system, part), np.arange(60)) for system in (1, 2)]
         missed += most_ahead(looks[0], looks[1], 240, 0.95) < truth
     assert missed <= 4
+
+
+def test_detectors_that_do_not_differ_yet_may_still_differ():
+    """A leader that fails on a few images, of which the part has none, looks like the other one."""
+    population = Scenes(400, 1, [0.0], jitter=0.0, seed=3)
+    part, failed = np.arange(100), np.arange(400) >= 392
+
+    def look(images: np.ndarray, fails: bool) -> Seen:
+        table = population.judged(0, images)
+        judged = failing(table, failed[images]) if fails else table
+        assert isinstance(judged, MatchTable)
+        return seen(Score(judged.map(), math.nan, judged, 1), np.arange(len(images)))
+
+    assert most_ahead(look(part, fails=False), look(part, fails=True), 400, 0.95) == math.inf
+    with_one = np.append(part, 399)
+    assert most_ahead(look(with_one, fails=False), look(with_one, fails=True), 400, 0.95) < math.inf
 
 
 def test_looks_are_read_as_they_were_stored(tmp_path: Path):
