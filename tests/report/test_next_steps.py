@@ -141,7 +141,8 @@ def test_no_command_has_the_words_of_a_serialized_engine(row, engine_first):
     engine, ours = (
         row(
             delta=-0.010 if engine_first else -0.012, noise=0.05, plan="file", calibrator="evil",
-            accuracy_by=SERIALIZED, overrides="judge evil.engine model=evil evaluation.images=60",
+            accuracy_by=SERIALIZED,  # the keys of the other row: a sweep could join their values
+            overrides=f"judge evil.engine {typed('evil', more='evaluation.images=60')}",
         ),
         row(
             delta=-0.012 if engine_first else -0.010, noise=0.05,
