@@ -24,8 +24,9 @@ nothing is decided. ``tests/benchmarks/racing.py`` simulates how often an interv
 
 The 5 % hold where what two systems differ in is spread over the images. A difference in mAP that
 comes from one or two percent of the images can be missed, as a prefix may have none of them: about
-one order in three in a simulation (400 images, one class). Top-1 has ``least_error`` against it, a
-rule of three; for mAP such a rule would let no tie be dropped.
+one order in three in a simulation of systems that hardly differ elsewhere (400 images, one class).
+Systems without any difference on a prefix are not compared there. Top-1 has ``least_error`` against
+it, a rule of three; for mAP such a rule would let no tie be dropped.
 
 A search for something else, such as a precision plan, uses the same three steps: ``looks`` says how
 much to judge next, ``seen`` what was seen, ``most_ahead`` how far the candidate may still be ahead.

@@ -59,6 +59,8 @@ SETTINGS = (
     Setting(0, 400, 100, jitter=0.0, failures=0.02),
     Setting(1, 400, 60, jitter=0.0, failures=0.015),
     Setting(1, 400, 60, jitter=0.0, failures=0.02),
+    Setting(1, 400, 60, jitter=0.02, failures=0.015),
+    Setting(1, 400, 60, jitter=0.02, failures=0.02),
     Setting(1, 400, 60, jitter=0.1, failures=0.02),
     Setting(1, 400, 60, jitter=0.3, failures=0.02),
 )
@@ -70,8 +72,8 @@ class Line:
 
     ``reach`` is by how much it lies above the true difference at the last level, in the mean of
     those that are not infinite.
-    ``better_dropped``: of the orders in which one system wins by more than a tie, the share in
-    which a race of 24 has dropped it at this look or before; None where none does.
+    ``decided`` counts the orders in which one system wins by more than a tie, ``better_dropped``
+    those of them in which a race of 24 has dropped it at this look or before.
     """
 
     metric: str
@@ -85,7 +87,8 @@ class Line:
     wrong_of_1_percent: float
     wrong_in_a_race_of_24: float
     reach: float
-    better_dropped: float | None
+    decided: int
+    better_dropped: int
     trials: int
 
 
@@ -128,8 +131,8 @@ def simulate(setting: Setting) -> Iterator[Line]:
         metric = "mAP50-95" if setting.classes else "Top-1"
         yield Line(
             metric, setting.classes or None, setting.jitter, setting.failures, setting.images,
-            count, per_class[count], five, one_percent, race, reach,
-            float(np.mean(dropped[count])) if count in dropped else None, len(found),
+            count, per_class[count], five, one_percent, race, reach, len(dropped.get(count, [])),
+            sum(dropped.get(count, [])), len(found),
         )  # fmt: skip
 
 
