@@ -26,9 +26,10 @@ from bench.cli.compose import build_typed
 from bench.cli.messages import one_line
 from bench.cli.run_line import row_line
 from bench.errors import BenchError
+from bench.report.reproduce import repeatable
 from bench.report.result import Result
 from bench.report.summary import Answer, summarize
-from bench.report.wording import SERIALIZED, plural
+from bench.report.wording import plural
 from bench.results.settings import Settings
 from bench.results.store import RowStore
 from bench.run.execute import execute_once
@@ -92,9 +93,7 @@ def complete_raced(folder: Path, shared: Shared) -> None:
 
 
 def _answers(folder: Path, settings: Settings) -> tuple[Answer, ...]:
-    table = RowStore(folder).table()
-    # What a target measured, and an engine of others, cannot be run again here.
-    table = table[(table["measured_on"] == "") & (table["accuracy_by"] != SERIALIZED)]
+    table = repeatable(RowStore(folder).table())
     return () if table.empty else summarize(table, Judgements(folder), settings).answers
 
 

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from bench.claims.claim import load_claims, read_yaml
 from bench.claims.record import read_verdicts
 from bench.errors import ConfigError
-from bench.report.wording import SERIALIZED
+from bench.report.reproduce import repeatable
 from bench.results.row import COLUMNS, Row
 
 TOLERANCE = 0.005
@@ -145,14 +145,12 @@ def read_reference(path: Path) -> Reference:
 
 
 def write_reference(table: pd.DataFrame, folder: Path) -> str:
-    """YAML text that expects the values of ``table`` for every measured run, and the folder's
-    verdict for every decided claim."""
+    """YAML text that expects the values of ``table`` for every run that can be measured again here,
+    and the folder's verdict for every decided claim."""
     cases: list[Mapping[str, Any]] = []
     names: dict[str, str] = {}
     measured = table[(table["status"] == "ok") & table["int8"].notna()]
-    # What a target measured, and an engine of others, cannot be run again here.
-    here = (measured["measured_on"] == "") & (measured["accuracy_by"] != SERIALIZED)
-    for row in measured[here].to_dict("records"):
+    for row in repeatable(measured).to_dict("records"):
         names[row["run_key"]] = name = _name(row, names.values())
         cases.append({"name": name, "overrides": row["overrides"], "expect": dict(_expect(row))})
     verdicts = [

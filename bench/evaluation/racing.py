@@ -111,7 +111,7 @@ def most_ahead(candidate: Seen, leader: Seen, total: int, level: float) -> float
     known = over_images(
         difference, candidate.halves - leader.halves, candidate.units, candidate.least_error
     )
-    if known.error == 0:
+    if known.error == difference == 0:
         return math.inf
     per_class = FEWEST_PER_CLASS if candidate.per_class is None else candidate.per_class
     shortage = FEWEST_PER_CLASS / max(per_class, 1.0)

@@ -18,8 +18,7 @@ def reproduce_command(rows: pd.DataFrame) -> str:
     target are made there, and those of a serialized engine by ``judge`` alone.
     """
     lines: dict[tuple[str, ...], list[dict[str, None]]] = {}
-    made_here = (rows["measured_on"] == "") & (rows["accuracy_by"] != SERIALIZED)
-    for typed in rows.loc[made_here, "overrides"].unique():
+    for typed in repeatable(rows)["overrides"].unique():
         pairs = [override.partition("=") for override in typed_words(typed)]
         values = lines.setdefault(tuple(key for key, _, _ in pairs), [{} for _ in pairs])
         for seen, (_, _, value) in zip(values, pairs, strict=True):
@@ -36,6 +35,12 @@ def reproduce_command(rows: pd.DataFrame) -> str:
         )
         for keys, values in lines.items()
     )
+
+
+def repeatable(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows that can be measured again here by their overrides: neither those of a target nor
+    those of a serialized engine."""
+    return rows[(rows["measured_on"] == "") & (rows["accuracy_by"] != SERIALIZED)]
 
 
 def measure_command(rows: pd.DataFrame, measure: str) -> str:
