@@ -22,7 +22,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from bench.cli.config import register
-from bench.cli.job import job
+from bench.cli.job import job, rounding_job
 from bench.cli.launchers import in_sharing_order, launcher_settings
 from bench.cli.messages import one_line
 from bench.cli.sweep import Sweep
@@ -98,9 +98,9 @@ def _run(sweep: Sweep) -> list[str]:
     _check_options()
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
+        sweep.confirm(job, rounding_job)
     finally:
         sweep.end_runs()
-    sweep.confirm()
     return sweep.conclude()
 
 

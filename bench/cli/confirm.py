@@ -10,33 +10,29 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
-from rich.progress import track
 
 from bench.calibration.calibrator import is_from_file
 from bench.claims.judgements import Judgements
 from bench.cli.compose import build_typed
+from bench.cli.further import FurtherJobs, Launch
 from bench.cli.messages import one_line
-from bench.cli.run_line import row_line
 from bench.errors import BenchError
 from bench.report.reproduce import repeatable
 from bench.report.result import Result
 from bench.report.summary import Answer, summarize
 from bench.report.wording import plural
+from bench.results.jobs import JobFolder
 from bench.results.settings import Settings
 from bench.results.store import RowStore
-from bench.run.execute import execute_once
 from bench.run.leaders import Leaders
-from bench.run.rounding import rounded_accuracies
 from bench.run.shared import Shared
-from bench.run.spec import Run
 
 ROUNDS = 2
 """How often the leader may change."""
@@ -48,64 +44,86 @@ the best with another plan."""
 SEED = "calibration.seed="
 
 
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """A sweep whose runs have ended, and what launches further jobs."""
+
+    folder: Path
+    settings: Settings
+    jobs: JobFolder
+    further: FurtherJobs
+    repeat: Launch
+    """Launches runs."""
+    measure_rounding: Launch
+    shared: Shared
+
+
 @dataclass(frozen=True)
 class Repetition:
     """One more run of the configuration ``name``, and the overrides that make it."""
 
     name: str
-    run: Run
-    overrides: str
+    overrides: Sequence[str]
 
 
-def confirm(folder: Path, settings: Settings, seeds: int, roundings: int, shared: Shared) -> None:
+def confirm(sweep: Finished, seeds: int, roundings: int) -> None:
     """Add to the folder the effect of rounding, and rows of the leading configurations with so many
-    further seeds. Errors are printed as warnings."""
+    further seeds. What cannot be repeated is printed as a warning."""
     if roundings:
-        for answer in _answers(folder, settings):
-            _measure_rounding(folder, answer, roundings, shared)
+        _measure_rounding(sweep, roundings)
     for number in range(ROUNDS if seeds else 0):
         leaders = [
             leader
-            for answer in _answers(folder, settings)
+            for answer in answers_in(sweep.folder, sweep.settings)
             for leader in (_leaders(answer) if number == 0 else [answer.best])
         ]
-        repetitions = [one for leader in leaders for one in _repetitions(leader, seeds, shared)]
+        repetitions = [one for leader in leaders for one in _repetitions(leader, seeds, sweep)]
         if not repetitions:
             break
-        _repeat(folder, repetitions)
+        names = "; ".join(dict.fromkeys(one.name for one in repetitions))
+        runs = plural(len(repetitions), "run")
+        print(f"repeating {names} with other calibration sets ({runs})", file=sys.stderr)
+        _repeat(sweep, repetitions)
 
 
-def complete_raced(folder: Path, shared: Shared) -> None:
+def complete_raced(sweep: Finished) -> None:
     """Complete the raced rows whose configuration has a complete row of another calibration set:
-    without its bad sets, its mean would flatter it. Errors are printed as warnings."""
-    store, left = RowStore(folder), []
+    without its bad sets, its mean would flatter it. What cannot be completed is printed as a
+    warning."""
+    store, left = RowStore(sweep.folder), []
     leaders = Leaders(store)
     leaders.refresh()
     for row in store.rows():
         if row.status == "raced" and leaders.has_complete(row.to_json()):
             with _warnings(row.run_key):
-                run = build_typed(shlex.split(row.overrides), shared)
+                words = sweep.further.words(shlex.split(row.overrides))
                 name = f"{row.calibrator}, calibration.seed={row.calibration_seed}"
-                left.append(Repetition(name, run, row.overrides))
+                left.append(Repetition(name, words))
     if left:
         print(f"completing {plural(len(left), 'raced run')}", file=sys.stderr)
-        _execute(folder, left)
+        _repeat(sweep, left)
 
 
-def _answers(folder: Path, settings: Settings) -> tuple[Answer, ...]:
+def answers_in(folder: Path, settings: Settings) -> tuple[Answer, ...]:
+    """The answers of the rows that can be measured again here."""
     table = repeatable(RowStore(folder).table())
     return () if table.empty else summarize(table, Judgements(folder), settings).answers
 
 
-def _measure_rounding(folder: Path, answer: Answer, copies: int, shared: Shared) -> None:
+def _measure_rounding(sweep: Finished, copies: int) -> None:
     """Once per group, on the configuration that would be recommended."""
-    best, store = answer.best, RowStore(folder)
-    if answer.choice.rounding is not None or store.has_rounding(best.run_key):
-        return
-    print(f"measuring what rounding alone changes ({best.name})", file=sys.stderr)
-    with _warnings(best.name):
-        run = build_typed(shlex.split(best.overrides), shared)
-        store.add_rounding(best.run_key, rounded_accuracies(run, copies))
+    store, jobs = RowStore(sweep.folder), []
+    for answer in answers_in(sweep.folder, sweep.settings):
+        best = answer.best
+        if answer.choice.rounding is not None or store.has_rounding(best.run_key):
+            continue
+        with _warnings(best.name):
+            words = sweep.further.words(shlex.split(best.overrides))
+            if build_typed(words, sweep.shared).key == best.run_key:
+                print(f"measuring what rounding alone changes ({best.name})", file=sys.stderr)
+                jobs.append([*words, f"confirm.roundings={copies}"])
+    if jobs:
+        sweep.measure_rounding(jobs)
 
 
 def _leaders(answer: Answer) -> list[Result]:
@@ -118,37 +136,31 @@ def _leaders(answer: Answer) -> list[Result]:
     return list({result.run_key: result for result in chosen}.values())
 
 
-def _repetitions(leader: Result, seeds: int, shared: Shared) -> Iterator[Repetition]:
+def _repetitions(leader: Result, seeds: int, sweep: Finished) -> Iterator[Repetition]:
     """The missing runs of a configuration; none where other seeds give the same images."""
     missing = seeds + 1 - leader.sets
     used = {int(row["calibration_seed"]) for row in leader.rows}
     free = [seed for seed in range(seeds + 1 + len(used)) if seed not in used]
-    others = [typed for typed in shlex.split(leader.overrides) if not typed.startswith(SEED)]
     for seed in free[: max(missing, 0)]:
         with _warnings(leader.name):
-            overrides = [*others, f"{SEED}{seed}"]
-            run = build_typed(overrides, shared)
+            words = sweep.further.words(_with_seed(shlex.split(leader.overrides), seed))
+            run = build_typed(words, sweep.shared)
             how = run.calibration
             fixed = how.listed is not None or is_from_file(run.calibrator)
             if not fixed and how.size < len(run.calibration_order):
-                yield Repetition(leader.name, run, shlex.join(overrides))
+                yield Repetition(leader.name, words)
 
 
-def _repeat(folder: Path, repetitions: list[Repetition]) -> None:
-    names = dict.fromkeys(one.name for one in repetitions)
-    print(
-        f"repeating {'; '.join(names)} with other calibration sets ({len(repetitions)} runs)",
-        file=sys.stderr,
-    )
-    _execute(folder, repetitions)
+def _with_seed(typed: Sequence[str], seed: int) -> list[str]:
+    """These overrides with another seed, in its place if they have one."""
+    word = f"{SEED}{seed}"
+    others = [word if one.startswith(SEED) else one for one in typed]
+    return others if word in others else [*others, word]
 
 
-def _execute(folder: Path, repetitions: list[Repetition]) -> None:
-    console, store = Console(stderr=True), RowStore(folder)
-    for one in track(repetitions, "repetitions", console=console, transient=True):
-        with _warnings(one.name):
-            row = execute_once(one.run, store, one.overrides)
-            console.print(row_line(row), soft_wrap=True, highlight=False, markup=False)
+def _repeat(sweep: Finished, repetitions: Sequence[Repetition]) -> None:
+    sweep.jobs.add(len(repetitions))
+    sweep.repeat([one.overrides for one in repetitions])
 
 
 @contextmanager

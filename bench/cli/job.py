@@ -1,4 +1,4 @@
-"""One job of a sweep, as Hydra's launchers call it, in any process."""
+"""The jobs of a sweep, as Hydra's launchers call them, in any process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import math
 import shlex
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +40,18 @@ class OpenJob:
         self._record = replace(self._record, run_key=run.key)
         self._jobs.write(self._name, "running", self._record)
 
+    @contextmanager
+    def failures(self) -> Iterator[None]:
+        """An error inside ends this job only: its line is stored in the sweep's folder for the
+        conclusion."""
+        try:
+            yield
+        except (BenchError, HydraException, OmegaConfBaseException, OSError) as error:
+            self.end("failed", one_line(error))
+        except Exception as error:
+            line = f"{type(error).__name__}: {one_line(error)}"
+            self.end("failed", line, traceback.format_exc())
+
     def end(self, state: JobState, error: str = "", trace: str = "") -> None:
         """``trace``: where this program itself failed."""
         seconds = time.time() - self._record.started
@@ -48,23 +61,20 @@ class OpenJob:
 
 def job(config: DictConfig) -> float | tuple[float, ...]:
     """One run of a sweep, for Hydra: returns the columns that ``sweep.objective`` names, for a
-    sweeper that searches.
-
-    An error stops this run only: its line is stored in the sweep's folder for the conclusion.
-    """
+    sweeper that searches."""
     record = OpenJob(Path(config.sweep.out))
-    try:
+    with record.failures():
         row = open_sweep().run(config, record.begin)
         values = [_value(row, name) for name in config.sweep.objective]
-    except (BenchError, HydraException, OmegaConfBaseException, OSError) as error:
-        record.end("failed", one_line(error))
-    except Exception as error:
-        line = f"{type(error).__name__}: {one_line(error)}"
-        record.end("failed", line, traceback.format_exc())
-    else:
         record.end("done")
         return _result(values)
     return _result([math.nan] * len(config.sweep.objective))
+
+
+def rounding_job(config: DictConfig) -> None:
+    """Measure what rounding changes for a finished run of a sweep."""
+    with OpenJob(Path(config.sweep.out)).failures():
+        open_sweep().measure_rounding(config)
 
 
 def _result(values: Sequence[float]) -> float | tuple[float, ...]:

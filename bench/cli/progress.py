@@ -36,8 +36,8 @@ class ProgressBar:
     log of CI, there are only the lines.
     """
 
-    def __init__(self, folder: Path, jobs: JobFolder, total: int | None) -> None:
-        self._folder, self._jobs, self._total = SweepFolder(folder), jobs, total
+    def __init__(self, folder: Path, jobs: JobFolder) -> None:
+        self._folder, self._jobs, self._total = SweepFolder(folder), jobs, jobs.total()
         self._seen: set[str] = set()
         self._stored_before = 0
         self._ended = threading.Event()
@@ -72,11 +72,14 @@ class ProgressBar:
             while True:
                 over = self._ended.wait(pause)
                 start = time.perf_counter()
+                self._total = self._jobs.total()
                 for name, record in self._jobs.ended(self._seen):
                     self._seen.add(name)
                     self._say(record, progress)
                 stage = self._stage() if terminal and not over else ""
-                progress.update(task, completed=len(self._seen), description=stage or "runs")
+                progress.update(
+                    task, completed=len(self._seen), total=self._total, description=stage or "runs"
+                )
                 # With ten thousand jobs, or on a shared file system, counting is slow.
                 pause = max(0.3, 20 * (time.perf_counter() - start))
                 if over:

@@ -8,39 +8,33 @@ first job.
 from __future__ import annotations
 
 import atexit
-import math
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
-from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from hydra.types import TaskFunction
+from omegaconf import DictConfig
 from rich.console import Console
 
 from bench.cache import write_atomically
 from bench.cli.compose import build_run, machine_of
 from bench.cli.conclusion import conclude_folder, print_places
 from bench.cli.config import Config, settings_of
-from bench.cli.confirm import LEADERS, complete_raced, confirm
+from bench.cli.confirm import LEADERS, Finished, complete_raced, confirm
 from bench.cli.estimate import estimate_line
-from bench.cli.launchers import cores_of_job, end_workers, is_joblib, prepare_workers
+from bench.cli.further import FurtherJobs
+from bench.cli.launchers import cores_of_job, end_workers, is_joblib
 from bench.cli.messages import one_line
 from bench.cli.plan_search import choose_plan, is_open
 from bench.cli.progress import ProgressBar
-from bench.cli.recovery import WorkerWatch, clean, end_with_parent
+from bench.cli.recovery import WorkerWatch, end_with_parent
 from bench.cli.status import failure_lines
-from bench.cli.targets import check_names
-from bench.errors import BenchError
 from bench.evaluation.racing import FEWEST_UNITS, Prefixes
 from bench.results.folder import SweepFolder
 from bench.results.jobs import JobFolder
@@ -51,6 +45,7 @@ from bench.run.execute import execute_once, finished
 from bench.run.leaders import Leaders
 from bench.run.measure import classes_evaluated
 from bench.run.race import Race
+from bench.run.rounding import rounded_accuracies
 from bench.run.shared import Shared
 from bench.run.spec import Run
 
@@ -61,11 +56,14 @@ class Asked:
 
     folder: Path
     settings: Settings
-    launcher: DictConfig
-    locks: str
+    further: FurtherJobs
     confirm_seeds: int = 0
     confirm_roundings: int = 0
     race: bool = False
+
+    @property
+    def launcher(self) -> DictConfig:
+        return self.further.config.hydra.launcher  # type: ignore[no-any-return]
 
 
 class Sweep:
@@ -105,15 +103,17 @@ class Sweep:
         if is_joblib(asked.launcher):
             self._bar.enter_context(WorkerWatch())
         if total != 1:
-            self._bar.enter_context(ProgressBar(asked.folder, jobs, total))
+            self._bar.enter_context(ProgressBar(asked.folder, jobs))
 
     def at_end(self, track: Callable[[Path], None]) -> None:
         """Call this with each folder of rows when it is concluded."""
         self._trackers.append(track)
 
     def end_runs(self) -> None:
-        """Remove the progress bar, if there is one."""
+        """Remove the progress bar, if there is one, and end idle workers."""
         self._bar.close()
+        for asked, _ in self._asked:
+            end_workers(asked.launcher)
 
     def say(self, line: str, about: str = "") -> None:
         """Print a line once on stderr; with ``about``, only the first line about that topic."""
@@ -205,21 +205,31 @@ class Sweep:
                 about=f"classes {run.dataset.name} {run.n_images}",
             )
 
-    def confirm(self) -> None:
-        """Run what is still missing before a recommendation."""
-        for asked, _ in self._asked:
-            end_workers(asked.launcher)
-            # As many cores as the earlier runs, or latencies could not be compared.
-            self._keep_to_cores(asked.launcher, asked.locks)
-            if asked.race:
-                complete_raced(asked.folder, self.shared)
-            confirm(
-                asked.folder,
-                asked.settings,
-                asked.confirm_seeds,
-                asked.confirm_roundings,
-                self.shared,
+    def measure_rounding(self, config: DictConfig) -> None:
+        """Store beside a finished row of this configuration what rounding alone changes."""
+        run = build_run(cast(Config, config), self.shared)
+        if self._launched:
+            self._keep_to_cores(HydraConfig.get().launcher, config.sweep.locks)
+        with run.machine.busy():
+            values = rounded_accuracies(run, config.confirm.roundings)
+        RowStore(Path(config.sweep.out)).add_rounding(run.key, values)
+
+    def confirm(self, repeat: TaskFunction, measure_rounding: TaskFunction) -> None:
+        """Launch what is still missing before a recommendation, as jobs of these functions."""
+        for asked, jobs in self._asked:
+            further = asked.further
+            sweep = Finished(
+                folder=asked.folder,
+                settings=asked.settings,
+                jobs=jobs,
+                further=further,
+                repeat=further.launches(repeat, jobs),
+                measure_rounding=further.launches(measure_rounding, jobs),
+                shared=self.shared,
             )
+            if asked.race:
+                complete_raced(sweep)
+            confirm(sweep, asked.confirm_seeds, asked.confirm_roundings)
 
     def conclude(self) -> list[str]:
         """Write the tables and reports of what has finished, and print both.
@@ -259,92 +269,3 @@ def _typed() -> list[str]:
     """The typed overrides of this run, without its tracking, which does not change the row."""
     typed = HydraConfig.get().overrides.task
     return [word for word in typed if not word.lstrip("+~").startswith("tracking")]
-
-
-class SweepWatch(Callback):
-    """Reports the runs to the open sweep, before the first run and after a single one.
-
-    Hydra turns errors in here into warnings, so the conclusion runs after it. Hydra also sends this
-    object to the launcher's processes, so it has no state.
-    """
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        swept = _swept(config)
-        apart = _apart({override.key_or_group for override in swept}, config)
-        if apart:
-            raise SystemExit(
-                f"a sweep over {' and '.join(apart)} needs one folder for all its rows. "
-                "Add sweep.out=FOLDER"
-            )
-        _require_names(config)
-        _refuse_raced_search(config)
-        repeat = config.confirm
-        for name in ("seeds", "roundings"):
-            if repeat[name] < 0:
-                raise SystemExit(f"confirm.{name}={repeat[name]} is below 0. Use 0 or more")
-        asked = _asked(config, repeat.seeds, repeat.roundings)
-        clean(Path(config.sweep.cache), asked.folder)
-        prepare_workers(config)
-        open_sweep().start_runs(asked, config.hydra.sweeper.get("n_trials") or _count(swept))
-
-    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        _require_names(config)  # before Hydra makes a folder
-        asked = _asked(config, 0, 0)
-        clean(Path(config.sweep.cache), asked.folder)
-        open_sweep().start_runs(asked, 1)
-
-
-def _swept(config: DictConfig) -> list[Override]:
-    """What names several values: a preset's, unless it was typed, and what was typed."""
-    preset = config.hydra.sweeper.get("params") or {}
-    words = [f"{key}={value}" for key, value in preset.items()]
-    parsed = OverridesParser.create().parse_overrides([*words, *config.hydra.overrides.task])
-    last = {override.get_key_element(): override for override in parsed}
-    return [override for override in last.values() if override.is_sweep_override()]
-
-
-def _asked(config: DictConfig, seeds: int, roundings: int) -> Asked:
-    how = config.sweep
-    settings, launcher = _settings(config), config.hydra.launcher
-    return Asked(Path(how.out), settings, launcher, how.locks, seeds, roundings, how.race)
-
-
-def _require_names(config: DictConfig) -> None:
-    try:
-        check_names(config)
-    except (BenchError, OmegaConfBaseException) as error:
-        raise SystemExit(one_line(error)) from error
-
-
-def _refuse_raced_search(config: DictConfig) -> None:
-    """Optuna needs the objective of every run; one that lost a race has none."""
-    if config.sweep.race and "optuna" in str(config.hydra.sweeper.get("_target_")):
-        raise SystemExit(
-            "sweep.race=true ends runs before they have an objective, which Optuna needs. Leave "
-            "out hydra/sweeper=optuna or sweep.race=true"
-        )
-
-
-def _settings(config: DictConfig) -> Settings:
-    try:
-        return settings_of(config)
-    except BenchError as error:
-        raise SystemExit(one_line(error)) from error
-
-
-def _count(swept: Sequence[Override]) -> int | None:
-    """How many runs these overrides make; None if a glob leaves that to Hydra."""
-    try:
-        return math.prod(len(list(override.sweep_string_iterator())) for override in swept)
-    except HydraException:
-        return None
-
-
-def _apart(swept: set[str], config: DictConfig) -> list[str]:
-    """The swept keys that would put runs into different folders, with one table each."""
-    keys = {"sweep.out"}
-    if OmegaConf.is_interpolation(config.sweep, "out"):
-        keys |= {"model", "model.name", "dataset", "dataset.name"}
-        if OmegaConf.is_interpolation(config.model, "name"):  # of the file
-            keys.add("model.path")
-    return sorted(keys & swept)

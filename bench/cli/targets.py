@@ -95,14 +95,18 @@ def check_typed(overrides: Sequence[str]) -> None:
         if word.startswith("-"):
             raise ConfigError(f"'{word}' is not KEY=VALUE", "Drop it")
     for override in check_words(overrides):
-        key = override.key_or_group
-        if key.partition("/")[0].partition(".")[0] == "hydra" or ".." in key.split("/"):
+        key, package = override.key_or_group, override.package or ""
+        if "hydra" in (_first_part(key), _first_part(package)) or ".." in key.split("/"):
             raise ConfigError(f"a row cannot set {key}", "Drop it, or type it for a sweep")
         if _chooses_file(override) and not all(map(_is_name, _words(override.value()))):
             raise ConfigError(
                 f"{override.input_line} names a file outside conf/{key}",
                 f"Use {key}= with a name from conf/{key}",
             )
+
+
+def _first_part(key: str) -> str:
+    return re.split("[/.]", key)[0]
 
 
 def check_keys(config: Any) -> None:

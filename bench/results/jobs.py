@@ -64,11 +64,18 @@ class JobFolder:
 
     def begin(self, total: int | None) -> JobFolder:
         """Record the start of a sweep; returns its jobs."""
-        started = time.time()
-        write_atomically(
-            self.path / _START, json.dumps({"started": started, "total": total}).encode()
-        )
-        return JobFolder(self.path, started)
+        jobs = JobFolder(self.path, time.time())
+        jobs._expect(total)
+        return jobs
+
+    def add(self, further: int) -> None:
+        """Record that the sweep has so many further jobs."""
+        total = self.total()
+        self._expect(None if total is None else total + further)
+
+    def _expect(self, total: int | None) -> None:
+        start = {"started": self.since, "total": total}
+        write_atomically(self.path / _START, json.dumps(start).encode())
 
     def write(self, job: str, state: JobState, record: JobRecord) -> None:
         """Record the present state of a job, replacing the previous one."""

@@ -263,7 +263,7 @@ def test_nothing_runs_it_again_but_judge(build, ask, folder) -> None:
     store = RowStore(folder / "as if FP32 found something")
     for row in RowStore(folder / "out").rows():
         store.add(replace(row, fp32=0.9, int8=0.9, delta=0.0), {})
-    answered = confirm._answers(store.folder, Settings())
+    answered = confirm.answers_in(store.folder, Settings())
     assert {result.calibrator_label for one in answered for result in one.results} == {"minmax"}
     path = folder / "expected.yaml"
     path.write_text(write_reference(read_table(folder / "out"), folder / "out"))

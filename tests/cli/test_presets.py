@@ -15,7 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from bench.__main__ import main
 from bench.cli.config import register
 from bench.cli.run_help import listed_presets
-from bench.cli.sweep import _count, _swept
+from bench.cli.watch import _count, _swept
 from bench.environment import CONF
 from tests.composing import refusal
 from tests.docs.fences import ROOT

@@ -37,7 +37,7 @@ def test_one_line_per_run_and_what_comes_after_the_last(bench: Bench) -> None:
     assert first and second
     assert estimate.start() < first.start() < second.start()
     assert said.index("measuring what rounding") > second.start()
-    assert re.search(r"^minmax, 2 images, seed 1, plan all: Top-1 ", said, re.M)
+    assert re.search(r"^\d/[34]  minmax, 2 images, seed 1, plan all: Top-1 ", said, re.M)
     assert said.rstrip().splitlines()[-1] == "writing table, verdicts and report"
     assert "\x1b" not in said  # no bar, no colours
 
@@ -49,7 +49,7 @@ def test_one_line_per_run_and_what_comes_after_the_last(bench: Bench) -> None:
 
 def test_what_failed_and_what_cannot_be_read(tmp_path: Path, capsys) -> None:
     jobs = JobFolder(tmp_path / "jobs").begin(3)
-    with ProgressBar(tmp_path, jobs, 3):
+    with ProgressBar(tmp_path, jobs):
         jobs.write("0", "failed", JobRecord("a=1", 1.0, error="no such\nfile " + "x" * 300))
         jobs.write("1", "done", JobRecord("a=2", 2.0, run_key="ab"))
         jobs.write("2", "running", JobRecord("a=3", 3.0))

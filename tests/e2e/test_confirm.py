@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 
 import pytest
 
+from bench.cli import sweep
+from bench.errors import EngineError
 from bench.report.summary import summarize_folder
 from bench.results.settings import Settings, read_settings
 from bench.results.table import read_table
@@ -36,13 +39,56 @@ def test_leaders_are_repeated_and_what_rounding_does_is_measured(bench: Bench) -
     assert table.set_index("run_key")["rounding_sd"].notna().sum() == 1
 
     again = table[table["calibration_seed"] > 0]
-    assert {shlex.split(typed)[-1] for typed in again["overrides"]} == {
-        "calibration.seed=1", "calibration.seed=2",
-    }  # fmt: skip
+    seeds = [word for typed in again["overrides"] for word in shlex.split(typed) if "seed=" in word]
+    assert set(seeds) == {"calibration.seed=1", "calibration.seed=2"}
     files = {path: path.stat().st_mtime_ns for path in (*bench.rows, rounded)}
     assert bench(*SWEEP, *CONFIRM).status == 0
     kept = (*bench.rows, *(bench.out / "rounding").iterdir())
     assert {path: path.stat().st_mtime_ns for path in kept} == files  # nothing is left to confirm
+
+
+def test_the_launcher_of_the_sweep_makes_them(run: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a cluster the process that started the sweep may have neither a GPU nor cores to spare."""
+
+    def here(*given: object) -> None:
+        raise AssertionError("computed in the process that started the sweep")
+
+    monkeypatch.setattr(sweep, "execute_once", here)
+    monkeypatch.setattr(sweep, "rounded_accuracies", here)
+    run.lend_probes()
+    workers = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    ended = run(*PAIR, *workers, "confirm.seeds=1", "confirm.roundings=1")
+    assert ended.status == 0, ended.err
+    assert len(run.rows) == 4
+    assert "4/4  " in ended.err
+    assert len(list((run.out / "rounding").iterdir())) == 1
+
+
+def test_what_fails_then_is_an_error_like_any_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: object) -> None:
+        raise EngineError("a library is missing", "Install it")
+
+    monkeypatch.setattr(sweep, "rounded_accuracies", fail)
+    ended = bench(*PAIR, "confirm.seeds=1", "confirm.roundings=1")
+    assert ended.errors == ["error: a library is missing. Install it"]
+    assert ended.status == 2
+    assert len(read_table(bench.out)) == 4  # further calibration sets are measured all the same
+
+
+def test_rows_of_another_place_are_repeated_in_this_folder(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a sweep that was copied or renamed."""
+    moved = Bench(tmp_path / "moved", bench.cache, bench.files)
+    assert bench(*PAIR).status == 0
+    bench.out.rename(moved.out)
+    ended = moved(*PAIR, "confirm.seeds=1")
+    assert ended.status == 0, ended.err
+    assert "2 runs finished before" in ended.err
+    assert len(moved.rows) == 4
+    assert not bench.out.exists()
 
 
 def test_nothing_is_repeated_where_other_seeds_give_the_same_images(bench: Bench) -> None:

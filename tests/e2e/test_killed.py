@@ -8,11 +8,14 @@ import subprocess
 import sys
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import cast
 
 import psutil
 import pytest
+from hydra.types import HydraContext
 from omegaconf import OmegaConf
 
+from bench.cli.further import FurtherJobs
 from bench.cli.sweep import Asked, Sweep
 from bench.results.settings import Settings
 from bench.results.table import read_table
@@ -42,9 +45,9 @@ def test_a_broken_pool_is_one_line_and_leaves_a_table(
     (bench.out / "table.csv").unlink()
 
     def broken(sweep: Sweep) -> None:
-        sweep.start_runs(
-            Asked(bench.out, Settings(), OmegaConf.create({"_target_": "Basic"}), ""), 2
-        )
+        launcher = OmegaConf.create({"hydra": {"launcher": {"_target_": "Basic"}}})
+        further = FurtherJobs(launcher, cast(HydraContext, None))
+        sweep.start_runs(Asked(bench.out, Settings(), further), 2)
         raise BrokenProcessPool("a process was terminated abruptly")
 
     monkeypatch.setattr("bench.cli.app._run", broken)

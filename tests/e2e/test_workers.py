@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from tests.e2e import slurm
 from tests.e2e.command import CUSTOM, Bench
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 SWEEP = [
-    *CUSTOM, "dataset.calibration_images=8", "calibrator=minmax,mse", "calibration.size=4,8",
+    *CUSTOM, "dataset.calibration_images=8", "calibrator=minmax,mse", "confirm.seeds=1",
+    "confirm.roundings=1",
 ]  # fmt: skip
+"""Both runs are leaders, so both are repeated, whichever is faster."""
 MEASURED = [
     "collect_s", "threshold_s", "build_s", "run_s", "peak_memory_mb", "started_at", "overrides",
     "hardware", "git_commit", "timing", "latency_rounds", "throughput",
@@ -64,6 +68,25 @@ def test_joblib(serial: Bench, bench: Bench) -> None:
 def test_submitit(serial: Bench, bench: Bench) -> None:
     pytest.importorskip("submitit")
     table = run(bench, "hydra/launcher=submitit_local")
+    pd.testing.assert_frame_equal(table, found(serial), check_exact=True)
+    assert set(bench.table["timing"]) == {"alone"}
+
+
+@pytest.fixture
+def on_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A cluster of two nodes."""
+    pytest.importorskip("submitit")
+    if missing := slurm.missing():
+        pytest.skip(f"SLURM is not here: {', '.join(missing)}")
+    (tmp_path / "slurm").mkdir(mode=0o755)
+    with slurm.cluster(tmp_path / "slurm") as environment:
+        for name in ("SLURM_CONF", "PATH"):
+            monkeypatch.setenv(name, environment[name])
+        yield
+
+
+def test_slurm(serial: Bench, bench: Bench, on_slurm: None) -> None:
+    table = run(bench, "hydra/launcher=submitit_slurm")
     pd.testing.assert_frame_equal(table, found(serial), check_exact=True)
     assert set(bench.table["timing"]) == {"alone"}
 

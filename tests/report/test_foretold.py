@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from bench.claims.judgements import Judgements
-from bench.cli.confirm import _answers
+from bench.cli.confirm import answers_in
 from bench.cli.expected import write_reference
 from bench.evaluation.bootstrap import mean_replicates
 from bench.evaluation.interval import half_samples
@@ -140,7 +140,7 @@ def test_what_a_target_measured_is_not_made_again_here(
     for values in table.to_dict("records"):
         clean = {name: None if value != value else value for name, value in values.items()}
         RowStore(folder).add(Row.from_json(clean), {})
-    assert [answer.engine for answer in _answers(folder, Settings())] == ["openvino"]
+    assert [answer.engine for answer in answers_in(folder, Settings())] == ["openvino"]
     (folder / "claims.json").write_text("[]")
     expected = yaml.safe_load(write_reference(table, folder))
     assert [case["expect"]["int8"]["value"] for case in expected["cases"]] == [
