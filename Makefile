@@ -197,7 +197,7 @@ test: $(VENV)/.installed-dev ## Run the tests but the slow ones, on every core (
 test-all: $(VENV)/.installed-dev ## Run all tests, and measure what share of bench/ they reach (15 minutes)
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term
 
-test-launchers: $(VENV)/.installed-dev $(patsubst %,$(VENV)/.installed-with-%,ray submitit optuna) ## Check sweeps on joblib, submitit, two Ray nodes, and Optuna
+test-launchers: $(VENV)/.installed-dev $(patsubst %,$(VENV)/.installed-with-%,ray submitit optuna) ## Check sweeps on joblib, submitit, SLURM, two Ray nodes, and Optuna
 	$(BIN)/python -m pytest tests/e2e/test_workers.py
 
 test-wheel: ## Build the wheel, install it into an environment of its own, and run a small sweep there

@@ -23,13 +23,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench.cli.config import register
 from bench.cli.job import job, rounding_job
-from bench.cli.launchers import in_sharing_order, launcher_settings
+from bench.cli.launchers import in_sharing_order, is_of_launcher, launcher_settings
 from bench.cli.messages import one_line
 from bench.cli.sweep import Sweep
 from bench.cli.targets import check_words
 from bench.environment import CONF
 from bench.errors import BenchError, ConfigError
 
+CONTINUE = "Finished runs are kept; run the same command to continue"
 MOST_LINES = 5
 """Most error lines that are printed: a full disk stops ten thousand runs."""
 
@@ -46,9 +47,7 @@ def main(argv: Sequence[str]) -> int:
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             if interrupts or isinstance(error, KeyboardInterrupt):
                 _conclude_what_there_is(sweep)
-                return _tell(
-                    "interrupted. Finished runs are kept; run the same command to continue", 130
-                )
+                return _tell(f"interrupted. {CONTINUE}", 130)
             if isinstance(error, (BenchError, HydraException, OmegaConfBaseException, OSError)):
                 return _tell(one_line(error), 2)
             if isinstance(error, SystemExit) and isinstance(error.code, str):  # of SweepWatch
@@ -56,10 +55,13 @@ def main(argv: Sequence[str]) -> int:
             if isinstance(error, BrokenExecutor):
                 _conclude_what_there_is(sweep)
                 return _tell(
-                    "a worker of the launcher was killed, perhaps because memory ran out. Finished "
-                    "runs are kept; run the same command to continue",
+                    "a worker of the launcher was killed, perhaps because memory ran out. "
+                    f"{CONTINUE}",
                     2,
                 )
+            if is_of_launcher(error):
+                _conclude_what_there_is(sweep)
+                return _tell(f"the launcher failed. {CONTINUE}. It says: {one_line(error)}", 2)
             raise
     for line in wrong[:MOST_LINES]:
         _tell(line, 2)

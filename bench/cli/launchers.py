@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ _GPUS = {
     "ray": "hydra.launcher.ray.remote.num_gpus",
     "submitit_slurm": "hydra.launcher.gpus_per_node",
 }
+_LIBRARIES = ("submitit", "ray", "joblib")
 _RAY_ADDRESS = "hydra.launcher.ray.init.address"
 _RAY_MEMORY = "hydra.launcher.ray.init.object_store_memory"
 
@@ -81,6 +83,13 @@ def cores_of_job(launcher: Any) -> Cores | None:
     if target == "LocalLauncher":
         return Cores(max(1, int(launcher.get("cpus_per_task") or 1)), math.inf)
     return None
+
+
+def is_of_launcher(error: BaseException) -> bool:
+    """Whether a launcher's library raised it, as where a cluster refuses or loses a job."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    where = frames[-1].f_globals.get("__name__", "") if frames else ""
+    return where.partition(".")[0] in _LIBRARIES
 
 
 def is_joblib(launcher: Any) -> bool:

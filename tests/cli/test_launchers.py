@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import joblib
 import psutil
 import pytest
 from omegaconf import OmegaConf
 
-from bench.cli.launchers import cores_of_job, in_sharing_order, launcher_settings
+from bench.cli.launchers import (
+    cores_of_job,
+    in_sharing_order,
+    is_of_launcher,
+    launcher_settings,
+)
 
 CORES = psutil.cpu_count() or 1
 
@@ -75,3 +81,13 @@ def test_jobs_ask_for_a_gpu_where_their_engine_needs_one_and_ray_for_no_memory(
 def test_the_cores_of_a_job(launcher: dict[str, object], count: int | None) -> None:
     cores = cores_of_job(OmegaConf.create(launcher))
     assert (cores and cores.count) == count
+
+
+def test_an_error_of_a_launchers_library_is_known_by_where_it_was_raised() -> None:
+    with pytest.raises(ValueError, match="none of them") as theirs:
+        joblib.Parallel(backend="none of them")([])
+    assert is_of_launcher(theirs.value)
+    with pytest.raises(ValueError, match="none of them") as ours:
+        int("none of them")
+    assert not is_of_launcher(ours.value)
+    assert not is_of_launcher(ValueError())

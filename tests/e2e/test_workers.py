@@ -91,6 +91,15 @@ def test_slurm(serial: Bench, bench: Bench, on_slurm: None) -> None:
     assert set(bench.table["timing"]) == {"alone"}
 
 
+def test_what_slurm_refuses_is_one_line(bench: Bench, on_slurm: None) -> None:
+    words = ["hydra/launcher=submitit_slurm", "hydra.launcher.partition=other"]
+    ended = bench("--multirun", *CUSTOM, *words)
+    assert ended.status == 2
+    (line,) = ended.errors
+    assert line.startswith("error: the launcher failed. Finished runs are kept;")
+    assert "invalid partition specified: other" in line
+
+
 CLUSTER = """
 import sys
 from ray.cluster_utils import Cluster
