@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import joblib
+import joblib  # type: ignore[import-untyped]
 import psutil
 import pytest
 from omegaconf import OmegaConf
