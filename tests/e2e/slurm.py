@@ -81,13 +81,13 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
                 )
             )
             if len(daemons) == 1:
-                wait_for((folder / "munge.socket").exists, 10)
-        wait_for(lambda: _idle(environment) == len(NODES), 30)
+                wait_for((folder / "munge.socket").exists, 60)
+        wait_for(lambda: _idle(environment) == len(NODES), 60)
         yield environment
     finally:
         for daemon in reversed(daemons):
             daemon.terminate()
-            daemon.wait(30)
+            daemon.wait(60)
 
 
 def _idle(environment: dict[str, str]) -> int:
