@@ -110,10 +110,8 @@ class Sweep:
         self._trackers.append(track)
 
     def end_runs(self) -> None:
-        """Remove the progress bar, if there is one, and end idle workers."""
+        """Remove the progress bar, if there is one."""
         self._bar.close()
-        for asked, _ in self._asked:
-            end_workers(asked.launcher)
 
     def say(self, line: str, about: str = "") -> None:
         """Print a line once on stderr; with ``about``, only the first line about that topic."""
@@ -230,6 +228,7 @@ class Sweep:
             if asked.race:
                 complete_raced(sweep)
             confirm(sweep, asked.confirm_seeds, asked.confirm_roundings)
+            end_workers(asked.launcher)
 
     def conclude(self) -> list[str]:
         """Write the tables and reports of what has finished, and print both.
