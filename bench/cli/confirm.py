@@ -23,6 +23,7 @@ from bench.claims.judgements import Judgements
 from bench.cli.compose import build_typed
 from bench.cli.further import FurtherJobs, Launch
 from bench.cli.messages import one_line
+from bench.engine.base import Emulating
 from bench.errors import BenchError
 from bench.report.reproduce import repeatable
 from bench.report.result import Result
@@ -119,7 +120,8 @@ def _measure_rounding(sweep: Finished, copies: int) -> None:
             continue
         with _warnings(best.name):
             words = sweep.further.words(shlex.split(best.overrides))
-            if build_typed(words, sweep.shared).key == best.run_key:
+            run = build_typed(words, sweep.shared)
+            if isinstance(run.engine, Emulating) and run.key == best.run_key:
                 print(f"measuring what rounding alone changes ({best.name})", file=sys.stderr)
                 jobs.append([*words, f"confirm.roundings={copies}"])
     if jobs:

@@ -113,6 +113,19 @@ def test_what_cannot_be_confirmed_is_told_and_costs_nothing(bench: Bench) -> Non
     assert (read_table(bench.out)["calibrator"] == "legacy").any()
 
 
+def test_an_engine_that_only_the_workers_have_is_not_asked_for(bench: Bench) -> None:
+    """As TensorRT, in a process that only launches: it has no rounding to measure."""
+    assert bench(*PAIR).status == 0
+    for path in bench.rows:
+        content = from_sealed_json(path.read_bytes(), path)
+        content["row"]["overrides"] += " engine=tensorrt"
+        path.write_bytes(to_sealed_json(content))
+    ended = bench(*PAIR, "confirm.roundings=1")
+    assert ended.status == 0, ended.err
+    assert "could not be repeated" not in ended.err
+    assert not list(bench.out.glob("rounding/*"))
+
+
 @pytest.mark.parametrize(
     ("given", "line"),
     [
