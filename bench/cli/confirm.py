@@ -141,11 +141,14 @@ def _leaders(answer: Answer) -> list[Result]:
 def _repetitions(leader: Result, seeds: int, sweep: Finished) -> Iterator[Repetition]:
     """The missing runs of a configuration; none where other seeds give the same images."""
     missing = seeds + 1 - leader.sets
+    if missing <= 0:
+        return
     used = {int(row["calibration_seed"]) for row in leader.rows}
     free = [seed for seed in range(seeds + 1 + len(used)) if seed not in used]
-    for seed in free[: max(missing, 0)]:
-        with _warnings(leader.name):
-            words = sweep.further.words(_with_seed(shlex.split(leader.overrides), seed))
+    with _warnings(leader.name):
+        typed = sweep.further.words(shlex.split(leader.overrides))
+        for seed in free[:missing]:
+            words = _with_seed(typed, seed)
             run = build_typed(words, sweep.shared)
             how = run.calibration
             fixed = how.listed is not None or is_from_file(run.calibrator)

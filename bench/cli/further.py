@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from bench.cli.compose import compose_typed
 from bench.cli.words import key_of, words_of
-from bench.results.jobs import STATES, JobFolder
+from bench.results.jobs import JobFolder
 
 Launch = Callable[[Sequence[Sequence[str]]], None]
 """Make a job of each of these lists of overrides, and return when all have ended."""
@@ -41,7 +41,7 @@ class FurtherJobs:
 
         def launch(words: Sequence[Sequence[str]]) -> None:
             launcher = Plugins.instance().instantiate_launcher(self.context, task, self.config)
-            launcher.launch(words, jobs.count(*STATES))
+            launcher.launch(words, jobs.next_number())
 
         return launch
 

@@ -90,6 +90,11 @@ class JobFolder:
         """How many jobs of the sweep are in one of these states."""
         return sum(1 for _ in self._files(states))
 
+    def next_number(self) -> int:
+        """The number after those of all jobs of the sweep that have left a file."""
+        names = [entry.name.partition(".")[0] for entry in self._files(STATES)]
+        return 1 + max((int(name) for name in names if name.isdecimal()), default=-1)
+
     def ended(self, seen: Collection[str]) -> list[tuple[str, JobRecord]]:
         """The jobs that are done or have failed, by name, without those ``seen`` before; in the
         order in which they ended."""

@@ -80,3 +80,14 @@ def test_a_folder_that_is_not_there_is_one_line(
 ) -> None:
     assert main([str(tmp_path / "none")]) == 2
     assert f"{tmp_path}/none does not exist" in capsys.readouterr().err
+
+
+def test_further_jobs_count_too_and_take_no_number_of_a_job_that_failed(jobs: JobFolder) -> None:
+    """Those that measure rounding leave a file only if they fail."""
+    assert jobs.next_number() == 0
+    jobs.write("0", "done", RECORD)
+    jobs.write("2", "failed", RECORD)
+    assert jobs.next_number() == 3
+    jobs.add(2)
+    assert jobs.progress().total == 12
+    assert jobs.progress().started == jobs.since

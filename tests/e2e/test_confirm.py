@@ -77,9 +77,7 @@ def test_what_fails_then_is_an_error_like_any_other(
     assert len(read_table(bench.out)) == 4  # further calibration sets are measured all the same
 
 
-def test_rows_of_another_place_are_repeated_in_this_folder(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_of_another_place_are_repeated_in_this_folder(bench: Bench, tmp_path: Path) -> None:
     """As of a sweep that was copied or renamed."""
     moved = Bench(tmp_path / "moved", bench.cache, bench.files)
     assert bench(*PAIR).status == 0
